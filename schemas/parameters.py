@@ -1,0 +1,217 @@
+"""The parameters of a run: what may be asked for, and what is refused before work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+#: Quantile levels whose significance every run computes; the run's own levels join them.
+GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
+
+_CHECKPOINTS = {".pt", ".pth", ".bin", ".ckpt"}
+
+Quantile = Annotated[float, Field(gt=0, lt=1)]
+Percentage = Annotated[float, Field(gt=0, le=100)]
+Positive = Annotated[int, Field(gt=0)]
+Factory = Annotated[str, Field(pattern=r"^[^:\s]+(\.py)?:[A-Za-z_][A-Za-z0-9_.]*$")]
+
+
+class RunError(ValueError):
+    """A run that cannot be carried out as asked; the message says what to change."""
+
+
+class _Section(BaseModel):
+    # Strict: `per_class: true` or `percentage: "75"` is a slip, not a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TransformParameters(_Section):
+    """From a picture to the network's input tensor: resize, crop, scale to [0, 1], standardise."""
+
+    resize: Positive | None = Field(None, description="shorter side in pixels after resizing")
+    crop: Positive | None = Field(None, description="side in pixels of the central square kept")
+    mean: list[float] | None = Field(None, description="subtracted, one number a channel")
+    std: list[Annotated[float, Field(gt=0)]] | None = Field(
+        None, description="divided by, one number a channel"
+    )
+
+    @model_validator(mode="after")
+    def _mean_and_std_agree(self) -> Self:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std are given together or not at all")
+        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+            raise ValueError(
+                f"mean has {len(self.mean)} channels and std has {len(self.std)}; "
+                "they must have as many"
+            )
+        return self
+
+
+class ImageParameters(_Section):
+    """A labelled image set: any map-style dataset of (image, label)."""
+
+    factory: Factory = Field(description="module:callable or path/to/file.py:callable")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
+    transform: TransformParameters | None = Field(
+        None, description="null leaves float tensors (c, m, n) as the dataset yields them"
+    )
+    per_class: Positive | None = Field(
+        None, description="the first N images of each class; null takes all"
+    )
+
+    def training_set(self, training: TrainingParameters) -> ImageParameters:
+        """All images of the set that the network is trained on, transformed like these."""
+        kwargs = {**self.kwargs, **training.kwargs}
+        return self.model_copy(update={"kwargs": kwargs, "per_class": None})
+
+
+class TrainingParameters(_Section):
+    """Training on the spot, where a run brings no weights."""
+
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict,
+        description="keyword arguments that turn the run's image factory into the training set's",
+    )
+    epochs: Positive = 5
+    batch_size: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class ModelParameters(_Section):
+    """A trained image classifier."""
+
+    factory: Factory = Field(description="module:callable or path/to/file.py:callable")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
+    weights: str | None = Field(
+        None, description="a state dict's file, a torchvision weights name, or null"
+    )
+    training: TrainingParameters | None = Field(
+        None, description="train on the spot instead of reading weights"
+    )
+
+    @model_validator(mode="after")
+    def _weights_or_training(self) -> Self:
+        if self.weights is not None and self.training is not None:
+            raise ValueError("weights and training exclude each other; keep one of them")
+        return self
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The state dict's file, or None where weights is null or a torchvision weights name."""
+        if self.weights is None:
+            return None
+        path = Path(self.weights).expanduser()
+        return path if "/" in self.weights or path.suffix in _CHECKPOINTS else None
+
+
+class LayerSignificance(_Section):
+    """The levels of the layers that a name or glob matches; null falls back on the run's."""
+
+    quantile: Quantile | None = None
+    percentage: Percentage | None = None
+
+
+class SignificanceParameters(_Section):
+    """Quantile level that chooses the threshold q, and percentage p (section 5)."""
+
+    quantile: Quantile = 0.90
+    percentage: Percentage = 75
+    layers: dict[str, LayerSignificance] = Field(
+        default_factory=dict, description="other levels for a layer's name or a glob"
+    )
+    grid: list[Quantile] = Field(
+        default_factory=lambda: list(GRID),
+        description="quantile levels computed and stored besides the run's own",
+    )
+
+    def of_layer(self, layer: str) -> tuple[float, float]:
+        """Quantile level and percentage of a layer; its own name goes before globs."""
+        own = self.layers.get(layer)
+        if own is None:
+            own = next((v for k, v in self.layers.items() if fnmatchcase(layer, k)), None)
+        quantile = own.quantile if own and own.quantile is not None else self.quantile
+        percentage = own.percentage if own and own.percentage is not None else self.percentage
+        return quantile, percentage
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """All quantile levels of the run, ascending: the grid and the run's own."""
+        own = {v.quantile for v in self.layers.values() if v.quantile is not None}
+        return tuple(sorted({*self.grid, self.quantile, *own}))
+
+
+class ShardParameters(_Section):
+    """How the cube is cut: a shard is written by one task, a batch is one forward pass."""
+
+    images: Positive = Field(256, description="images in one shard")
+    batch_size: Positive = Field(64, description="images in one forward pass")
+
+
+class RunParameters(_Section):
+    """Everything that one run is asked to do."""
+
+    name: str = Field("run", min_length=1, description="title of the run")
+    model: ModelParameters
+    images: ImageParameters
+    layers: Literal["all"] | list[str] = Field("all", description="all, or names and globs")
+    significance: SignificanceParameters = Field(default_factory=SignificanceParameters)
+    shards: ShardParameters = Field(default_factory=ShardParameters)
+    right_singular_vectors: Literal["auto", "always", "never"] = Field(
+        "auto", description="store V: always, never, or where it has at most 2**24 entries"
+    )
+    exemplars: Positive = Field(9, description="strongest images kept for each singular vector")
+    cluster: str = Field(
+        "auto",
+        min_length=1,
+        description="auto, local, cuda, a scheduler address, or a cluster YAML file",
+    )
+
+    @model_validator(mode="after")
+    def _layers_named(self) -> Self:
+        if self.layers == []:
+            raise ValueError('layers is empty; write "all" or at least one name or glob')
+        return self
+
+    def selects(self, layer: str) -> bool:
+        """Whether the run analyses a layer of this name."""
+        return self.layers == "all" or any(fnmatchcase(layer, glob) for glob in self.layers)
+
+
+class ClusterParameters(_Section):
+    """A cluster file: which Dask cluster to start, and how far it may grow."""
+
+    factory: Factory = Field(description="module:callable that returns a Dask cluster")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
+    workers: Positive | None = Field(None, description="scale to this many workers")
+    minimum: Annotated[int, Field(ge=0)] | None = Field(None, description="adapt from")
+    maximum: Positive | None = Field(None, description="adapt up to")
+
+    @model_validator(mode="after")
+    def _scale_or_adapt(self) -> Self:
+        if (self.minimum is None) != (self.maximum is None):
+            raise ValueError("minimum and maximum are given together or not at all")
+        if self.maximum is not None and self.workers is not None:
+            raise ValueError("workers excludes minimum and maximum")
+        if (self.minimum or 0) > (self.maximum or self.minimum or 0):
+            raise ValueError(f"minimum {self.minimum} is greater than maximum {self.maximum}")
+        return self
+
+
+def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
+    """Parameters that a store must share with a run that continues it.
+
+    Where the weights and the images lie, and on which cluster the work is done, may change;
+    digests of the weights and of the images are compared instead.
+    """
+    dumped = parameters.model_dump(mode="json", exclude={"name", "cluster"})
+    for key in ("weights", "training"):
+        dumped["model"].pop(key)
+    for key in ("factory", "kwargs"):
+        dumped["images"].pop(key)
+    dumped["shards"].pop("batch_size")
+    return dumped

@@ -1,0 +1,300 @@
+"""Every stored variable, declared once: dimensions, kind, units, meaning and source.
+
+Section and equation numbers are those of Praggastis et al. 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+#: Goes up with every change of a stored variable.
+FORMAT_VERSION = 1
+
+SIGN_CONVENTION = (
+    "the entry of largest magnitude of each left singular vector u_i is positive; "
+    "v_i is flipped with it"
+)
+
+DIMENSIONS = {
+    "image": "images of the run, in the order of the image set",
+    "layer": "linear layers in forward order",
+    "singular_vector": "0-based index i of (u_i, s_i, v_i), singular values descending",
+    "target_class": "target classes C^j, in the order of their labels",
+    "shard": "blocks of images, each written by one task",
+    "channel": "rows of the unfolded weight, one a filter",
+    "receptive_field": "columns of the unfolded weight: one flattened receptive field",
+    "direction": "positive: signals as they are; negative: their negatives",
+    "quantile": "quantile level that chooses the threshold q",
+    "place": "0 for the strongest image",
+    "equivalence_class": "equivalence classes of singular vectors (Eq. 17), most general first",
+    "below": "equivalence_class once more, as the lower end of an edge",
+}
+
+Kind = Literal["float", "integer", "boolean", "string"]
+
+_NUMPY_KINDS: Mapping[Kind, str] = {
+    "float": "f",
+    "integer": "iu",
+    "boolean": "b",
+    # T: variable-length strings as zarr format 3 reads them; O and U: as they come from Python.
+    "string": "TOU",
+}
+
+
+class SchemaError(ValueError):
+    """A dataset that does not match the declaration of its group."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """The declaration of one stored array."""
+
+    dims: tuple[str, ...]
+    kind: Kind
+    meaning: str
+    units: str = ""
+    source: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """The declaration of one group of the store; ``{layer}`` in a path stands for a layer."""
+
+    meaning: str
+    variables: Mapping[str, Variable]
+
+
+_IMAGE = Variable(("image",), "string", "stable id: the file's path below the root, or the index")
+_LAYER = Variable(("layer",), "string", "name of the module; NAME@2 is its second call")
+_SINGULAR_VECTOR = Variable(("singular_vector",), "integer", "0-based index i")
+_TARGET_CLASS = Variable(("target_class",), "string", "name of the target class")
+
+GROUPS: Mapping[str, Group] = {
+    "layers": Group(
+        "the linear layers analysed",
+        {
+            "layer": _LAYER,
+            "singular_vector": _SINGULAR_VECTOR,
+            "kind": Variable(("layer",), "string", "type of the module"),
+            "shape": Variable(("layer",), "string", "shape of the weight, d x c x k x k or d x c"),
+            "rank": Variable(
+                ("layer",), "integer", "r, the number of nonzero singular values", source="4.2"
+            ),
+            "singular_value": Variable(
+                ("layer", "singular_vector"),
+                "float",
+                "s_i of the unfolded weight; NaN past the rank",
+                "layer output per unit of receptive field",
+                "Eq. 15",
+            ),
+            "relative_gap": Variable(
+                ("layer", "singular_vector"),
+                "float",
+                "distance from s_i to the nearest other singular value, over s_0: "
+                "near 0 the singular vector is arbitrary",
+                source="footnote 8",
+            ),
+            "block": Variable(
+                ("layer", "singular_vector"),
+                "integer",
+                "group of a grouped convolution that the singular vector belongs to; -1 past "
+                "the rank",
+            ),
+        },
+    ),
+    "decomposition/{layer}": Group(
+        "singular value decomposition of one unfolded weight",
+        {
+            "U": Variable(("channel", "singular_vector"), "float", "left singular vectors, Eq. 15"),
+            "S": Variable(("singular_vector",), "float", "singular values, descending, Eq. 15"),
+            "V": Variable(
+                ("receptive_field", "singular_vector"),
+                "float",
+                "right singular vectors, Eq. 15",
+                optional=True,
+            ),
+        },
+    ),
+    "signals": Group(
+        "the cube",
+        {
+            "image": _IMAGE,
+            "layer": _LAYER,
+            "singular_vector": _SINGULAR_VECTOR,
+            "target_class": _TARGET_CLASS,
+            "signal": Variable(
+                ("image", "layer", "singular_vector"),
+                "float",
+                "sigma_L(X)_i, the mean over positions of s_i v_i . psi(X_L); NaN past the rank",
+                "layer output before bias",
+                "4.3",
+            ),
+            "target": Variable(("image",), "integer", "index of the image's target class"),
+            "predicted": Variable(("image",), "integer", "index of the class the network chose"),
+            "confidence": Variable(("image",), "float", "softmax probability of that class", "1"),
+            "dataset_index": Variable(("image",), "integer", "index of the image in its dataset"),
+            "complete": Variable(("shard",), "integer", "1 once the shard's data are written"),
+        },
+    ),
+    "significance": Group(
+        "thresholds and class tables",
+        {
+            "layer": _LAYER,
+            "singular_vector": _SINGULAR_VECTOR,
+            "target_class": _TARGET_CLASS,
+            "quantile": Variable(("quantile",), "float", "quantile level, ascending", "1"),
+            "direction": Variable(("direction",), "string", "positive or negative"),
+            "threshold": Variable(
+                ("direction", "quantile", "layer"),
+                "float",
+                "q: that quantile of all signals of the layer over the images of the run",
+                "layer output before bias",
+                "5",
+            ),
+            "fraction": Variable(
+                ("direction", "quantile", "target_class", "layer", "singular_vector"),
+                "float",
+                "share of the class's images whose signal is greater than q; NaN past the rank",
+                "1",
+                "5",
+            ),
+            "images": Variable(("target_class",), "integer", "images of the class"),
+        },
+    ),
+    "exemplars": Group(
+        "strongest images of each singular vector",
+        {
+            "layer": _LAYER,
+            "singular_vector": _SINGULAR_VECTOR,
+            "image": Variable(
+                ("layer", "singular_vector", "place"),
+                "string",
+                "id of the image with that place; empty past the rank",
+                source="6",
+            ),
+            "signal": Variable(
+                ("layer", "singular_vector", "place"),
+                "float",
+                "its signal",
+                "layer output before bias",
+                "6",
+            ),
+        },
+    ),
+    "hierarchies/{layer}": Group(
+        "semantic hierarchy of one layer at the run's quantile level and percentage",
+        {
+            "target_class": _TARGET_CLASS,
+            "singular_vector": _SINGULAR_VECTOR,
+            "singular_vectors": Variable(
+                ("equivalence_class", "singular_vector"),
+                "boolean",
+                "the singular vectors of the equivalence class",
+                source="Eq. 17",
+            ),
+            "target_classes": Variable(
+                ("equivalence_class", "target_class"),
+                "boolean",
+                "the target classes its singular vectors are significant for",
+                source="Eq. 17",
+            ),
+            "covers": Variable(
+                ("equivalence_class", "below"),
+                "boolean",
+                "edges of the diagram: the transitive reduction of the partial order",
+                source="Eq. 18",
+            ),
+            "exemplar": Variable(
+                ("equivalence_class", "target_class"),
+                "string",
+                "image of that class with the greatest summed signal; empty for other classes",
+                source="6",
+            ),
+            "exemplar_signal": Variable(
+                ("equivalence_class", "target_class"),
+                "float",
+                "its signal, summed over the equivalence class's singular vectors",
+                "layer output before bias",
+                "Eq. 20 restricted to images",
+            ),
+        },
+    ),
+}
+
+#: Attributes of the root group, all of them text.
+ROOT_ATTRIBUTES = {
+    "format_version": "version of this declaration",
+    "title": "name of the run",
+    "run_parameters": "JSON of everything the run was asked to do",
+    "identity": "JSON of the parameters that a run continuing this store must share",
+    "model_digest": "SHA-256 of the weights",
+    "images_digest": "SHA-256 of image ids, targets and sampled pixels",
+    "not_analysed": "JSON: modules with weights that are no analysed linear layer, and why",
+    "sign_convention": "how the sign of each pair (u_i, v_i) is fixed",
+    "software_versions": "JSON of the packages that made the store",
+    "created": "when, in ISO 8601 with time zone",
+}
+
+
+def declared(group: str) -> Group:
+    """The declaration of a group, such as ``signals`` or ``decomposition/conv1``.
+
+    Raises
+    ------
+    SchemaError
+        If no such group is declared.
+    """
+    parent, slash, layer = group.partition("/")
+    pattern = f"{parent}/{{layer}}" if slash and layer else group
+    if pattern not in GROUPS:
+        raise SchemaError(f"group {group!r} is not declared; declared: {', '.join(GROUPS)}")
+    return GROUPS[pattern]
+
+
+def validate(dataset: xr.Dataset, group: str) -> xr.Dataset:
+    """Hold a dataset against the declaration of its group and give it back.
+
+    Raises
+    ------
+    SchemaError
+        Naming the group, the variable, what it has and what is declared.
+    """
+    variables = declared(group).variables
+    found = {str(name): variable for name, variable in dataset.variables.items()}
+    if unknown := sorted(set(found) - set(variables)):
+        raise SchemaError(f"{group}: {', '.join(unknown)} not declared")
+    for name, variable in variables.items():
+        if name not in found:
+            if variable.optional:
+                continue
+            raise SchemaError(f"{group}: {name} is missing")
+        dims = tuple(str(d) for d in found[name].dims)
+        if dims != variable.dims:
+            raise SchemaError(f"{group}: {name} has dims {dims}, declared {variable.dims}")
+        kind = np.dtype(found[name].dtype).kind
+        if kind not in _NUMPY_KINDS[variable.kind]:
+            raise SchemaError(
+                f"{group}: {name} has dtype {found[name].dtype}, declared {variable.kind}"
+            )
+    return dataset
+
+
+def describe(dataset: xr.Dataset, group: str) -> xr.Dataset:
+    """A copy whose variables carry their declared meaning, units and source as attributes."""
+    described = dataset.copy()
+    for name, variable in declared(group).variables.items():
+        if name in described.variables:
+            described[name].attrs.update(attributes(variable))
+    return described.assign_attrs(meaning=declared(group).meaning)
+
+
+def attributes(variable: Variable) -> dict[str, str]:
+    """The attributes that a stored variable carries."""
+    stored = {"long_name": variable.meaning, "units": variable.units, "source": variable.source}
+    return {key: value for key, value in stored.items() if value}

@@ -1,0 +1,88 @@
+"""Small labelled image sets, as a person might bring them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+class Greys:
+    """Uint8 pictures (1, 4, 6) of one grey each, labelled 0, 1, 2, 0, 1, 2, ..."""
+
+    classes = ("black", "grey", "white")
+
+    def __init__(self, images: int = 9) -> None:
+        self.targets = [i % 3 for i in range(images)]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int):
+        grey = 127 * self.targets[index]
+        return torch.full((1, 4, 6), grey, dtype=torch.uint8), self.targets[index]
+
+
+class Floats:
+    """Float tensors (1, 2, 2) with no list of labels: they must be asked for one by one."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int):
+        if not 0 <= index < 4:
+            raise IndexError(index)
+        return torch.full((1, 2, 2), float(index)), index // 2
+
+
+class Ragged(Floats):
+    """Float tensors of different sizes."""
+
+    def __getitem__(self, index: int):
+        return torch.zeros(1, 2 + index, 2), 0
+
+
+class Broken(Floats):
+    """An image set whose third image cannot be read."""
+
+    targets = (0, 0, 1, 1)
+
+    def __getitem__(self, index: int):
+        if index == 2:
+            raise OSError("the disk is gone")
+        return torch.zeros(1, 2, 2), 0
+
+
+class Labelled:
+    """An image set with whatever labels it is told to have."""
+
+    def __init__(self, labels: list, classes: tuple[str, ...] = ()) -> None:
+        self.labels, self.classes = labels, classes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int):
+        return torch.zeros(1, 2, 2), self.labels[index]
+
+
+class Separable:
+    """Float tensors (1, 2, 2): noise about -1 for class 0 and about 1 for class 1."""
+
+    classes = ("low", "high")
+
+    def __init__(self, images: int = 20) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.1, (images, 1, 2, 2))
+        self.targets = [i % 2 for i in range(images)]
+        centre = 2 * np.array(self.targets).reshape(-1, 1, 1, 1) - 1
+        self.images = torch.from_numpy((centre + noise).astype(np.float32))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int):
+        return self.images[index], self.targets[index]
+
+
+def stream():
+    """An image set with no length and no index."""
+    return iter([(torch.zeros(1, 2, 2), 0)])
