@@ -1,0 +1,1 @@
+"""The paper's concepts, one file each: arrays in, arrays out."""

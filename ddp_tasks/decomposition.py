@@ -1,0 +1,69 @@
+"""The stored form of a network's decomposition: one dataset over layers, and one for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+from ddp_tasks.layers import LinearLayer
+from ddp_tasks.tensor_svd import TensorSVD, relative_gaps
+
+#: V is stored without being asked for up to this many entries (128 MiB).
+_LARGE = 2**24
+
+
+def layers_dataset(layers: tuple[LinearLayer, ...], svd: Mapping[str, TensorSVD]) -> xr.Dataset:
+    """The group ``layers``: ranks and singular values, padded past each layer's rank."""
+    ranks = [svd[layer.name].rank for layer in layers]
+    shape = (len(layers), max(ranks))
+    singular_value, gap = np.full(shape, np.nan), np.full(shape, np.nan)
+    block = np.full(shape, -1, dtype=np.int64)
+    for i, layer in enumerate(layers):
+        found = svd[layer.name]
+        singular_value[i, : found.rank] = found.S
+        gap[i, : found.rank] = relative_gaps(found.S)
+        block[i, : found.rank] = found.block
+    dims = ("layer", "singular_vector")
+    return xr.Dataset(
+        {
+            "kind": ("layer", np.array([layer.kind for layer in layers], dtype=object)),
+            "shape": ("layer", np.array([_times(layer.shape) for layer in layers], dtype=object)),
+            "rank": ("layer", np.array(ranks)),
+            "singular_value": (dims, singular_value),
+            "relative_gap": (dims, gap),
+            "block": (dims, block),
+        },
+        coords=layer_coordinates(layers, shape[1]),
+    )
+
+
+def layer_coordinates(layers: tuple[LinearLayer, ...], vectors: int) -> dict[str, object]:
+    """Coordinates of everything that has a layer and a singular vector axis."""
+    return {
+        "layer": ("layer", np.array([layer.name for layer in layers], dtype=object)),
+        "singular_vector": ("singular_vector", np.arange(vectors)),
+    }
+
+
+def decomposition_dataset(svd: TensorSVD, right_singular_vectors: str) -> xr.Dataset:
+    """The group ``decomposition/LAYER``.
+
+    Parameters
+    ----------
+    right_singular_vectors
+        auto (where V has at most 2**24 entries), always or never.
+    """
+    variables = {
+        "U": (("channel", "singular_vector"), svd.U.numpy()),
+        "S": (("singular_vector",), svd.S.numpy()),
+    }
+    wanted = right_singular_vectors == "auto" and svd.V.numel() <= _LARGE
+    if wanted or right_singular_vectors == "always":
+        variables["V"] = (("receptive_field", "singular_vector"), svd.V.numpy())
+    return xr.Dataset(variables)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

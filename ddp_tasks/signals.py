@@ -1,0 +1,172 @@
+"""Signals of images along the singular vectors of every layer (section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ddp_tasks.layers import LinearLayer, attach
+from ddp_tasks.unfolding import mean_over_positions
+
+
+@dataclass(frozen=True)
+class ShardSignals:
+    """The rows of the cube that belong to one shard."""
+
+    signal: npt.NDArray[np.float32]
+    """shape (n, layers, greatest rank); NaN past each layer's rank."""
+    predicted: npt.NDArray[np.int64]
+    confidence: npt.NDArray[np.float32]
+
+
+def signal_vector(Psi: Tensor, S: Tensor, V: Tensor) -> Tensor:
+    """Average signal of one image along each right singular vector, by the definition.
+
+    ``signals_of_means`` computes the same from U without receptive fields.
+
+    Parameters
+    ----------
+    Psi
+        shape (c*k*k, positions); one flattened receptive field per column.
+    S
+        shape (r,); nonzero singular values, descending.
+    V
+        shape (c*k*k, r); right singular vectors, signs fixed.
+
+    Returns
+    -------
+    shape (r,); in the units of the layer's output before bias.
+
+    Raises
+    ------
+    ValueError
+        If Psi and V disagree on c*k*k.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 4.3, below Eq. 16.
+    """
+    if len(Psi) != len(V):
+        raise ValueError(f"Psi has {len(Psi)} rows and V has {len(V)}; both must be c*k*k")
+    return (S[:, None] * (V.T @ Psi)).mean(dim=1)
+
+
+def signals_of_means(mean: Tensor, bias: Tensor | None, U: Tensor) -> Tensor:
+    """Signal vectors of images from the mean of a layer's output over its positions.
+
+    The mean over positions of sᵢ vᵢᵀ ψ equals uᵢᵀ (mean Y - b), since uᵢᵀ W̄ = sᵢ vᵢᵀ.
+
+    Parameters
+    ----------
+    mean
+        shape (n, d); bias included.
+    bias
+        shape (d,), or None.
+    U
+        shape (d, r); left singular vectors, signs fixed.
+
+    Returns
+    -------
+    float64, shape (n, r); in the units of the layer's output before bias.
+    """
+    linear = mean.to(U.dtype) if bias is None else mean.to(U.dtype) - bias.to(U.dtype)
+    return linear @ U
+
+
+def extract(
+    model: nn.Module,
+    layers: tuple[LinearLayer, ...],
+    U: Mapping[str, Tensor],
+    batches: Iterable[Tensor],
+    done: Callable[[int], None] = lambda images: None,
+) -> ShardSignals:
+    """Signals of all layers for one shard of images, in one pass over them.
+
+    Each layer's output is reduced to its mean over positions where it is made; the means are
+    multiplied by U once, at the end of the shard. Hooks are gone afterwards, whatever happens.
+
+    Parameters
+    ----------
+    model
+        in evaluation mode.
+    layers
+        in the order of the cube.
+    U
+        of each layer, float64, shape (d, r).
+    batches
+        input tensors (n, c, m, n), on any device.
+    done
+        told the number of images after each batch.
+
+    Raises
+    ------
+    ValueError
+        If a layer is not reached for every image, or its signals are not finite.
+    """
+    device = next(model.parameters()).device
+    means: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    modules = {layer.name: model.get_submodule(layer.module) for layer in layers}
+    scores: list[Tensor] = []
+
+    def read(name: str, output: Tensor) -> None:
+        mean = mean_over_positions(modules[name], output)  # type: ignore[arg-type]
+        # A copy: a fully connected layer's mean is its output, which the next module may overwrite.
+        means[name].append(mean.to(torch.float32, copy=True))
+
+    handles = attach(model, layers, read)
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                output = model(batch.to(device, memory_format=_memory_format(batch)))
+                scores.append(output.float())
+                done(len(batch))
+    finally:
+        for handle in handles:
+            handle.remove()
+
+    signal = _cube_rows(layers, modules, means, U, images=sum(map(len, scores)))
+    probability = _probabilities(torch.cat(scores))
+    confidence, predicted = probability.max(dim=1)
+    return ShardSignals(signal, predicted.cpu().numpy(), confidence.cpu().numpy())
+
+
+def _memory_format(batch: Tensor) -> torch.memory_format:
+    return torch.channels_last if batch.ndim == 4 else torch.preserve_format
+
+
+def _cube_rows(
+    layers: tuple[LinearLayer, ...],
+    modules: Mapping[str, nn.Module],
+    means: Mapping[str, list[Tensor]],
+    U: Mapping[str, Tensor],
+    images: int,
+) -> npt.NDArray[np.float32]:
+    greatest_rank = max(u.shape[1] for u in U.values())
+    signal = np.full((images, len(layers), greatest_rank), np.nan, dtype=np.float32)
+    for position, layer in enumerate(layers):
+        mean = torch.cat(means[layer.name])
+        if len(mean) != images:
+            raise ValueError(f"layer {layer.name} was reached for {len(mean)} of {images} images")
+        bias = modules[layer.name].bias
+        vectors = U[layer.name].to(mean.device)
+        found = signals_of_means(mean, bias, vectors).detach()  # type: ignore[arg-type]
+        if not bool(torch.isfinite(found).all()):
+            worst = int((~torch.isfinite(found)).any(dim=1).nonzero()[0])
+            raise ValueError(
+                f"layer {layer.name} gives NaN or infinity for image {worst} of the shard"
+            )
+        signal[:, position, : found.shape[1]] = found.float().cpu().numpy()
+    return signal
+
+
+def _probabilities(scores: Tensor) -> Tensor:
+    """Class probabilities; a network that ends in a softmax already gives them."""
+    sums_to_one = torch.allclose(scores.sum(dim=1), torch.ones_like(scores[:, 0]), atol=1e-4)
+    if sums_to_one and bool((scores >= 0).all()):
+        return scores
+    return torch.softmax(scores, dim=1)

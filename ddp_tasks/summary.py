@@ -1,0 +1,131 @@
+"""What a finished run found, in few numbers: for the terminal, the Prefect UI and the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from ddp_tasks.significance import layer_table
+from ddp_tasks.tensor_svd import GAP_TOLERANCE
+from schemas.parameters import RunParameters
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer's hypergraph and hierarchy in numbers."""
+
+    layer: str
+    kind: str
+    shape: str
+    rank: int
+    quantile: float
+    percentage: float
+    threshold: float
+    nodes: int
+    hyperedges: int
+    equivalence_classes: int
+    close_singular_values: int
+
+
+@dataclass(frozen=True)
+class Discriminating:
+    """A singular vector that tells classes apart."""
+
+    layer: str
+    singular_vector: int
+    singular_value: float
+    eta_squared: float
+    significant_for: tuple[str, ...]
+    arbitrary: bool
+    """its singular value is not told apart from its neighbour's."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The findings of one run."""
+
+    title: str
+    images: int
+    target_classes: int
+    accuracy: float
+    layers: tuple[LayerSummary, ...]
+    discriminating: tuple[Discriminating, ...]
+
+
+def summarise(
+    run: RunParameters,
+    layers: xr.Dataset,
+    signals: xr.Dataset,
+    significance: xr.Dataset,
+    strongest: int = 5,
+) -> Summary:
+    """Summarise a run from the groups of its store.
+
+    Parameters
+    ----------
+    layers, signals, significance
+        the store's groups of these names.
+    strongest
+        how many of the most discriminating singular vectors to name.
+    """
+    tables = {
+        layer: layer_table(significance, layer, *run.significance.of_layer(layer))
+        for layer in map(str, layers["layer"].values)
+    }
+    found = [
+        _layer_summary(layers.sel(layer=layer), table, *run.significance.of_layer(layer))
+        for layer, table in tables.items()
+    ]
+    ranked = sorted(
+        (vector for layer, table in tables.items() for vector in _vectors(layers, layer, table)),
+        key=lambda vector: -vector.eta_squared,
+    )
+    correct = signals["predicted"].to_numpy() == signals["target"].to_numpy()
+    return Summary(
+        title=run.name,
+        images=signals.sizes["image"],
+        target_classes=int((significance["images"] > 0).sum()),
+        accuracy=float(correct.mean()),
+        layers=tuple(found),
+        discriminating=tuple(ranked[:strongest]),
+    )
+
+
+def _layer_summary(
+    layer: xr.Dataset, table: xr.Dataset, quantile: float, percentage: float
+) -> LayerSummary:
+    significant = table["significant"].to_numpy()
+    nodes = significant.any(axis=0)
+    return LayerSummary(
+        layer=str(layer["layer"].item()),
+        kind=str(layer["kind"].item()),
+        shape=str(layer["shape"].item()),
+        rank=int(layer["rank"].item()),
+        quantile=quantile,
+        percentage=percentage,
+        threshold=float(table["threshold"]),
+        nodes=int(nodes.sum()),
+        hyperedges=int(significant.any(axis=1).sum()),
+        equivalence_classes=len(np.unique(significant[:, nodes], axis=1).T),
+        close_singular_values=int((layer["relative_gap"] < GAP_TOLERANCE).sum()),
+    )
+
+
+def _vectors(layers: xr.Dataset, layer: str, table: xr.Dataset) -> list[Discriminating]:
+    of_layer = layers.sel(layer=layer).load()
+    names = table["target_class"].to_numpy()
+    significant = table["significant"].to_numpy()
+    return [
+        Discriminating(
+            layer=layer,
+            singular_vector=int(vector),
+            singular_value=float(of_layer["singular_value"].to_numpy()[vector]),
+            eta_squared=float(table["discrimination"].to_numpy()[i]),
+            significant_for=tuple(map(str, names[significant[:, i]])),
+            arbitrary=bool(of_layer["relative_gap"].to_numpy()[vector] < GAP_TOLERANCE),
+        )
+        for i, vector in enumerate(table["singular_vector"].to_numpy())
+        if significant[:, i].any()
+    ]

@@ -1,0 +1,209 @@
+"""The paper's equations as slow float64 loops and sets, to hold the fast ones against.
+
+Nothing here is shared with what it checks. Section and equation numbers are those of
+Praggastis et al. 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import product
+
+import numpy as np
+
+Pair = tuple[int, int]
+
+_NUMPY_PADDING = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
+
+
+def padded(X, kernel: Pair, padding: str | Pair, dilation: Pair, mode: str):
+    """X of shape (c, m, n) with the padding applied, as section 3.1 assumes (footnote 3)."""
+    if padding == "valid":
+        sides = [(0, 0), (0, 0)]
+    elif padding == "same":
+        # As many columns in all as keep the size at stride 1; the odd one goes to the end.
+        totals = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 1)]
+        sides = [(total // 2, total - total // 2) for total in totals]
+    else:
+        sides = [(padding[0], padding[0]), (padding[1], padding[1])]
+    return np.pad(np.asarray(X, dtype=np.float64), [(0, 0), *sides], mode=_NUMPY_PADDING[mode])
+
+
+def output_positions(X, kernel: Pair, stride: Pair, dilation: Pair) -> list[Pair]:
+    """Upper left corners, in a padded X, of the receptive fields, in row-major order."""
+    spans = [dilation[axis] * (kernel[axis] - 1) + 1 for axis in (0, 1)]
+    rows = range(0, X.shape[1] - spans[0] + 1, stride[0])
+    columns = range(0, X.shape[2] - spans[1] + 1, stride[1])
+    return list(product(rows, columns))
+
+
+def convolution(
+    X,
+    W,
+    *,
+    stride: Pair = (1, 1),
+    padding: str | Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+    mode: str = "zeros",
+):
+    """Eq. 1 for X of shape (c, m, n) and W of shape (d, c / groups, k, k').
+
+    Returns shape (d, positions).
+    """
+    d, channels, *kernel = W.shape
+    X = padded(X, kernel, padding, dilation, mode)
+    corners = output_positions(X, kernel, stride, dilation)
+    Y = np.zeros((d, len(corners)))
+    for h in range(d):
+        first = (h // (d // groups)) * channels
+        for position, (i, j) in enumerate(corners):
+            total = 0.0
+            for r, s, t in product(range(channels), range(kernel[0]), range(kernel[1])):
+                total += W[h, r, s, t] * X[first + r, i + s * dilation[0], j + t * dilation[1]]
+            Y[h, position] = total
+    return Y
+
+
+def receptive_fields(
+    X,
+    kernel: Pair,
+    *,
+    stride: Pair = (1, 1),
+    padding: str | Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    mode: str = "zeros",
+):
+    """Eq. 7: column p is the flattened receptive field at position p, all channels."""
+    X = padded(X, kernel, padding, dilation, mode)
+    corners = output_positions(X, kernel, stride, dilation)
+    Psi = np.zeros((X.shape[0] * kernel[0] * kernel[1], len(corners)))
+    entries = list(product(range(X.shape[0]), range(kernel[0]), range(kernel[1])))
+    for position, (i, j) in enumerate(corners):
+        for row, (r, s, t) in enumerate(entries):
+            Psi[row, position] = X[r, i + s * dilation[0], j + t * dilation[1]]
+    return Psi
+
+
+def block_diagonal(W, groups: int):
+    """The whole unfolded weight of a convolution with groups, from W of shape (d, c*k*k / g)."""
+    d, columns = W.shape
+    whole = np.zeros((d, groups * columns))
+    for row in range(d):
+        group = row // (d // groups)
+        for column in range(columns):
+            whole[row, group * columns + column] = W[row, column]
+    return whole
+
+
+def singular_value_decomposition(W):
+    """Eq. 15 with the sign convention: the entry of largest magnitude of each u is positive."""
+    U, S, Vh = np.linalg.svd(np.asarray(W, dtype=np.float64), full_matrices=False)
+    r = sum(1 for s in S if s > S[0] * max(W.shape) * 2.0**-52)
+    U, S, V = U[:, :r].copy(), S[:r], Vh[:r].T.copy()
+    for i in range(r):
+        largest = max(range(len(U)), key=lambda row: abs(U[row, i]))
+        if U[largest, i] < 0:
+            U[:, i], V[:, i] = -U[:, i], -V[:, i]
+    return U, S, V
+
+
+def signal_vector(W, Psi):
+    """Section 4.3: for each v, the average over receptive fields of s <psi, v>."""
+    _, S, V = singular_value_decomposition(W)
+    positions = range(Psi.shape[1])
+    return np.array(
+        [
+            sum(S[i] * float(np.dot(Psi[:, p], V[:, i])) for p in positions) / len(positions)
+            for i in range(len(S))
+        ]
+    )
+
+
+def threshold(cube, layer: int, rank: int, level: float, sign: int = 1) -> float:
+    """Section 5: a quantile of all signals of a layer."""
+    signals = [sign * float(image[layer][i]) for image in cube for i in range(rank)]
+    return float(np.quantile(np.array(signals, dtype=np.float64), level))
+
+
+def significant_images(
+    cube, targets, layer: int, i: int, *, target_class: int, q: float, sign: int = 1
+) -> int:
+    """Section 5: images of a class for which vector i has a signal strictly greater than q."""
+    return sum(
+        1
+        for image, target in zip(cube, targets, strict=True)
+        if target == target_class and sign * float(image[layer][i]) > q
+    )
+
+
+def significant_for_class(significant: int, images: int, percentage: float) -> bool:
+    """Section 5: at least p % of the class, in exact arithmetic on p as it is written."""
+    return images > 0 and significant * 100 >= Fraction(str(percentage)) * images
+
+
+def explained_share(indicators: Sequence[Sequence[int]]) -> float:
+    """One less the share of an indicator's variance that is left within the classes."""
+    everything = [x for members in indicators for x in members]
+    mean = sum(everything) / len(everything)
+    total = sum((x - mean) ** 2 for x in everything)
+    within = 0.0
+    for members in indicators:
+        if members:
+            own = sum(members) / len(members)
+            within += sum((x - own) ** 2 for x in members)
+    return 1 - within / total if total else 0.0
+
+
+def hypergraph(table, names: Sequence[str]) -> dict[str, set[int]]:
+    """Section 5.1: hyperedges as sets of nodes; empty ones are gone."""
+    hyperedges = {}
+    for name, row in zip(names[: len(table)], table, strict=True):
+        nodes = {i for i, yes in enumerate(row) if yes}
+        if nodes:
+            hyperedges[name] = nodes
+    return hyperedges
+
+
+def memberships(hyperedges: dict[str, set[int]]) -> dict[int, frozenset[str]]:
+    """The hyperedges of each node."""
+    nodes = set().union(*hyperedges.values()) if hyperedges else set()
+    return {v: frozenset(e for e, inside in hyperedges.items() if v in inside) for v in nodes}
+
+
+def equivalence_classes(hyperedges: dict[str, set[int]]) -> set[frozenset[int]]:
+    """Eq. 17: nodes of the same hyperedges are equivalent."""
+    of = memberships(hyperedges)
+    return {frozenset(w for w in of if of[w] == of[v]) for v in of}
+
+
+def strict_order(sets: Sequence[frozenset[str]]) -> set[Pair]:
+    """Eq. 18: i > j where the hyperedges of i are a proper superset of those of j."""
+    everyone = range(len(sets))
+    return {
+        (i, j)
+        for i, j in product(everyone, everyone)
+        if all(e in sets[i] for e in sets[j]) and any(e not in sets[j] for e in sets[i])
+    }
+
+
+def transitive_reduction(order: set[Pair]) -> set[Pair]:
+    """The pairs of a strict order with nothing between them."""
+    elements = {x for pair in order for x in pair}
+    return {
+        (i, j)
+        for i, j in order
+        if not any((i, between) in order and (between, j) in order for between in elements)
+    }
+
+
+def strongest(signals: Sequence[float], places: int) -> list[int]:
+    """Positions in descending order of the signal, equal signals in the order of the images."""
+    meant = [i for i, signal in enumerate(signals) if not np.isnan(signal)]
+    return sorted(meant, key=lambda i: (-signals[i], i))[:places]

@@ -1,0 +1,112 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from torch import nn
+
+from ddp_tasks.digits import HELD_OUT, Digits
+from ddp_tasks.images import open_images
+from ddp_tasks.models import model_digest
+from ddp_tasks.training import images_trained_on, train
+from schemas.parameters import ImageParameters, TrainingParameters
+
+
+def test_the_two_halves_of_digits_are_disjoint_and_fifty_a_class():
+    held_out, others = Digits(analysed=True), Digits(analysed=False)
+    assert torch.bincount(torch.tensor(held_out.targets)).tolist() == [HELD_OUT] * 10
+    assert HELD_OUT == 50
+    assert len(held_out) + len(others) == 1797
+
+    # No two of the 1,797 pictures are the same, so pixels name them.
+    pictures, targets = load_digits(return_X_y=True)
+    assert len({p.tobytes() for p in pictures}) == len(pictures)
+    halves = [{image.numpy().tobytes() for image in half.images} for half in (held_out, others)]
+    assert not halves[0] & halves[1]
+    assert len(halves[0] | halves[1]) == 1797
+    assert sorted(held_out.targets + others.targets) == sorted(targets.tolist())
+
+
+def test_digits_are_paper_to_ink_at_the_size_of_mnist():
+    digits = Digits()
+    image, target = digits[3]
+    assert image.shape == (1, 28, 28)
+    assert image.dtype == torch.float32
+    assert target == digits.targets[3]
+    assert digits.images.min() == 0
+    assert digits.images.max() == 1
+    # The picture of 8x8 pixels is still there: averaged back, it is close to what was enlarged.
+    # Bicubic overshoots and clamping cost a few hundredths on average.
+    pictures, targets = load_digits(return_X_y=True)
+    first_zero = torch.from_numpy(pictures[targets == 0][0] / 16).reshape(8, 8).float()
+    back = nn.functional.interpolate(
+        digits.images[digits.targets.index(0)][None], size=(8, 8), mode="area"
+    )
+    assert (back[0, 0] - first_zero).abs().mean() < 0.1
+
+
+def _separable():
+    return open_images(ImageParameters(factory="image_sets:Separable"))
+
+
+def _network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+
+def _parameters(**changes):
+    return TrainingParameters(
+        **{"epochs": 2, "batch_size": 8, "learning_rate": 0.05, "seed": 0, **changes}
+    )
+
+
+def test_the_seed_fixes_the_network():
+    digests = [model_digest(train(_network, _separable(), _parameters())) for _ in range(2)]
+    assert digests[0] == digests[1]
+    other = train(_network, _separable(), _parameters(seed=1))
+    assert model_digest(other) != digests[0]
+
+
+def test_training_leaves_the_random_numbers_of_others_alone():
+    before = torch.get_rng_state()
+    train(_network, _separable(), _parameters())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_training_learns_to_tell_two_classes_apart():
+    # Noise of 0.1 about -1 and 1: any straight line between tells them apart.
+    images = _separable()
+    model = train(_network, images, _parameters(epochs=20))
+    predicted = model(images.batch(0, len(images))).argmax(dim=1)
+    assert predicted.tolist() == images.target.tolist()
+    assert not any(module.training for module in model.modules())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_progress_tells_of_every_image_trained_on():
+    # 20 images in batches of 8: two full batches an epoch, the last 4 images are left.
+    told = []
+    train(_network, _separable(), _parameters(epochs=3), told.append)
+    assert told == [8] * 6
+    assert images_trained_on(20, _parameters(epochs=3)) == 48
+
+
+@given(st.integers(1, 500), st.integers(1, 100), st.integers(1, 5))
+def test_every_epoch_trains_on_whole_batches(images, batch_size, epochs):
+    trained = images_trained_on(images, _parameters(epochs=epochs, batch_size=batch_size))
+    size = min(batch_size, images)
+    assert trained % (size * epochs) == 0
+    assert 0 <= images * epochs - trained < size * epochs
+
+
+def test_a_batch_larger_than_the_set_is_the_set():
+    told = []
+    train(_network, _separable(), _parameters(batch_size=64), told.append)
+    assert told == [20, 20]
+
+
+def test_a_training_set_is_all_of_the_runs_set_with_other_arguments():
+    analysed = ImageParameters(
+        factory="ddp_tasks.digits:Digits", kwargs={"analysed": True}, per_class=5
+    )
+    trained_on = analysed.training_set(TrainingParameters(kwargs={"analysed": False}))
+    assert len(open_images(analysed)) == 50
+    assert len(open_images(trained_on)) == 1797 - 500

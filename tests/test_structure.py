@@ -1,0 +1,146 @@
+"""Promises about the source itself, read from its syntax trees."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("schemas", "ddp_tasks", "flows")
+FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
+IDS = [file.relative_to(ROOT).as_posix() for file in FILES]
+
+each_file = pytest.mark.parametrize("file", FILES, ids=IDS)
+
+
+@cache
+def _tree(file):
+    return ast.parse(file.read_text(), str(file))
+
+
+def _modules(tree):
+    """Dotted names of all modules that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            # `from ddp_tasks import store` imports the module ddp_tasks.store.
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def _imports(file):
+    return {module.partition(".")[0] for module in _modules(_tree(file))}
+
+
+def _package(file):
+    return file.relative_to(ROOT).parts[0]
+
+
+def test_the_packages_are_where_these_tests_look():
+    assert {"schemas/variables.py", "ddp_tasks/signals.py"} <= set(IDS)
+
+
+def test_imports_are_found_wherever_they_stand():
+    source = "import a.b\ndef f():\n    from c.d import e as g\n"
+    assert _modules(ast.parse(source)) == {"a.b", "c.d", "c.d.e"}
+
+
+@each_file
+def test_imports_run_one_way(file):
+    may = PACKAGES[: PACKAGES.index(_package(file)) + 1]
+    assert _imports(file) & set(PACKAGES) <= set(may)
+
+
+@each_file
+def test_no_relative_imports_hide_where_a_name_comes_from(file):
+    nodes = (n for n in ast.walk(_tree(file)) if isinstance(n, ast.ImportFrom))
+    assert [n.lineno for n in nodes if n.level] == []
+
+
+@each_file
+def test_zarr_is_opened_by_the_store_alone(file):
+    assert "zarr" not in _imports(file) or file == ROOT / "ddp_tasks" / "store.py"
+
+
+@each_file
+def test_prefect_is_known_to_tasks_and_flows_alone(file):
+    known = file == ROOT / "ddp_tasks" / "tasks.py" or _package(file) == "flows"
+    assert known or not _imports(file) & {"prefect", "prefect_dask"}
+
+
+@each_file
+def test_schemas_import_nothing_heavy(file):
+    heavy = {"torch", "torchvision", "dask", "distributed", "dask_cuda", "prefect", "zarr"}
+    assert _package(file) != "schemas" or not _imports(file) & heavy
+
+
+def test_importing_schemas_loads_nothing_heavy():
+    code = "import sys, schemas; print({'torch', 'distributed', 'prefect'} & set(sys.modules))"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert printed.stdout == "set()\n"
+
+
+def test_modules_of_ddp_tasks_do_not_import_in_circles():
+    graph = {
+        f"ddp_tasks.{file.stem}": {m for m in _modules(_tree(file)) if m.count(".") == 1}
+        for file in FILES
+        if _package(file) == "ddp_tasks"
+    }
+    while free := [name for name, needs in graph.items() if not needs & set(graph)]:
+        for name in free:
+            del graph[name]
+    assert graph == {}
+
+
+@each_file
+def test_every_module_is_named_after_a_concept(file):
+    assert file.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
+
+
+@each_file
+def test_no_code_is_unpickled(file):
+    unsafe = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    assert not _imports(file) & unsafe
+    assert _loads_with_code(_tree(file)) == []
+
+
+def _loads_with_code(tree):
+    """Lines of `torch.load` (or a bare `load` from torch) without weights_only=True."""
+    bare = any(
+        isinstance(n, ast.ImportFrom) and n.module == "torch" and a.name == "load"
+        for n in ast.walk(tree)
+        for a in getattr(n, "names", ())
+    )
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and (ast.unparse(node.func) == "torch.load" or (bare and ast.unparse(node.func) == "load"))
+        and not any(
+            k.arg == "weights_only" and isinstance(k.value, ast.Constant) and k.value.value is True
+            for k in node.keywords
+        )
+    ]
+
+
+def test_loads_with_code_are_found():
+    source = "import torch\ntorch.load(f)\ntorch.load(f, weights_only=False)\n"
+    assert _loads_with_code(ast.parse(source)) == [2, 3]
+    assert _loads_with_code(ast.parse("torch.load(f, weights_only=True)")) == []
+    assert _loads_with_code(ast.parse("from torch import load\nload(f)")) == [2]
+
+
+@each_file
+def test_no_module_is_long(file):
+    assert len(file.read_text().splitlines()) <= 500
+
+
+def test_the_reference_shares_no_code_with_what_it_checks():
+    assert not _imports(ROOT / "tests" / "reference.py") & {*PACKAGES, "torch", "hypernetx"}
