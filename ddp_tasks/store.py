@@ -1,0 +1,362 @@
+"""The only module that opens Zarr: create a store, write a shard, read a group.
+
+One store holds one run. Its groups are declared in ``schemas.variables``; what is written is
+held against the declaration, and so is what is read.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+import zarr.errors
+
+from schemas import FORMAT_VERSION
+from schemas.parameters import RunError, RunParameters, stored_identity
+from schemas.variables import (
+    ROOT_ATTRIBUTES,
+    SIGN_CONVENTION,
+    SchemaError,
+    attributes,
+    declared,
+    describe,
+    validate,
+)
+
+#: Singular vectors in one chunk of the cube.
+VECTORS_PER_CHUNK = 256
+
+_PACKAGES = ("ddp-flows", "torch", "torchvision", "numpy", "xarray", "zarr", "hypernetx")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A block of images, aligned to the chunks of the cube and written by one task."""
+
+    index: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a store was made of; a run continues a store only where all of it agrees."""
+
+    parameters: Mapping[str, Any]
+    model_digest: str | None
+    """None while a network that is trained on the spot is not trained yet."""
+    images_digest: str
+
+    @classmethod
+    def of_run(cls, run: RunParameters, model_digest: str | None, images_digest: str) -> Identity:
+        """The identity of a run whose images are known."""
+        return cls(stored_identity(run), model_digest, images_digest)
+
+    def refusal(self, stored: Mapping[str, Any]) -> str | None:
+        """Why a store with these root attributes may not be continued; None if it may."""
+        if stored["format_version"] != str(FORMAT_VERSION):
+            return f"it has format version {stored['format_version']}, this is {FORMAT_VERSION}"
+        theirs = _flat(json.loads(stored["identity"]))
+        ours = _flat(self.parameters)
+        differences = [
+            f"{key} is {theirs.get(key, 'not set')!r} there and {ours.get(key, 'not set')!r} here"
+            for key in sorted({*theirs, *ours})
+            if theirs.get(key, "not set") != ours.get(key, "not set")
+        ]
+        if self.model_digest not in (None, stored["model_digest"]):
+            differences.append("the model's weights differ")
+        if stored["images_digest"] != self.images_digest:
+            differences.append("the images differ")
+        return "; ".join(differences) or None
+
+
+def create(
+    path: Path,
+    run: RunParameters,
+    identity: Identity,
+    *,
+    not_analysed: Mapping[str, str],
+    groups: Mapping[str, xr.Dataset],
+    signals: xr.Dataset,
+) -> None:
+    """Create a store: root attributes, finished groups, and the cube's empty template.
+
+    The store appears under its name only once all of that is written, so a store that exists
+    is never half made.
+
+    Parameters
+    ----------
+    groups
+        datasets written whole, by group.
+    signals
+        coordinates of the cube, and its variables ``target`` and ``dataset_index``.
+
+    Raises
+    ------
+    SchemaError
+        If a dataset does not match its declaration.
+    FileExistsError
+        If there is something at the path already.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists already")
+    part = path.with_name(path.name + ".part")
+    root = zarr.open_group(store=part, mode="w", zarr_format=3)
+    stored = {
+        "format_version": str(FORMAT_VERSION),
+        "title": run.name,
+        "run_parameters": run.model_dump_json(),
+        "identity": json.dumps(identity.parameters),
+        "model_digest": identity.model_digest,
+        "images_digest": identity.images_digest,
+        "not_analysed": json.dumps(not_analysed),
+        "sign_convention": SIGN_CONVENTION,
+        "software_versions": json.dumps(_versions()),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    assert set(stored) == set(ROOT_ATTRIBUTES)
+    root.attrs.update(stored)
+    for group, dataset in groups.items():
+        write(part, group, dataset)
+    _create_cube(part, signals, run.shards.images)
+    part.rename(path)
+
+
+def _create_cube(path: Path, signals: xr.Dataset, block: int) -> None:
+    """Write the cube's coordinates, and its variables as empty arrays cut at whole blocks."""
+    sizes = signals.sizes
+    block = min(block, sizes["image"])
+    shards = -(-sizes["image"] // block)
+    vectors = min(VECTORS_PER_CHUNK, sizes["singular_vector"])
+    padded = -(-sizes["singular_vector"] // vectors) * vectors
+    describe(signals, "signals").to_zarr(
+        path,
+        group="signals",
+        mode="w",
+        zarr_format=3,
+        consolidated=False,
+        encoding={name: {"chunks": signals[name].shape} for name in signals.variables},
+    )
+    group = zarr.open_group(store=path, path="signals", mode="a", use_consolidated=False)
+    templates: dict[str, dict[str, Any]] = {
+        "signal": {
+            "shape": (sizes["image"], sizes["layer"], sizes["singular_vector"]),
+            "chunks": (block, 1, vectors),
+            # One file a block of images; chunks past a layer's rank are not in it.
+            "shards": (block, sizes["layer"], padded),
+            "dtype": "float32",
+            "fill_value": float("nan"),
+            "config": {"write_empty_chunks": False},
+        },
+        "predicted": {"shape": sizes["image"], "chunks": block, "dtype": "int64", "fill_value": -1},
+        "confidence": {
+            "shape": sizes["image"],
+            "chunks": block,
+            "dtype": "float32",
+            "fill_value": float("nan"),
+        },
+        "complete": {"shape": shards, "chunks": 1, "dtype": "uint8", "fill_value": 0},
+    }
+    for name, template in templates.items():
+        variable = declared("signals").variables[name]
+        group.create_array(
+            name, dimension_names=variable.dims, attributes={**attributes(variable)}, **template
+        )
+
+
+def check_continuable(path: Path, identity: Identity) -> None:
+    """Refuse a store that was made with other parameters, weights or images.
+
+    Raises
+    ------
+    RunError
+        Naming the store and what differs.
+    """
+    if refusal := identity.refusal(root_attributes(path)):
+        raise RunError(f"{path} was made by another run: {refusal}. Choose another --out")
+
+
+def root_attributes(path: Path) -> dict[str, str]:
+    """Attributes of the root group.
+
+    Raises
+    ------
+    RunError
+        If there is no store of ours at the path.
+    """
+    try:
+        root = zarr.open_group(store=path, mode="r", use_consolidated=False)
+    except (FileNotFoundError, ValueError) as error:
+        raise RunError(f"{path} is no Zarr store: {error}") from None
+    stored = {str(key): str(value) for key, value in root.attrs.items()}
+    if missing := sorted(set(ROOT_ATTRIBUTES) - set(stored)):
+        raise RunError(f"{path} is no store of ddp: it lacks {', '.join(missing)}")
+    return stored
+
+
+def shards(path: Path) -> list[Shard]:
+    """All shards of the cube, in order."""
+    cube = _signals(path)["signal"]
+    assert isinstance(cube, zarr.Array)
+    assert cube.shards is not None
+    images, block = cube.shape[0], cube.shards[0]
+    return [
+        Shard(index, start, min(start + block, images))
+        for index, start in enumerate(range(0, images, block))
+    ]
+
+
+def missing_shards(path: Path) -> list[Shard]:
+    """The shards whose data are not recorded as written."""
+    complete = np.asarray(_signals(path)["complete"][:])  # type: ignore[index]
+    return [shard for shard in shards(path) if not complete[shard.index]]
+
+
+def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write one shard's rows of the cube; safe to do twice.
+
+    The shard counts as written only after its data are.
+
+    Parameters
+    ----------
+    arrays
+        ``signal``, ``predicted`` and ``confidence``, each with one row an image of the shard.
+
+    Raises
+    ------
+    SchemaError
+        If the arrays do not fit the shard, or the shard not the chunks of the cube.
+    """
+    if shard not in shards(path):
+        raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
+    group = _signals(path, mode="r+")
+    for name in ("signal", "predicted", "confidence"):
+        target = group[name]
+        assert isinstance(target, zarr.Array)
+        if arrays[name].shape != (len(shard), *target.shape[1:]):
+            raise SchemaError(
+                f"{name} of shard {shard.index} has shape {arrays[name].shape}, "
+                f"not {(len(shard), *target.shape[1:])}"
+            )
+        target[shard.start : shard.stop] = arrays[name]
+    group["complete"][shard.index] = 1  # type: ignore[index]
+
+
+def write(path: Path, group: str, dataset: xr.Dataset) -> None:
+    """Write a group whole, in place of what it held.
+
+    Raises
+    ------
+    SchemaError
+        If the dataset does not match the group's declaration.
+    """
+    described = describe(validate(dataset, group), group)
+    described.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
+
+
+def read(path: Path, group: str) -> xr.Dataset:
+    """Open a group; its arrays are read when they are used.
+
+    Raises
+    ------
+    SchemaError
+        If what is stored does not match the group's declaration.
+    """
+    dataset = xr.open_zarr(path, group=group, zarr_format=3, consolidated=False, chunks=None)
+    return validate(dataset, group)
+
+
+def signal_parts(
+    path: Path,
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    """The cube block by block, in the order of the images.
+
+    Yields
+    ------
+    signals (n, layers, singular vectors) and target classes (n,)
+    """
+    group = _signals(path)
+    cube, target = group["signal"], group["target"]
+    assert isinstance(cube, zarr.Array)
+    assert isinstance(target, zarr.Array)
+    for shard in shards(path):
+        rows = slice(shard.start, shard.stop)
+        yield np.asarray(cube[rows]), np.asarray(target[rows])
+
+
+def layer_parts(
+    path: Path, layer: int, rank: int
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    """One layer of the cube block by block, in the order of the images.
+
+    Parameters
+    ----------
+    layer
+        position of the layer.
+    rank
+        of the layer.
+
+    Yields
+    ------
+    signals (n, rank) and target classes (n,)
+    """
+    group = _signals(path)
+    cube, target = group["signal"], group["target"]
+    assert isinstance(cube, zarr.Array)
+    assert isinstance(target, zarr.Array)
+    for shard in shards(path):
+        rows = slice(shard.start, shard.stop)
+        yield np.asarray(cube[rows, layer, :rank]), np.asarray(target[rows])
+
+
+def dataset_indices(path: Path, shard: Shard) -> Sequence[int]:
+    """Indices, in their dataset, of a shard's images."""
+    index = _signals(path)["dataset_index"]
+    assert isinstance(index, zarr.Array)
+    return np.asarray(index[shard.start : shard.stop]).tolist()
+
+
+def seal(path: Path) -> None:
+    """Gather all metadata in one place, so that the whole tree opens with one read."""
+    with warnings.catch_warnings():
+        # Readers that do not know consolidated metadata pass over it.
+        warnings.simplefilter("ignore", category=zarr.errors.ZarrUserWarning)
+        zarr.consolidate_metadata(path)
+
+
+def _signals(path: Path, mode: Any = "r") -> zarr.Group:
+    return zarr.open_group(store=path, path="signals", mode=mode, use_consolidated=False)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

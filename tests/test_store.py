@@ -1,0 +1,198 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from runs import tiny_run
+
+from ddp_tasks import store
+from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
+from ddp_tasks.layers import LinearLayer
+from ddp_tasks.tensor_svd import decompose
+from schemas import SchemaError
+from schemas.parameters import RunError
+
+LAYERS = (
+    LinearLayer("conv", "conv", 1, "Conv2d", (4, 2, 3, 3), 1),
+    LinearLayer("fc", "fc", 1, "Linear", (3, 4), 1),
+)
+IMAGES = 10
+
+
+def datasets():
+    generator = torch.Generator().manual_seed(0)
+    svd = {
+        "conv": decompose(torch.randn(4, 18, generator=generator)),
+        "fc": decompose(torch.randn(3, 4, generator=generator)),
+    }
+    groups = {"layers": layers_dataset(LAYERS, svd)}
+    groups |= {f"decomposition/{n}": decomposition_dataset(d, "auto") for n, d in svd.items()}
+    signals = xr.Dataset(
+        {
+            "target": ("image", np.arange(IMAGES) % 2),
+            "dataset_index": ("image", np.arange(IMAGES)),
+        },
+        coords={
+            "image": np.array([f"{i:02}" for i in range(IMAGES)], dtype=object),
+            "target_class": np.array(["a", "b"], dtype=object),
+            **layer_coordinates(LAYERS, 4),
+        },
+    )
+    return groups, signals
+
+
+def identity(run, model="m", images="i"):
+    return store.Identity.of_run(run, model, images)
+
+
+@pytest.fixture
+def made(tmp_path):
+    run = tiny_run(shards={"images": 4})
+    groups, signals = datasets()
+    path = tmp_path / "store.zarr"
+    store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+    return path
+
+
+def rows(shard, seed=0):
+    random = np.random.default_rng(seed + shard.index)
+    signal = random.normal(size=(len(shard), 2, 4)).astype(np.float32)
+    signal[:, 1, 3:] = np.nan
+    return {
+        "signal": signal,
+        "predicted": np.zeros(len(shard), dtype=np.int64),
+        "confidence": np.ones(len(shard), dtype=np.float32),
+    }
+
+
+def test_shards_cover_the_images_once_and_are_missing_at_first(made):
+    shards = store.shards(made)
+    assert [(s.start, s.stop) for s in shards] == [(0, 4), (4, 8), (8, 10)]
+    assert store.missing_shards(made) == shards
+
+
+def test_what_is_written_is_read_back_whole_and_by_layer(made):
+    for shard in store.shards(made):
+        store.write_shard(made, shard, rows(shard))
+    expected = np.concatenate([rows(s)["signal"] for s in store.shards(made)])
+    assert store.missing_shards(made) == []
+    whole = np.concatenate([signal for signal, _ in store.signal_parts(made)])
+    np.testing.assert_array_equal(whole, expected)
+    layer = np.concatenate([signal for signal, _ in store.layer_parts(made, 1, 3)])
+    np.testing.assert_array_equal(layer, expected[:, 1, :3])
+    target = np.concatenate([target for _, target in store.signal_parts(made)])
+    np.testing.assert_array_equal(target, np.arange(IMAGES) % 2)
+    np.testing.assert_array_equal(store.read(made, "signals")["signal"].to_numpy(), expected)
+
+
+def test_a_shard_written_twice_is_the_shard_written_once(made):
+    shard = store.shards(made)[1]
+    store.write_shard(made, shard, rows(shard, seed=7))
+    store.write_shard(made, shard, rows(shard))
+    written = store.read(made, "signals")["signal"][shard.start : shard.stop]
+    np.testing.assert_array_equal(written, rows(shard)["signal"])
+
+
+def test_a_shard_that_was_only_half_written_still_counts_as_missing(made, monkeypatch):
+    shard = store.shards(made)[0]
+    arrays = rows(shard)
+    with pytest.raises(SchemaError, match="confidence of shard 0"):
+        # The signals are written by then; the wrong length ends the writing in the middle.
+        store.write_shard(made, shard, {**arrays, "confidence": arrays["confidence"][:-1]})
+    assert not np.isnan(store.read(made, "signals")["signal"][0, 0].to_numpy()).any()
+    assert shard in store.missing_shards(made)
+
+
+def test_a_shard_across_the_edges_of_chunks_is_refused(made):
+    crossing = store.Shard(0, 2, 6)
+    with pytest.raises(SchemaError, match="crosses the edges"):
+        store.write_shard(made, crossing, rows(crossing))
+
+
+def test_chunks_past_the_rank_are_not_written(tmp_path):
+    run = tiny_run(shards={"images": 64})
+    groups, signals = datasets()
+    wide = 3 * store.VECTORS_PER_CHUNK
+    images = 64
+    signals = xr.Dataset(
+        {"target": ("image", np.zeros(images, int)), "dataset_index": ("image", np.arange(images))},
+        coords={
+            "image": np.array([f"{i:02}" for i in range(images)], dtype=object),
+            "target_class": np.array(["a"], dtype=object),
+            **layer_coordinates(LAYERS, wide),
+        },
+    )
+    path = tmp_path / "store.zarr"
+    store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+    signal = np.full((images, 2, wide), np.nan, dtype=np.float32)
+    full = np.random.default_rng(0).normal(size=(images, wide)).astype(np.float32)
+    signal[:, 0] = full
+    signal[:, 1, :5] = full[:, :5]
+    shard = store.shards(path)[0]
+    store.write_shard(
+        path,
+        shard,
+        {
+            "signal": signal,
+            "predicted": np.zeros(images, int),
+            "confidence": np.ones(images, np.float32),
+        },
+    )
+    written = sum(f.stat().st_size for f in (path / "signals/signal/c").rglob("*") if f.is_file())
+    # Noise does not compress: layer 0 is there in full, layer 1 in one of its three chunks.
+    assert written < 1.1 * full.nbytes + 0.2 * full.nbytes / 3
+
+
+def test_a_store_that_exists_is_never_created_over(made):
+    run = tiny_run(shards={"images": 4})
+    groups, signals = datasets()
+    before = store.root_attributes(made)
+    with pytest.raises(FileExistsError):
+        store.create(made, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+    assert store.root_attributes(made) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "digests", "named"),
+    [
+        ({"significance": {"quantile": 0.5}}, {}, "significance.quantile is 0.8 there and 0.5"),
+        ({"layers": ["conv"]}, {}, "layers is 'all' there and"),
+        ({}, {"model": "other"}, "weights differ"),
+        ({}, {"images": "other"}, "images differ"),
+    ],
+)
+def test_a_store_of_another_run_is_refused_by_name(made, changes, digests, named):
+    run = tiny_run(**{"shards": {"images": 4}, **changes})
+    with pytest.raises(RunError, match="was made by another run") as refusal:
+        store.check_continuable(made, identity(run, **digests))
+    assert named in str(refusal.value)
+
+
+def test_another_cluster_batch_size_or_place_of_the_weights_continues(made):
+    run = tiny_run(shards={"images": 4, "batch_size": 1}, cluster="auto")
+    store.check_continuable(made, identity(run))
+
+
+def test_undeclared_data_are_refused(made):
+    extra = store.read(made, "layers").load().assign(extra=("layer", [1, 2]))
+    with pytest.raises(SchemaError, match="extra not declared"):
+        store.write(made, "layers", extra)
+    assert "extra" not in store.read(made, "layers")
+
+
+def test_no_store_is_said_so(tmp_path):
+    with pytest.raises(RunError, match="is no Zarr store"):
+        store.root_attributes(tmp_path / "nothing.zarr")
+
+
+def test_a_sealed_store_opens_as_a_tree_without_a_warning(made):
+    store.seal(made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tree = xr.open_datatree(made, engine="zarr")
+    assert {"layers", "decomposition", "signals"} <= set(tree.children)
+    # Writing goes on after sealing, and what it writes is what is read.
+    shard = store.shards(made)[0]
+    store.write_shard(made, shard, rows(shard))
+    assert shard not in store.missing_shards(made)
