@@ -1,0 +1,290 @@
+"""The diagram of a semantic hierarchy, as on the right of figures 6 and 7 of the paper."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import holoviews as hv
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ddp_tasks.hypergraph_figures import class_names
+from ddp_tasks.notation import COLOURS, NEUTRAL, abbreviated, text_width, vector_names, wrapped
+from ddp_tasks.placement import Levels, place_levels, place_rows
+from ddp_tasks.semantic_hierarchy import levels
+from ddp_tasks.style import GLYPH_FONT, canvas
+from ddp_tasks.thumbnails import Thumbnail, pictures
+
+_BOXES = 60
+#: Pixels: a browser draws no canvas wider than twice this, and a fine screen doubles it.
+_WIDEST = 8000.0
+#: In a diagram of more boxes, those that no line joins go in rows of this width below.
+_ALONE, _ROW_OF_ALONE = 5, 1240.0
+_IMAGES_IN_BOX = 10
+#: Images in a box of a diagram of many boxes, which would otherwise make the page heavy.
+_IMAGES_IN_CROWDED_BOX, _CROWDED = 5, 24
+
+_CELL, _IMAGE, _PAD = 41, 38, 10
+_ROW_GAP, _COLUMN_GAP = 52.0, 18.0
+
+
+@dataclass(frozen=True)
+class Box:
+    """One equivalence class of a hierarchy diagram; sizes in pixels, y grows downwards."""
+
+    title: str
+    vectors: str
+    all_vectors: str
+    classes: tuple[str, ...]
+    """lines of text."""
+    all_classes: str
+    exemplars: tuple[str, ...]
+    """ids of the images shown."""
+    exemplar_classes: tuple[int, ...]
+    """positions of their target classes."""
+    left_out: int
+    """images not shown."""
+    width: float
+    height: float
+    x: float = 0.0
+    """left edge."""
+    y: float = 0.0
+    """upper edge."""
+
+    @property
+    def images_top(self) -> float:
+        """Distance of the images from the upper edge."""
+        return _PAD + 20 + 15 * len(self.classes) + 6
+
+    def image_corner(self, position: int) -> tuple[float, float]:
+        """Upper left corner of an image."""
+        row, column = divmod(position, _per_row(len(self.exemplars)))
+        return self.x + _PAD + column * _CELL, self.y + self.images_top + row * (_CELL + 4)
+
+
+def hierarchy_boxes(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> list[Box]:
+    """The boxes of a hierarchy diagram, measured but not placed: the most general 60."""
+    names, vectors = vector_names(of_layer), hierarchy["singular_vectors"].to_numpy()
+    exemplar = hierarchy["exemplar"].to_numpy().astype(object)
+    shown = min(len(vectors), _BOXES)
+    most = _IMAGES_IN_BOX if shown <= _CROWDED else _IMAGES_IN_CROWDED_BOX
+    boxes = []
+    for number, classes in enumerate(class_names(hierarchy)[:shown]):
+        members = [names[v] for v in np.flatnonzero(vectors[number])]
+        found = np.flatnonzero(exemplar[number] != "")
+        title, listed = f"[{members[0]}]", abbreviated(members, 3)
+        columns = _per_row(min(len(found), most))
+        width = max(
+            2 * _PAD + columns * _CELL - (_CELL - _IMAGE),
+            2 * _PAD + text_width(title, 14) + 8 + text_width(listed, 12),
+            140,
+        )
+        lines = wrapped(classes, width - 2 * _PAD, 12, 4)
+        box = Box(
+            title=title,
+            vectors=listed,
+            all_vectors=abbreviated(members, 40),
+            classes=tuple(lines),
+            all_classes=abbreviated(classes, 40),
+            exemplars=tuple(exemplar[number][found[:most]]),
+            exemplar_classes=tuple(found[:most].tolist()),
+            left_out=max(len(found) - most, 0),
+            width=width,
+            height=0,
+        )
+        rows = -(-len(box.exemplars) // columns)
+        height = box.images_top + rows * (_CELL + 4) + (16 if box.left_out else 0) + _PAD - 4
+        boxes.append(replace(box, height=height))
+    return boxes
+
+
+def _per_row(images: int) -> int:
+    return max(1, min(images, 5))
+
+
+def hierarchy_figure(
+    hierarchy: xr.Dataset, of_layer: xr.Dataset, thumbnails: Mapping[str, Thumbnail]
+) -> hv.Overlay:
+    """Diagram of a semantic hierarchy: boxes of equivalence classes, the most general on top.
+
+    An arrow leads from an equivalence class to one that it covers. Each box holds the class's
+    singular vectors, its target classes, and the strongest image of each of them.
+
+    Parameters
+    ----------
+    hierarchy
+        the store's group ``hierarchies/LAYER``.
+    of_layer
+        the layer's slice of the store's group ``layers``.
+    thumbnails
+        by image id.
+
+    Raises
+    ------
+    ValueError
+        If the hierarchy is empty.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.2, right of figures 6, 7 and 9.
+    """
+    boxes = hierarchy_boxes(hierarchy, of_layer)
+    if not boxes:
+        raise ValueError("the hierarchy is empty: no singular vector is significant for a class")
+    covers = hierarchy["covers"].to_numpy()
+    placed = _placed(boxes, covers)
+    while placed.width > _WIDEST and len(boxes) > 1:
+        boxes = boxes[: len(boxes) * 3 // 4]
+        placed = _placed(boxes, covers)
+    total = len(covers)
+    boxes = [replace(b, x=x, y=y) for b, (x, y) in zip(boxes, placed.corners, strict=True)]
+    title = ""
+    if len(boxes) < total:
+        title = f"Shown: the {len(boxes)} most general of {total} equivalence classes."
+    high = placed.height
+    arrows = [np.column_stack([line[:, 0], high - line[:, 1]]) for line in placed.lines]
+    return hv.Overlay(
+        [
+            *_arrows(arrows, placed.edges),
+            _frames(boxes, high),
+            *_texts(boxes, high),
+            *_exemplars(boxes, high, hierarchy, thumbnails),
+        ]
+    ).opts(**canvas(placed.width, high, title))
+
+
+def _placed(boxes: list[Box], covers: npt.NDArray[np.bool_]) -> Levels:
+    """Places of boxes: levels of those that lines join, and rows of those that stand alone."""
+    covers = covers[: len(boxes), : len(boxes)]
+    few = len(boxes) <= _ALONE
+    joined = np.asarray(covers.any(axis=0) | covers.any(axis=1) | few)
+    inside, alone = np.flatnonzero(joined), np.flatnonzero(~joined)
+    within = covers[np.ix_(inside, inside)]
+    sizes = [(box.width, box.height) for box in boxes]
+    placed = Levels([], [], [], 0.0, 0.0)
+    if len(inside):
+        chosen = [sizes[i] for i in inside]
+        placed = place_levels(levels(within), within, chosen, _COLUMN_GAP, _ROW_GAP)
+    corners, height = place_rows(
+        [sizes[i] for i in alone],
+        max(placed.width, _ROW_OF_ALONE),
+        placed.height + (_ROW_GAP if len(inside) and len(alone) else 0),
+        _COLUMN_GAP,
+    )
+    place = dict(zip([*inside, *alone], [*placed.corners, *corners], strict=True))
+    right = max(place[i][0] + box.width for i, box in enumerate(boxes)) + 2
+    return Levels(
+        [place[i] for i in range(len(boxes))],
+        [(int(inside[i]), int(inside[j])) for i, j in placed.edges],
+        placed.lines,
+        max(placed.width, right),
+        height,
+    )
+
+
+def _arrows(lines: list[npt.NDArray[np.float64]], edges: list[tuple[int, int]]) -> list[hv.Element]:
+    ends = [
+        {"line_x": line[:, 0], "line_y": line[:, 1], "above": above, "below": below}
+        for line, (above, below) in zip(lines, edges, strict=True)
+    ]
+    dims = {"kdims": ["line_x", "line_y"], "vdims": ["above", "below"]}
+    heads = []
+    for line in lines:
+        tip, direction = line[-1], line[-1] - line[-2]
+        direction = direction / np.hypot(*direction)
+        across = np.array([-direction[1], direction[0]])
+        base = tip - 9 * direction
+        corners = np.stack([tip, base + 4 * across, base - 4 * across])
+        heads.append({"head_x": corners[:, 0], "head_y": corners[:, 1]})
+    return [
+        hv.Path(ends, **dims, group="Covers").opts(color="#8a949e", line_width=1.4),
+        hv.Polygons(heads, kdims=["head_x", "head_y"], group="Heads").opts(
+            fill_color="#8a949e", line_color="#8a949e"
+        ),
+    ]
+
+
+def _frames(boxes: list[Box], high: float) -> hv.Rectangles:
+    frames = [
+        (
+            b.x,
+            high - b.y - b.height,
+            b.x + b.width,
+            high - b.y,
+            b.title,
+            b.all_vectors,
+            b.all_classes,
+        )
+        for b in boxes
+    ]
+    vdims = ["title", "vectors", "classes"]
+    return hv.Rectangles(
+        frames, kdims=["left_x", "low_y", "right_x", "high_y"], vdims=vdims, group="Boxes"
+    ).opts(
+        color="white",
+        line_color="#aab3bc",
+        line_width=1,
+        tools=["hover"],
+        hover_tooltips=[("singular vectors", "@vectors"), ("target classes", "@classes")],
+    )
+
+
+def _texts(boxes: list[Box], high: float) -> list[hv.Labels]:
+    titles, vectors, classes = [], [], []
+    for box in boxes:
+        left, top = box.x + _PAD, high - box.y - _PAD
+        titles.append((left, top, box.title))
+        vectors.append((left + text_width(box.title, 14) + 8, top - 2, box.vectors))
+        classes += [(left, top - 20 - 15 * i, line) for i, line in enumerate(box.classes)]
+        if box.left_out:
+            bottom = high - box.y - box.height + _PAD + 12
+            classes.append((left, bottom, f"+{box.left_out} more classes' images"))
+    style = {"text_align": "left", "text_baseline": "top", "text_font": GLYPH_FONT}
+    dims = {"kdims": ["text_x", "text_y"], "vdims": ["text"]}
+    dark, grey = {"text_color": "#1d2329"}, {"text_color": NEUTRAL}
+    small = {"text_font_size": "12px"}
+    bold = {"text_font_style": "bold", "text_font_size": "14px"}
+    return [
+        hv.Labels(titles, **dims, group="Titles").opts(**style, **dark, **bold),
+        hv.Labels(vectors, **dims, group="Vectors").opts(**style, **grey, **small),
+        hv.Labels(classes, **dims, group="Classes").opts(**style, **dark, **small),
+    ]
+
+
+def _exemplars(
+    boxes: list[Box], high: float, hierarchy: xr.Dataset, thumbnails: Mapping[str, Thumbnail]
+) -> list[hv.Element]:
+    names = hierarchy["target_class"].to_numpy().astype(object)
+    signal = hierarchy["exemplar_signal"].to_numpy()
+    places = [(number, i) for number, box in enumerate(boxes) for i in range(len(box.exemplars))]
+    if not places:
+        return []
+    corner = np.array([boxes[number].image_corner(i) for number, i in places])
+    classes = [boxes[number].exemplar_classes[i] for number, i in places]
+    ids = [boxes[number].exemplars[i] for number, i in places]
+    told = {
+        "image": ids,
+        "class": [str(names[c]) for c in classes],
+        "signal": [f"{signal[n, c]:.3g}" for (n, _), c in zip(places, classes, strict=True)],
+    }
+    left, bottom = corner[:, 0], high - corner[:, 1] - _IMAGE
+    found = pictures([thumbnails[i] for i in ids], left, bottom, _IMAGE, told)
+    used = hierarchy["target_classes"].to_numpy().any(axis=0)
+    if used.sum() > len(COLOURS):
+        return [found]
+    # The colour that the class has in the hypergraph.
+    bars = (
+        left,
+        bottom - 5,
+        left + _IMAGE,
+        bottom - 2,
+        [COLOURS[c % len(COLOURS)] for c in classes],
+    )
+    return [
+        found,
+        hv.Rectangles(
+            bars, kdims=["bar_x0", "bar_y0", "bar_x1", "bar_y1"], vdims=["colour"], group="Bars"
+        ).opts(color="colour", line_alpha=0),
+    ]

@@ -1,0 +1,358 @@
+"""Figures of one layer: dataset in, HoloViews element out.
+
+A Bokeh figure has no text of its own beside axes, so what a figure leaves out is said in its
+title.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from bokeh.models import FixedTicker, NumeralTickFormatter
+
+from ddp_tasks.notation import NEUTRAL, arbitrary, short, text_width, vector_names
+from ddp_tasks.style import FONT, GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of, with_axes
+from ddp_tasks.thumbnails import Thumbnail, pictures
+
+BLUES = ("#ffffff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
+
+_VECTORS_IN_HEATMAP = 80
+_CLASSES_SHOWN = 100
+_CELLS_IN_HEATMAP = 2500
+_VECTORS_IN_STRONGEST = 6
+#: Images whose signals a distribution counts: enough for its shape, few enough to read quickly.
+_IMAGES_IN_DISTRIBUTION = 20_000
+_BINS = 120
+
+
+def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+    """Share of each class's images that each singular vector is significant for.
+
+    Shown are the singular vectors that are significant for a class, most discriminating first;
+    a dot marks the cells that make up the hyperedges.
+
+    Parameters
+    ----------
+    table
+        as ``significance.layer_table`` gives it.
+    of_layer
+        the layer's slice of the store's group ``layers``.
+
+    Raises
+    ------
+    ValueError
+        If no singular vector is significant for any class.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.
+    """
+    significant = table["significant"].to_numpy()
+    if not significant.any():
+        raise ValueError("no singular vector is significant for any class")
+    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
+    ranked = ranked[significant[:, ranked].any(axis=0)]
+    # Classes without a significant vector tell least, where there is no room for all.
+    busiest = np.argsort(-significant.sum(axis=1), kind="stable")[:_CLASSES_SHOWN]
+    rows = np.sort(busiest)
+    columns = ranked[: min(_VECTORS_IN_HEATMAP, max(_CELLS_IN_HEATMAP // len(rows), 1))]
+    title = shown_of(
+        len(columns), len(ranked), "significant singular vectors", "most discriminating"
+    )
+    title += shown_of(
+        len(rows), len(significant), "target classes", "with most significant vectors"
+    )
+
+    names = table["target_class"].to_numpy().astype(object)[rows]
+    vectors = table["singular_vector"].to_numpy()[columns]
+    labels = np.array(vector_names(of_layer), dtype=object)[vectors]
+    # Half the bytes of int64 in the page.
+    y, x = (a.ravel().astype(np.int32) for a in np.mgrid[: len(rows), : len(columns)])
+    cells = {
+        "x0": x - 0.5,
+        "y0": -y - 0.5,
+        "x1": x + 0.5,
+        "y1": -y + 0.5,
+        "fraction": table["fraction"].to_numpy()[np.ix_(rows, columns)].ravel(),
+        "target_class": names[y],
+        "vector": labels[x],
+        "singular_value": of_layer["singular_value"].to_numpy()[vectors][x],
+        "eta_squared": table["discrimination"].to_numpy()[columns][x],
+        "significant": significant[np.ix_(rows, columns)].ravel(),
+    }
+    told = list(cells)[4:]
+    heatmap = hv.Rectangles(cells, kdims=list(cells)[:4], vdims=told, group="Cells")
+    marked = cells["significant"]
+    dots = hv.Points((x[marked], -y[marked]), kdims=["heat_x", "heat_y"], group="Significant")
+    cell_width = max(15, min(40, 1080 // len(columns)))
+    cell_height = 22 if len(rows) <= 30 else 14
+    heatmap = heatmap.opts(
+        color="fraction",
+        cmap=list(BLUES),
+        clim=(0, 1),
+        line_color="white",
+        line_width=1,
+        tools=["hover"],
+        hover_tooltips=[
+            ("singular vector", "@vector"),
+            ("target class", "@target_class"),
+            ("share of its images", "@fraction{0.0 %}"),
+            ("singular value", "@singular_value{0.000}"),
+            ("η²", "@eta_squared{0.00}"),
+        ],
+        colorbar=True,
+        clabel="",
+        colorbar_opts=_colourbar(len(rows) * cell_height),
+    )
+    dots = dots.opts(color="white", line_color="#08306b", size=min(7, cell_width / 3))
+    return (heatmap * dots).opts(
+        **plain(
+            len(columns) * cell_width,
+            len(rows) * cell_height,
+            title,
+            show_legend=False,
+            xlim=(-0.5, len(columns) - 0.5),
+            ylim=(0.5 - len(rows), 0.5),
+            xticks=[(i, str(label)) for i, label in enumerate(labels)],
+            yticks=[(-i, short(str(name))) for i, name in enumerate(names)],
+            xrotation=0 if cell_width >= text_width(max(labels, key=len), 11) + 4 else 90,
+            xlabel="",
+            ylabel="",
+            xaxis="top",
+        )
+        | {"backend_opts": TABLE_AXES}
+    )
+
+
+def spectrum(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+    """Singular values of a layer; those significant for a class are marked.
+
+    Parameters
+    ----------
+    table, of_layer
+        as in ``significance_heatmap``.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 4.2.
+    """
+    rank = int(of_layer["rank"])
+    values = of_layer["singular_value"].to_numpy()[:rank]
+    names = np.array(vector_names(of_layer), dtype=object)
+    classes = np.zeros(rank, dtype=int)
+    classes[table["singular_vector"].to_numpy()] = table["significant"].to_numpy().sum(axis=0)
+    kdims = [hv.Dimension("index", label="index i of the singular vector")]
+    vdims = [hv.Dimension("value", label="singular value"), "vector", "classes"]
+    told = [("singular vector", "@vector"), ("singular value", "@value{0.000}")]
+    told.append(("significant for", "@classes classes"))
+    parts = []
+    for label, chosen, style in (
+        ("significant for no class", classes == 0, {"color": "#b4bcc4", "size": 4}),
+        ("significant for a class", classes > 0, {"color": "#2171b5", "size": 7}),
+        (
+            "arbitrary singular vector (*)",
+            arbitrary(of_layer)[:rank],
+            {"color": "#d62728", "marker": "asterisk", "size": 9},
+        ),
+    ):
+        found = np.flatnonzero(chosen)
+        if not len(found):
+            continue
+        data = (found, values[found], names[found], classes[found])
+        points = hv.Scatter(data, kdims=kdims, vdims=vdims, label=label)
+        parts.append(points.opts(tools=["hover"], hover_tooltips=told, **style))
+    return hv.Overlay(parts).opts(
+        **with_axes(
+            ylim=(0, float(values.max()) * 1.06),
+            xlim=(-0.5 - rank / 50, rank - 0.5 + rank / 50),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class SignalCounts:
+    """How often a layer's signals fall into each of the equal bins."""
+
+    edges: npt.NDArray[np.float64]
+    """shape (bins + 1,)."""
+    counts: npt.NDArray[np.int64]
+    """shape (bins,)."""
+    images: int
+    """images counted."""
+    of_images: int
+    """images of the run."""
+
+
+def signal_counts(signals: xr.Dataset, of_layer: xr.Dataset) -> SignalCounts:
+    """Count a layer's signals, reading the cube by blocks of images.
+
+    Past 20,000 images, blocks spread evenly over the run are read.
+
+    Parameters
+    ----------
+    signals
+        the store's group ``signals``, not loaded.
+    of_layer
+        the layer's slice of the store's group ``layers``.
+    """
+    cube = signals["signal"].sel(layer=str(of_layer["layer"].item()))
+    cube = cube.isel(singular_vector=slice(int(of_layer["rank"])))
+    block = int((signals["signal"].encoding.get("chunks") or (256,))[0])
+    starts = np.arange(0, cube.sizes["image"], block)
+    wanted = max(1, min(len(starts), _IMAGES_IN_DISTRIBUTION // block))
+    starts = starts[np.linspace(0, len(starts) - 1, wanted).round().astype(int)]
+
+    def blocks() -> Iterator[npt.NDArray[np.float32]]:
+        for start in starts:
+            yield cube.isel(image=slice(int(start), int(start) + block)).to_numpy()
+
+    images, low, high = 0, np.inf, -np.inf
+    for part in blocks():
+        images += len(part)
+        low, high = min(low, float(np.nanmin(part))), max(high, float(np.nanmax(part)))
+    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    counts = np.zeros(_BINS, dtype=np.int64)
+    for part in blocks():
+        counts += np.histogram(part[np.isfinite(part)], edges)[0]
+    return SignalCounts(edges, counts, images, cube.sizes["image"])
+
+
+def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
+    """Histogram of a layer's signals with the threshold q.
+
+    Bars are drawn on a square root scale: beside the many signals near zero, the few beyond q
+    would not be seen.
+    """
+    share = signals.counts / max(signals.counts.sum(), 1)
+    kdim = hv.Dimension("signal", label="signal (layer output before bias)")
+    vdim = hv.Dimension("root", label="share of signals (square root scale)")
+    bars = hv.Histogram((signals.edges, np.sqrt(share)), kdims=[kdim], vdims=[vdim])
+    beyond = signals.edges[:-1] >= threshold
+    above = hv.Histogram(
+        (signals.edges, np.where(beyond, np.sqrt(share), 0)), kdims=[kdim], vdims=[vdim]
+    )
+    top = float(np.sqrt(share.max())) * 1.08
+    line = hv.VLine(threshold, label="threshold q").opts(color="#d62728", line_width=1.5)
+    at_left = threshold > signals.edges.mean()
+    text = f"threshold q = {threshold:.3g}"
+    label = hv.Labels(([threshold], [top * 0.95], [f"{text}  " if at_left else f"  {text}"]))
+    ticks = [t for t in (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7) if t**0.5 < top]
+    title = ""
+    if signals.images < signals.of_images:
+        title = f"{signals.images:,} of {signals.of_images:,} images, spread evenly over the run"
+    return (
+        bars.opts(color="#c9d1d9", line_color="white", line_width=0.5)
+        * above.opts(color="#4292c6", line_color="white", line_width=0.5)
+        * line
+        * label.opts(
+            text_font_size="12px",
+            text_font=GLYPH_FONT,
+            text_color="#b01f20",
+            text_align="right" if at_left else "left",
+        )
+    ).opts(
+        **with_axes(
+            title=title,
+            ylim=(0, top),
+            xlim=(float(signals.edges[0]), float(signals.edges[-1])),
+            yticks=[(0, "0"), *((t**0.5, f"{t:.1%}") for t in ticks)],
+            show_legend=False,
+        )
+    )
+
+
+def strongest_images(
+    exemplars: xr.Dataset,
+    table: xr.Dataset,
+    of_layer: xr.Dataset,
+    thumbnails: Mapping[str, Thumbnail],
+    target_class_of: Mapping[str, str],
+) -> hv.Overlay:
+    """Strongest images of a layer's most discriminating singular vectors, with their signals.
+
+    Parameters
+    ----------
+    exemplars
+        the store's group ``exemplars``.
+    table, of_layer
+        as in ``significance_heatmap``.
+    thumbnails, target_class_of
+        by image id.
+
+    Raises
+    ------
+    ValueError
+        If no singular vector is significant for any class.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 6, Eq. 19 restricted to images.
+    """
+    chosen = most_discriminating(table)
+    if not len(chosen):
+        raise ValueError("no singular vector is significant for any class")
+    place = {"layer": str(of_layer["layer"].item()), "singular_vector": chosen}
+    found = exemplars.sel(place)
+    ids, signal = found["image"].to_numpy().astype(object), found["signal"].to_numpy()
+    row, column = np.nonzero(ids != "")
+    shown = ids[row, column]
+    side, left, step, pitch = 64, 96, 76, 90
+    high = len(chosen) * pitch
+    bottom = high - row * pitch - side - 4
+    told = {
+        "image": shown.tolist(),
+        "class": [target_class_of[i] for i in shown],
+        "signal": [f"{s:.3g}" for s in signal[row, column]],
+        "vector": [f"v{v}" for v in chosen[row]],
+    }
+    x = left + column * step
+    grid = pictures([thumbnails[i] for i in shown], x, bottom, side, told)
+    dims = {"kdims": ["strongest_x", "strongest_y"], "vdims": ["text"]}
+    under = hv.Labels((x + side / 2, bottom - 3, told["signal"]), **dims)
+    eta = table["discrimination"].sel(singular_vector=chosen).to_numpy()
+    middle = high - np.arange(len(chosen)) * pitch - 4 - side / 2
+    names = np.array(vector_names(of_layer), dtype=object)[chosen]
+    style = {"text_font": GLYPH_FONT, "text_font_size": "11px", "text_color": NEUTRAL}
+    heads = hv.Labels((np.zeros(len(chosen)), middle + 2, names), **dims, group="Vectors")
+    notes = hv.Labels(
+        (np.zeros(len(chosen)), middle - 2, [f"η² {value:.2f}" for value in eta]), **dims
+    )
+    wide = left + ids.shape[1] * step
+    return (
+        grid
+        * under.opts(text_baseline="top", text_align="center", **style)
+        * heads.opts(
+            text_baseline="bottom",
+            text_align="left",
+            text_font_style="bold",
+            **{**style, "text_font_size": "13px", "text_color": "#1d2329"},
+        )
+        * notes.opts(text_baseline="top", text_align="left", **style)
+    ).opts(**canvas(wide, high))
+
+
+def most_discriminating(table: xr.Dataset, most: int = _VECTORS_IN_STRONGEST) -> npt.NDArray[Any]:
+    """Indices of the significant singular vectors of the highest η², highest first."""
+    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
+    ranked = ranked[table["significant"].to_numpy()[:, ranked].any(axis=0)]
+    return np.asarray(table["singular_vector"].to_numpy()[ranked[:most]])
+
+
+def _colourbar(height: int) -> dict[str, Any]:
+    return {
+        "height": min(height, 220),
+        "width": 10,
+        "title": "",
+        "major_label_text_font": FONT,
+        "ticker": FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1]),
+        "formatter": NumeralTickFormatter(format="0 %"),
+        "border_line_color": None,
+        "bar_line_color": "#c4cad0",
+        "major_tick_line_color": "#c4cad0",
+    }

@@ -1,0 +1,241 @@
+"""The hypergraph of a layer as a figure: hulls around circles, or a matrix of dots."""
+
+from __future__ import annotations
+
+import holoviews as hv
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ddp_tasks.notation import COLOURS, abbreviated, short, text_width, vector_names
+from ddp_tasks.placement import hulls, place_circles
+from ddp_tasks.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
+
+#: Past these a drawing of hulls can no longer be read, and a matrix of dots takes its place.
+_HULLS, _CIRCLES = 12, 40
+_EQUIVALENCE_CLASSES_IN_MATRIX, _CLASSES_IN_MATRIX = 80, 100
+_RING = 5.0
+
+
+def hypergraph_figure(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+    """Hypergraph of a layer, its nodes collapsed to equivalence classes.
+
+    A circle is an equivalence class, labelled representative:number of singular vectors, its
+    area growing with that number; a hull is a target class around its equivalence classes.
+    Past 12 target classes or 40 equivalence classes the incidence is drawn as a matrix instead.
+
+    Parameters
+    ----------
+    hierarchy
+        the store's group ``hierarchies/LAYER``.
+    of_layer
+        the layer's slice of the store's group ``layers``.
+
+    Raises
+    ------
+    ValueError
+        If the hypergraph is empty.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.1, left of figures 6 and 7.
+    """
+    member = hierarchy["target_classes"].to_numpy()
+    if not len(member):
+        raise ValueError("the hypergraph is empty: no singular vector is significant for a class")
+    if not has_hulls(hierarchy):
+        return incidence_matrix(hierarchy, of_layer)
+    classes = np.flatnonzero(member.any(axis=0))
+    inside = member[:, classes].T
+    vectors = hierarchy["singular_vectors"].to_numpy().sum(axis=1)
+    labels = equivalence_class_labels(hierarchy, of_layer)
+    # The area grows with the number of vectors, from one that holds the label.
+    widest = max(text_width(label, 11) for label in labels) / 2 + 3
+    radius = np.minimum(np.sqrt(widest**2 * (1 + 0.35 * (vectors - 1))), 2.2 * widest)
+    centre, size = place_circles(inside, radius, _RING)
+    outlines = hulls(inside, centre, radius, _RING)
+    names = hierarchy["target_class"].to_numpy().astype(object)
+    key, (width, below) = _key([str(n) for n in names[classes]], classes, size[0])
+    shift = np.array([(width - size[0]) / 2, below])
+    drawn = [
+        _hull(
+            outline + shift,
+            str(names[c]),
+            COLOURS[c % len(COLOURS)],
+            _vectors_of(hierarchy, of_layer, int(c)),
+        )
+        for c, outline in zip(classes, outlines, strict=True)
+    ]
+    circles = _circles(hierarchy, of_layer, centre + shift, radius, labels)
+    return hv.Overlay([*drawn, *circles, *key]).opts(**canvas(width, size[1] + below))
+
+
+def _key(
+    names: list[str], classes: npt.NDArray[np.int64], width: float
+) -> tuple[list[hv.Element], tuple[float, float]]:
+    """Colours and names of the target classes in rows below the drawing, and their extent."""
+    cut = [short(name, 24) for name in names]
+    column = max(text_width(name, 12) for name in cut) + 34
+    width = max(width, column, 320.0)
+    columns = max(1, min(int(width // column), len(cut)))
+    rows = -(-len(cut) // columns)
+    # Column by column, so that the names are read in their order.
+    place = np.arange(len(cut))
+    x, y = place // rows * column, (rows - 1 - place % rows) * 18.0 + 9
+    colours = [COLOURS[c % len(COLOURS)] for c in classes]
+    swatches = hv.Rectangles(
+        (x, y - 2, x + 16, y + 2, colours),
+        kdims=["key_x0", "key_y0", "key_x1", "key_y1"],
+        vdims=["colour"],
+        group="Swatches",
+    ).opts(color="colour", line_alpha=0)
+    text = hv.Labels((x + 22, y, cut), ["key_x", "key_y"], ["text"], group="Key").opts(
+        text_font=GLYPH_FONT, text_font_size="12px", text_align="left", text_color="#1d2329"
+    )
+    return [swatches, text], (width, rows * 18.0 + 14)
+
+
+def has_hulls(hierarchy: xr.Dataset) -> bool:
+    """Whether a hypergraph is small enough to be drawn as hulls around circles."""
+    member = hierarchy["target_classes"].to_numpy()
+    return len(member) <= _CIRCLES and int(member.any(axis=0).sum()) <= _HULLS
+
+
+def _hull(outline: npt.NDArray[np.float64], name: str, colour: str, vectors: str) -> hv.Polygons:
+    dims = {"kdims": ["hull_x", "hull_y"], "vdims": ["target_class", "vectors"]}
+    data = {"hull_x": outline[:, 0], "hull_y": outline[:, 1], "target_class": name}
+    return hv.Polygons([{**data, "vectors": vectors}], **dims, group="Hulls").opts(
+        # Given bare, or HoloViews colours by the first value.
+        color=colour,
+        fill_color=colour,
+        fill_alpha=0.05,
+        line_color=colour,
+        line_width=2,
+        hover_fill_alpha=0.18,
+        tools=["hover"],
+        hover_tooltips=[("target class", "@target_class"), ("singular vectors", "@vectors")],
+    )
+
+
+def _vectors_of(hierarchy: xr.Dataset, of_layer: xr.Dataset, target_class: int) -> str:
+    """The singular vectors of a hyperedge, by name."""
+    chosen = hierarchy["target_classes"].to_numpy()[:, target_class]
+    vectors = np.flatnonzero(hierarchy["singular_vectors"].to_numpy()[chosen].any(axis=0))
+    names = vector_names(of_layer)
+    return abbreviated([names[v] for v in vectors], 12)
+
+
+def _circles(
+    hierarchy: xr.Dataset,
+    of_layer: xr.Dataset,
+    centre: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64],
+    labels: list[str],
+) -> list[hv.Element]:
+    names = vector_names(of_layer)
+    members = hierarchy["singular_vectors"].to_numpy()
+    vectors = [abbreviated([names[v] for v in np.flatnonzero(m)], 12) for m in members]
+    classes = [", ".join(c) for c in class_names(hierarchy)]
+    circles = hv.Points(
+        (centre[:, 0], centre[:, 1], 2 * radius, vectors, classes, labels),
+        kdims=["hull_x", "hull_y"],
+        vdims=["diameter", "vectors", "classes", "label"],
+        group="Circles",
+    ).opts(
+        size="diameter",
+        color="white",
+        line_color="#3a434c",
+        line_width=1.2,
+        tools=["hover"],
+        hover_tooltips=[("singular vectors", "@vectors"), ("target classes", "@classes")],
+    )
+    text = hv.Labels((centre[:, 0], centre[:, 1], labels), ["hull_x", "hull_y"], ["text"]).opts(
+        text_font=GLYPH_FONT, text_font_size="11px", text_color="#1d2329"
+    )
+    return [circles, text]
+
+
+def incidence_matrix(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+    """Which equivalence classes belong to which target classes, as a matrix of dots.
+
+    Parameters
+    ----------
+    hierarchy
+        the store's group ``hierarchies/LAYER``.
+    of_layer
+        the layer's slice of the store's group ``layers``.
+
+    References
+    ----------
+    Praggastis et al. 2022, Eq. 17.
+    """
+    member = hierarchy["target_classes"].to_numpy()
+    shown = min(len(member), _EQUIVALENCE_CLASSES_IN_MATRIX)
+    used = np.flatnonzero(member[:shown].any(axis=0))
+    rows = np.sort(
+        used[np.argsort(-member[:shown, used].sum(axis=0), kind="stable")][:_CLASSES_IN_MATRIX]
+    )
+    title = shown_of(shown, len(member), "equivalence classes", "most general")
+    title += shown_of(
+        len(rows), int(member.any(axis=0).sum()), "target classes", "with most equivalence classes"
+    )
+    names = hierarchy["target_class"].to_numpy().astype(object)[rows]
+    labels = equivalence_class_labels(hierarchy, of_layer)[:shown]
+    # Half the bytes of int64 in the page.
+    x, y = (a.ravel().astype(np.int32) for a in np.meshgrid(range(shown), range(len(rows))))
+    inside = member[:shown, rows].T.ravel()
+    dims = {"kdims": ["class_x", "class_y"], "vdims": ["equivalence_class", "target_class"]}
+    told = [("equivalence class", "@equivalence_class"), ("target class", "@target_class")]
+    few = member.shape[1] <= len(COLOURS)
+    colours = np.array(COLOURS * (member.shape[1] // len(COLOURS) + 1))[rows] if few else None
+    text = np.array(labels, dtype=object)
+    empty = hv.Points((x[~inside], -y[~inside]), kdims=dims["kdims"], group="Outside")
+    filled = hv.Points(
+        (x[inside], -y[inside], text[x[inside]], names[y[inside]])
+        + ((colours[y[inside]],) if colours is not None else ()),
+        kdims=dims["kdims"],
+        vdims=dims["vdims"] + (["colour"] if colours is not None else []),
+        group="Inside",
+    )
+    cell = 34 if shown <= 16 else 18
+    high = 22 if len(rows) <= 30 else 13
+    size = 11 if cell == 34 and high == 22 else 8
+    widest = max(text_width(label, 11) for label in labels)
+    return (
+        empty.opts(color="#e4e8ec", size=size * 0.5)
+        * filled.opts(
+            color="colour" if colours is not None else "#2171b5",
+            size=size,
+            tools=["hover"],
+            hover_tooltips=told,
+        )
+    ).opts(
+        **plain(
+            shown * cell,
+            len(rows) * high,
+            title,
+            show_legend=False,
+            xlim=(-0.5, shown - 0.5),
+            ylim=(0.5 - len(rows), 0.5),
+            xticks=list(enumerate(labels)),
+            yticks=[(-i, short(str(name))) for i, name in enumerate(names)],
+            xrotation=0 if widest + 4 < cell else 90,
+            xlabel="",
+            ylabel="",
+            xaxis="top",
+        )
+        | {"backend_opts": TABLE_AXES}
+    )
+
+
+def equivalence_class_labels(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> list[str]:
+    """Label of each equivalence class as in the paper's figures: representative:vectors."""
+    members = hierarchy["singular_vectors"].to_numpy()
+    names = vector_names(of_layer)
+    return [f"{names[int(np.flatnonzero(m)[0])]}:{int(m.sum())}" for m in members]
+
+
+def class_names(hierarchy: xr.Dataset) -> list[list[str]]:
+    """Names of the target classes of each equivalence class."""
+    names = hierarchy["target_class"].to_numpy().astype(object)
+    return [[str(n) for n in names[row]] for row in hierarchy["target_classes"].to_numpy()]

@@ -1,0 +1,103 @@
+"""How figures and the report write singular vectors and target classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ddp_tasks.tensor_svd import GAP_TOLERANCE
+
+#: Lines of twelve target classes that can be told apart on white.
+COLOURS = (
+    *("#1f77b4", "#e8710a", "#2a9134", "#d62728", "#8e5ec2", "#8c564b"),
+    *("#e066b5", "#5f6b76", "#a8a400", "#12a5b8", "#26307a", "#7a8f3a"),
+)
+NEUTRAL = "#55606b"
+
+ARBITRARY_FOOTNOTE = (
+    "* the singular value cannot be told apart from its neighbour's, so the arithmetic leaves "
+    "this singular vector arbitrary within the space that they share."
+)
+
+_NARROW, _WIDE = set("ijltfrI.,:;|'()[] -"), set("mwMW%@—")
+
+
+def arbitrary(of_layer: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Which singular vectors the arithmetic leaves arbitrary.
+
+    Parameters
+    ----------
+    of_layer
+        one layer of the store's group ``layers``.
+
+    Returns
+    -------
+    shape (singular vector,)
+    """
+    close = of_layer["relative_gap"].to_numpy() < GAP_TOLERANCE
+    return np.asarray(close, dtype=bool)
+
+
+def vector_names(of_layer: xr.Dataset) -> list[str]:
+    """Names v0, v1, ... of a layer's singular vectors; an asterisk marks the arbitrary ones."""
+    return [f"v{i}{'*' if close else ''}" for i, close in enumerate(arbitrary(of_layer))]
+
+
+def abbreviated(names: Sequence[str], most: int) -> str:
+    """Names joined by commas; past ``most`` of them the number left out is stated."""
+    shown = list(names[:most])
+    if left := len(names) - len(shown):
+        shown.append(f"+{left}")
+    return ", ".join(shown)
+
+
+def short(name: str, characters: int = 18) -> str:
+    """A name cut to a number of characters, an ellipsis in its middle."""
+    if len(name) <= characters:
+        return name
+    tail = (characters - 1) // 3
+    head = characters - 1 - tail
+    return f"{name[:head].rstrip()}…{name[len(name) - tail :].lstrip()}"
+
+
+def text_width(text: str, size: float) -> float:
+    """Width of a text in pixels at a font size in pixels, a little above that of Helvetica."""
+    widths = (0.32 if c in _NARROW else 0.9 if c in _WIDE or ord(c) > 0x2E80 else 0.6 for c in text)
+    return size * sum(widths)
+
+
+def wrapped(names: Sequence[str], width: float, size: float, lines: int) -> list[str]:
+    """Names joined by commas and broken into lines; the number left out is stated.
+
+    Parameters
+    ----------
+    width, size
+        of a line and of the font, in pixels; each name is cut to fit one line.
+    lines
+        at most this many.
+    """
+    found: list[str] = []
+    for position, name in enumerate(names):
+        left = len(names) - position - 1
+        # Only the last line must leave room for the number left out.
+        room = width - text_width(f", +{left}", size) * (left > 0)
+        cut = _fitting(name, room, size)
+        joined = f"{found[-1]}, {cut}" if found else cut
+        if found and text_width(joined, size) <= (room if len(found) == lines else width):
+            found[-1] = joined
+        elif len(found) < lines:
+            found = [*(line.removesuffix(",") + "," for line in found), cut]
+        else:
+            found[-1] += f", +{left + 1}"
+            break
+    return found
+
+
+def _fitting(name: str, room: float, size: float) -> str:
+    cut = name
+    while len(cut) > 2 and text_width(cut, size) > room:
+        cut = short(cut, len(cut) - 1)
+    return cut

@@ -1,0 +1,224 @@
+"""The findings of a run laid out as one HTML page that needs nothing beside itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import holoviews as hv
+import jinja2
+import xarray as xr
+from bokeh.document import Document
+from bokeh.embed import components
+from bokeh.resources import Resources
+from markupsafe import Markup
+
+from ddp_tasks import diagrams, figures, hypergraph_figures
+from ddp_tasks.images import ImageSet
+from ddp_tasks.notation import ARBITRARY_FOOTNOTE, abbreviated, arbitrary, short
+from ddp_tasks.significance import layer_table
+from ddp_tasks.summary import Discriminating, LayerSummary, Summary
+from ddp_tasks.thumbnails import Thumbnail, Thumbnails
+from schemas.parameters import RunParameters
+
+#: Layers that get a section of their own; a page with more becomes slow to open.
+_SECTIONS = 20
+_IMAGES_OF_A_VECTOR = 8
+_CLASSES_NAMED = 6
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything that the report shows: the groups of a run's store, and its images."""
+
+    run: RunParameters
+    summary: Summary
+    attributes: Mapping[str, str]
+    """of the store's root group."""
+    not_analysed: Mapping[str, str]
+    """why, by module."""
+    layers: xr.Dataset
+    signals: xr.Dataset
+    significance: xr.Dataset
+    exemplars: xr.Dataset
+    hierarchies: Mapping[str, xr.Dataset]
+    """by layer."""
+    images: ImageSet
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What the page says of one layer; figures are None where its hypergraph is empty."""
+
+    summary: LayerSummary
+    anchor: str
+    empty: str
+    footnote: str
+    matrix_only: bool
+    figure: Mapping[str, Markup]
+
+
+def render(findings: Findings) -> str:
+    """One self-contained HTML page: no script, style, font or picture comes from a network.
+
+    Raises
+    ------
+    RunError
+        If an image that the page shows cannot be read.
+    """
+    thumbnails = Thumbnails(findings.images)
+    anchors = {layer.layer: f"layer-{i}" for i, layer in enumerate(findings.summary.layers)}
+    chosen = layers_shown(findings)
+    plots: dict[str, Any] = {}
+    empty = {}
+    for layer in findings.summary.layers:
+        if layer.layer in chosen:
+            drawn = layer_figures(findings, layer.layer, thumbnails)
+            plots |= {f"{anchors[layer.layer]} {kind}": drawn[kind] for kind in drawn}
+            empty[layer.layer] = empty_sentence(layer)
+    script, divs = _embedded(plots)
+    sections = [
+        _Section(
+            summary=layer,
+            anchor=anchors[layer.layer],
+            empty=empty[layer.layer],
+            footnote=_footnote(findings, layer.layer),
+            matrix_only=not hypergraph_figures.has_hulls(findings.hierarchies[layer.layer]),
+            figure={
+                key.partition(" ")[2]: Markup(div)
+                for key, div in divs.items()
+                if key.partition(" ")[0] == anchors[layer.layer]
+            },
+        )
+        for layer in findings.summary.layers
+        if layer.layer in chosen
+    ]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ddp_tasks", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.jinja").render(
+        findings=findings,
+        summary=findings.summary,
+        run=findings.run,
+        sections=sections,
+        anchors=anchors,
+        chosen=chosen,
+        vectors=[_vector_row(findings, v, thumbnails) for v in findings.summary.discriminating],
+        footnote=ARBITRARY_FOOTNOTE,
+        directions=findings.significance["direction"].to_numpy().tolist(),
+        versions=json.loads(findings.attributes["software_versions"]),
+        parameters=json.dumps(json.loads(findings.attributes["run_parameters"]), indent=2),
+        # js_raw alone: the rest of it names scripts that Panel, if imported, would have loaded.
+        bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
+        script=Markup(script),
+        short=short,
+    )
+
+
+def layers_shown(findings: Findings) -> set[str]:
+    """Names of the layers with a section of their own: at most 20, those of the highest η²."""
+    best = {}
+    for layer in findings.summary.layers:
+        table = _table(findings, layer.layer)
+        found = table["discrimination"].to_numpy()[table["significant"].to_numpy().any(axis=0)]
+        best[layer.layer] = float(found.max()) if len(found) else -1.0
+    ranked = sorted(best, key=lambda name: -best[name])
+    return set(ranked[:_SECTIONS])
+
+
+def layer_figures(
+    findings: Findings, layer: str, thumbnails: Mapping[str, Thumbnail]
+) -> dict[str, hv.Overlay]:
+    """All figures of one layer by kind; those of a hypergraph only where it is not empty."""
+    of_layer = findings.layers.sel(layer=layer)
+    table, hierarchy = _table(findings, layer), findings.hierarchies[layer]
+    counts = figures.signal_counts(findings.signals, of_layer)
+    drawn = {
+        "spectrum": figures.spectrum(table, of_layer),
+        "distribution": figures.signal_distribution(counts, float(table["threshold"])),
+    }
+    if not hierarchy.sizes["equivalence_class"]:
+        return drawn
+    names = findings.images.target_classes
+    target_class_of = {
+        image: names[target]
+        for image, target in zip(findings.images.ids, findings.images.target, strict=True)
+    }
+    return drawn | {
+        "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
+        "hierarchy": diagrams.hierarchy_figure(hierarchy, of_layer, thumbnails),
+        "significance": figures.significance_heatmap(table, of_layer),
+        "strongest": figures.strongest_images(
+            findings.exemplars, table, of_layer, thumbnails, target_class_of
+        ),
+    }
+
+
+def empty_sentence(layer: LayerSummary) -> str:
+    """Why a layer has no hypergraph and what to change; empty where it has one."""
+    if layer.nodes:
+        return ""
+    return (
+        f"No singular vector exceeds q = {layer.threshold:.3g} in at least "
+        f"{layer.percentage:g} % of any class; lower the quantile level (now "
+        f"{layer.quantile:g}) or the percentage."
+    )
+
+
+def _table(findings: Findings, layer: str) -> xr.Dataset:
+    quantile, percentage = findings.run.significance.of_layer(layer)
+    return layer_table(findings.significance, layer, quantile, percentage)
+
+
+def _footnote(findings: Findings, layer: str) -> str:
+    shown = arbitrary(findings.layers.sel(layer=layer)).any()
+    return ARBITRARY_FOOTNOTE if shown else ""
+
+
+def _vector_row(
+    findings: Findings, vector: Discriminating, thumbnails: Thumbnails
+) -> dict[str, Any]:
+    """One of the most discriminating singular vectors with its strongest images."""
+    place = {"layer": vector.layer, "singular_vector": vector.singular_vector}
+    ids = findings.exemplars["image"].sel(place).to_numpy().astype(object)
+    signals = findings.exemplars["signal"].sel(place).to_numpy()
+    names, targets = (
+        findings.images.target_classes,
+        dict(zip(findings.images.ids, findings.images.target, strict=True)),
+    )
+    images = [
+        {
+            "thumbnail": thumbnails[i],
+            "told": f"image {i}, {names[targets[i]]}, signal {signal:.3g}",
+        }
+        for i, signal in zip(ids, signals, strict=True)
+        if i
+    ]
+    return {
+        "vector": vector,
+        "name": f"v{vector.singular_vector}{'*' if vector.arbitrary else ''}",
+        "classes": abbreviated([short(c) for c in vector.significant_for], _CLASSES_NAMED),
+        "all_classes": ", ".join(vector.significant_for),
+        "images": images[:_IMAGES_OF_A_VECTOR],
+    }
+
+
+def _embedded(plots: Mapping[str, hv.Overlay]) -> tuple[str, Mapping[str, str]]:
+    """Script and elements that put figures on a page, by the keys of the figures."""
+    if not plots:
+        return "", {}
+    renderer = hv.renderer("bokeh")
+    roots = {key: renderer.get_plot(plot).state for key, plot in plots.items()}
+    document = Document()
+    # Frozen, since every root added would make Bokeh walk through all models anew.
+    with document.models.freeze():
+        for root in roots.values():
+            document.add_root(root)
+    script, divs = components(roots)
+    return str(script), divs

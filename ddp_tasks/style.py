@@ -1,0 +1,90 @@
+"""Looks that the figures share: fonts, sizes, and what is left out of Bokeh's defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+from bokeh.core.properties import value
+
+from ddp_tasks.notation import NEUTRAL
+
+hv.extension("bokeh", logo=False)
+
+FONT = "Helvetica, Arial, sans-serif"
+#: For glyphs, where Bokeh takes a bare text for the name of a column.
+GLYPH_FONT = value(FONT)
+
+_PLAIN_BOKEH = {
+    # Bokeh warns of HoloViews' "fixed" where the frame's size is given and the figure's is not.
+    "plot.sizing_mode": None,
+    "plot.outline_line_color": None,
+    "plot.title.text_font": FONT,
+    "plot.title.text_font_style": "normal",
+    "plot.title.text_color": NEUTRAL,
+}
+_PLAIN_AXES = {
+    **_PLAIN_BOKEH,
+    "plot.axis.axis_label_text_font": FONT,
+    "plot.axis.axis_label_text_font_style": "normal",
+    "plot.axis.major_label_text_font": FONT,
+    "plot.axis.axis_label_text_color": NEUTRAL,
+    "plot.axis.axis_line_color": "#c4cad0",
+    "plot.axis.major_tick_line_color": "#c4cad0",
+    "plot.axis.minor_tick_line_color": None,
+}
+TABLE_AXES = {**_PLAIN_AXES, "plot.axis.axis_line_color": None}
+
+
+def plain(width: int, height: int, title: str = "", **options: Any) -> dict[str, Any]:
+    """Options that every figure of a fixed size shares; width and height in pixels."""
+    return {
+        "frame_width": width,
+        "frame_height": height,
+        "title": title,
+        "default_tools": [],
+        "toolbar": None,
+        "shared_axes": False,
+        "fontsize": {"title": "12px", "labels": "12px", "ticks": "11px", "legend": "11px"},
+        "fontscale": 1,
+        "backend_opts": _PLAIN_BOKEH,
+        **options,
+    }
+
+
+def canvas(width: float, height: float, title: str = "", **options: Any) -> dict[str, Any]:
+    """Options of a figure without axes whose units are pixels, its origin at the lower left."""
+    return plain(
+        int(np.ceil(width)),
+        int(np.ceil(height)),
+        title,
+        xlim=(0, width),
+        ylim=(0, height),
+        xaxis=None,
+        yaxis=None,
+        border=0,
+        **{"show_legend": False, **options},
+    )
+
+
+def with_axes(**options: Any) -> dict[str, Any]:
+    """Options of a figure with axes, two of which fit beside each other."""
+    shared = plain(0, 0, **options)
+    del shared["frame_width"], shared["frame_height"]
+    return {
+        **shared,
+        "width": 615,
+        "height": 300,
+        "backend_opts": {
+            **{key: style for key, style in _PLAIN_AXES.items() if key != "plot.sizing_mode"},
+            "plot.xgrid.grid_line_color": None,
+        },
+        "show_grid": True,
+        "legend_position": "top_right",
+    } | ({"show_legend": False} if options.get("show_legend") is False else {})
+
+
+def shown_of(shown: int, of: int, what: str, which: str) -> str:
+    """What a title says of a limit; nothing where all are shown."""
+    return f"Shown: {shown} of {of} {what}, {which} first.  " if shown < of else ""

@@ -1,0 +1,136 @@
+"""Images of a run small enough to be embedded in a page, and as a HoloViews element."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ddp_tasks.images import ImageSet
+
+_LARGEST = 64
+_SMALLEST = 40
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A picture as a data URI, with its size in pixels."""
+
+    uri: str
+    width: int
+    height: int
+
+
+class Thumbnails(Mapping[str, Thumbnail]):
+    """Thumbnails of an image set by image id; every picture is fetched once, when asked for."""
+
+    def __init__(self, images: ImageSet) -> None:
+        self._images = images
+        self._position = {image: position for position, image in enumerate(images.ids)}
+        self._made: dict[int, Thumbnail] = {}
+
+    def __getitem__(self, image: str) -> Thumbnail:
+        """The thumbnail of one image.
+
+        Raises
+        ------
+        KeyError
+            If the set has no image of this id.
+        RunError
+            If the image cannot be read.
+        """
+        position = self._position[image]
+        if position not in self._made:
+            self._made[position] = thumbnail(self._images.picture(position))
+        return self._made[position]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._position)
+
+    def __len__(self) -> int:
+        return len(self._position)
+
+
+def thumbnail(picture: npt.NDArray[np.uint8]) -> Thumbnail:
+    """A picture scaled to at most 64 pixels a side.
+
+    Small pictures are enlarged by a whole factor, so that their pixels stay square and sharp,
+    and kept losslessly as PNG; photographs that had to be scaled down take WebP, a fifth of it.
+
+    Parameters
+    ----------
+    picture
+        shape (m, n, 3).
+    """
+    image = Image.fromarray(picture)
+    longest = max(image.size)
+    if longest > _LARGEST:
+        image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
+        kind, options = "webp", {"quality": 80}
+    else:
+        factor = -(-_SMALLEST // longest)
+        image = image.resize(
+            (image.width * factor, image.height * factor), Image.Resampling.NEAREST
+        )
+        kind, options = "png", {"optimize": True}
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    encoded = base64.b64encode(file.getvalue()).decode("ascii")
+    return Thumbnail(f"data:image/{kind};base64,{encoded}", image.width, image.height)
+
+
+def pictures(
+    thumbnails: Sequence[Thumbnail],
+    left: npt.NDArray[Any],
+    bottom: npt.NDArray[Any],
+    side: float,
+    told: Mapping[str, Sequence[Any]],
+) -> hv.Rectangles:
+    """Pictures at places of a figure whose units are pixels, each fitted into a square.
+
+    Parameters
+    ----------
+    left, bottom
+        shape (picture,); lower left corners of the squares.
+    side
+        of the squares, in pixels.
+    told
+        what hovering over a picture tells, by label; one value a picture.
+    """
+    scale = [side / max(t.width, t.height) for t in thumbnails]
+    width = np.array([t.width * s for t, s in zip(thumbnails, scale, strict=True)])
+    height = np.array([t.height * s for t, s in zip(thumbnails, scale, strict=True)])
+    x = left + (side - width) / 2
+    y = bottom + (side - height) / 2
+    columns = {"picture": [t.uri for t in thumbnails], "wide": width, "high": height, **told}
+    data = {"x0": x, "y0": y, "x1": x + width, "y1": y + height, **columns}
+    element = hv.Rectangles(data, kdims=["x0", "y0", "x1", "y1"], vdims=list(columns))
+    return element.relabel(group="Pictures").opts(
+        hv.opts.Rectangles(
+            fill_alpha=0,
+            line_alpha=0,
+            tools=["hover"],
+            hover_tooltips=[(name, f"@{{{name}}}") for name in told],
+            hooks=[_draw_pictures],
+        )
+    )
+
+
+def _draw_pictures(plot: Any, element: Any) -> None:
+    # HoloViews has no element for pictures given as URIs; the rectangles carry them to Bokeh.
+    plot.state.image_url(
+        url="picture",
+        x="left",
+        y="bottom",
+        w="wide",
+        h="high",
+        anchor="bottom_left",
+        source=plot.handles["source"],
+    )

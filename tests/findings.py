@@ -1,0 +1,152 @@
+"""Findings of a small made-up run, built from a cube with the project's own functions."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ddp_tasks import decomposition, exemplars, hypergraph, semantic_hierarchy
+from ddp_tasks.images import open_images
+from ddp_tasks.layers import LinearLayer
+from ddp_tasks.report import Findings
+from ddp_tasks.significance import layer_table, significance_dataset
+from ddp_tasks.summary import summarise
+from ddp_tasks.tensor_svd import decompose
+from schemas.parameters import RunParameters
+
+_ATTRIBUTES = {
+    "format_version": "1",
+    "run_parameters": '{"name": "small"}',
+    "sign_convention": "u_i is positive",
+    "created": "2026-01-01T00:00:00+00:00",
+    "model_digest": "ab",
+    "images_digest": "cd",
+    "software_versions": '{"torch": "2"}',
+}
+
+
+class Pictures:
+    """Grey uint8 pictures (1, 6, 6) of so many classes, one after the other."""
+
+    def __init__(self, classes: int = 4, images: int = 40) -> None:
+        self.classes = tuple(f"{i} - a rather long name of class <{i}>" for i in range(classes))
+        self.targets = [i % classes for i in range(images)]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int):
+        return torch.full((1, 6, 6), 5 * index % 255, dtype=torch.uint8), self.targets[index]
+
+
+def findings(strong: np.ndarray, images: int = 40) -> Findings:
+    """Findings whose significant vectors are those that ``strong`` (layer, class, vector) marks.
+
+    Signals lie between 1 and 2 where strong and between -1 and 0 elsewhere, and each layer's
+    quantile level is the share of signals that are not strong, so q lies between the two.
+    """
+    layers, classes, vectors = strong.shape
+    names = [f"layer{i}" for i in range(layers)]
+    weak = 1 - strong.mean(axis=(1, 2))
+    levels = {
+        n: {"quantile": float(w) if w < 1 else 0.99} for n, w in zip(names, weak, strict=True)
+    }
+    run = RunParameters.model_validate(
+        {
+            "name": "small",
+            "model": {"factory": "toy_networks:InPlaceNetwork"},
+            "images": {
+                "factory": "findings:Pictures",
+                "kwargs": {"classes": classes, "images": images},
+                "transform": {},
+            },
+            "significance": {"percentage": 75, "layers": levels},
+        }
+    )
+    image_set = open_images(run.images)
+    # Two equal singular values: the first two vectors are arbitrary.
+    weight = torch.diag(torch.tensor([9.0, 9.0, *range(vectors, 2, -1)])[:vectors])
+    svd = {name: decompose(weight.double()) for name in names}
+    linear = tuple(_linear(n, tuple(weight.shape)) for n in names)
+    of_layers = decomposition.layers_dataset(linear, svd)
+    noise = np.random.default_rng(0).uniform(-1, 0, (images, layers, vectors))
+    cube = np.where(strong[:, image_set.target].transpose(1, 0, 2), 2 + noise, noise)
+    cube = cube.astype(np.float32)
+
+    def parts():
+        return [(cube[i : i + 7], image_set.target[i : i + 7]) for i in range(0, images, 7)]
+
+    signals = image_set.described().assign_coords(decomposition.layer_coordinates(linear, vectors))
+    signals = signals.assign(
+        signal=(("image", "layer", "singular_vector"), cube),
+        predicted=("image", image_set.target),
+        confidence=("image", np.ones(images, dtype=np.float32)),
+    )
+    target_classes = list(image_set.target_classes)
+    tables = significance_dataset(parts, of_layers, target_classes, run.significance.quantiles)
+    strongest = exemplars.strongest_images(parts, 5)
+    return Findings(
+        run=run,
+        summary=summarise(run, of_layers, signals, tables),
+        attributes=_ATTRIBUTES,
+        not_analysed={"norm": "BatchNorm2d is <no> linear layer"},
+        layers=of_layers,
+        signals=signals,
+        significance=tables,
+        exemplars=exemplars.exemplars_dataset(strongest, of_layers, image_set.ids),
+        hierarchies={
+            name: _hierarchy(
+                of_layers.sel(layer=name), _table(tables, name, run), cube[:, i], image_set
+            )
+            for i, name in enumerate(names)
+        },
+        images=image_set,
+    )
+
+
+def _linear(name, shape):
+    return LinearLayer(name=name, module=name, call=0, kind="Linear", shape=shape, groups=1)
+
+
+def _table(tables, name, run):
+    return layer_table(tables, name, *run.significance.of_layer(name))
+
+
+def _hierarchy(of_layer, table, signals, image_set) -> xr.Dataset:
+    classes, vectors = table["significant"].shape
+    graph = hypergraph.hypergraph(
+        table["significant"].to_numpy(),
+        table["fraction"].to_numpy(),
+        list(image_set.target_classes),
+        of_layer["singular_value"].to_numpy(),
+        str(of_layer["layer"].item()),
+    )
+    found = semantic_hierarchy.equivalence_classes(graph)
+    best = exemplars.class_exemplars(
+        lambda: [(signals, image_set.target)],
+        semantic_hierarchy.membership(found, vectors),
+        classes,
+    )
+    return semantic_hierarchy.hierarchy_dataset(
+        semantic_hierarchy.semantic_hierarchy(found),
+        image_set.target_classes,
+        vectors,
+        best,
+        image_set.ids,
+    )
+
+
+def nested(classes: int = 4, vectors: int = 6) -> np.ndarray:
+    """One layer: v0 for all classes, then nested and crossing sets, the last for none."""
+    strong = np.zeros((1, classes, vectors), dtype=bool)
+    strong[0, :, 0] = True
+    strong[0, :3, 1] = strong[0, :3, 2] = True
+    strong[0, 1:, 3] = True
+    strong[0, 1:2, 4] = True
+    return strong
+
+
+def nothing(classes: int = 4, vectors: int = 6) -> np.ndarray:
+    """One layer without any strong signal."""
+    return np.zeros((1, classes, vectors), dtype=bool)

@@ -1,0 +1,251 @@
+import holoviews as hv
+import numpy as np
+import pytest
+from findings import findings, nested, nothing
+
+from ddp_tasks import diagrams, figures, hypergraph_figures, notation, placement
+from ddp_tasks.significance import layer_table
+from ddp_tasks.thumbnails import Thumbnails, thumbnail
+
+
+@pytest.fixture(scope="module")
+def small():
+    return findings(nested())
+
+
+def _layer(found, name="layer0"):
+    table = layer_table(found.significance, name, *found.run.significance.of_layer(name))
+    return table, found.layers.sel(layer=name), found.hierarchies[name]
+
+
+def _part(overlay, group):
+    (part,) = [element for element in overlay if element.group == group]
+    return part
+
+
+def _title(overlay):
+    return hv.Store.lookup_options("bokeh", overlay, "plot").kwargs["title"]
+
+
+def _many(classes, vectors):
+    """Every class and every vector with a signature of its own."""
+    strong = np.zeros((1, classes, vectors), dtype=bool)
+    vector, bit = np.divmod(np.arange(vectors * 2), 2)
+    strong[0, (vector + bit * (1 + vector // classes)) % classes, vector] = True
+    return findings(strong, images=2 * classes)
+
+
+def test_heatmap_holds_the_table_and_dots_mark_what_is_significant(small):
+    table, of_layer, _ = _layer(small)
+    overlay = figures.significance_heatmap(table, of_layer)
+    cells = _part(overlay, "Cells").dframe()
+    for _, cell in cells.iterrows():
+        vector = int(cell.vector.strip("v*"))
+        place = {"target_class": cell.target_class, "singular_vector": vector}
+        assert cell.fraction == pytest.approx(table["fraction"].sel(place).item())
+        assert cell.significant == table["significant"].sel(place).item()
+    dots = {tuple(dot) for dot in _part(overlay, "Significant").array()}
+    centres = (cells.x0 + 0.5, cells.y0 - 0.5 + 1)
+    marked = {(x, y) for x, y, on in zip(*centres, cells.significant, strict=True) if on}
+    assert {(round(x), round(y)) for x, y in marked} == {(round(x), round(y)) for x, y in dots}
+    assert cells.eta_squared.is_monotonic_decreasing or len(set(cells.y0)) > 1
+    assert _title(overlay) == ""
+
+
+def test_limits_of_the_heatmap_are_stated():
+    table, of_layer, _ = _layer(_many(8, 90))
+    overlay = figures.significance_heatmap(table, of_layer)
+    shown = len(set(_part(overlay, "Cells")["vector"]))
+    assert shown == 80
+    assert "Shown: 80 of 90 significant singular vectors" in _title(overlay)
+
+
+def test_spectrum_marks_significant_and_arbitrary_vectors(small):
+    table, of_layer, _ = _layer(small)
+    parts = {element.label: element for element in figures.spectrum(table, of_layer)}
+    significant = np.flatnonzero(table["significant"].any("target_class"))
+    assert set(parts["significant for a class"]["index"]) == set(significant)
+    assert set(parts["arbitrary singular vector (*)"]["vector"]) == {"v0*", "v1*"}
+    values = np.concatenate(
+        [parts[label]["value"] for label in parts if not label.startswith("arbitrary")]
+    )
+    np.testing.assert_array_equal(np.sort(values)[::-1], of_layer["singular_value"])
+
+
+def test_distribution_counts_every_signal_and_its_line_is_at_q(small):
+    table, of_layer, _ = _layer(small)
+    counts = figures.signal_counts(small.signals, of_layer)
+    signals = small.signals["signal"].sel(layer="layer0").to_numpy()
+    np.testing.assert_array_equal(counts.counts, np.histogram(signals, counts.edges)[0])
+    assert counts.counts.sum() == signals.size
+    q = float(table["threshold"])
+    overlay = figures.signal_distribution(counts, q)
+    (line,) = [element for element in overlay if isinstance(element, hv.VLine)]
+    assert line.data == q
+
+
+def test_a_distribution_of_a_part_of_the_images_says_so(small, monkeypatch):
+    _, of_layer, _ = _layer(small)
+    monkeypatch.setattr(figures, "_IMAGES_IN_DISTRIBUTION", 20)
+    signals = small.signals.copy()
+    signals["signal"].encoding["chunks"] = (10, 1, 6)
+    counts = figures.signal_counts(signals, of_layer)
+    assert (counts.images, counts.of_images) == (20, 40)
+    assert "20 of 40 images" in _title(figures.signal_distribution(counts, 0.0))
+
+
+def test_hulls_show_every_target_class_around_its_circles(small):
+    _, of_layer, hierarchy = _layer(small)
+    overlay = hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
+    hulls = [element for element in overlay if element.group == "Hulls"]
+    assert [str(h.data[0]["target_class"]) for h in hulls] == list(small.images.target_classes)
+    circles = _part(overlay, "Circles").dframe()
+    assert circles.label.tolist() == ["v0*:1", "v1*:2", "v3:1", "v4:1"]
+    for hull, members in zip(hulls, hierarchy["target_classes"].to_numpy().T, strict=True):
+        corners = np.column_stack([hull.data[0]["hull_x"], hull.data[0]["hull_y"]])
+        for circle in circles[members].itertuples():
+            assert _inside(corners, np.array([circle.hull_x, circle.hull_y]))
+    assert circles.diameter[1] > circles.diameter[0]
+
+
+def _inside(corners, point):
+    turn = np.roll(corners, -1, axis=0) - corners
+    towards = point - corners
+    across = turn[:, 0] * towards[:, 1] - turn[:, 1] * towards[:, 0]
+    return (across > 0).all() or (across < 0).all()
+
+
+def test_circles_keep_apart_and_the_layout_is_the_same_every_time(small):
+    inside = _layer(small)[2]["target_classes"].to_numpy().T
+    radius = np.full(4, 20.0)
+    centre, _ = placement.place_circles(inside, radius, 5)
+    apart = np.hypot(*(centre[:, None] - centre).transpose(2, 0, 1))
+    assert (apart + np.eye(4) * 1000 > 40).all()
+    np.testing.assert_array_equal(centre, placement.place_circles(inside, radius, 5)[0])
+
+
+@pytest.mark.parametrize(("classes", "vectors"), [(14, 14), (12, 45)])
+def test_too_large_a_hypergraph_becomes_a_matrix(classes, vectors):
+    found = _many(classes, vectors)
+    _, of_layer, hierarchy = _layer(found)
+    assert not hypergraph_figures.has_hulls(hierarchy)
+    overlay = hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
+    assert len(_part(overlay, "Inside")) == hierarchy["target_classes"].to_numpy().sum()
+    assert set(_part(overlay, "Inside")["target_class"]) == set(found.images.target_classes)
+
+
+def test_limits_of_the_matrix_are_stated(monkeypatch):
+    monkeypatch.setattr(hypergraph_figures, "_EQUIVALENCE_CLASSES_IN_MATRIX", 7)
+    _, of_layer, hierarchy = _layer(_many(14, 14))
+    title = _title(hypergraph_figures.incidence_matrix(hierarchy, of_layer))
+    assert "Shown: 7 of 14 equivalence classes, most general first." in title
+
+
+def test_hierarchy_draws_every_cover_and_no_box_over_another(small):
+    _, of_layer, hierarchy = _layer(small)
+    overlay = diagrams.hierarchy_figure(hierarchy, of_layer, Thumbnails(small.images))
+    boxes = _part(overlay, "Boxes").dframe()
+    assert boxes.title.tolist() == ["[v0*]", "[v1*]", "[v3]", "[v4]"]
+    _apart(boxes)
+    edges = {(int(p["above"]), int(p["below"])) for p in _part(overlay, "Covers").data}
+    assert edges == {(int(i), int(j)) for i, j in np.argwhere(hierarchy["covers"].to_numpy())}
+    for path in _part(overlay, "Covers").data:
+        assert path["line_y"][0] == pytest.approx(boxes.low_y[int(path["above"])])
+        assert path["line_y"][-1] == pytest.approx(boxes.high_y[int(path["below"])])
+    pictures = _part(overlay, "Pictures").dframe()
+    assert len(pictures) == hierarchy["target_classes"].to_numpy().sum()
+    for picture in pictures.itertuples():
+        within = (boxes.left_x <= picture.x0) & (boxes.right_x >= picture.x1)
+        within &= (boxes.low_y <= picture.y0) & (boxes.high_y >= picture.y1)
+        assert within.sum() == 1
+
+
+def _apart(boxes):
+    for i, one in boxes.iterrows():
+        for _, other in boxes.iloc[: int(i)].iterrows():
+            beside = one.left_x >= other.right_x or other.left_x >= one.right_x
+            assert beside or one.low_y >= other.high_y or other.low_y >= one.high_y
+
+
+def test_large_hierarchies_state_what_they_leave_out():
+    found = _many(13, 70)
+    _, of_layer, hierarchy = _layer(found)
+    total = hierarchy.sizes["equivalence_class"]
+    assert total > 60
+    overlay = diagrams.hierarchy_figure(hierarchy, of_layer, Thumbnails(found.images))
+    boxes = _part(overlay, "Boxes").dframe()
+    assert len(boxes) <= 60
+    assert (
+        _title(overlay) == f"Shown: the {len(boxes)} most general of {total} equivalence classes."
+    )
+    _apart(boxes)
+
+
+def test_long_boxes_abbreviate_vectors_classes_and_images():
+    strong = np.zeros((1, 14, 8), dtype=bool)
+    strong[0, :, :6] = True
+    found = findings(strong, images=28)
+    _, of_layer, hierarchy = _layer(found)
+    (box,) = diagrams.hierarchy_boxes(hierarchy, of_layer)
+    assert box.vectors == "v0*, v1*, v2, +3"
+    assert box.classes[-1].endswith("+10")
+    assert (len(box.exemplars), box.left_out) == (10, 4)
+    for line in box.classes:
+        assert notation.text_width(line, 12) <= box.width
+
+
+def test_lines_over_several_levels_pass_between_boxes():
+    covers = np.zeros((4, 4), dtype=bool)
+    covers[0, 1] = covers[1, 2] = covers[2, 3] = True
+    covers[0, 3] = True  # as no reduction would have it, but a long line
+    sizes = [(100.0, 50.0)] * 4
+    placed = placement.place_levels(np.arange(4), covers, sizes, 20, 40)
+    long = placed.lines[placed.edges.index((0, 3))]
+    for box in (1, 2):
+        left, top = placed.corners[box]
+        level_with = (long[:, 1] >= top) & (long[:, 1] <= top + 50)
+        assert level_with.any()
+        assert ((long[level_with, 0] < left) | (long[level_with, 0] > left + 100)).all()
+
+
+def test_strongest_images_are_those_stored(small):
+    table, of_layer, _ = _layer(small)
+    classes = dict.fromkeys(small.images.ids, "c")
+    overlay = figures.strongest_images(
+        small.exemplars, table, of_layer, Thumbnails(small.images), classes
+    )
+    chosen = figures.most_discriminating(table)
+    stored = small.exemplars.sel(layer="layer0", singular_vector=chosen)
+    assert (
+        _part(overlay, "Pictures")["image"].tolist() == stored["image"].to_numpy().ravel().tolist()
+    )
+    names = _part(overlay, "Vectors")["text"].tolist()
+    assert names == [notation.vector_names(of_layer)[v] for v in chosen]
+    assert any(name.endswith("*") for name in names)
+
+
+def test_figures_of_an_empty_hypergraph_refuse():
+    found = findings(nothing())
+    table, of_layer, hierarchy = _layer(found)
+    with pytest.raises(ValueError, match="no singular vector is significant"):
+        figures.significance_heatmap(table, of_layer)
+    with pytest.raises(ValueError, match="no singular vector is significant"):
+        hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
+    with pytest.raises(ValueError, match="no singular vector is significant"):
+        diagrams.hierarchy_figure(hierarchy, of_layer, {})
+
+
+def test_thumbnails_are_small_and_fetched_once(small, monkeypatch):
+    large = thumbnail(np.zeros((300, 200, 3), dtype=np.uint8))
+    assert (large.width, large.height) == (43, 64)
+    tiny = thumbnail(np.zeros((6, 6, 3), dtype=np.uint8))
+    assert (tiny.width, tiny.height) == (42, 42)
+    assert tiny.uri.startswith("data:image/png;base64,")
+    thumbnails = Thumbnails(small.images)
+    assert thumbnails[small.images.ids[3]] is thumbnails[small.images.ids[3]]
+
+
+def test_long_names_keep_both_ends():
+    assert notation.short("American Staffordshire terrier", 15) == "American S…rier"
+    assert notation.short("cat", 15) == "cat"
+    assert notation.wrapped(["aaa", "bbb", "ccc"], 60, 12, 1) == ["aaa, +2"]
