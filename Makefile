@@ -1,0 +1,41 @@
+# Everything runs in .venv, installed at the exact versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test lint bench upgrade clean
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	touch $@
+
+demo: setup
+	$(BIN)/ddp run digits
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/main_job.py
+
+# Resolve the newest versions that pyproject.toml allows; run make test before keeping them.
+upgrade:
+	rm -rf .venv-upgrade
+	$(PYTHON) -m venv .venv-upgrade
+	.venv-upgrade/bin/pip install --quiet --upgrade pip
+	.venv-upgrade/bin/pip install --quiet --editable '.[test,lint]'
+	{ echo '# The exact versions tested together; make upgrade renews them.'; \
+	  .venv-upgrade/bin/pip freeze --exclude-editable; } > constraints.txt
+	rm -rf .venv-upgrade
+
+clean:
+	rm -rf .venv .venv-upgrade .pytest_cache .mypy_cache .ruff_cache

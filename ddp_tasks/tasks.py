@@ -1,0 +1,320 @@
+"""The stages of a run as Prefect tasks: open, call, write.
+
+Every stage reads its inputs from the store and writes its outputs there, so tasks pass paths
+and parameters, never arrays; and every stage may run twice.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+from uuid import UUID
+
+import torch
+from distributed import Client, as_completed
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ddp_tasks import decomposition, exemplars, hypergraph, report, semantic_hierarchy, store
+from ddp_tasks.images import open_images
+from ddp_tasks.models import model_digest, open_model
+from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.shards import fill_shard
+from ddp_tasks.significance import layer_table, significance_dataset
+from ddp_tasks.summary import Summary, summarise
+from ddp_tasks.tensor_svd import GAP_TOLERANCE, TensorSVD, decompose, relative_gaps
+from ddp_tasks.training import images_trained_on, train
+from ddp_tasks.unfolding import unfold_weight
+from schemas.parameters import ModelParameters, RunError, RunParameters
+
+#: Attempts after the first that a shard gets, on another worker where its own died.
+SHARD_RETRIES = 2
+
+#: One bad shard does not keep the others from being written; this many stop the run.
+_MOST_FAILED_SHARDS = 3
+
+_SECONDS_BETWEEN_UPDATES = 2.0
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def stage(name: str) -> Callable[[Callable[Arguments, Result]], Task[Arguments, Result]]:
+    """A Prefect task that is never looked up in a cache: the store itself knows what is done."""
+    return task(name=name, cache_policy=NO_CACHE, persist_result=False)
+
+
+@contextmanager
+def progress(key: str, description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how far a stage is, as a bar in the terminal and as an artifact in Prefect.
+
+    Yields a function that is told the number of items just finished.
+    """
+    artifact = cast("UUID", create_progress_artifact(0.0, key=key, description=description))
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    finished, shown = 0, time.monotonic()
+
+    def advance(items: int) -> None:
+        nonlocal finished, shown
+        finished += items
+        bar.update(line, completed=finished)
+        if time.monotonic() - shown > _SECONDS_BETWEEN_UPDATES:
+            shown = time.monotonic()
+            update_progress_artifact(artifact, progress=100 * finished / total)
+            if bar.disable:
+                get_run_logger().info("%s: %d of %d", description, finished, total)
+
+    with bar:
+        line = bar.add_task(description, total=total)
+        yield advance
+    update_progress_artifact(artifact, progress=100 * finished / total if total else 100.0)
+
+
+@stage("train")
+def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
+    """Train the run's network where it asks for that, and keep it; give the trained model.
+
+    A checkpoint that the same training left is used again.
+
+    Raises
+    ------
+    RunError
+        If the checkpoint comes from another training.
+    """
+    training = run.model.training
+    if training is None:
+        return run.model
+    trained = run.model.model_copy(update={"weights": str(checkpoint), "training": None})
+    asked = run.model_dump_json(include={"model": True, "images": {"factory", "kwargs"}})
+    if checkpoint.exists():
+        kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if kept.get("trained_by") != asked:
+            raise RunError(f"{checkpoint} comes from another training. Choose another --out")
+        get_run_logger().info("using the network trained before, %s", checkpoint)
+        return trained
+    images = open_images(run.images.training_set(training))
+    with progress(
+        "training", f"training {run.name}", images_trained_on(len(images), training)
+    ) as done:
+        model = train(partial(open_model, run.model), images, training, done)
+    part = checkpoint.with_suffix(".part")
+    torch.save({"state_dict": model.state_dict(), "trained_by": asked}, part)
+    part.replace(checkpoint)
+    return trained
+
+
+@stage("decompose")
+def decompose_layers(run: RunParameters, path: Path) -> None:
+    """Decompose every linear layer and create the store, or check that it may be continued.
+
+    Raises
+    ------
+    RunError
+        If the store at the path belongs to another run.
+    """
+    log = get_run_logger()
+    prepared = prepare(run)
+    identity = store.Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())
+    if path.exists():
+        store.check_continuable(path, identity)
+        log.info("continuing %s", path)
+        return
+    svd = _decompositions(prepared, log)
+    layers = prepared.layers.linear
+    datasets = {"layers": decomposition.layers_dataset(layers, svd)}
+    for name, found in svd.items():
+        datasets[f"decomposition/{name}"] = decomposition.decomposition_dataset(
+            found, run.right_singular_vectors
+        )
+    vectors = datasets["layers"].sizes["singular_vector"]
+    coordinates = decomposition.layer_coordinates(layers, vectors)
+    signals = prepared.images.described().assign_coords(coordinates)
+    store.create(
+        path,
+        run,
+        identity,
+        not_analysed=prepared.layers.not_analysed,
+        groups=datasets,
+        signals=signals,
+    )
+
+
+def _decompositions(prepared: Prepared, log: Any) -> dict[str, TensorSVD]:
+    for name, why in prepared.layers.not_analysed.items():
+        log.warning("not analysed: %s (%s)", name, why)
+    svd: dict[str, TensorSVD] = {}
+    layers = prepared.layers.linear
+    with progress("decomposition", "decomposing layers", len(layers)) as done:
+        for layer in layers:
+            weight = prepared.model.get_submodule(layer.module).weight
+            try:
+                found = decompose(unfold_weight(weight), layer.groups)  # type: ignore[arg-type]
+            except ValueError as error:
+                raise RunError(
+                    f"layer {layer.name}: {error}; leave it out with the key layers"
+                ) from None
+            svd[layer.name] = found
+            done(1)
+            close = int((relative_gaps(found.S) < GAP_TOLERANCE).sum())
+            log.info("%s: %s, rank %d", layer.name, "×".join(map(str, layer.shape)), found.rank)
+            if close:
+                log.warning(
+                    "%s: %d singular values are too close to tell their vectors apart",
+                    layer.name,
+                    close,
+                )
+    return svd
+
+
+@stage("signals")
+def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Have the Dask workers write the shards of the cube that are not written yet.
+
+    Raises
+    ------
+    RunError
+        Naming the shard that failed, and why.
+    """
+    log = get_run_logger()
+    missing, every = store.missing_shards(path), store.shards(path)
+    log.info("%d of %d shards to write", len(missing), len(every))
+    if not missing:
+        return
+    parameters = run.model_dump_json()
+    with (
+        Client(scheduler, set_as_default=False) as client,
+        progress("signals", "signals of images", sum(map(len, missing))) as done,
+    ):
+        futures = client.map(
+            partial(fill_shard, str(path), parameters), missing, pure=False, retries=SHARD_RETRIES
+        )
+        failed: list[BaseException] = []
+        for future in as_completed(futures, loop=client.loop):
+            if error := future.exception():
+                log.error("%s", error)
+                failed.append(error)
+                if len(failed) >= _MOST_FAILED_SHARDS:
+                    break
+            else:
+                done(future.result())
+    if failed:
+        raise failed[0]
+    log.info("cube complete")
+
+
+@stage("significance")
+def measure_significance(run: RunParameters, path: Path) -> None:
+    """Compute thresholds and class tables at all quantile levels of the run."""
+    signals = store.read(path, "signals")
+    store.write(
+        path,
+        "significance",
+        significance_dataset(
+            partial(store.signal_parts, path),
+            store.read(path, "layers").load(),
+            signals["target_class"].to_numpy().tolist(),
+            run.significance.quantiles,
+        ),
+    )
+
+
+@stage("exemplars")
+def find_exemplars(run: RunParameters, path: Path) -> None:
+    """Find the strongest images of every singular vector."""
+    strongest = exemplars.strongest_images(partial(store.signal_parts, path), run.exemplars)
+    ids = store.read(path, "signals")["image"].to_numpy().tolist()
+    layers = store.read(path, "layers").load()
+    store.write(path, "exemplars", exemplars.exemplars_dataset(strongest, layers, ids))
+
+
+@stage("hypergraphs")
+def build_hypergraphs(run: RunParameters, path: Path, folder: Path) -> None:
+    """Build each layer's hypergraph and semantic hierarchy; write HIF files and the store."""
+    folder.mkdir(exist_ok=True)
+    layers = store.read(path, "layers").load()
+    significance = store.read(path, "significance")
+    ids = store.read(path, "signals")["image"].to_numpy().tolist()
+    target_classes = significance["target_class"].to_numpy().tolist()
+    names = layers["layer"].to_numpy().tolist()
+    with progress("hypergraphs", "hypergraphs of layers", len(names)) as done:
+        for position, layer in enumerate(names):
+            quantile, percentage = run.significance.of_layer(layer)
+            table = layer_table(significance, layer, quantile, percentage)
+            graph = hypergraph.hypergraph(
+                table["significant"].to_numpy(),
+                table["fraction"].to_numpy(),
+                target_classes,
+                layers["singular_value"].to_numpy()[position],
+                layer,
+            )
+            metadata = {
+                "run": run.name,
+                "quantile": quantile,
+                "percentage": percentage,
+                "threshold": float(table["threshold"]),
+            }
+            hypergraph.write_hif(graph, metadata, folder / f"{layer}.hif.json")
+            classes = semantic_hierarchy.equivalence_classes(graph)
+            vectors = int(layers["rank"].to_numpy()[position])
+            strongest = exemplars.class_exemplars(
+                partial(store.layer_parts, path, position, vectors),
+                semantic_hierarchy.membership(classes, vectors),
+                len(target_classes),
+            )
+            diagram = semantic_hierarchy.semantic_hierarchy(classes)
+            store.write(
+                path,
+                f"hierarchies/{layer}",
+                semantic_hierarchy.hierarchy_dataset(
+                    diagram, target_classes, vectors, strongest, ids
+                ),
+            )
+            done(1)
+
+
+@stage("report")
+def write_report(run: RunParameters, path: Path, page: Path) -> Summary:
+    """Seal the store and lay its figures out as one page that opens with no network."""
+    store.seal(path)
+    summary = summarise(
+        run,
+        store.read(path, "layers").load(),
+        store.read(path, "signals"),
+        store.read(path, "significance").load(),
+    )
+    findings = report.Findings(
+        run=run,
+        summary=summary,
+        attributes=store.root_attributes(path),
+        not_analysed=json.loads(store.root_attributes(path)["not_analysed"]),
+        layers=store.read(path, "layers").load(),
+        signals=store.read(path, "signals"),
+        significance=store.read(path, "significance").load(),
+        exemplars=store.read(path, "exemplars").load(),
+        hierarchies={
+            layer: store.read(path, f"hierarchies/{layer}").load()
+            for layer in store.read(path, "layers")["layer"].to_numpy().tolist()
+        },
+        images=open_images(run.images),
+    )
+    part = page.with_suffix(".part")
+    part.write_text(report.render(findings))
+    part.replace(page)
+    return summary

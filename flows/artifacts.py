@@ -1,0 +1,100 @@
+"""What a run shows in the Prefect UI."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from ddp_tasks import store as stores
+from ddp_tasks.significance import layer_table
+from ddp_tasks.summary import Summary
+from schemas.parameters import RunParameters
+
+#: Rows of a significance table in the UI; the store has them all.
+_MOST_ROWS = 200
+_MOST_CLASSES = 5
+
+
+def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folder: Path) -> None:
+    """Create the artifacts: the run's summary, each layer's significance table, and the links."""
+    create_markdown_artifact(
+        key="summary", markdown=summary_markdown(summary, store, page, folder), description=run.name
+    )
+    for key, path in (("report", page), ("store", store), ("hypergraph-files", folder)):
+        create_link_artifact(
+            key=key, link=path.as_uri(), link_text=str(path), description=f"{run.name}: {path}"
+        )
+    for layer in summary.layers:
+        rows = significance_rows(run, store, layer.layer)
+        create_table_artifact(
+            key=artifact_key(f"significance-{layer.layer}"),
+            table=rows[:_MOST_ROWS],
+            description=f"{layer.layer}: singular vectors significant for at least "
+            f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
+            f"(q = {layer.threshold:.4g}); {min(len(rows), _MOST_ROWS)} of {len(rows)} shown",
+        )
+
+
+def artifact_key(name: str) -> str:
+    """A key that Prefect allows: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) -> str:
+    """The run's findings as a page of Markdown."""
+    lines = [
+        f"# {summary.title}",
+        f"{summary.images} images of {summary.target_classes} classes, accuracy "
+        f"{summary.accuracy:.1%}.",
+        "",
+        "| layer | weight | rank | quantile | p | q | nodes | hyperedges | eq. classes |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {s.layer} | {s.shape} | {s.rank} | {s.quantile:g} | {s.percentage:g} % "
+        f"| {s.threshold:.4g} | {s.nodes} | {s.hyperedges} | {s.equivalence_classes} |"
+        for s in summary.layers
+    ]
+    lines += ["", "## The most discriminating singular vectors", ""]
+    lines += [
+        f"{place}. **{v.layer} v{v.singular_vector}** (s = {v.singular_value:.3g}, "
+        f"η² = {v.eta_squared:.2f}): {', '.join(v.significant_for)}"
+        for place, v in enumerate(summary.discriminating, start=1)
+    ]
+    lines += ["", f"- store: `{store}`", f"- report: `{page}`", f"- hypergraphs: `{folder}`"]
+    return "\n".join(lines)
+
+
+def significance_rows(run: RunParameters, store: Path, layer: str) -> list[dict[str, object]]:
+    """One row for each singular vector that is significant for a class, most telling first."""
+    levels = run.significance.of_layer(layer)
+    table = layer_table(stores.read(store, "significance"), layer, *levels)
+    values = stores.read(store, "layers")["singular_value"].sel(layer=layer).to_numpy()
+    names = table["target_class"].to_numpy()
+    fraction, significant = table["fraction"].to_numpy(), table["significant"].to_numpy()
+    eta_squared = table["discrimination"].to_numpy()
+    rows: list[dict[str, object]] = []
+    for vector in np.argsort(-eta_squared, kind="stable"):
+        classes = np.flatnonzero(significant[:, vector])
+        if len(classes):
+            rows.append(
+                {
+                    "singular vector": int(vector),
+                    "singular value": round(float(values[vector]), 4),
+                    "η²": round(float(eta_squared[vector]), 3),
+                    "significant for": _classes(names[classes], fraction[classes, vector]),
+                }
+            )
+    return rows
+
+
+def _classes(names: npt.NDArray[np.object_], fraction: npt.NDArray[np.float32]) -> str:
+    """Classes with their fractions, the highest first; past the first few only their number."""
+    order = np.argsort(-fraction, kind="stable")
+    shown = [f"{names[c]} ({fraction[c]:.0%})" for c in order[:_MOST_CLASSES]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more (from {fraction.min():.0%})" if more else "")

@@ -1,0 +1,104 @@
+"""From a run's ``cluster`` to a Dask scheduler: moving to another cluster changes no code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+import torch
+from dask.system import CPU_COUNT
+from distributed import Client, LocalCluster
+
+from ddp_tasks import factories
+from schemas.parameters import ClusterParameters, RunError
+from schemas.run_files import load_cluster
+
+#: More workers than this on one machine cost more memory for copies of the model than they
+#: gain; the cores beyond go to torch's threads.
+_MOST_LOCAL_WORKERS = 8
+
+_SECONDS_TO_CONNECT = 30
+
+
+def check_cluster(cluster: str) -> None:
+    """Refuse a cluster that cannot be had, before any work starts.
+
+    Raises
+    ------
+    RunError
+        Naming it and what is allowed.
+    """
+    if cluster == "cuda" and torch.cuda.device_count() == 0:
+        raise RunError("cluster: cuda is asked for, and this machine has no CUDA device; use auto")
+    if "://" in cluster:
+        _connected(cluster).close()
+    elif cluster not in ("auto", "local", "cuda"):
+        factories.resolve(load_cluster(Path(cluster)).factory)
+
+
+@contextmanager
+def scheduler(cluster: str) -> Iterator[str]:
+    """The address of a Dask scheduler; a cluster that is started here ends with the context.
+
+    Parameters
+    ----------
+    cluster
+        auto (GPUs where there are any), local, cuda, a scheduler address, or a cluster file.
+
+    Raises
+    ------
+    RunError
+        If the cluster cannot be had.
+    """
+    check_cluster(cluster)
+    if "://" in cluster:
+        yield cluster
+        return
+    # Their comings and goings at INFO would bury the run's own lines.
+    logging.getLogger("distributed").setLevel(logging.WARNING)
+    with _started(cluster) as started:
+        yield started.scheduler_address
+
+
+def local_workers(cores: int) -> tuple[int, int]:
+    """Workers on one machine and torch threads in each; together they never exceed the cores."""
+    workers = min(cores, _MOST_LOCAL_WORKERS)
+    return workers, cores // workers
+
+
+def _started(cluster: str) -> Any:
+    if cluster == "cuda" or (cluster == "auto" and torch.cuda.device_count() > 0):
+        # Imported only where there is a GPU: building one without raises NVMLError.
+        from dask_cuda import LocalCUDACluster
+
+        return LocalCUDACluster(host="127.0.0.1", dashboard_address="127.0.0.1:0")
+    if cluster in ("auto", "local"):
+        workers, threads = local_workers(CPU_COUNT)
+        with dask.config.set({"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads}):
+            return LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+            )
+    return _from_file(load_cluster(Path(cluster)))
+
+
+def _from_file(parameters: ClusterParameters) -> Any:
+    started = factories.call(parameters.factory, parameters.kwargs)
+    if parameters.workers is not None:
+        started.scale(parameters.workers)
+    if parameters.maximum is not None:
+        started.adapt(minimum=parameters.minimum, maximum=parameters.maximum)
+    return started
+
+
+def _connected(address: str) -> Client:
+    try:
+        return Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise RunError(f"cluster: no Dask scheduler answers at {address!r}: {error}") from None

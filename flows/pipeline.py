@@ -1,0 +1,100 @@
+"""The main job: from a model and images to a store, hypergraphs and a report."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+
+from ddp_tasks import store as stores
+from ddp_tasks import tasks
+from ddp_tasks.models import model_digest
+from ddp_tasks.preparation import prepare
+from ddp_tasks.summary import Summary
+from flows import artifacts
+from flows.clusters import check_cluster, scheduler
+from flows.timings import Timings
+from schemas.parameters import RunError, RunParameters
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a finished run left its results, what it found, and where its time went."""
+
+    store: Path
+    report: Path
+    hypergraphs: Path
+    summary: Summary
+    seconds: dict[str, float]
+
+
+def check(run: RunParameters, out: Path) -> None:
+    """Refuse, before any work, a run that cannot be carried out in a folder.
+
+    Raises
+    ------
+    RunError
+        If model, images, layers or cluster cannot be had as asked or do not fit each other, or
+        the folder holds another run's store.
+    """
+    out = out.expanduser()
+    if out.exists() and not out.is_dir():
+        raise RunError(f"--out {str(out)!r} is a file, not a folder")
+    check_cluster(run.cluster)
+    prepared = prepare(run)
+    if (out / "store.zarr").exists():
+        # Weights that are still to be trained are compared once they are there.
+        weights = None if run.model.training else model_digest(prepared.model)
+        identity = stores.Identity.of_run(run, weights, prepared.images.digest())
+        stores.check_continuable(out / "store.zarr", identity)
+
+
+@flow(name="ddp-run", flow_run_name="{run.name}")
+def run_pipeline(run: RunParameters, out: Path) -> Outcome:
+    """Carry out a run, or continue one, in a folder.
+
+    Each stage is a Prefect task; the shards of the cube are Dask tasks. Started again on the
+    same folder, the flow writes only the shards that are missing.
+
+    Parameters
+    ----------
+    run
+        as ``schemas.load_run`` gives it.
+    out
+        receives ``store.zarr``, ``report.html`` and ``hypergraphs/LAYER.hif.json``; on a
+        cluster of several machines, a folder that all of them see.
+
+    Raises
+    ------
+    RunError
+        If the run cannot be carried out, or the folder holds another run's store.
+    """
+    check(run, out)
+    out = out.expanduser().resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    store, page, hypergraphs = out / "store.zarr", out / "report.html", out / "hypergraphs"
+    log, timings = get_run_logger(), Timings()
+
+    with timings.part("training"):
+        model = tasks.train_model(run, out / "checkpoint.pt")
+    run = run.model_copy(update={"model": model})
+    with timings.part("decomposition"):
+        tasks.decompose_layers(run, store)
+    with ExitStack() as stack:
+        with timings.part("Dask's start"):
+            address = stack.enter_context(scheduler(run.cluster))
+        with timings.part("signals"):
+            tasks.fill_cube(run, store, address)
+    with timings.part("significance"):
+        tasks.measure_significance(run, store)
+    with timings.part("exemplars"):
+        tasks.find_exemplars(run, store)
+    with timings.part("hypergraphs"):
+        tasks.build_hypergraphs(run, store, hypergraphs)
+    with timings.part("report"):
+        summary = tasks.write_report(run, store, page)
+        artifacts.publish(run, summary, store, page, hypergraphs)
+    log.info("%s, %s and %s are written", store, page, hypergraphs)
+    return Outcome(store, page, hypergraphs, summary, timings.seconds)

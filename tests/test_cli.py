@@ -1,0 +1,304 @@
+"""The command, in this process for what it refuses and in one of its own for what it does."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import torch
+import xarray as xr
+import yaml
+from runs import TinyNetwork, tiny_run
+
+from flows import cli
+
+DDP = Path(sys.executable).with_name("ddp")
+
+#: Writes down every address that a Python process of the run connects to or asks for.
+AUDIT = """
+import os, sys
+
+def _audit(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        place = arguments[1] if event != "socket.getaddrinfo" else arguments[:2]
+        with open(os.environ["DDP_TEST_AUDIT"], "a") as log:
+            print(event, place, file=log)
+
+sys.addaudithook(_audit)
+"""
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys, tmp_path):
+    """Run the command, expect status 2, and give back what it says."""
+
+    def call(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["ddp", *arguments])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        assert end.value.code == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "Traceback" not in said.err
+        return said.err
+
+    monkeypatch.chdir(tmp_path)
+    yield call
+    assert list(tmp_path.glob("**/*.zarr")) == []
+
+
+@pytest.fixture
+def run_file(tmp_path):
+    def write(**changes):
+        path = tmp_path / "mine.yaml"
+        content = tiny_run().model_dump(mode="json", exclude_none=True)
+        path.write_text(yaml.safe_dump({**content, **changes}))
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "digit"], "unknown preset 'digit' (did you mean 'digits'?)"),
+        (["run", "no/such/file.yaml"], "run file 'no/such/file.yaml' does not exist"),
+        (
+            ["run", "digits", "--set", "images.per_clas=5"],
+            "images.per_clas: unknown key (did you mean 'per_class'?); allowed: factory, kwargs",
+        ),
+        (
+            ["run", "digits", "--set", "significance.percentage=250"],
+            "significance.percentage: 250 is refused; should be less than or equal to 100",
+        ),
+        (
+            ["run", "digits", "--set", "model.factory=ddp_tasks.netwoks:PaperNetwork"],
+            "factory 'ddp_tasks.netwoks:PaperNetwork' does not import",
+        ),
+        (
+            ["run", "digits", "--set", "model.factory=ddp_tasks.networks:PaperNetwrk"],
+            "ddp_tasks.networks has no 'PaperNetwrk' (did you mean 'PaperNetwork'?)",
+        ),
+        (
+            ["run", "digits", "--set", "model.kwargs={classes: 7}"],
+            "the greatest label is 9, but 'ddp_tasks.networks:PaperNetwork' tells 7 classes apart",
+        ),
+        (
+            ["run", "digits", "--set", "layers=[conv9]"],
+            "layers: 'conv9' matches no layer of conv1, conv2, fc1, fc2",
+        ),
+        (
+            ["run", "digits", "--set", "significance.layers={fc9: {quantile: 0.5}}"],
+            "significance.layers: 'fc9' matches no layer",
+        ),
+        (
+            ["run", "digits", "--set", "model={factory: 'ddp_tasks.networks:PaperNetwork', "
+             "weights: missing.pt}"],
+            "missing.pt' does not exist",
+        ),
+        (["run", "digits", "--set", "cluster=nowhere.yaml"], "nowhere.yaml' is not auto, local"),
+        (["run", "digits", "--set", "cluster=tcp://127.0.0.1:1"], "no Dask scheduler answers at"),
+        (["run", "mnist", "--set", "images.kwargs.root=nowhere", "--set",
+          "images.kwargs.download=false"], "Dataset not found"),
+        (["layers", "digits", "--set", "nonsense"], "--set 'nonsense': write key=value"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused_before_any_work(refused, arguments, said, monkeypatch):
+    monkeypatch.setattr("flows.clusters._SECONDS_TO_CONNECT", 0.5)
+    assert said in refused(*arguments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_cuda_without_a_gpu_is_refused(refused):
+    assert "this machine has no CUDA device" in refused("run", "digits", "--set", "cluster=cuda")
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(refused, run_file, tmp_path):
+    torch.save(TinyNetwork(classes=4).state_dict(), tmp_path / "other.pt")
+    model = {"factory": tiny_run().model.factory, "weights": "other.pt"}
+    assert "do not fit" in refused("run", run_file(model=model))
+
+
+def test_images_the_network_does_not_take_are_refused(refused):
+    said = refused("run", "digits", "--set", "model.factory=torchvision.models:resnet18")
+    assert "does not take images of shape (1, 28, 28)" in said
+
+
+def test_an_output_that_is_a_file_is_refused(refused, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    assert "is a file, not a folder" in refused("run", "digits", "--out", "taken")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_no_traceback_reaches_the_terminal(tmp_path):
+    done = ddp("run", "digits", "--set", "shards.images=0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "ddp: digits is refused:",
+        "  shards.images: 0 is refused; should be greater than 0",
+    ]
+
+
+def test_help_is_complete():
+    for command in ("run", "presets", "layers"):
+        assert command in ddp("--help").stdout
+        assert "Usage" in ddp(command, "--help").stdout
+    assert "--set" in ddp("run", "--help").stdout
+
+
+def test_presets_are_listed():
+    listed = ddp("presets").stdout
+    for name in ("digits", "mnist", "fashion-mnist"):
+        assert re.search(rf"^{name}\s+\S", listed, re.MULTILINE)
+
+
+def test_layers_are_listed_with_shapes_and_ranks(run_file):
+    lines = ddp("layers", run_file()).stdout.splitlines()
+    assert lines[1].split() == [
+        "conv1",
+        "Conv2d",
+        "5",
+        "×",
+        "2",
+        "×",
+        "3",
+        "×",
+        "3",
+        "1",
+        "5",
+        "×",
+        "18",
+        "5",
+    ]
+    assert lines[3].split() == ["fc1", "Linear", "7", "×", "54", "1", "7", "×", "54", "7"]
+    assert lines[-1] == "not analysed: norm (BatchNorm2d is not a Conv2d or Linear)"
+
+
+def ddp(*arguments: str, cwd: Path | None = None, **environment: str):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return subprocess.run(
+        [DDP, *arguments],
+        cwd=cwd,
+        env={**kept, "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", **environment},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """The default preset, whole, with Prefect's temporary server, and what it connected to."""
+    folder = tmp_path_factory.mktemp("digits")
+    (folder / "sitecustomize.py").write_text(AUDIT)
+    done = ddp(
+        "run",
+        cwd=folder,
+        PREFECT_HOME=str(folder / "prefect"),
+        PYTHONPATH=str(folder),
+        DDP_TEST_AUDIT=str(folder / "audit.log"),
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, done
+
+
+def test_the_default_run_ends_with_its_places_and_findings(digits):
+    folder, done = digits
+    out = folder / "ddp-results/digits"
+    for name in ("store.zarr", "report.html", "hypergraphs"):
+        assert re.search(rf"{re.escape(str(out / name))}$", done.stdout, re.MULTILINE)
+        assert (out / name).exists()
+    assert (out / "checkpoint.pt").exists()
+    heading = done.stdout.splitlines().index(
+        next(line for line in done.stdout.splitlines() if line.startswith("vector "))
+    )
+    vectors = done.stdout.splitlines()[heading + 1 : heading + 6]
+    assert all(re.match(r"(conv|fc)\d v\d+ +\d", line) for line in vectors)
+    assert re.search(r"s: imports .*, training .*, signals .*, report ", done.stdout)
+
+
+def test_the_default_network_knows_the_digits_it_never_saw(digits):
+    folder, _ = digits
+    tree = xr.open_datatree(folder / "ddp-results/digits/store.zarr", engine="zarr")
+    signals = tree["signals"].ds.load()
+    assert signals.sizes["image"] == 500
+    assert float((signals["predicted"] == signals["target"]).mean()) >= 0.97
+
+
+def test_nothing_outside_this_machine_is_asked_for(digits):
+    folder, _ = digits
+    places = (folder / "audit.log").read_text().splitlines()
+    assert places
+    outside = [
+        line
+        for line in places
+        if not re.search(r"'(127\.0\.0\.1|localhost|::1|0\.0\.0\.0)'|\('[^']*\.sock'\)| None", line)
+        and not re.match(r"socket.connect /", line)
+    ]
+    # A UDP socket is "connected", and nothing sent, to learn this machine's own address.
+    own_address = re.compile(
+        r"socket.connect \('(8\.8\.8\.8|2001:4860:4860::8888|10\.255\.255\.255)'"
+    )
+    assert [line for line in outside if not own_address.match(line)] == []
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A Prefect server of its own, as a person would start one."""
+    port = free_port()
+    environment = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")},
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
+    }
+    prefect = Path(sys.executable).with_name("prefect")
+    with (tmp_path / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            [prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/api/health")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(240):
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.5)
+    raise TimeoutError(url)
+
+
+def test_a_running_server_shows_the_run_and_its_artifacts(server, run_file, tmp_path):
+    done = ddp("run", run_file(), "--out", str(tmp_path / "out"), PREFECT_API_URL=f"{server}/api")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Starting temporary server" not in done.stderr
+    request = urllib.request.Request(
+        f"{server}/api/artifacts/filter", b"{}", {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        keys = {artifact["key"] for artifact in json.load(answer)}
+    assert {"summary", "report", "store", "signals", "significance-conv1"} <= keys

@@ -1,0 +1,272 @@
+"""The flow whole, on a real Prefect server, a real Dask cluster and a real Zarr store."""
+
+import asyncio
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import reference
+import torch
+import xarray as xr
+from prefect.client.orchestration import get_client
+from prefect.testing.utilities import prefect_test_harness
+from runs import Noise, TinyNetwork, tiny_run
+
+from ddp_tasks import store as stores
+from flows.pipeline import run_pipeline
+from schemas.parameters import RunError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server():
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, prefect_server):
+    out = tmp_path_factory.mktemp("finished")
+    return run_pipeline(tiny_run(), out)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    shutil.copytree(finished.store.parent, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def cube(path):
+    return stores.read(path / "store.zarr", "signals")["signal"].to_numpy()
+
+
+def shard_files(out):
+    files = sorted((out / "store.zarr/signals/signal/c").rglob("*"))
+    return {str(f.relative_to(out)): f.stat().st_mtime_ns for f in files if f.is_file()}
+
+
+def flow_runs():
+    async def read():
+        async with get_client() as client:
+            return await client.read_flow_runs()
+
+    return asyncio.run(read())
+
+
+def artifacts():
+    async def read():
+        async with get_client() as client:
+            return await client.read_artifacts()
+
+    return asyncio.run(read())
+
+
+def test_everything_asked_for_is_there(finished):
+    out = finished.store.parent
+    assert {p.name for p in out.iterdir()} == {"store.zarr", "report.html", "hypergraphs"}
+    assert {p.name for p in (out / "hypergraphs").iterdir()} == {
+        f"{layer}.hif.json" for layer in ("conv1", "conv2", "fc1", "fc2")
+    }
+    tree = xr.open_datatree(finished.store, engine="zarr")
+    assert {
+        "layers",
+        "decomposition",
+        "signals",
+        "significance",
+        "exemplars",
+        "hierarchies",
+    } == set(tree.children)
+    assert json.loads(tree.attrs["not_analysed"]) == {
+        "norm": "BatchNorm2d is not a Conv2d or Linear"
+    }
+    assert tree["signals"]["complete"].values.tolist() == [1, 1, 1, 1]
+    assert finished.summary.images == 30
+    assert len(finished.summary.discriminating) == 5
+
+
+def test_the_cube_agrees_with_the_reference(finished):
+    model = TinyNetwork().double().eval()
+    images = Noise().images.double()
+    expected = reference_signals(model, images)
+    found = stores.read(finished.store, "signals")["signal"]
+    for layer, signals in expected.items():
+        of_layer = found.sel(layer=layer).to_numpy()
+        # The network runs in float32; 1e-5 of the layer's largest signal is the promise.
+        bound = 1e-5 * np.abs(signals).max()
+        np.testing.assert_allclose(of_layer[:, : signals.shape[1]], signals, rtol=0, atol=bound)
+        assert np.isnan(of_layer[:, signals.shape[1] :]).all()
+
+
+def reference_signals(model, images):
+    """Signals of all layers by receptive fields and right singular vectors, in float64."""
+    inputs = {}
+
+    def keep(name):
+        return lambda module, args: inputs.__setitem__(name, args[0].clone())
+
+    names = ("conv1", "conv2", "fc1", "fc2")
+    handles = [getattr(model, n).register_forward_pre_hook(keep(n)) for n in names]
+    with torch.no_grad():
+        model(images)
+    for handle in handles:
+        handle.remove()
+    return {name: of_layer(getattr(model, name), inputs[name].numpy()) for name in names}
+
+
+def of_layer(module, inputs):
+    W = module.weight.detach().numpy()
+    if isinstance(module, torch.nn.Linear):
+        fields = inputs[:, :, None]
+    else:
+        fields = [
+            reference.receptive_fields(
+                X, module.kernel_size, stride=module.stride, padding=module.padding
+            )
+            for X in inputs
+        ]
+    unfolded = W.reshape(len(W), -1)
+    return np.stack([reference.signal_vector(unfolded, Psi) for Psi in fields])
+
+
+def test_thresholds_and_fractions_are_those_of_the_whole_cube(finished):
+    significance = stores.read(finished.store, "significance").load()
+    signals = stores.read(finished.store, "signals").load()
+    assert {0.7, 0.8} <= set(significance["quantile"].values.tolist())
+    for layer in significance["layer"].values.tolist():
+        of_layer = signals["signal"].sel(layer=layer).to_numpy().astype(np.float64)
+        of_layer = of_layer[:, ~np.isnan(of_layer).all(axis=0)]
+        for level in significance["quantile"].values:
+            at = significance.sel(layer=layer, quantile=level)
+            for direction, sign in (("positive", 1), ("negative", -1)):
+                q = float(at["threshold"].sel(direction=direction))
+                assert q == np.quantile(sign * of_layer, level)
+                for c in range(3):
+                    members = of_layer[signals["target"].to_numpy() == c]
+                    share = (sign * members > q).mean(axis=0)
+                    stored = at["fraction"].sel(direction=direction).to_numpy()[c]
+                    np.testing.assert_allclose(stored[: len(share)], share, rtol=1e-6)
+
+
+def test_exemplars_are_the_strongest_images(finished):
+    exemplars = stores.read(finished.store, "exemplars").load()
+    signals = stores.read(finished.store, "signals").load()
+    found = exemplars["image"].sel(layer="fc1", singular_vector=0).values.tolist()
+    order = np.argsort(-signals["signal"].sel(layer="fc1", singular_vector=0).to_numpy())
+    assert found == signals["image"].to_numpy()[order[:4]].tolist()
+
+
+def test_a_second_run_writes_no_shard_and_changes_nothing(copied):
+    before, written = cube(copied), shard_files(copied)
+    run_pipeline(tiny_run(), copied)
+    assert shard_files(copied) == written
+    np.testing.assert_array_equal(cube(copied), before)
+
+
+def test_a_half_written_shard_is_written_again_and_no_other(copied):
+    before, written = cube(copied), shard_files(copied)
+    shard = stores.shards(copied / "store.zarr")[2]
+    group = stores._signals(copied / "store.zarr", mode="r+")
+    group["complete"][shard.index] = 0
+    group["signal"][shard.start : shard.start + 3] = 17.0
+    damaged = shard_files(copied)
+    run_pipeline(tiny_run(), copied)
+    np.testing.assert_array_equal(cube(copied), before)
+    after = shard_files(copied)
+    assert {f for f in after if after[f] != damaged[f]} == {
+        f for f in written if damaged[f] != written[f]
+    }
+
+
+def test_a_store_of_other_parameters_is_refused_and_left_alone(copied):
+    before = cube(copied)
+    with pytest.raises(RunError, match=r"significance.quantile is 0.8 there and 0.6 here"):
+        run_pipeline(tiny_run(significance={"quantile": 0.6}), copied)
+    # Only the weights differ: the store's own record is made to name the same kwargs.
+    rename_kwargs(copied / "store.zarr", {"seed": 1})
+    changed = tiny_run(model={"factory": tiny_run().model.factory, "kwargs": {"seed": 1}})
+    with pytest.raises(RunError, match="weights differ"):
+        run_pipeline(changed, copied)
+    np.testing.assert_array_equal(cube(copied), before)
+
+
+def rename_kwargs(path, kwargs):
+    import zarr
+
+    root = zarr.open_group(store=path, mode="r+", use_consolidated=False)
+    identity = json.loads(root.attrs["identity"])
+    identity["model"]["kwargs"] = kwargs
+    root.attrs["identity"] = json.dumps(identity)
+
+
+@pytest.mark.parametrize(
+    "shards", [{"images": 30, "batch_size": 30}, {"images": 7, "batch_size": 2}]
+)
+def test_shard_and_batch_size_change_nothing(finished, tmp_path, shards):
+    other = run_pipeline(tiny_run(shards=shards), tmp_path)
+    first, second = cube(finished.store.parent), cube(tmp_path)
+    largest = np.nanmax(np.abs(first), axis=(0, 2), keepdims=True)
+    np.testing.assert_array_equal(np.isnan(first), np.isnan(second))
+    # Batches of other sizes may add in another order: float32 rounding, far below the promise.
+    assert np.nanmax(np.abs(first - second) / largest) < 1e-5
+    assert other.summary.accuracy == finished.summary.accuracy
+
+
+def test_one_worker_writes_the_same_cube_as_two(finished, tmp_path):
+    cluster = tmp_path / "one-worker.yaml"
+    cluster.write_text(
+        "factory: distributed:LocalCluster\n"
+        "kwargs: {n_workers: 1, threads_per_worker: 1, host: 127.0.0.1, dashboard_address: null}\n"
+    )
+    run_pipeline(tiny_run(cluster=str(cluster)), tmp_path / "out")
+    np.testing.assert_array_equal(cube(tmp_path / "out"), cube(finished.store.parent))
+
+
+def test_a_killed_worker_costs_only_its_shard(finished, tmp_path):
+    flag = tmp_path / "killed"
+    kwargs = {"flag": str(flag), "owner": os.getpid()}
+    run_pipeline(tiny_run("KillsItsWorker", kwargs), tmp_path / "out")
+    assert flag.exists()
+    np.testing.assert_array_equal(cube(tmp_path / "out"), cube(finished.store.parent))
+
+
+def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path):
+    with pytest.raises(RunError, match=r"shard 2 \(images 16 to 23\): image '18' cannot be read"):
+        run_pipeline(tiny_run("Unreadable", name="fails"), tmp_path)
+    states = {r.name: r.state_type.value for r in flow_runs()}
+    assert states["fails"] == "FAILED"
+    missing = [shard.index for shard in stores.missing_shards(tmp_path / "store.zarr")]
+    assert missing == [2]
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):
+    model = {
+        "factory": tiny_run().model.factory,
+        "training": {"kwargs": {"images": 60, "seed": 1}, "epochs": 2, "batch_size": 10},
+    }
+    first = run_pipeline(tiny_run(model=model), tmp_path)
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["state_dict"]
+    assert not torch.equal(state["fc2.weight"], TinyNetwork().state_dict()["fc2.weight"])
+    second = run_pipeline(tiny_run(model=model), tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+    assert first.summary == second.summary
+    model["training"] = {**model["training"], "epochs": 3}
+    shutil.rmtree(tmp_path / "store.zarr")
+    with pytest.raises(RunError, match="comes from another training"):
+        run_pipeline(tiny_run(model=model), tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+def test_the_prefect_ui_is_given_summary_tables_and_places(finished):
+    by_key = {}
+    for artifact in artifacts():
+        by_key.setdefault(artifact.key, artifact)
+    layers = {f"significance-{layer}" for layer in ("conv1", "conv2", "fc1", "fc2")}
+    assert layers | {"summary", "report", "store", "hypergraph-files", "signals"} <= set(by_key)
+    rows = json.loads(by_key["significance-fc1"].data)
+    assert rows
+    assert set(rows[0]) == {"singular vector", "singular value", "η²", "significant for"}
+    assert "report.html" in by_key["report"].data
+    assert "| conv2 | 6 × 5 × 3 × 3 | 6 |" in by_key["summary"].data
