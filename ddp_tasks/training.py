@@ -18,8 +18,9 @@ def train(
     parameters: TrainingParameters,
     done: Callable[[int], None] = lambda images: None,
 ) -> nn.Module:
-    """Build a classifier and train it with Adam and cross-entropy, the rate falling on a half cosine to zero.
+    """Build a classifier and train it on labelled images.
 
+    Adam with cross-entropy, the learning rate falling on a half cosine to zero.
     The seed fixes the first weights and the order of the images, so one machine trains the same
     network twice. Last batches of an epoch that are not full are left to the next epoch's draw.
 
