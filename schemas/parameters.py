@@ -24,12 +24,14 @@ class RunError(ValueError):
     """A run that cannot be carried out as asked; the message says what to change."""
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Strict and frozen: the base of everything a person may ask for."""
+
     # Strict: `per_class: true` or `percentage: "75"` is a slip, not a number.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class TransformParameters(_Section):
+class TransformParameters(Section):
     """From a picture to the network's input tensor: resize, crop, scale to [0, 1], standardise."""
 
     resize: Positive | None = Field(None, description="shorter side in pixels after resizing")
@@ -51,7 +53,7 @@ class TransformParameters(_Section):
         return self
 
 
-class ImageParameters(_Section):
+class ImageParameters(Section):
     """A labelled image set: any map-style dataset of (image, label)."""
 
     factory: Factory = Field(description="module:callable or path/to/file.py:callable")
@@ -69,7 +71,7 @@ class ImageParameters(_Section):
         return self.model_copy(update={"kwargs": kwargs, "per_class": None})
 
 
-class TrainingParameters(_Section):
+class TrainingParameters(Section):
     """Training on the spot, where a run brings no weights."""
 
     kwargs: dict[str, Any] = Field(
@@ -82,7 +84,7 @@ class TrainingParameters(_Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class ModelParameters(_Section):
+class ModelParameters(Section):
     """A trained image classifier."""
 
     factory: Factory = Field(description="module:callable or path/to/file.py:callable")
@@ -103,20 +105,25 @@ class ModelParameters(_Section):
     @property
     def weights_file(self) -> Path | None:
         """The state dict's file, or None where weights is null or a torchvision weights name."""
-        if self.weights is None:
-            return None
-        path = Path(self.weights).expanduser()
-        return path if "/" in self.weights or path.suffix in _CHECKPOINTS else None
+        return weights_file(self.weights)
 
 
-class LayerSignificance(_Section):
+def weights_file(weights: str | None) -> Path | None:
+    """The file that weights name, or None where they are null or a torchvision weights name."""
+    if weights is None:
+        return None
+    path = Path(weights).expanduser()
+    return path if "/" in weights or path.suffix in _CHECKPOINTS else None
+
+
+class LayerSignificance(Section):
     """The levels of the layers that a name or glob matches; null falls back on the run's."""
 
     quantile: Quantile | None = None
     percentage: Percentage | None = None
 
 
-class SignificanceParameters(_Section):
+class SignificanceParameters(Section):
     """Quantile level that chooses the threshold q, and percentage p (section 5)."""
 
     quantile: Quantile = 0.90
@@ -145,14 +152,14 @@ class SignificanceParameters(_Section):
         return tuple(sorted({*self.grid, self.quantile, *own}))
 
 
-class ShardParameters(_Section):
+class ShardParameters(Section):
     """How the cube is cut: a shard is written by one task, a batch is one forward pass."""
 
     images: Positive = Field(256, description="images in one shard")
     batch_size: Positive = Field(64, description="images in one forward pass")
 
 
-class RunParameters(_Section):
+class RunParameters(Section):
     """Everything that one run is asked to do."""
 
     name: str = Field("run", min_length=1, description="title of the run")
@@ -182,7 +189,7 @@ class RunParameters(_Section):
         return self.layers == "all" or any(fnmatchcase(layer, glob) for glob in self.layers)
 
 
-class ClusterParameters(_Section):
+class ClusterParameters(Section):
     """A cluster file: which Dask cluster to start, and how far it may grow."""
 
     factory: Factory = Field(description="module:callable that returns a Dask cluster")

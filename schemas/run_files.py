@@ -11,16 +11,30 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.parameters import ClusterParameters, RunError, RunParameters
+from schemas.parameters import (
+    ClusterParameters,
+    ModelParameters,
+    RunError,
+    RunParameters,
+    weights_file,
+)
+from schemas.zoo import ZooModel, ZooParameters
 
 Section = TypeVar("Section", bound=BaseModel)
 
 _SUFFIXES = {".yaml", ".yml"}
+_FILES = {"presets": "run", "zoos": "zoo"}
 
 
-def presets() -> dict[str, str]:
-    """Names of the presets that come with the package, each with its first comment line."""
-    files = resources.files("schemas") / "presets"
+def presets(kind: str = "presets") -> dict[str, str]:
+    """Names of the files that come with the package, each with its first comment line.
+
+    Parameters
+    ----------
+    kind
+        presets (runs) or zoos (lists of models).
+    """
+    files = resources.files("schemas") / kind
     found = {}
     for file in sorted(files.iterdir(), key=lambda f: f.name):
         path = Path(file.name)
@@ -45,22 +59,53 @@ def load_run(source: str, overrides: Iterable[str] = ()) -> RunParameters:
     RunError
         If there is no such preset or file, or anything in it is refused.
     """
+    content, folder = _content(source, "presets", overrides)
+    return _with_paths(check(RunParameters, content, source), folder)
+
+
+def load_zoo(source: str, overrides: Iterable[str] = ()) -> ZooParameters:
+    """A list of models from the name of one that comes with the package, or a YAML file.
+
+    Parameters
+    ----------
+    source, overrides
+        as for ``load_run``; weights' files are looked up from the key ``folder``.
+
+    Raises
+    ------
+    RunError
+        If there is no such list, or anything in it is refused.
+    """
+    content, folder = _content(source, "zoos", overrides)
+    zoo = check(ZooParameters, content, source)
+    if zoo.folder is not None:
+        folder = folder / Path(zoo.folder).expanduser()
+    models = [model.model_copy(update=_model_paths(model, folder)) for model in zoo.models]
+    update = {"folder": str(folder), "models": models, "cluster": _cluster(zoo.cluster, folder)}
+    return zoo.model_copy(update=update)
+
+
+def _content(source: str, kind: str, overrides: Iterable[str]) -> tuple[dict[str, Any], Path]:
+    """What a file that comes with the package or a person's own says, and the folder it is in."""
     path = Path(source).expanduser()
-    if source in presets():
-        text = (resources.files("schemas") / "presets" / f"{source}.yaml").read_text()
+    known = presets(kind)
+    if source in known:
+        text = (resources.files("schemas") / kind / f"{source}.yaml").read_text()
         folder, name = Path.cwd(), source
     elif path.is_file():
         text, folder, name = path.read_text(), path.parent, path.stem
     elif path.suffix in _SUFFIXES or "/" in source:
-        raise RunError(f"run file {source!r} does not exist")
+        raise RunError(f"{_FILES[kind]} file {source!r} does not exist")
     else:
-        near = _nearest(source, presets())
-        raise RunError(f"unknown preset {source!r}{near}; presets: {', '.join(presets())}")
+        near = _nearest(source, known)
+        raise RunError(
+            f"unknown {kind.removesuffix('s')} {source!r}{near}; {kind}: {', '.join(known)}"
+        )
     content = _mapping(text, source)
     content.setdefault("name", name)
     for override in overrides:
         _override(content, override)
-    return _with_paths(check(RunParameters, content, source), folder.resolve())
+    return content, folder.resolve()
 
 
 def load_cluster(path: Path) -> ClusterParameters:
@@ -123,21 +168,32 @@ def _override(content: dict[str, Any], override: str) -> None:
 
 def _with_paths(parameters: RunParameters, folder: Path) -> RunParameters:
     """Make files named relative to the run file absolute: workers run in folders of their own."""
+    images = parameters.images.model_copy(
+        update={"factory": _factory(parameters.images.factory, folder)}
+    )
+    model = parameters.model.model_copy(update=_model_paths(parameters.model, folder))
+    update = {"images": images, "model": model, "cluster": _cluster(parameters.cluster, folder)}
+    return parameters.model_copy(update=update)
 
-    def factory(text: str) -> str:
-        place, _, attribute = text.rpartition(":")
-        if not place.endswith(".py"):
-            return text
-        return f"{folder / Path(place).expanduser()}:{attribute}"
 
-    content = parameters.model_dump()
-    for section in ("model", "images"):
-        content[section]["factory"] = factory(content[section]["factory"])
-    if weights := parameters.model.weights_file:
-        content["model"]["weights"] = str(folder / weights)
-    if Path(parameters.cluster).suffix in _SUFFIXES:
-        content["cluster"] = str(folder / Path(parameters.cluster).expanduser())
-    return RunParameters.model_validate(content)
+def _model_paths(model: ModelParameters | ZooModel, folder: Path) -> dict[str, str]:
+    found = {"factory": _factory(model.factory, folder)}
+    if file := weights_file(model.weights):
+        found["weights"] = str(folder / file)
+    return found
+
+
+def _factory(text: str, folder: Path) -> str:
+    place, _, attribute = text.rpartition(":")
+    if not place.endswith(".py"):
+        return text
+    return f"{folder / Path(place).expanduser()}:{attribute}"
+
+
+def _cluster(cluster: str, folder: Path) -> str:
+    if Path(cluster).suffix in _SUFFIXES:
+        return str(folder / Path(cluster).expanduser())
+    return cluster
 
 
 def _explain(section: type[BaseModel], error: dict[str, Any]) -> str:

@@ -1,0 +1,58 @@
+"""A list of models with known test accuracies, for the capacity metric (section 4.1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.parameters import Factory, ModelParameters, Positive, Section
+
+Matrization = Literal["unfolded", "toeplitz", "slices"]
+
+#: The three matrizations of figure 4, as the store names them.
+MATRIZATIONS: tuple[Matrization, ...] = ("unfolded", "toeplitz", "slices")
+
+
+class ZooModel(Section):
+    """One model of the list."""
+
+    name: str = Field(min_length=1, pattern=r"^[^/]+$")
+    family: str = Field(min_length=1, description="models of one family share a linear fit")
+    accuracy: Annotated[float, Field(ge=0, le=100)] = Field(description="test accuracy in percent")
+    factory: Factory
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
+    weights: str | None = Field(None, description="as in a run file")
+    input_size: Annotated[list[Positive], Field(min_length=3, max_length=3)] | None = Field(
+        None, description="(c, m, n) of one input; null takes the list's"
+    )
+
+    @property
+    def parameters(self) -> ModelParameters:
+        """The model as a run file would name it."""
+        return ModelParameters(factory=self.factory, kwargs=self.kwargs, weights=self.weights)
+
+
+class ZooParameters(Section):
+    """Everything that one analysis of a list of models is asked to do."""
+
+    name: str = Field("zoo", min_length=1, description="title of the list")
+    folder: str | None = Field(
+        None, description="where weights' files lie; null is the folder of the list's file"
+    )
+    input_size: Annotated[list[Positive], Field(min_length=3, max_length=3)] = Field(
+        description="(c, m, n) of one input"
+    )
+    matrizations: Annotated[list[Matrization], Field(min_length=1)] = Field(
+        default_factory=lambda: list(MATRIZATIONS), description="which spectra to compute"
+    )
+    models: Annotated[list[ZooModel], Field(min_length=1)]
+    cluster: str = Field("auto", min_length=1, description="as in a run file")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        twice = [name for name, n in Counter(model.name for model in self.models).items() if n > 1]
+        if twice:
+            raise ValueError(f"models: the name {twice[0]!r} is given twice; names must differ")
+        return self
