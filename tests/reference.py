@@ -13,6 +13,7 @@ from itertools import product
 import numpy as np
 
 Pair = tuple[int, int]
+Sizes = Sequence[int]
 
 _NUMPY_PADDING = {
     "zeros": "constant",
@@ -22,38 +23,44 @@ _NUMPY_PADDING = {
 }
 
 
-def padded(X, kernel: Pair, padding: str | Pair, dilation: Pair, mode: str):
-    """X of shape (c, m, n) with the padding applied, as section 3.1 assumes (footnote 3)."""
+def padded(X, kernel: Sizes, padding: str | Sizes, dilation: Sizes, mode: str):
+    """X of shape (c, m, ...) with the padding applied, as section 3.1 assumes (footnote 3)."""
+    axes = range(len(kernel))
     if padding == "valid":
-        sides = [(0, 0), (0, 0)]
+        sides = [(0, 0) for _ in axes]
     elif padding == "same":
         # As many columns in all as keep the size at stride 1; the odd one goes to the end.
-        totals = [dilation[axis] * (kernel[axis] - 1) for axis in (0, 1)]
+        totals = [dilation[axis] * (kernel[axis] - 1) for axis in axes]
         sides = [(total // 2, total - total // 2) for total in totals]
     else:
-        sides = [(padding[0], padding[0]), (padding[1], padding[1])]
+        sides = [(padding[axis], padding[axis]) for axis in axes]
     return np.pad(np.asarray(X, dtype=np.float64), [(0, 0), *sides], mode=_NUMPY_PADDING[mode])
 
 
-def output_positions(X, kernel: Pair, stride: Pair, dilation: Pair) -> list[Pair]:
-    """Upper left corners, in a padded X, of the receptive fields, in row-major order."""
-    spans = [dilation[axis] * (kernel[axis] - 1) + 1 for axis in (0, 1)]
-    rows = range(0, X.shape[1] - spans[0] + 1, stride[0])
-    columns = range(0, X.shape[2] - spans[1] + 1, stride[1])
-    return list(product(rows, columns))
+def output_positions(X, kernel: Sizes, stride: Sizes, dilation: Sizes) -> list[Sizes]:
+    """First corners, in a padded X, of the receptive fields, in row-major order."""
+    spans = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
+    return list(
+        product(
+            *(
+                range(0, m - span + 1, step)
+                for m, span, step in zip(X.shape[1:], spans, stride, strict=True)
+            )
+        )
+    )
 
 
 def convolution(
     X,
     W,
     *,
-    stride: Pair = (1, 1),
-    padding: str | Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    stride: Sizes,
+    padding: str | Sizes,
+    dilation: Sizes,
     groups: int = 1,
     mode: str = "zeros",
 ):
-    """Eq. 1 for X of shape (c, m, n) and W of shape (d, c / groups, k, k').
+    """Eq. 1 for X of shape (c, m, ...) and W of shape (d, c / groups, k, ...).
 
     Returns shape (d, positions).
     """
@@ -63,31 +70,67 @@ def convolution(
     Y = np.zeros((d, len(corners)))
     for h in range(d):
         first = (h // (d // groups)) * channels
-        for position, (i, j) in enumerate(corners):
+        for position, corner in enumerate(corners):
             total = 0.0
-            for r, s, t in product(range(channels), range(kernel[0]), range(kernel[1])):
-                total += W[h, r, s, t] * X[first + r, i + s * dilation[0], j + t * dilation[1]]
+            for r, *s in product(range(channels), *map(range, kernel)):
+                place = [i + t * gap for i, t, gap in zip(corner, s, dilation, strict=True)]
+                total += W[(h, r, *s)] * X[(first + r, *place)]
             Y[h, position] = total
     return Y
 
 
+def transposed_convolution(
+    X,
+    W,
+    *,
+    stride: Sizes,
+    padding: Sizes,
+    output_padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+):
+    """Every entry of X (c, m, ...) times the kernel of W (c, d / groups, k, ...), added up.
+
+    Returns shape (d, positions).
+    """
+    c, channels, *kernel = W.shape
+    size = [
+        (m - 1) * step - 2 * side + gap * (k - 1) + more + 1
+        for m, step, side, gap, k, more in zip(
+            X.shape[1:], stride, padding, dilation, kernel, output_padding, strict=True
+        )
+    ]
+    Y = np.zeros((channels * groups, *size))
+    for r, *i in product(*map(range, X.shape)):
+        group = r // (c // groups)
+        for h, *s in product(range(channels), *map(range, kernel)):
+            place = [
+                at * step - side + t * gap
+                for at, step, side, t, gap in zip(i, stride, padding, s, dilation, strict=True)
+            ]
+            if all(0 <= at < m for at, m in zip(place, size, strict=True)):
+                Y[(group * channels + h, *place)] += X[(r, *i)] * W[(r, h, *s)]
+    return Y.reshape(len(Y), -1)
+
+
 def receptive_fields(
     X,
-    kernel: Pair,
+    kernel: Sizes,
     *,
-    stride: Pair = (1, 1),
-    padding: str | Pair = (0, 0),
-    dilation: Pair = (1, 1),
+    stride: Sizes,
+    padding: str | Sizes,
+    dilation: Sizes,
     mode: str = "zeros",
 ):
     """Eq. 7: column p is the flattened receptive field at position p, all channels."""
     X = padded(X, kernel, padding, dilation, mode)
     corners = output_positions(X, kernel, stride, dilation)
-    Psi = np.zeros((X.shape[0] * kernel[0] * kernel[1], len(corners)))
-    entries = list(product(range(X.shape[0]), range(kernel[0]), range(kernel[1])))
-    for position, (i, j) in enumerate(corners):
-        for row, (r, s, t) in enumerate(entries):
-            Psi[row, position] = X[r, i + s * dilation[0], j + t * dilation[1]]
+    entries = list(product(range(X.shape[0]), *map(range, kernel)))
+    Psi = np.zeros((len(entries), len(corners)))
+    for position, corner in enumerate(corners):
+        for row, (r, *s) in enumerate(entries):
+            place = [i + t * gap for i, t, gap in zip(corner, s, dilation, strict=True)]
+            Psi[row, position] = X[(r, *place)]
     return Psi
 
 

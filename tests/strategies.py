@@ -21,22 +21,31 @@ def whole_numbers(generator: torch.Generator, *shape: int) -> Tensor:
     return torch.randint(-4, 5, shape, generator=generator).to(torch.float64)
 
 
+_CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+
+
+def _each_axis(dimensions: int, least: int, most: int) -> st.SearchStrategy[tuple[int, ...]]:
+    return st.tuples(*[st.integers(least, most)] * dimensions)
+
+
 @st.composite
-def convolutions(draw: st.DrawFn) -> tuple[nn.Conv2d, Tensor]:
+def convolutions(draw: st.DrawFn) -> tuple[nn.Conv1d | nn.Conv2d | nn.Conv3d, Tensor]:
     """A convolution of any geometry with whole-number weights, and inputs for it, in float64."""
+    dimensions = draw(st.sampled_from([2, 1, 3]))
+    largest = 2 if dimensions == 3 else 3
     groups = draw(st.integers(1, 3))
-    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
-    dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
+    kernel = draw(_each_axis(dimensions, 1, largest))
+    dilation = draw(_each_axis(dimensions, 1, 2))
     padding = draw(
-        st.one_of(st.sampled_from(["same", "valid"]), st.tuples(*[st.integers(0, 2)] * 2))
+        st.one_of(st.sampled_from(["same", "valid"]), _each_axis(dimensions, 0, largest - 1))
     )
-    # torch defines 'same' for stride 1 alone.
-    strides = st.just(1) if padding == "same" else st.integers(1, 3)
-    module = nn.Conv2d(
+    module = _CONVOLUTIONS[dimensions](
         in_channels=groups * draw(st.integers(1, 2)),
         out_channels=groups * draw(st.integers(1, 2)),
         kernel_size=kernel,
-        stride=draw(st.tuples(strides, strides)),
+        # torch defines 'same' for stride 1 alone.
+        stride=draw(_each_axis(dimensions, 1, 1 if padding == "same" else 3)),
         padding=padding,
         dilation=dilation,
         groups=groups,
@@ -45,7 +54,46 @@ def convolutions(draw: st.DrawFn) -> tuple[nn.Conv2d, Tensor]:
         dtype=torch.float64,
     )
     # Large enough for one receptive field without padding, and for reflecting two pixels.
-    sides = [max(dilation[a] * (kernel[a] - 1) + 1, 3) + draw(st.integers(0, 2)) for a in (0, 1)]
+    sides = [
+        max(d * (k - 1) + 1, 3) + draw(st.integers(0, 4 - largest + 1))
+        for d, k in zip(dilation, kernel, strict=True)
+    ]
+    generator = torch.Generator().manual_seed(draw(SEEDS))
+    _fill(module, generator)
+    return module, whole_numbers(generator, draw(st.integers(1, 2)), module.in_channels, *sides)
+
+
+@st.composite
+def transposed_convolutions(
+    draw: st.DrawFn,
+) -> tuple[nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d, Tensor]:
+    """A transposed convolution of any geometry, and inputs for it, whole numbers in float64."""
+    dimensions = draw(st.sampled_from([2, 1, 3]))
+    groups = draw(st.integers(1, 3))
+    kernel = draw(_each_axis(dimensions, 1, 3))
+    stride = draw(_each_axis(dimensions, 1, 3))
+    dilation = draw(_each_axis(dimensions, 1, 2))
+    # torch takes less output padding than the stride or the dilation.
+    more = [draw(st.integers(0, max(s, d) - 1)) for s, d in zip(stride, dilation, strict=True)]
+    padding = draw(_each_axis(dimensions, 0, 3))
+    sides = [draw(st.integers(1, 3)) for _ in kernel]
+    for axis in range(dimensions):
+        # At least one entry of output must be left.
+        whole = (sides[axis] - 1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + 1
+        if whole + more[axis] - 2 * padding[axis] < 1:
+            padding = (*padding[:axis], 0, *padding[axis + 1 :])
+    module = _TRANSPOSED[dimensions](
+        in_channels=groups * draw(st.integers(1, 2)),
+        out_channels=groups * draw(st.integers(1, 2)),
+        kernel_size=kernel,
+        stride=stride,
+        padding=padding,
+        output_padding=tuple(more),
+        dilation=dilation,
+        groups=groups,
+        bias=draw(st.booleans()),
+        dtype=torch.float64,
+    )
     generator = torch.Generator().manual_seed(draw(SEEDS))
     _fill(module, generator)
     return module, whole_numbers(generator, draw(st.integers(1, 2)), module.in_channels, *sides)
@@ -63,7 +111,7 @@ def fully_connected(draw: st.DrawFn) -> tuple[nn.Linear, Tensor]:
     return module, whole_numbers(generator, draw(st.integers(1, 3)), *positions, module.in_features)
 
 
-def _fill(module: nn.Conv2d | nn.Linear, generator: torch.Generator) -> None:
+def _fill(module: nn.Module, generator: torch.Generator) -> None:
     module.requires_grad_(False)
     for parameter in module.parameters():
         parameter.copy_(whole_numbers(generator, *parameter.shape))
