@@ -10,8 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ddp_tasks.layers import LinearLayer, attach
-from ddp_tasks.unfolding import mean_over_positions
+from ddp_tasks.class_scores import class_scores
+from ddp_tasks.layers import LinearLayer, means_read
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,9 @@ def extract(
 ) -> ShardSignals:
     """Signals of all layers for one shard of images, in one pass over them.
 
-    Each layer's output is reduced to its mean over positions where it is made; the means are
-    multiplied by U once, at the end of the shard. Hooks are gone afterwards, whatever happens.
+    Each layer's output is reduced to its mean over positions, less the bias, where it is made;
+    the means are multiplied by U once, at the end of the shard. Hooks are gone afterwards,
+    whatever happens.
 
     Parameters
     ----------
@@ -106,30 +107,19 @@ def extract(
     Raises
     ------
     ValueError
-        If a layer is not reached for every image, or its signals are not finite.
+        If a layer is not reached for every image, its signals are not finite, or the network
+        gives no class scores (``class_scores``).
     """
     device = next(model.parameters()).device
     means: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
-    modules = {layer.name: model.get_submodule(layer.module) for layer in layers}
     scores: list[Tensor] = []
+    with torch.inference_mode(), means_read(model, layers, lambda n, m: means[n].append(m)) as run:
+        for batch in batches:
+            output = run(batch.to(device, memory_format=_memory_format(batch)))
+            scores.append(class_scores(output, len(batch)).float())
+            done(len(batch))
 
-    def read(name: str, output: Tensor) -> None:
-        mean = mean_over_positions(modules[name], output)  # type: ignore[arg-type]
-        # A copy: a fully connected layer's mean is its output, which the next module may overwrite.
-        means[name].append(mean.to(torch.float32, copy=True))
-
-    handles = attach(model, layers, read)
-    try:
-        with torch.inference_mode():
-            for batch in batches:
-                output = model(batch.to(device, memory_format=_memory_format(batch)))
-                scores.append(output.float())
-                done(len(batch))
-    finally:
-        for handle in handles:
-            handle.remove()
-
-    signal = _cube_rows(layers, modules, means, U, images=sum(map(len, scores)))
+    signal = _cube_rows(layers, means, U, images=sum(map(len, scores)))
     probability = _probabilities(torch.cat(scores))
     confidence, predicted = probability.max(dim=1)
     return ShardSignals(signal, predicted.cpu().numpy(), confidence.cpu().numpy())
@@ -141,7 +131,6 @@ def _memory_format(batch: Tensor) -> torch.memory_format:
 
 def _cube_rows(
     layers: tuple[LinearLayer, ...],
-    modules: Mapping[str, nn.Module],
     means: Mapping[str, list[Tensor]],
     U: Mapping[str, Tensor],
     images: int,
@@ -152,9 +141,9 @@ def _cube_rows(
         mean = torch.cat(means[layer.name])
         if len(mean) != images:
             raise ValueError(f"layer {layer.name} was reached for {len(mean)} of {images} images")
-        bias = modules[layer.name].bias
         vectors = U[layer.name].to(mean.device)
-        found = signals_of_means(mean, bias, vectors).detach()  # type: ignore[arg-type]
+        # The bias is already gone: only the call knows one that the forward pass computes.
+        found = signals_of_means(mean, None, vectors)
         if not bool(torch.isfinite(found).all()):
             worst = int((~torch.isfinite(found)).any(dim=1).nonzero()[0])
             raise ValueError(

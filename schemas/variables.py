@@ -81,8 +81,16 @@ GROUPS: Mapping[str, Group] = {
         {
             "layer": _LAYER,
             "singular_vector": _SINGULAR_VECTOR,
-            "kind": Variable(("layer",), "string", "type of the module"),
-            "shape": Variable(("layer",), "string", "shape of the weight, d x c x k x k or d x c"),
+            "kind": Variable(
+                ("layer",),
+                "string",
+                "Linear (a projection of attention too), or Conv1d to ConvTranspose3d",
+            ),
+            "shape": Variable(
+                ("layer",),
+                "string",
+                "shape of the weight, output channels first: d x c / groups x k ..., or d x c",
+            ),
             "rank": Variable(
                 ("layer",), "integer", "r, the number of nonzero singular values", source="4.2"
             ),

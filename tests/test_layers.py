@@ -3,21 +3,34 @@ import torch
 from torch import nn
 from toy_networks import InPlaceNetwork, MixedNetwork, PickyNetwork, TwiceNetwork
 
-from ddp_tasks.layers import LinearLayer, attach, trace_layers
+from ddp_tasks.layers import attach, trace_layers
 
 
 def hooks_of(model):
     return [h for m in model.modules() for h in (*m._forward_hooks, *m._forward_pre_hooks)]
 
 
+def modes():
+    return torch.overrides._get_current_function_mode_stack()
+
+
+def geometry(layer):
+    return layer.name, layer.module, layer.call, layer.kind, layer.shape, layer.groups
+
+
 def test_linear_layers_in_forward_order_with_their_geometry():
     layers = trace_layers(InPlaceNetwork().eval(), torch.zeros(1, 2, 6, 6))
-    assert layers.linear == (
-        LinearLayer("conv1", "conv1", 1, "Conv2d", (4, 2, 3, 3), 1),
-        LinearLayer("conv2", "conv2", 1, "Conv2d", (6, 2, 3, 3), 2),
-        LinearLayer("fc1", "fc1", 1, "Linear", (5, 24), 1),
-        LinearLayer("fc2", "fc2", 1, "Linear", (3, 5), 1),
-    )
+    assert [geometry(layer) for layer in layers.linear] == [
+        ("conv1", "conv1", 1, "Conv2d", (4, 2, 3, 3), 1),
+        ("conv2", "conv2", 1, "Conv2d", (6, 2, 3, 3), 2),
+        ("fc1", "fc1", 1, "Linear", (5, 24), 1),
+        ("fc2", "fc2", 1, "Linear", (3, 5), 1),
+    ]
+    assert [layer.input_shape for layer in layers.linear] == [(2, 6, 6), (4, 6, 6), (24,), (5,)]
+    assert [layer.output_shape for layer in layers.linear] == [(4, 6, 6), (6, 2, 2), (5,), (3,)]
+    assert [layer.unfolded_shape for layer in layers.linear[:2]] == [(4, 18), (6, 18)]
+    # Two blocks of 3 x 18.
+    assert layers.linear[1].greatest_rank == 6
     assert layers.not_analysed == {}
     assert layers.outputs == 3
 
@@ -37,15 +50,19 @@ def test_one_module_under_two_names_is_two_calls_of_one():
 
 def test_other_modules_with_weights_are_named_with_the_reason():
     found = trace_layers(MixedNetwork().eval(), torch.zeros(2, 2, 2, 2))
-    assert [layer.name for layer in found.linear] == ["fc"]
+    assert [layer.name for layer in found.linear] == [
+        "up",
+        "attention.q",
+        "attention.k",
+        "attention.v",
+        "attention.out_proj",
+        "fc",
+    ]
+    # The weight (c, d, k, k) of the transposed convolution, output channels first.
+    assert found.linear[0].shape == (4, 2, 2, 2)
     assert found.not_analysed == {
-        "norm": "BatchNorm2d is not a Conv2d or Linear",
-        "up": "ConvTranspose2d is not a Conv2d or Linear",
-        "attention": "MultiheadAttention is not a Conv2d or Linear",
-        # Attention multiplies with its weight and never calls it.
-        "attention.out_proj": "NonDynamicallyQuantizableLinear that the forward pass never calls "
-        "as a module",
-        "spare": "Linear that the forward pass never calls as a module",
+        "norm": "BatchNorm2d scales each channel by itself, which is no linear layer of the paper",
+        "spare": "Linear that the forward pass never calls",
     }
 
 
@@ -62,6 +79,7 @@ def test_networks_that_are_no_classifier_are_refused(model, images, shape):
         trace_layers(model.eval(), images)
     assert shape in str(refusal.value)
     assert hooks_of(model) == []
+    assert modes() == []
 
 
 def test_hooks_are_gone_after_success_and_after_a_failing_forward():
@@ -71,6 +89,7 @@ def test_hooks_are_gone_after_success_and_after_a_failing_forward():
     with pytest.raises(ArithmeticError, match="below zero"):
         trace_layers(model, -torch.ones(2, 1, 2, 2))
     assert hooks_of(model) == []
+    assert modes() == []
 
 
 def test_attach_reads_the_layers_asked_for_at_every_forward():
@@ -98,4 +117,5 @@ def test_counting_starts_anew_after_a_forward_that_failed():
     model(torch.ones(2, 1, 2, 2))
     for handle in handles:
         handle.remove()
+    assert modes() == []
     assert read == ["hidden", "hidden", "head"]

@@ -10,7 +10,7 @@ from strategies import SEEDS, convolutions, fully_connected
 from torch import nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
-from ddp_tasks.layers import trace_layers
+from ddp_tasks.layers import trace_layers, unfolded_weight
 from ddp_tasks.signals import extract, signal_vector, signals_of_means
 from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.unfolding import mean_over_positions, receptive_fields, unfold_weight
@@ -19,8 +19,7 @@ from ddp_tasks.unfolding import mean_over_positions, receptive_fields, unfold_we
 def _left_singular_vectors(model, layers):
     vectors = {}
     for layer in layers:
-        W = unfold_weight(model.get_submodule(layer.module).weight.detach())
-        vectors[layer.name] = decompose(W, layer.groups).U
+        vectors[layer.name] = decompose(unfolded_weight(model, layer), layer.groups).U
     return vectors
 
 

@@ -1,0 +1,69 @@
+"""Classifiers of torchvision, as they are built there, on images as small as they take."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from ddp_tasks.layers import trace_layers, unfolded_weight
+from ddp_tasks.signals import extract
+from ddp_tasks.tensor_svd import decompose
+
+#: Wider layers are read along their first channels instead of their singular vectors.
+_DECOMPOSED = 2**14
+
+#: Model, what it is built with, size of its images, linear layers, kinds of what is left out.
+MODELS = [
+    ("resnet18", {}, 32, 21, {"BatchNorm2d"}),
+    ("mobilenet_v2", {}, 32, 53, {"BatchNorm2d"}),
+    ("squeezenet1_1", {}, 32, 26, set()),
+    ("shufflenet_v2_x0_5", {}, 32, 57, {"BatchNorm2d"}),
+    ("efficientnet_b0", {}, 32, 82, {"BatchNorm2d"}),
+    # 4 stem layers, 12 blocks of qkv, proj and two of the MLP, 3 mergings, the head.
+    ("swin_t", {}, 32, 53, {"LayerNorm", "parameter"}),
+    # The patch embedding, 12 blocks of q, k, v, out_proj and two of the MLP, the head.
+    ("vit_b_16", {"image_size": 32}, 32, 74, {"LayerNorm", "parameter"}),
+    ("convnext_tiny", {}, 32, 59, {"LayerNorm2d", "LayerNorm", "parameter"}),
+    (
+        "googlenet",
+        {"init_weights": False, "aux_logits": True},
+        32,
+        58,
+        {"BatchNorm2d", "Conv2d", "Linear"},
+    ),
+]
+
+
+def _vectors(model, layer):
+    d, columns = layer.unfolded_shape
+    if d * columns > _DECOMPOSED:
+        return torch.eye(d, 4, dtype=torch.float64)
+    return decompose(unfolded_weight(model, layer).detach(), layer.groups).U
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "size", "layers", "left_out"), MODELS, ids=[model[0] for model in MODELS]
+)
+def test_every_linear_layer_is_traced_and_gives_signals(name, options, size, layers, left_out):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = torchvision.models.get_model(name, weights=None, **options).eval()
+        images = torch.rand(2, 3, size, size)
+    found = trace_layers(model, images[:1])
+    assert len(found.linear) == layers
+    assert {reason.partition(" ")[0] for reason in found.not_analysed.values()} == left_out
+    for layer in found.linear:
+        assert unfolded_weight(model, layer).shape == layer.unfolded_shape
+    if name == "googlenet":
+        heads = {n for n in found.not_analysed if n.startswith("aux")}
+        assert {"aux1.fc2", "aux2.conv.conv"} <= heads
+        assert all("evaluation leaves out" in found.not_analysed[n] for n in heads)
+
+    U = {layer.name: _vectors(model, layer) for layer in found.linear}
+    signals = extract(model, found.linear, U, [images]).signal
+    for position, layer in enumerate(found.linear):
+        rank = U[layer.name].shape[1]
+        assert np.isfinite(signals[:, position, :rank]).all(), layer.name
+        differ = not np.array_equal(signals[0, position, :rank], signals[1, position, :rank])
+        # torchvision starts the head of a vision transformer with zeros.
+        assert differ or (name, layer.name) == ("vit_b_16", "heads.head")
