@@ -1,0 +1,340 @@
+"""The spectrum of the Toeplitz matrization W̄₂ (section 3.2, Eqs. 9 to 11), by Fourier transform.
+
+On periodic images W̄₂ is block-circulant, and the Fourier basis makes it block-diagonal with one
+d × c block for each frequency ω of the image,
+
+    A(ω) = Σ_s W[:, :, s] exp(i ω·s),    s over the places of the kernel,
+
+so its singular values are those of the blocks (Sedghi, Gupta, Long 2019). Four steps make that
+cheap without changing the values:
+
+* The eigenvalues of G(ω) = A(ω) A(ω)ᴴ are the squares. G is the Fourier transform of the
+  kernel's autocorrelation R_τ = Σ_s W_{s+τ} W_sᵀ, so it needs no product of blocks: 13 terms for
+  a 3 × 3 kernel, since R_{-τ} = R_τᵀ. The smaller of d and c is taken.
+* W is real, so G(-ω) is the conjugate of G(ω) and has its eigenvalues: of each pair one is
+  decomposed and counted twice. Frequencies that are their own negative (0, and half an even
+  size, on every axis) count once.
+* Stride t: put the t² phases of the image beside one another as channels,
+  x̃[(r, p), u] = x[r, t·u + p], and those of the kernel, W̃[h, (r, p), j] = W[h, r, t·j + p].
+  Then y[u] = Σ_s W_s x[t·u + s] = Σ_j W̃_j x̃[u + j]: a convolution of stride 1 with c·t²
+  channels on the grid of outputs. Its blocks are, up to a unitary matrix, the t² blocks A(ω) of
+  the frequencies that the stride aliases, side by side.
+* Dilation puts zeros between the places of the kernel; groups make every A(ω) block-diagonal.
+
+Squares cost small values their digits: errors stay below about 1e-7 of the largest value, and
+values below ``Symbol.floor`` cannot be told from zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from math import ceil, prod, sqrt
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+#: What W̄₂ does at the edge of the image.
+Boundary = Literal["periodic", "zeros", "valid"]
+
+#: A range of frequencies of a Symbol, first and one past the last.
+Block = tuple[int, int]
+
+#: Applies a function to every block, in order, as ``map`` and ``Executor.map`` do.
+Run = Callable[[Callable[[Block], Tensor], list[Block]], Iterable[Tensor]]
+
+_MATRICES_AT_ONCE = 4  # of one frequency: two while G is added up, G, and what LAPACK overwrites
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """G(ω) of one layer, as the terms of its Fourier series; small enough to send to a worker."""
+
+    R: Tensor
+    """float64, shape (groups, lags, p*p), p the smaller of d and c of a group; R_0 halved."""
+    lags: Tensor
+    """int64, shape (lags, axes); of τ and -τ only one."""
+    size: tuple[int, ...]
+    """Positions of the output along each axis, so also frequencies."""
+    frequency: Tensor
+    """int64, shape (f,); flat indices of the frequencies to decompose, of ω and -ω only one."""
+    count: Tensor
+    """int64, shape (f,); 2 where -ω is another frequency, else 1."""
+    floor: float
+    """Singular values below it are zero as far as the arithmetic can tell."""
+
+    @property
+    def p(self) -> int:
+        """Singular values of a group at one frequency."""
+        return round(sqrt(self.R.shape[2]))
+
+    @property
+    def values(self) -> int:
+        """Number of singular values of W̄₂."""
+        return prod(self.size) * self.R.shape[0] * self.p
+
+
+def symbol(
+    W: Tensor,
+    size: Sequence[int],
+    *,
+    stride: Sequence[int] | int = 1,
+    dilation: Sequence[int] | int = 1,
+    groups: int = 1,
+) -> Symbol:
+    """G(ω) of a convolution on periodic images.
+
+    Parameters
+    ----------
+    W
+        shape (d, c / groups, k, ...), with one to three axes of the kernel; (d, c), of a fully
+        connected layer, has none, and W̄₂ is W itself.
+    size
+        of the layer's input, one entry for each axis of the kernel. A size that the stride does
+        not divide is rounded up to the next that it does, which keeps the number of outputs of
+        a layer padded to "same".
+
+    Raises
+    ------
+    ValueError
+        If W holds NaN or infinity, or its shape, ``size``, stride, dilation and groups do not
+        fit together.
+    """
+    require_fit(W, size, stride, dilation, groups)
+    axes = len(size)
+    t = per_axis(stride, axes)
+    kernel = _phases(_dilated(W.detach().to(torch.float64), per_axis(dilation, axes)), t)
+    kernel = kernel.unflatten(0, (groups, -1))
+    if kernel.shape[1] > kernel.shape[2]:  # eigenvalues of AᴴA are those of its conjugate
+        kernel = kernel.transpose(1, 2)
+    outputs = tuple(ceil(m / step) for m, step in zip(size, t, strict=True))
+    lags, R = _autocorrelation(kernel)
+    frequency, count = frequencies(outputs)
+    # ‖A(ω)‖² is at most tr R_0 plus twice the other terms; the Gram matrix knows no better than
+    # that times ε.
+    greatest = 2 * torch.linalg.matrix_norm(R).sum(dim=1).max().item()
+    floor = sqrt(greatest * kernel.shape[1] * torch.finfo(torch.float64).eps)
+    return Symbol(R.flatten(2), lags, outputs, frequency, count, floor)
+
+
+def frequencies(size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Of every pair of frequencies ω and -ω the one with the lower index, and its size.
+
+    Parameters
+    ----------
+    size
+        frequencies along each axis.
+
+    Returns
+    -------
+    flat indices and counts, int64, shape (f,); counts are 2 for a pair and 1 for a frequency
+    that is its own negative, and add up to all frequencies.
+    """
+    index = torch.arange(prod(size))
+    negative = torch.zeros_like(index)
+    for place, n in zip(_unravel(index, size).unbind(1), size, strict=True):
+        negative = negative * n + (-place) % n
+    first = index <= negative
+    return index[first], 1 + (index < negative)[first].long()
+
+
+def blocks(layer: Symbol, memory: int = 1 << 28) -> list[Block]:
+    """Ranges of frequencies that together make the spectrum, each a task of its own.
+
+    Parameters
+    ----------
+    memory
+        bytes that ``block_spectrum`` may take for one range; a single frequency is never cut.
+    """
+    one = 16 * _MATRICES_AT_ONCE * layer.R.shape[0] * layer.R.shape[2]
+    step = max(1, memory // one)
+    last = len(layer.frequency)
+    return [(start, min(start + step, last)) for start in range(0, last, step)]
+
+
+def block_spectrum(layer: Symbol, block: Block) -> Tensor:
+    """Singular values of W̄₂ at the frequencies of one block and at their negatives.
+
+    Returns
+    -------
+    float64, shape (values,), in no order; in units of output per unit of input.
+    """
+    chosen = slice(*block)
+    place = _unravel(layer.frequency[chosen], layer.size)
+    size = torch.tensor(layer.size, dtype=torch.int64).reshape(1, 1, -1)
+    # The product is reduced as an integer: an angle of many turns would lose digits.
+    turns = ((place[:, None, :] * layer.lags) % size).to(torch.float64) / size
+    angle = (2 * torch.pi * turns.sum(dim=2)).to(layer.R)
+    half = torch.complex(torch.cos(angle) @ layer.R, torch.sin(angle) @ layer.R)
+    G = half.unflatten(2, (layer.p, layer.p))
+    G = G + G.mH
+    squares = G[..., 0].real if layer.p == 1 else torch.linalg.eigvalsh(G)
+    S = squares.clamp_min(0).sqrt()
+    return S.repeat_interleave(layer.count[chosen].to(S.device), dim=1).flatten()
+
+
+def toeplitz_spectrum(
+    W: Tensor,
+    size: Sequence[int],
+    *,
+    stride: Sequence[int] | int = 1,
+    dilation: Sequence[int] | int = 1,
+    groups: int = 1,
+    memory: int = 1 << 28,
+    run: Run = map,
+) -> Tensor:
+    """All singular values of W̄₂ of a convolution on periodic images.
+
+    Parameters
+    ----------
+    W
+        shape (d, c / groups, k, ...).
+    size
+        of the layer's input along each axis.
+    memory
+        bytes that one block of frequencies may take.
+    run
+        applies a function to every block; ``map`` does so here, one after another.
+        ``Executor.map`` of a few threads is faster where LAPACK has one thread for each.
+
+    Returns
+    -------
+    float64, shape (values,), descending; min(d, c·t²) values for each position of the output
+
+    Raises
+    ------
+    ValueError
+        As ``symbol`` does.
+
+    References
+    ----------
+    Praggastis et al. 2022, Eqs. 9 to 11; Sedghi, Gupta, Long 2019.
+    """
+    return symbol_spectrum(
+        symbol(W, size, stride=stride, dilation=dilation, groups=groups), memory, run
+    )
+
+
+def symbol_spectrum(layer: Symbol, memory: int = 1 << 28, run: Run = map) -> Tensor:
+    """All singular values of W̄₂; arguments and result as of ``toeplitz_spectrum``."""
+    parts = run(partial(block_spectrum, layer), blocks(layer, memory))
+    return torch.cat(list(parts)).sort(descending=True).values
+
+
+def kernel_slices(W: Tensor) -> Tensor:
+    """Singular values of every kernel slice W[h, r], the matrization of Martin et al. 2021.
+
+    A slice is k × k. With k = 1, and for a fully connected layer, it is one number, and its
+    magnitude the singular value. A slice of one axis is a vector, so its norm is; one of three
+    axes is flattened from its second.
+
+    Parameters
+    ----------
+    W
+        shape (d, c / groups, k, ...).
+
+    Returns
+    -------
+    float64, shape (values,), descending
+
+    Raises
+    ------
+    ValueError
+        If W holds NaN or infinity.
+    """
+    _require_finite(W)
+    slices = W.detach().to(torch.float64).flatten(0, 1)
+    slices = slices.reshape(len(slices), slices.shape[1] if slices.ndim > 1 else 1, -1)
+    if 1 in slices.shape[1:]:
+        S = torch.linalg.vector_norm(slices, dim=(1, 2))
+    else:
+        S = torch.linalg.svdvals(slices).flatten()
+    return S.sort(descending=True).values
+
+
+def per_axis(value: Sequence[int] | int, axes: int) -> tuple[int, ...]:
+    """One number for each axis, as PyTorch's convolutions read one for all."""
+    return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def _require_finite(W: Tensor) -> None:
+    if not bool(torch.isfinite(W).all()):
+        raise ValueError("the weight holds NaN or infinity")
+
+
+def require_fit(
+    W: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int] | int,
+    dilation: Sequence[int] | int,
+    groups: int,
+) -> None:
+    """Refuse what is no convolution of an input of that size.
+
+    Raises
+    ------
+    ValueError
+        Naming what does not fit.
+    """
+    if W.ndim - 2 != len(size):
+        raise ValueError(f"a weight of shape {tuple(W.shape)} takes no input of size {size}")
+    if W.numel() == 0 or groups < 1 or W.shape[0] % groups:
+        raise ValueError(f"a weight of shape {tuple(W.shape)} has no {groups} groups")
+    for name, value in (("size", size), ("stride", stride), ("dilation", dilation)):
+        each = per_axis(value, len(size))
+        if len(each) != len(size) or any(v < 1 for v in each):
+            raise ValueError(f"{name} is {value}; it takes {len(size)} whole numbers above zero")
+    _require_finite(W)
+
+
+def _dilated(W: Tensor, dilation: tuple[int, ...]) -> Tensor:
+    for axis, step in enumerate(dilation, start=2):
+        places = torch.arange(W.shape[axis]) * step
+        shape = [*W.shape[:axis], int(places[-1]) + 1, *W.shape[axis + 1 :]]
+        W = W.new_zeros(shape).index_copy_(axis, places.to(W.device), W)
+    return W
+
+
+def _phases(W: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """W̃ of the stride; shape (d, c·t², k / t rounded up, ...)."""
+    for axis, t in enumerate(stride, start=2):
+        missing = -W.shape[axis] % t
+        zeros = W.new_zeros([*W.shape[:axis], missing, *W.shape[axis + 1 :]])
+        W = torch.cat([W, zeros], dim=axis).unflatten(axis, (-1, t))
+        W = W.movedim(axis + 1, 2).flatten(1, 2)
+    return W
+
+
+def _autocorrelation(kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """Lags, and R at each, of τ and -τ only one; R_0 halved, since it is its own partner.
+
+    kernel has shape (groups, p, q, k, ...); R has shape (groups, lags, p, p).
+    """
+    lags, R = [], []
+    for lag in product(*(range(1 - k, k) for k in kernel.shape[3:])):
+        if lag < (0,) * len(lag):
+            continue
+        ahead, behind = kernel, kernel
+        for axis, step in enumerate(lag, start=3):
+            length = kernel.shape[axis] - abs(step)
+            ahead = ahead.narrow(axis, max(step, 0), length)
+            behind = behind.narrow(axis, max(-step, 0), length)
+        term = ahead.flatten(2) @ behind.flatten(2).mT
+        if not any(lag):
+            term = term / 2
+        if not any(lag) or bool(term.any()):
+            lags.append(lag)
+            R.append(term)
+    return torch.tensor(lags, dtype=torch.int64).reshape(len(lags), -1), torch.stack(R, dim=1)
+
+
+def _unravel(index: Tensor, size: Sequence[int]) -> Tensor:
+    """Places along each axis of flat indices; shape (indices, axes)."""
+    places = []
+    for n in reversed(size):
+        places.append(index % n)
+        index = index // n
+    return torch.stack(places[::-1], dim=1) if places else index.new_zeros(len(index), 0)
