@@ -1,0 +1,199 @@
+"""Power laws fitted to the eigenvalues of a Gram matrix (section 4.1).
+
+Maximum likelihood for continuous values (Clauset, Shalizi, Newman 2009, Eq. 3.1), at every
+xmin, and of these the xmin with the least Kolmogorov–Smirnov distance D. The rules are those of
+the ``powerlaw`` package 2.0, so that the numbers are comparable: candidates for xmin are the
+distinct values except the two greatest, D compares at the distinct values of the tail, a value
+counts into the distribution of the data only for values above it, P(X < x), and of equal D the
+least xmin wins. Unlike there, α has no cap: the package refuses every α above 3 unless told
+otherwise.
+
+Computing D at all xmin takes as many steps as there are pairs of values. Instead D is bounded
+from below at some points of each tail, on ever finer grids, and evaluated whole only where the
+bound does not exceed the least D so far. The result is that of evaluating all, since a bound
+never exceeds its D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import inf, nan, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+#: Distinct positive values that a fit needs: without the two greatest, two candidates for xmin
+#: remain, and with one there is nothing for D to choose. Few values fit badly; sigma says how.
+MINIMUM_DISTINCT = 4
+
+#: Above this many candidates for xmin, ``fit_power_law`` takes no more than this by default.
+CANDIDATES = 1 << 16
+
+_FIRST_GRID = 32
+_GRID_GROWTH = 8
+_ELEMENTS_AT_ONCE = 1 << 18  # of float64: the temporary arrays stay in the processor's cache
+
+
+class Refusal(StrEnum):
+    """Why values have no power law fitted to them."""
+
+    NONE = ""
+    NOT_FINITE = "NaN or infinity among the values"
+    NO_POSITIVE = "no positive values"
+    ALL_EQUAL = "all positive values are equal"
+    TOO_FEW = f"fewer than {MINIMUM_DISTINCT} distinct positive values"
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """The density p(λ) ∝ λ^(-α) for λ ≥ xmin, or why there is none; then all figures are NaN."""
+
+    alpha: float
+    """Exponent, above 1, with no upper limit."""
+    xmin: float
+    """Least value of the tail, in the units of the values; always one of them."""
+    D: float
+    """Kolmogorov–Smirnov distance between the tail and the fit, from 0 to 1."""
+    sigma: float
+    """Standard error of alpha, (alpha - 1) / sqrt(tail)."""
+    tail: int
+    """Number of values not below xmin; 0 if refused."""
+    values: int
+    """Number of positive values."""
+    dropped: int
+    """Number of values left out because they are zero or negative."""
+    refusal: Refusal = Refusal.NONE
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a fit."""
+        return self.refusal is Refusal.NONE
+
+
+def fit_power_law(values: npt.ArrayLike, candidates: int | None = CANDIDATES) -> PowerLaw:
+    """Exponent α and xmin of the power law that the greatest values follow.
+
+    Parameters
+    ----------
+    values
+        shape (n,), in any order; eigenvalues λ = s² of a Gram matrix.
+    candidates
+        how many xmin to try at most, at even ratios of the tail's length, so that short tails
+        are all tried; None tries every one, as ``powerlaw`` does.
+
+    Returns
+    -------
+    a fit, or a named refusal; never an error that would stop other layers
+
+    References
+    ----------
+    Praggastis et al. 2022, section 4.1; Clauset, Shalizi, Newman 2009, Eqs. 3.1 and 3.9.
+    """
+    given = np.asarray(values, dtype=np.float64).ravel()
+    if not np.isfinite(given).all():
+        return _refused(Refusal.NOT_FINITE, given)
+    positive = given[given > 0]
+    tails = _Tails.of(np.sort(positive))
+    if len(tails.x) < MINIMUM_DISTINCT:
+        few = {0: Refusal.NO_POSITIVE, 1: Refusal.ALL_EQUAL}
+        return _refused(few.get(len(tails.x), Refusal.TOO_FEW), given)
+    best, D = _least_distance(tails, _candidates(len(tails.x) - 2, candidates))
+    tail = len(positive) - int(tails.below[best])
+    alpha = 1 + float(tails.exponent[best])
+    return PowerLaw(
+        alpha=alpha,
+        xmin=float(tails.x[best]),
+        D=D,
+        sigma=(alpha - 1) / sqrt(tail),
+        tail=tail,
+        values=len(positive),
+        dropped=len(given) - len(positive),
+    )
+
+
+@dataclass(frozen=True)
+class _Tails:
+    """The tails above every distinct value, but for the greatest, which has none."""
+
+    x: Floats
+    """shape (u,), ascending; the distinct values."""
+    log_x: Floats
+    """shape (u,); logarithms of the distinct values over the greatest."""
+    below: Indices
+    """shape (u,); number of values below each."""
+    n: int
+    exponent: Floats
+    """shape (u - 1,); α - 1 = n_tail / Σ ln(λ / xmin) with each as xmin."""
+
+    @staticmethod
+    def of(ordered: Floats) -> _Tails:
+        x, below = np.unique(ordered, return_index=True)
+        if len(x) < 2:
+            return _Tails(x, np.zeros_like(x), below, len(ordered), np.empty(0))
+        log_x = np.log(x) - np.log(x[-1])
+        copies = np.diff(below, append=len(ordered))
+        # Summed from the greatest down, where the terms are smallest.
+        sums = np.cumsum((copies * log_x)[::-1])[::-1]
+        size = len(ordered) - below
+        exponent = size[:-1] / (sums[:-1] - size[:-1] * log_x[:-1])
+        return _Tails(x, log_x, below, len(ordered), exponent)
+
+    def distance(self, k: int) -> float:
+        """D with the k-th distinct value as xmin."""
+        fitted = -np.expm1(-self.exponent[k] * (self.log_x[k:] - self.log_x[k]))
+        actual = (self.below[k:] - self.below[k]) / (self.n - self.below[k])
+        return float(np.abs(fitted - actual).max())
+
+    def lower_bounds(self, chosen: Indices, points: int) -> Floats:
+        """D seen at so many points of each tail, evenly by rank, its ends among them."""
+        bounds = np.empty(len(chosen))
+        grid = np.linspace(0, 1, points)
+        step = max(1, _ELEMENTS_AT_ONCE // points)
+        for start in range(0, len(chosen), step):
+            k = chosen[start : start + step, None]
+            at = k + (grid * (len(self.x) - 1 - k)).astype(np.int64)
+            fitted = -np.expm1(-self.exponent[k] * (self.log_x[at] - self.log_x[k]))
+            actual = (self.below[at] - self.below[k]) / (self.n - self.below[k])
+            bounds[start : start + step] = np.abs(fitted - actual).max(axis=1)
+        return bounds
+
+
+def _candidates(usable: int, wanted: int | None) -> Indices:
+    if wanted is None or wanted >= usable:
+        return np.arange(usable)
+    # Even steps in the logarithm of the tail's length: steps of rank leave a tail of a few
+    # thousand among millions almost untried.
+    lengths = np.geomspace(1, usable, max(wanted, 1)).round().astype(np.int64)
+    return np.unique(usable - lengths)
+
+
+def _least_distance(tails: _Tails, chosen: Indices) -> tuple[int, float]:
+    """The candidate with the least D, the first of equals, and its D."""
+    best, least = -1, inf
+    points = _FIRST_GRID
+    while True:
+        whole = points >= len(tails.x) - chosen
+        bounds = tails.lower_bounds(chosen[~whole], points)
+        open_bounds = np.zeros(len(chosen))
+        open_bounds[~whole] = bounds
+        # Tails no longer than the grid are evaluated whole; of the others the most promising.
+        first = int(chosen[~whole][bounds.argmin()]) if len(bounds) else None
+        for k in [*chosen[whole].tolist(), *([] if first is None else [first])]:
+            D = tails.distance(k)
+            if (D, k) < (least, best):
+                best, least = k, D
+        remain = ~whole & (open_bounds <= least) & (chosen != best)
+        chosen = chosen[remain]
+        if len(chosen) == 0:
+            return best, least
+        points *= _GRID_GROWTH
+
+
+def _refused(refusal: Refusal, given: Floats) -> PowerLaw:
+    positive = int((given > 0).sum())
+    dropped = int((given <= 0).sum())
+    return PowerLaw(nan, nan, nan, nan, 0, positive, dropped, refusal)
