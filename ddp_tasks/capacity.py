@@ -1,0 +1,317 @@
+"""The capacity metric α̂ of a network and the customary norms beside it (section 4.1, Eq. 12).
+
+Everything is computed from the singular values s of one matrization of one layer, λ = s² being
+the eigenvalues of its Gram matrix. λ is never divided by a dimension of the matrix, as in the
+paper (and as in WeightWatcher, whose columns of the same names are defined alike).
+
+The paper writes "log" in Eq. 12; it is taken as the natural logarithm, and the customary
+weighted alpha, which differs by the factor ln 10, stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from math import isnan, log, log10, nan, prod, sqrt
+
+import torch
+from torch import Tensor
+
+from ddp_tasks.power_law import CANDIDATES, fit_power_law
+from ddp_tasks.toeplitz import Run, kernel_slices, per_axis, symbol, symbol_spectrum
+
+
+class Matrization(StrEnum):
+    """How a weight is read as a matrix (Fig. 4)."""
+
+    UNFOLDING = "unfolding"
+    """W̄₁, d × c·k·k (Eq. 8)."""
+    TOEPLITZ = "toeplitz"
+    """W̄₂, d·n² × c·m² (Eq. 11), on periodic images."""
+    KERNEL_SLICES = "kernel_slices"
+    """The d·c matrices W[h, r] of k × k, their singular values together (Martin et al. 2021)."""
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values of one layer under one matrization, and what they are compared with."""
+
+    S: Tensor
+    """float64, shape (values,), descending."""
+    floor: float
+    """Singular values not above it count as zero: the arithmetic cannot tell them from it."""
+    bulk_edge: float
+    """Marchenko-Pastur λ₊, the greatest λ of a random matrix with entries of the same variance."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """One row of the capacity table: one layer under one matrization. ``COLUMNS`` defines all."""
+
+    alpha: float
+    xmin: float
+    D: float
+    sigma: float
+    tail: int
+    values: int
+    zeros: int
+    lambda_max: float
+    capacity_term: float
+    weighted_alpha: float
+    log_norm: float
+    log_spectral_norm: float
+    stable_rank: float
+    matrix_rank: int
+    bulk_edge: float
+    spikes: int
+    mp_softrank: float
+    refusal: str
+
+
+#: The definition of every column of ``Capacity``.
+COLUMNS: Mapping[str, str] = {
+    "alpha": "exponent of the power law p(λ) ∝ λ^(-alpha) for λ ≥ xmin, maximum likelihood",
+    "xmin": "least λ of the tail: the one with the least D; not normalised",
+    "D": "Kolmogorov-Smirnov distance between the tail and the power law",
+    "sigma": "standard error of alpha, (alpha - 1) / sqrt(tail)",
+    "tail": "number of λ not below xmin",
+    "values": "number of λ above zero, to which the power law is fitted",
+    "zeros": "number of λ that are zero to rounding, left out of the fit",
+    "lambda_max": "greatest λ = s², squared spectral norm; not normalised",
+    "capacity_term": "alpha · ln(lambda_max), natural logarithm: the layer's term of Eq. 12",
+    "weighted_alpha": "alpha · log10(lambda_max), base 10 (WeightWatcher: alpha_weighted)",
+    "log_norm": "log10 of the sum of λ, the squared Frobenius norm; not normalised",
+    "log_spectral_norm": "log10(lambda_max), squared spectral norm; not normalised",
+    "stable_rank": "sum of λ / lambda_max, squared Frobenius over squared spectral norm",
+    "matrix_rank": "number of λ above zero; of kernel slices, the sum of their ranks",
+    "bulk_edge": "Marchenko-Pastur λ₊ = v (sqrt(rows) + sqrt(columns))², "
+    "v the variance of the matrix's entries (of a block of W̄₂ in the Fourier basis, times the "
+    "taps of the kernel; for a stride see bulk_edge). For Q = N / M, N the greater and M the "
+    "smaller side, this is N v (1 + sqrt(1 / Q))²: the edge of λ not normalised by N",
+    "spikes": "number of λ above bulk_edge",
+    "mp_softrank": "bulk_edge / lambda_max",
+    "refusal": "why there is no row, or no power law; empty where there is one",
+}
+
+
+@dataclass(frozen=True)
+class AlphaHat:
+    """α̂ of a network under one matrization."""
+
+    total: float
+    """Sum over layers of alpha · ln(lambda_max): Eq. 12 as printed. Grows with depth."""
+    mean: float
+    """The same over the number of layers counted."""
+    layers: int
+    """Layers counted."""
+    left_out: int
+    """Layers without a power law, which neither figure knows of."""
+
+
+def spectrum(
+    W: Tensor,
+    matrization: Matrization,
+    *,
+    size: Sequence[int] = (),
+    stride: Sequence[int] | int = 1,
+    dilation: Sequence[int] | int = 1,
+    groups: int = 1,
+    memory: int = 1 << 28,
+    run: Run = map,
+) -> Spectrum:
+    """Singular values of a layer's weight under one matrization.
+
+    Parameters
+    ----------
+    W
+        shape (d, c / groups, k, ...), or (d, c) of a fully connected layer.
+    size
+        of the layer's input along each axis of the kernel; only for the Toeplitz matrization.
+    stride, dilation
+        of the convolution; only for the Toeplitz matrization.
+    memory, run
+        as for ``toeplitz_spectrum``.
+
+    Raises
+    ------
+    ValueError
+        If W holds NaN or infinity, or the arguments do not fit together.
+    """
+    if not bool(torch.isfinite(W).all()):
+        raise ValueError("the weight holds NaN or infinity")
+    weight = W.detach().to(torch.float64)
+    variance = float(weight.var(correction=0))
+    taps = prod(W.shape[2:])
+    epsilon = torch.finfo(torch.float64).eps
+    if matrization is Matrization.TOEPLITZ:
+        layer = symbol(W, size, stride=stride, dilation=dilation, groups=groups)
+        S = symbol_spectrum(layer, memory, run)
+        # An entry of A(ω) is a sum of the taps of its phase, each with a factor of magnitude 1.
+        taps_of_phases = _taps_of_phases(W.shape[2:], stride, dilation)
+        edge = bulk_edge([variance * n for n in taps_of_phases], W.shape[0] // groups, W.shape[1])
+        return Spectrum(S, layer.floor, edge)
+    if matrization is Matrization.KERNEL_SLICES:
+        S = kernel_slices(W)
+        k = W.shape[2] if W.ndim > 2 else 1
+        return Spectrum(S, _floor(S, taps, epsilon), bulk_edge([variance], k, taps // k))
+    unfolded = weight.reshape(groups, W.shape[0] // groups, -1)
+    S = torch.linalg.svdvals(unfolded).flatten().sort(descending=True).values
+    sides = (unfolded.shape[1], unfolded.shape[2])
+    return Spectrum(S, _floor(S, max(sides), epsilon), bulk_edge([variance], *sides))
+
+
+def bulk_edge(variances: Sequence[float], rows: int, columns: int) -> float:
+    """Marchenko-Pastur λ₊ of the Gram matrix of a random matrix, not normalised.
+
+    With one variance v it is v (√rows + √columns)². A strided convolution sets blocks of columns
+    side by side that differ in variance, as they hold more or fewer taps; then λ₊ is the least
+
+        z(u) = v rows / u + columns Σ_p v_p / (1 - u v_p / v),    0 < u < 1,
+
+    v the greatest v_p (the end of the support of the Marchenko-Pastur equation).
+
+    Parameters
+    ----------
+    variances
+        of the entries of each block of columns, which are independent and have mean zero.
+    rows, columns
+        of one block.
+
+    References
+    ----------
+    Marchenko, Pastur 1967; Silverstein, Choi 1995, for the end of the support.
+    """
+    v = max(variances)
+    if v == 0:
+        return 0.0
+
+    def z(u: float) -> float:
+        return v * rows / u + columns * sum(w / (1 - u * w / v) for w in variances)
+
+    if len(variances) == 1:
+        return v * (sqrt(rows) + sqrt(columns)) ** 2
+    low, high = 0.0, 1.0  # z is convex: thirds close in on its minimum
+    for _ in range(60):
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, right) if z(left) < z(right) else (left, high)
+    return z((low + high) / 2)
+
+
+def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
+    """Power law and norms of one layer under one matrization.
+
+    Parameters
+    ----------
+    candidates
+        how many xmin to try at most, as for ``fit_power_law``.
+
+    Returns
+    -------
+    a row as ``COLUMNS`` defines it. Without a power law its columns are NaN and the norms
+    stand; a weight of zeros has no norms either.
+    """
+    above = found.floor < found.S
+    S = found.S[above]
+    if len(S) == 0:
+        return refused_capacity("the weight is zero throughout", zeros=len(found.S))
+    squares = S.square()
+    fit = fit_power_law(squares.numpy(force=True), candidates)
+    greatest, total = float(squares.max()), float(squares.sum())
+    return Capacity(
+        alpha=fit.alpha,
+        xmin=fit.xmin,
+        D=fit.D,
+        sigma=fit.sigma,
+        tail=fit.tail,
+        values=len(S),
+        zeros=len(found.S) - len(S),
+        lambda_max=greatest,
+        capacity_term=fit.alpha * log(greatest),
+        weighted_alpha=fit.alpha * log10(greatest),
+        log_norm=log10(total),
+        log_spectral_norm=log10(greatest),
+        stable_rank=total / greatest,
+        matrix_rank=len(S),
+        bulk_edge=found.bulk_edge,
+        spikes=int((squares > found.bulk_edge).sum()),
+        mp_softrank=found.bulk_edge / greatest,
+        refusal=fit.refusal.value,
+    )
+
+
+def refused_capacity(reason: str, zeros: int = 0) -> Capacity:
+    """The row of a layer that has no spectrum, such as one whose weight holds NaN."""
+    none = dict.fromkeys(COLUMNS, nan)
+    counts = {"tail": 0, "values": 0, "zeros": zeros, "matrix_rank": 0, "spikes": 0}
+    return Capacity(**{**none, **counts, "refusal": reason})  # type: ignore[arg-type]
+
+
+def layer_capacity(
+    W: Tensor,
+    matrization: Matrization,
+    *,
+    size: Sequence[int] = (),
+    stride: Sequence[int] | int = 1,
+    dilation: Sequence[int] | int = 1,
+    groups: int = 1,
+    memory: int = 1 << 28,
+    run: Run = map,
+    candidates: int | None = CANDIDATES,
+) -> Capacity:
+    """Power law and norms of one layer; arguments as of ``spectrum`` and ``capacity``.
+
+    A weight that holds NaN or infinity gets a row that says so, so that it stops no other layer.
+
+    Raises
+    ------
+    ValueError
+        If the arguments do not fit together.
+    """
+    if not bool(torch.isfinite(W).all()):
+        return refused_capacity("the weight holds NaN or infinity")
+    found = spectrum(
+        W,
+        matrization,
+        size=size,
+        stride=stride,
+        dilation=dilation,
+        groups=groups,
+        memory=memory,
+        run=run,
+    )
+    return capacity(found, candidates)
+
+
+def alpha_hat(layers: Iterable[Capacity]) -> AlphaHat:
+    """α̂ of a network from the rows of its layers under one matrization.
+
+    Returns
+    -------
+    NaN for both figures where no layer has a power law
+
+    References
+    ----------
+    Praggastis et al. 2022, Eq. 12.
+    """
+    terms = [row.capacity_term for row in layers]
+    counted = [term for term in terms if not isnan(term)]
+    if not counted:
+        return AlphaHat(nan, nan, 0, len(terms))
+    total = sum(counted)
+    return AlphaHat(total, total / len(counted), len(counted), len(terms) - len(counted))
+
+
+def _taps_of_phases(
+    kernel: Sequence[int], stride: Sequence[int] | int, dilation: Sequence[int] | int
+) -> list[int]:
+    """How many taps of the kernel see each phase of the image that a stride tells apart."""
+    axes = len(kernel)
+    steps = zip(kernel, per_axis(stride, axes), per_axis(dilation, axes), strict=True)
+    each = [[sum(e * s % t == p for s in range(k)) for p in range(t)] for k, t, e in steps]
+    return [prod(counts) for counts in product(*each)]
+
+
+def _floor(S: Tensor, sides: int, epsilon: float) -> float:
+    return float(S[0]) * sides * epsilon
