@@ -33,6 +33,7 @@ MINIMUM_DISTINCT = 4
 #: Above this many candidates for xmin, ``fit_power_law`` takes no more than this by default.
 CANDIDATES = 1 << 16
 
+_SHORT = 256  # values; shorter tails are quicker evaluated whole than bounded
 _FIRST_GRID = 32
 _GRID_GROWTH = 8
 _ELEMENTS_AT_ONCE = 1 << 18  # of float64: the temporary arrays stay in the processor's cache
@@ -142,11 +143,20 @@ class _Tails:
         exponent = size[:-1] / (sums[:-1] - size[:-1] * log_x[:-1])
         return _Tails(x, log_x, below, len(ordered), exponent)
 
-    def distance(self, k: int) -> float:
-        """D with the k-th distinct value as xmin."""
-        fitted = -np.expm1(-self.exponent[k] * (self.log_x[k:] - self.log_x[k]))
-        actual = (self.below[k:] - self.below[k]) / (self.n - self.below[k])
-        return float(np.abs(fitted - actual).max())
+    def distances(self, chosen: Indices) -> Floats:
+        """D with each of the chosen distinct values as xmin; chosen is ascending."""
+        D = np.empty(len(chosen))
+        step = max(1, _ELEMENTS_AT_ONCE // max(len(self.x) - int(chosen[0]), 1))
+        for start in range(0, len(chosen), step):
+            k = chosen[start : start + step, None]
+            at = np.arange(k[0, 0], len(self.x))
+            # Left of xmin, where k > at, both distributions are 0.
+            logs = np.maximum(self.log_x[at] - self.log_x[k], 0)
+            counts = np.maximum(self.below[at] - self.below[k], 0)
+            fitted = -np.expm1(-self.exponent[k] * logs)
+            apart = np.abs(fitted - counts / (self.n - self.below[k]))
+            D[start : start + step] = apart.max(axis=1)
+        return D
 
     def lower_bounds(self, chosen: Indices, points: int) -> Floats:
         """D seen at so many points of each tail, evenly by rank, its ends among them."""
@@ -175,22 +185,20 @@ def _least_distance(tails: _Tails, chosen: Indices) -> tuple[int, float]:
     """The candidate with the least D, the first of equals, and its D."""
     best, least = -1, inf
     points = _FIRST_GRID
-    while True:
-        whole = points >= len(tails.x) - chosen
-        bounds = tails.lower_bounds(chosen[~whole], points)
-        open_bounds = np.zeros(len(chosen))
-        open_bounds[~whole] = bounds
-        # Tails no longer than the grid are evaluated whole; of the others the most promising.
-        first = int(chosen[~whole][bounds.argmin()]) if len(bounds) else None
-        for k in [*chosen[whole].tolist(), *([] if first is None else [first])]:
-            D = tails.distance(k)
-            if (D, k) < (least, best):
-                best, least = k, D
-        remain = ~whole & (open_bounds <= least) & (chosen != best)
-        chosen = chosen[remain]
-        if len(chosen) == 0:
-            return best, least
+    while len(chosen):
+        whole = len(tails.x) - chosen <= max(points, _SHORT)
+        longer, shorter = chosen[~whole], chosen[whole]
+        bounds = tails.lower_bounds(longer, points)
+        # Short tails are evaluated whole, and of the longer the most promising.
+        for known in (shorter, longer[bounds.argmin() :][:1] if len(bounds) else longer):
+            if len(known):
+                D = tails.distances(known)
+                first = int(D.argmin())
+                if (D[first], known[first]) < (least, best):
+                    best, least = int(known[first]), float(D[first])
+        chosen = longer[(bounds <= least) & (longer != best)]
         points *= _GRID_GROWTH
+    return best, least
 
 
 def _refused(refusal: Refusal, given: Floats) -> PowerLaw:

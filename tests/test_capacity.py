@@ -69,7 +69,9 @@ def test_the_unfolding_has_the_singular_values_of_its_blocks(example):
     found = spectrum(W, Matrization.UNFOLDING, groups=groups)
     blocks = [np.linalg.svd(b, compute_uv=False) for b in np.split(W.numpy(), groups)]
     expected = np.sort(np.concatenate(blocks))[::-1]
-    np.testing.assert_allclose(found.S, expected, atol=1e-13 * expected[0])
+    # Blocks at least twice as wide as high go through their Gram matrix, which knows a zero to
+    # about sqrt(size * 2.2e-16) of the largest.
+    np.testing.assert_allclose(found.S, expected, atol=2e-7 * expected[0])
 
 
 @given(SEEDS, st.sampled_from(EVERY), st.floats(1e-3, 1e3))
