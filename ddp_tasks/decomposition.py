@@ -47,6 +47,24 @@ def layer_coordinates(layers: tuple[LinearLayer, ...], vectors: int) -> dict[str
     }
 
 
+def stores_right_singular_vectors(
+    unfolded: tuple[int, int], groups: int, right_singular_vectors: str
+) -> bool:
+    """Whether V of a layer is to be stored, hence computed, before its rank is known.
+
+    Parameters
+    ----------
+    unfolded
+        shape of the layer's unfolded weight, (d, c*k*k / groups).
+    right_singular_vectors
+        auto (where V would have at most 2**24 entries at full rank), always or never.
+    """
+    d, columns = unfolded
+    full_rank = groups * min(d // groups, columns)
+    small = groups * columns * full_rank <= _LARGE
+    return right_singular_vectors == "always" or (right_singular_vectors == "auto" and small)
+
+
 def decomposition_dataset(svd: TensorSVD, right_singular_vectors: str) -> xr.Dataset:
     """The group ``decomposition/LAYER``.
 
@@ -54,13 +72,22 @@ def decomposition_dataset(svd: TensorSVD, right_singular_vectors: str) -> xr.Dat
     ----------
     right_singular_vectors
         auto (where V has at most 2**24 entries), always or never.
+
+    Raises
+    ------
+    ValueError
+        If V is to be stored always and was not computed.
     """
     variables = {
         "U": (("channel", "singular_vector"), svd.U.numpy()),
         "S": (("singular_vector",), svd.S.numpy()),
     }
-    wanted = right_singular_vectors == "auto" and svd.V.numel() <= _LARGE
-    if wanted or right_singular_vectors == "always":
+    if svd.V is None:
+        if right_singular_vectors == "always":
+            raise ValueError("V is always to be stored, and this decomposition has none")
+    elif right_singular_vectors == "always" or (
+        right_singular_vectors == "auto" and svd.V.numel() <= _LARGE
+    ):
         variables["V"] = (("receptive_field", "singular_vector"), svd.V.numpy())
     return xr.Dataset(variables)
 
