@@ -1,0 +1,242 @@
+"""Layers with the batch normalisation that follows them folded into their weights.
+
+In evaluation mode a BatchNorm is an affine map of each channel, Y' = scale · Y + shift with
+scale = γ / √(var + ε) and shift = β − mean · scale. Where nothing but the BatchNorm reads a
+layer's output, the network never sees the layer without it: the two are one linear layer with
+W' = diag(scale) W and b' = scale · b + shift. The paper decomposes the layers as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.hooks import RemovableHandle
+
+from ddp_tasks.layers import LinearLayer, attach
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+
+
+@dataclass(frozen=True)
+class FoldedLayer:
+    """A layer and the BatchNorm after it as one linear layer; everything in float64."""
+
+    batch_norm: str
+    """Name of the BatchNorm's module."""
+    weight: Tensor
+    """W', the shape of the layer's own weight."""
+    bias: Tensor
+    """b', shape (d,)."""
+    scale: Tensor
+    """shape (d,); Y' = scale · Y + shift, Y being the layer's own output."""
+    shift: Tensor
+    """shape (d,)."""
+
+    def vectors_for_unfolded_means(self, U: Tensor) -> Tensor:
+        """What to multiply the layer's own mean output by to have the folded layer's signals.
+
+        The folded layer's signals are U'ᵀ (mean Y' − b'), and mean Y' − b' is
+        scale · (mean Y − b). So ``signals_of_means`` and ``extract``, given diag(scale) U'
+        where U stands, compute them from the outputs and biases of the network as it is.
+
+        Parameters
+        ----------
+        U
+            shape (d, r); left singular vectors of the unfolded W'.
+
+        Returns
+        -------
+        shape (d, r)
+        """
+        return self.scale.to(U)[:, None] * U
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Which layers of a network have a BatchNorm folded into them."""
+
+    layers: Mapping[str, FoldedLayer]
+    refused: Mapping[str, str]
+    """Layers that a BatchNorm reads and that stay as they are, and why."""
+
+
+def fold_batch_norms(model: nn.Module, layers: tuple[LinearLayer, ...], images: Tensor) -> Folding:
+    """Fold into each linear layer the BatchNorm that directly reads its output, if one does.
+
+    Found by one forward pass and not by names: the tensor that the layer returns must be the
+    one that the BatchNorm takes, and nothing else may use it, modify it or return it. A layer
+    called twice is two layers, each folded with what follows its own call. The network itself
+    stays as it is.
+
+    Parameters
+    ----------
+    model
+        in evaluation mode.
+    layers
+        as ``trace_layers`` gives them.
+    images
+        shape (n, c, m, n); one image is enough.
+
+    Returns
+    -------
+    every layer is in one of the two mappings, or is not read by a BatchNorm
+    """
+    kinds = {layer.name: model.get_submodule(layer.module) for layer in layers}
+    uses = _trace_uses(model, layers, images)
+    folded: dict[str, FoldedLayer] = {}
+    refused: dict[str, str] = {}
+    for layer in layers:
+        name, module = layer.name, kinds[layer.name]
+        readers = uses.batch_norms.get(name, [])
+        if not readers:
+            continue
+        batch_norm = model.get_submodule(readers[0])
+        reason = _reason_to_refuse(module, batch_norm, uses.axes[name])
+        if len(readers) > 1:
+            reason = f"{' and '.join(readers)} read its output"
+        elif name in uses.others:
+            reason = f"{uses.others[name]} uses its output, beside {readers[0]}"
+        if reason is None:
+            folded[name] = fold(module, batch_norm, readers[0])
+        else:
+            refused[name] = reason
+    return Folding(folded, refused)
+
+
+def fold(module: nn.Module, batch_norm: nn.Module, name: str = "") -> FoldedLayer:
+    """W', b', scale and shift of a linear layer with the BatchNorm that reads its output.
+
+    Parameters
+    ----------
+    module
+        a convolution, transposed or not, or a fully connected layer.
+    batch_norm
+        in evaluation mode, with running statistics.
+    name
+        of the BatchNorm's module, to be kept.
+
+    Raises
+    ------
+    ValueError
+        If the pair is not one linear layer.
+    """
+    reason = _reason_to_refuse(module, batch_norm)
+    if reason is not None:
+        raise ValueError(reason)
+    mean, var = (_float64(batch_norm, key, 0.0) for key in ("running_mean", "running_var"))
+    scale = _float64(batch_norm, "weight", 1.0) / torch.sqrt(var + float(batch_norm.eps))  # type: ignore[arg-type]
+    shift = _float64(batch_norm, "bias", 0.0) - mean * scale
+    weight = module.weight.detach().to(torch.float64)  # type: ignore[operator]
+    if isinstance(module, _TRANSPOSED):
+        # (c, d / groups, k, k): filters lie along the second axis, one group's after another's.
+        by_group = weight.reshape(module.groups, -1, weight.shape[1], weight[0, 0].numel())
+        folded = by_group * scale.reshape(module.groups, 1, -1, 1)
+        folded = folded.reshape(weight.shape)
+    else:
+        folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+    bias = _float64(module, "bias", 0.0) * scale + shift
+    return FoldedLayer(name, folded, bias, scale, shift)
+
+
+def _float64(module: nn.Module, key: str, otherwise: float) -> Tensor:
+    value = getattr(module, key)
+    if value is None:
+        return torch.tensor(otherwise, dtype=torch.float64)
+    return value.detach().to(torch.float64)
+
+
+def _reason_to_refuse(
+    module: nn.Module, batch_norm: nn.Module, axes: int | None = None
+) -> str | None:
+    """Why the pair is not one linear layer; ``axes`` of the layer's output, where known."""
+    kind = type(batch_norm).__name__
+    if type(batch_norm) not in BATCH_NORMS:
+        return f"{kind} may do more than a BatchNorm does"
+    if getattr(batch_norm, "running_mean", None) is None:
+        return f"its {kind} keeps no running statistics, so it is no fixed linear map"
+    if batch_norm.training:
+        return f"its {kind} is in training mode, so it is no fixed linear map"
+    if not isinstance(module, (nn.Linear, *_CONVOLUTIONS)):
+        return f"{type(module).__name__} is neither a convolution nor fully connected"
+    # A BatchNorm normalises the second axis: the channels of a batch of convolved images, but
+    # the positions of a sequence, and the rows of a single image.
+    expected = 2 if isinstance(module, nn.Linear) else len(module.kernel_size) + 2
+    if axes is not None and axes != expected:
+        return f"its {kind} normalises another axis than the layer's filters"
+    return None
+
+
+class _Uses(TorchDispatchMode):
+    """Notes every operation on a layer's output that is no BatchNorm's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Held until the pass is over, so that no later tensor takes an output's identity.
+        self.outputs: dict[int, tuple[str, Tensor]] = {}
+        self.axes: dict[str, int] = {}
+        self.batch_norms: dict[str, list[str]] = {}
+        self.others: dict[str, str] = {}
+        self.inside_batch_norm = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not self.inside_batch_norm:
+            self.note(self.others, (args, kwargs), func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+    def note(self, uses: dict[str, str], values: object, what: str) -> None:
+        for name in self.names_of(values):
+            uses.setdefault(name, what)
+
+    def names_of(self, values: object) -> list[str]:
+        leaves = [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+        return [self.outputs[id(value)][0] for value in leaves if id(value) in self.outputs]
+
+
+def _trace_uses(model: nn.Module, layers: tuple[LinearLayer, ...], images: Tensor) -> _Uses:
+    """What reads the output of each layer in one forward pass.
+
+    A tensor is followed by its identity. An operation in between, in place or not, uses the
+    output and is noted, by whatever way it is called; a module that returns what it is given,
+    as Identity and Dropout do in evaluation mode, changes nothing.
+    """
+    uses = _Uses()
+
+    def read(name: str, output: Tensor) -> None:
+        uses.outputs[id(output)] = (name, output)
+        uses.axes[name] = output.ndim
+
+    def enter(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
+            for layer in uses.names_of((args, kwargs)):
+                uses.batch_norms.setdefault(layer, []).append(name)
+            uses.inside_batch_norm += 1
+
+        return hook
+
+    def leave(module: nn.Module, args: Any, output: Any) -> None:
+        uses.inside_batch_norm -= 1
+
+    handles: list[RemovableHandle] = []
+    try:
+        handles += attach(model, layers, read)
+        for name, module in model.named_modules():
+            if isinstance(module, BATCH_NORMS):
+                handles.append(module.register_forward_pre_hook(enter(name), with_kwargs=True))
+                handles.append(module.register_forward_hook(leave))
+        # Not inference_mode: a network may set its own buffers, which must stay usable.
+        with torch.no_grad(), uses:
+            result = model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    uses.note(uses.others, result, "the network's own output")
+    return uses
