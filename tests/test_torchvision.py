@@ -67,3 +67,21 @@ def test_every_linear_layer_is_traced_and_gives_signals(name, options, size, lay
         differ = not np.array_equal(signals[0, position, :rank], signals[1, position, :rank])
         # torchvision starts the head of a vision transformer with zeros.
         assert differ or (name, layer.name) == ("vit_b_16", "heads.head")
+
+
+def test_the_table_of_all_models_has_a_row_for_each(tmp_path, monkeypatch):
+    from benchmarks import torchvision_layers as table
+
+    monkeypatch.setattr(table, "SIZES", (32,))
+    out = tmp_path / "table.md"
+    monkeypatch.setattr("sys.argv", ["", "squeezenet1_1", "alexnet", "--out", str(out)])
+    threads = torch.get_num_threads()
+    table.main()
+    torch.set_num_threads(threads)
+    rows = out.read_text().splitlines()[-2:]
+    # 8 of its weights have at most 4,096 entries: conv1's 64 x 27 and those of the first squeezes
+    # and 1 x 1 expansions, up to 128 x 32.
+    assert rows[0] == "| squeezenet1_1 | 32 | 26 | 8 | 512 | - | yes |"
+    # alexnet takes no image this small.
+    assert "| no: RuntimeError: takes no image of (32,) pixels |" in rows[1]
+    assert "2 models: 1 gave signals in every layer; 26 layers in all." in out.read_text()
