@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from ddp_tasks.layers import LinearLayer, attach
+from ddp_tasks.layers import Attachment, LinearLayer, attach
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -225,7 +225,7 @@ def _trace_uses(model: nn.Module, layers: tuple[LinearLayer, ...], images: Tenso
     def leave(module: nn.Module, args: Any, output: Any) -> None:
         uses.inside_batch_norm -= 1
 
-    handles: list[RemovableHandle] = []
+    handles: list[RemovableHandle | Attachment] = []
     try:
         handles += attach(model, layers, read)
         for name, module in model.named_modules():
@@ -236,7 +236,7 @@ def _trace_uses(model: nn.Module, layers: tuple[LinearLayer, ...], images: Tenso
         with torch.no_grad(), uses:
             result = model(images)
     finally:
-        for handle in handles:
+        for handle in reversed(handles):
             handle.remove()
     uses.note(uses.others, result, "the network's own output")
     return uses

@@ -26,11 +26,11 @@ from ddp_tasks.toeplitz import Run, kernel_slices, per_axis, symbol, symbol_spec
 class Matrization(StrEnum):
     """How a weight is read as a matrix (Fig. 4)."""
 
-    UNFOLDING = "unfolding"
+    UNFOLDED = "unfolded"
     """W̄₁, d × c·k·k (Eq. 8)."""
     TOEPLITZ = "toeplitz"
     """W̄₂, d·n² × c·m² (Eq. 11), on periodic images."""
-    KERNEL_SLICES = "kernel_slices"
+    SLICES = "slices"
     """The d·c matrices W[h, r] of k × k, their singular values together (Martin et al. 2021)."""
 
 
@@ -152,7 +152,7 @@ def spectrum(
         taps_of_phases = _taps_of_phases(W.shape[2:], stride, dilation)
         edge = bulk_edge([variance * n for n in taps_of_phases], W.shape[0] // groups, W.shape[1])
         return Spectrum(S, layer.floor, edge)
-    if matrization is Matrization.KERNEL_SLICES:
+    if matrization is Matrization.SLICES:
         S = kernel_slices(W)
         k = W.shape[2] if W.ndim > 2 else 1
         return Spectrum(S, _floor(S, taps, epsilon), bulk_edge([variance], k, taps // k))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -49,6 +50,12 @@ def prepare(run: RunParameters) -> Prepared:
     return Prepared(model, images, _selected(run, layers))
 
 
+@lru_cache(maxsize=1)
+def prepared_once(run: str) -> Prepared:
+    """What ``prepare`` gives for run parameters as JSON, once in each worker process."""
+    return prepare(RunParameters.model_validate_json(run))
+
+
 def best_device() -> torch.device:
     """The GPU of this process where it has one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -66,7 +73,7 @@ def _check_labels(what: str, images: ImageSet, outputs: int, factory: str) -> No
 def _selected(run: RunParameters, layers: Layers) -> Layers:
     names = [layer.name for layer in layers.linear]
     if not names:
-        raise RunError(f"{run.model.factory!r} has no Conv2d or Linear layer to analyse")
+        raise RunError(f"{run.model.factory!r} has no linear layer to analyse")
     globs = [] if run.layers == "all" else list(run.layers)
     for key, patterns in (("layers", globs), ("significance.layers", run.significance.layers)):
         for pattern in patterns:

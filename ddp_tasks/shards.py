@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ddp_tasks import store
 from ddp_tasks.images import ImageSet
+from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.layers import LinearLayer
-from ddp_tasks.preparation import best_device, prepare
+from ddp_tasks.preparation import best_device, prepared_once
 from ddp_tasks.signals import extract
 from ddp_tasks.store import Shard
 from schemas.parameters import RunError, RunParameters
@@ -62,8 +63,11 @@ def fill_shard(path: str, run: str, shard: Shard) -> int:
 def _opened(
     path: str, run: str
 ) -> tuple[nn.Module, ImageSet, tuple[LinearLayer, ...], dict[str, Tensor]]:
-    prepared = prepare(RunParameters.model_validate_json(run))
-    layers = prepared.layers.linear
+    prepared = prepared_once(run)
+    # A layer whose weight has no decomposition is not in the store.
+    stored = set(store.read(Path(path), "layers")["layer"].to_numpy().tolist())
+    layers = tuple(layer for layer in prepared.layers.linear if layer.name in stored)
+    folding = folding_of(RunParameters.model_validate_json(run), prepared)
     U = {
         layer.name: torch.from_numpy(
             store.read(Path(path), f"decomposition/{layer.name}")["U"].to_numpy()
@@ -71,7 +75,7 @@ def _opened(
         for layer in layers
     }
     model = prepared.model.to(best_device()).to(memory_format=torch.channels_last)
-    return model, prepared.images, layers, U
+    return model, prepared.images, layers, vectors_for_means(U, folding)
 
 
 def _check_images(images: ImageSet, path: str, shard: Shard) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import torch
@@ -26,14 +26,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ddp_tasks import decomposition, exemplars, hypergraph, report, semantic_hierarchy, store
 from ddp_tasks.images import open_images
+from ddp_tasks.layer_decompositions import Decomposed, cost, decompose_layer, folding_of
+from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
-from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.preparation import prepare
 from ddp_tasks.shards import fill_shard
 from ddp_tasks.significance import layer_table, significance_dataset
 from ddp_tasks.summary import Summary, summarise
-from ddp_tasks.tensor_svd import GAP_TOLERANCE, TensorSVD, decompose, relative_gaps
+from ddp_tasks.tensor_svd import GAP_TOLERANCE, relative_gaps
 from ddp_tasks.training import images_trained_on, train
-from ddp_tasks.unfolding import unfold_weight
 from schemas.parameters import ModelParameters, RunError, RunParameters
 
 #: Attempts after the first that a shard gets, on another worker where its own died.
@@ -121,13 +122,13 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
 
 
 @stage("decompose")
-def decompose_layers(run: RunParameters, path: Path) -> None:
+def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     """Decompose every linear layer and create the store, or check that it may be continued.
 
     Raises
     ------
     RunError
-        If the store at the path belongs to another run.
+        If the store at the path belongs to another run, or a layer has no decomposition.
     """
     log = get_run_logger()
     prepared = prepare(run)
@@ -136,51 +137,75 @@ def decompose_layers(run: RunParameters, path: Path) -> None:
         store.check_continuable(path, identity)
         log.info("continuing %s", path)
         return
-    svd = _decompositions(prepared, log)
-    layers = prepared.layers.linear
+    not_analysed = dict(prepared.layers.not_analysed)
+    for name, why in not_analysed.items():
+        log.warning("not analysed: %s (%s)", name, why)
+    for name, why in folding_of(run, prepared).refused.items():
+        log.warning("no BatchNorm is folded into %s: %s", name, why)
+    found, refused = _decompositions(run, prepared.layers.linear, scheduler)
+    not_analysed |= refused
+    layers = tuple(layer for layer in prepared.layers.linear if layer.name in found)
+    if not layers:
+        raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
+    svd = {name: decomposed.svd for name, decomposed in found.items()}
     datasets = {"layers": decomposition.layers_dataset(layers, svd)}
-    for name, found in svd.items():
+    for name, decomposed in found.items():
         datasets[f"decomposition/{name}"] = decomposition.decomposition_dataset(
-            found, run.right_singular_vectors
-        )
+            decomposed.svd, run.right_singular_vectors
+        ).assign_attrs(batch_norm=decomposed.batch_norm)
     vectors = datasets["layers"].sizes["singular_vector"]
     coordinates = decomposition.layer_coordinates(layers, vectors)
-    signals = prepared.images.described().assign_coords(coordinates)
     store.create(
         path,
         run,
         identity,
-        not_analysed=prepared.layers.not_analysed,
+        not_analysed=not_analysed,
         groups=datasets,
-        signals=signals,
+        signals=prepared.images.described().assign_coords(coordinates),
     )
 
 
-def _decompositions(prepared: Prepared, log: Any) -> dict[str, TensorSVD]:
-    for name, why in prepared.layers.not_analysed.items():
-        log.warning("not analysed: %s (%s)", name, why)
-    svd: dict[str, TensorSVD] = {}
-    layers = prepared.layers.linear
-    with progress("decomposition", "decomposing layers", len(layers)) as done:
-        for layer in layers:
-            weight = prepared.model.get_submodule(layer.module).weight
-            try:
-                found = decompose(unfold_weight(weight), layer.groups)  # type: ignore[arg-type]
-            except ValueError as error:
-                raise RunError(
-                    f"layer {layer.name}: {error}; leave it out with the key layers"
-                ) from None
-            svd[layer.name] = found
+def _decompositions(
+    run: RunParameters, layers: Sequence[LinearLayer], scheduler: str
+) -> tuple[dict[str, Decomposed], dict[str, str]]:
+    """Decompose layers on the Dask workers, the costliest first.
+
+    Returns
+    -------
+    decompositions in forward order, and why layers without one have none
+    """
+    log = get_run_logger()
+    found: dict[str, Decomposed] = {}
+    refused: dict[str, str] = {}
+    with (
+        Client(scheduler, set_as_default=False) as client,
+        progress("decomposition", "decomposing layers", len(layers)) as done,
+    ):
+        parameters = run.model_dump_json()
+        futures = {
+            client.submit(
+                decompose_layer, parameters, layer.name, pure=False, priority=cost(layer)
+            ): layer
+            for layer in layers
+        }
+        for future in as_completed(list(futures), loop=client.loop):
+            layer = futures[future]
             done(1)
-            close = int((relative_gaps(found.S) < GAP_TOLERANCE).sum())
-            log.info("%s: %s, rank %d", layer.name, "×".join(map(str, layer.shape)), found.rank)
-            if close:
+            try:
+                found[layer.name] = future.result()
+            except ValueError as error:
+                refused[layer.name] = str(error)
+                log.warning("not analysed: %s (%s)", layer.name, error)
+                continue
+            svd = found[layer.name].svd
+            log.info("%s: %s, rank %d", layer.name, "×".join(map(str, layer.shape)), svd.rank)
+            if close := int((relative_gaps(svd.S) < GAP_TOLERANCE).sum()):
                 log.warning(
                     "%s: %d singular values are too close to tell their vectors apart",
                     layer.name,
                     close,
                 )
-    return svd
+    return {one.name: found[one.name] for one in layers if one.name in found}, refused
 
 
 @stage("signals")

@@ -80,11 +80,11 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
     with timings.part("training"):
         model = tasks.train_model(run, out / "checkpoint.pt")
     run = run.model_copy(update={"model": model})
-    with timings.part("decomposition"):
-        tasks.decompose_layers(run, store)
     with ExitStack() as stack:
         with timings.part("Dask's start"):
             address = stack.enter_context(scheduler(run.cluster))
+        with timings.part("decomposition"):
+            tasks.decompose_layers(run, store, address)
         with timings.part("signals"):
             tasks.fill_cube(run, store, address)
     with timings.part("significance"):

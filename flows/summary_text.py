@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.tensor_svd import decompose
-from ddp_tasks.unfolding import unfold_weight
 
 if TYPE_CHECKING:
+    from flows.capacity import ZooOutcome
     from flows.pipeline import Outcome
 
 
@@ -65,21 +66,39 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
     return "\n".join(lines)
 
 
+def zoo_lines(outcome: ZooOutcome) -> str:
+    """α̂ of each model beside its accuracy, which models failed, and where the results are."""
+    table = outcome.table
+    matrizations = table["matrization"].to_numpy().tolist()
+    rows = []
+    for i, model in enumerate(table["model"].to_numpy()):
+        hats = table["alpha_hat"].to_numpy()[:, i]
+        means = table["alpha_hat_mean"].to_numpy()[:, i]
+        rows.append(
+            (
+                model,
+                table["layers"].to_numpy()[i],
+                f"{table['accuracy'].to_numpy()[i]:.2f}",
+                *(f"{hat:.2f} ({mean:.3f})" for hat, mean in zip(hats, means, strict=True)),
+            )
+        )
+    lines = [
+        "",
+        "α̂, the sum over layers of α · ln λmax (Eq. 12), and in brackets its mean over layers:",
+        *_columns(("model", "layers", "accuracy", *matrizations), rows),
+    ]
+    lines += [f"failed: {name}: {why}" for name, why in outcome.errors.items()]
+    return "\n".join([*lines, "", f"store   {outcome.store}", f"report  {outcome.report}"])
+
+
 def layer_lines(prepared: Prepared) -> str:
     """The linear layers of a run with their shapes and ranks, and what is not analysed."""
     rows = []
     for layer in prepared.layers.linear:
-        weight = unfold_weight(prepared.model.get_submodule(layer.module).weight)  # type: ignore[arg-type]
-        rows.append(
-            (
-                layer.name,
-                layer.kind,
-                " × ".join(map(str, layer.shape)),
-                layer.groups,
-                " × ".join(map(str, weight.shape)),
-                decompose(weight, layer.groups).rank,
-            )
-        )
+        W = unfolded_weight(prepared.model, layer)
+        rank = decompose(W, layer.groups, right_singular_vectors=False).rank
+        weight, unfolded = (" × ".join(map(str, s)) for s in (layer.shape, layer.unfolded_shape))
+        rows.append((layer.name, layer.kind, weight, layer.groups, unfolded, rank))
     lines = _columns(("layer", "kind", "weight", "groups", "unfolded", "rank"), rows)
     lines += [f"not analysed: {n} ({why})" for n, why in prepared.layers.not_analysed.items()]
     return "\n".join(lines)

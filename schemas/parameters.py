@@ -171,6 +171,10 @@ class RunParameters(Section):
     right_singular_vectors: Literal["auto", "always", "never"] = Field(
         "auto", description="store V: always, never, or where it has at most 2**24 entries"
     )
+    fold_batch_norm: bool = Field(
+        False,
+        description="decompose each layer together with the BatchNorm that alone reads its output",
+    )
     exemplars: Positive = Field(9, description="strongest images kept for each singular vector")
     cluster: str = Field(
         "auto",

@@ -32,6 +32,10 @@ DIMENSIONS = {
     "quantile": "quantile level that chooses the threshold q",
     "place": "0 for the strongest image",
     "equivalence_class": "equivalence classes of singular vectors (Eq. 17), most general first",
+    "matrization": "how a weight is read as a matrix (Fig. 4)",
+    "bin": "bins of a spectral distribution",
+    "edge_index": "one more than there are bins",
+    "model": "models of a list, in its order",
     "below": "equivalence_class once more, as the lower end of an edge",
 }
 
@@ -64,7 +68,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Group:
-    """The declaration of one group of the store; ``{layer}`` in a path stands for a layer."""
+    """The declaration of one group of a store; a path's ``{...}`` stands for any name."""
 
     meaning: str
     variables: Mapping[str, Variable]
@@ -74,6 +78,50 @@ _IMAGE = Variable(("image",), "string", "stable id: the file's path below the ro
 _LAYER = Variable(("layer",), "string", "name of the module; NAME@2 is its second call")
 _SINGULAR_VECTOR = Variable(("singular_vector",), "integer", "0-based index i")
 _TARGET_CLASS = Variable(("target_class",), "string", "name of the target class")
+
+_MATRIZATION = Variable(
+    ("matrization",),
+    "string",
+    "unfolded: W̄1 (Eq. 8); toeplitz: W̄2 (Eq. 11); slices: the kernels W[h, r] together",
+)
+_ROW = ("matrization", "layer")
+
+
+def _row(meaning: str, source: str = "", kind: Kind = "float") -> Variable:
+    return Variable(_ROW, kind, meaning, source=source)
+
+
+_CAPACITY: Mapping[str, Variable] = {
+    "matrization": _MATRIZATION,
+    "layer": _LAYER,
+    "kind": Variable(("layer",), "string", "type of the layer"),
+    "shape": Variable(("layer",), "string", "shape of the weight, output channels first"),
+    "alpha": _row("exponent of the power law p(λ) ∝ λ^-alpha for λ ≥ xmin", "4.1"),
+    "xmin": _row("least λ of the tail: the one with the least D"),
+    "D": _row("Kolmogorov-Smirnov distance between the tail and the power law"),
+    "sigma": _row("standard error of alpha, (alpha - 1) / sqrt(tail)"),
+    "tail": _row("number of λ not below xmin", kind="integer"),
+    "values": _row("number of λ above zero, to which the power law is fitted", kind="integer"),
+    "zeros": _row("number of λ that are zero to rounding, left out", kind="integer"),
+    "lambda_max": _row("greatest λ", "4.1"),
+    "capacity_term": _row("alpha · ln(lambda_max): the layer's term of the sum", "Eq. 12"),
+    "weighted_alpha": _row("alpha · log10(lambda_max)", "Martin et al. 2021"),
+    "log_norm": _row("log10 of the squared Frobenius norm", "Martin et al. 2021"),
+    "log_spectral_norm": _row("log10(lambda_max)", "Martin et al. 2021"),
+    "stable_rank": _row("squared Frobenius norm over lambda_max"),
+    "matrix_rank": _row("number of λ above zero", kind="integer"),
+    "bulk_edge": _row("Marchenko-Pastur λ₊ for the variance of the matrix's entries"),
+    "spikes": _row("number of λ above bulk_edge", kind="integer"),
+    "mp_softrank": _row("bulk_edge / lambda_max"),
+    "refusal": _row("why there is no power law; empty where there is one", kind="string"),
+    "density": Variable((*_ROW, "bin"), "float", "share of the λ above zero in each bin"),
+    "edge": Variable((*_ROW, "edge_index"), "float", "edges of the bins, log-spaced"),
+    "alpha_hat": Variable(
+        ("matrization",), "float", "sum over layers of capacity_term", source="Eq. 12"
+    ),
+    "alpha_hat_mean": Variable(("matrization",), "float", "the same over the layers counted"),
+    "left_out": Variable(("matrization",), "integer", "layers without a power law"),
+}
 
 GROUPS: Mapping[str, Group] = {
     "layers": Group(
@@ -117,7 +165,8 @@ GROUPS: Mapping[str, Group] = {
         },
     ),
     "decomposition/{layer}": Group(
-        "singular value decomposition of one unfolded weight",
+        "singular value decomposition of one unfolded weight; the attribute batch_norm names the "
+        "BatchNorm that was folded into the weight first",
         {
             "U": Variable(("channel", "singular_vector"), "float", "left singular vectors, Eq. 15"),
             "S": Variable(("singular_vector",), "float", "singular values, descending, Eq. 15"),
@@ -233,9 +282,34 @@ GROUPS: Mapping[str, Group] = {
             ),
         },
     ),
+    "capacity/{model}": Group(
+        "spectra, power laws and norms of one model's layers; eigenvalues are λ = s², s the "
+        "singular values of a matrization, never divided by a dimension",
+        _CAPACITY,
+    ),
+    "zoo": Group(
+        "the capacity metric over a list of models",
+        {
+            "model": Variable(("model",), "string", "name of the model"),
+            "matrization": _MATRIZATION,
+            "family": Variable(("model",), "string", "models of one family share a linear fit"),
+            "accuracy": Variable(("model",), "float", "test accuracy", "%"),
+            "layers": Variable(("model",), "integer", "linear layers; 0 where the model failed"),
+            "alpha_hat": Variable(
+                ("matrization", "model"),
+                "float",
+                "sum over layers of alpha · ln(lambda_max); grows with depth",
+                source="Eq. 12",
+            ),
+            "alpha_hat_mean": Variable(
+                ("matrization", "model"), "float", "the same over the number of layers counted"
+            ),
+            "error": Variable(("model",), "string", "why the model failed; empty otherwise"),
+        },
+    ),
 }
 
-#: Attributes of the root group, all of them text.
+#: Attributes of the root group of a run's store, all of them text.
 ROOT_ATTRIBUTES = {
     "format_version": "version of this declaration",
     "title": "name of the run",
@@ -249,6 +323,15 @@ ROOT_ATTRIBUTES = {
     "created": "when, in ISO 8601 with time zone",
 }
 
+#: Attributes of the root group of a store over a list of models, all of them text.
+ZOO_ATTRIBUTES = {
+    "format_version": ROOT_ATTRIBUTES["format_version"],
+    "title": "name of the list",
+    "zoo_parameters": "JSON of everything that was asked for",
+    "software_versions": ROOT_ATTRIBUTES["software_versions"],
+    "created": ROOT_ATTRIBUTES["created"],
+}
+
 
 def declared(group: str) -> Group:
     """The declaration of a group, such as ``signals`` or ``decomposition/conv1``.
@@ -258,8 +341,9 @@ def declared(group: str) -> Group:
     SchemaError
         If no such group is declared.
     """
-    parent, slash, layer = group.partition("/")
-    pattern = f"{parent}/{{layer}}" if slash and layer else group
+    parent, slash, name = group.partition("/")
+    below = [pattern for pattern in GROUPS if pattern.startswith(f"{parent}/{{")]
+    pattern = below[0] if slash and name and below else group
     if pattern not in GROUPS:
         raise SchemaError(f"group {group!r} is not declared; declared: {', '.join(GROUPS)}")
     return GROUPS[pattern]
@@ -294,10 +378,13 @@ def validate(dataset: xr.Dataset, group: str) -> xr.Dataset:
 
 
 def describe(dataset: xr.Dataset, group: str) -> xr.Dataset:
-    """A copy whose variables carry their declared meaning, units and source as attributes."""
+    """A copy to be stored: declared meaning, units and source as attributes, text as text."""
     described = dataset.copy()
     for name, variable in declared(group).variables.items():
         if name in described.variables:
+            if variable.kind == "string" and name not in described.coords:
+                # Of an array of Python objects without entries, nothing would tell the kind.
+                described[name] = described[name].astype(np.dtypes.StringDType())
             described[name].attrs.update(attributes(variable))
     return described.assign_attrs(meaning=declared(group).meaning)
 

@@ -65,7 +65,8 @@ def test_by_hand():
 @given(convolutions(), SEEDS, st.booleans())
 def test_a_folded_convolution_gives_the_output_of_its_batch_norm(example, seed, affine):
     module, X = example
-    batch_norm = _randomise(nn.BatchNorm2d(module.out_channels, affine=affine), seed)
+    kinds = {3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+    batch_norm = _randomise(kinds[X.ndim](module.out_channels, affine=affine), seed)
     found = fold(module, batch_norm)
     Y = module(X)
     expected = batch_norm(Y)
@@ -73,7 +74,8 @@ def test_a_folded_convolution_gives_the_output_of_its_batch_norm(example, seed, 
     module.bias = nn.Parameter(found.bias, requires_grad=False)
     # Whole numbers to some hundreds, times a scale up to 10: rounding of 1e-12.
     np.testing.assert_allclose(module(X), expected, atol=1e-11)
-    affine_map = found.scale[:, None, None] * Y + found.shift[:, None, None]
+    channels = (-1, *[1] * (Y.ndim - 2))
+    affine_map = found.scale.reshape(channels) * Y + found.shift.reshape(channels)
     np.testing.assert_allclose(affine_map, expected, atol=1e-11)
 
 

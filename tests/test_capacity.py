@@ -66,7 +66,7 @@ def test_alpha_hat_sums_and_averages_what_has_a_power_law():
 @given(grouped_weights())
 def test_the_unfolding_has_the_singular_values_of_its_blocks(example):
     W, groups = example
-    found = spectrum(W, Matrization.UNFOLDING, groups=groups)
+    found = spectrum(W, Matrization.UNFOLDED, groups=groups)
     blocks = [np.linalg.svd(b, compute_uv=False) for b in np.split(W.numpy(), groups)]
     expected = np.sort(np.concatenate(blocks))[::-1]
     # Blocks at least twice as wide as high go through their Gram matrix, which knows a zero to
@@ -90,8 +90,8 @@ def test_scaling_the_weight_scales_what_has_units_and_nothing_else(seed, matriza
 @pytest.mark.parametrize(
     ("matrization", "shape", "options"),
     [
-        (Matrization.UNFOLDING, (60, 20, 3, 3), {}),
-        (Matrization.UNFOLDING, (120, 20, 3, 3), {"groups": 2}),
+        (Matrization.UNFOLDED, (60, 20, 3, 3), {}),
+        (Matrization.UNFOLDED, (120, 20, 3, 3), {"groups": 2}),
         (Matrization.TOEPLITZ, (60, 40, 3, 3), {"size": (8, 8)}),
         (Matrization.TOEPLITZ, (60, 40, 3, 3), {"size": (8, 8), "stride": 2}),
         (Matrization.TOEPLITZ, (120, 30, 3, 3), {"size": (9, 9), "stride": 3, "dilation": 2}),
@@ -128,9 +128,9 @@ def test_a_1x1_layer_has_norms_and_no_power_law(matrization):
 def test_a_layer_of_rank_one_is_known_to_be_one(matrization):
     W = torch.outer(torch.arange(1.0, 6), torch.arange(1.0, 5)).reshape(5, 4, 1, 1)
     row = layer_capacity(W, matrization, size=(3, 3))
-    ranks = {Matrization.UNFOLDING: 1, Matrization.TOEPLITZ: 9, Matrization.KERNEL_SLICES: 20}
+    ranks = {Matrization.UNFOLDED: 1, Matrization.TOEPLITZ: 9, Matrization.SLICES: 20}
     assert row.matrix_rank == ranks[matrization]
-    assert row.zeros == {"unfolding": 3, "toeplitz": 27, "kernel_slices": 0}[matrization]
+    assert row.zeros == {"unfolded": 3, "toeplitz": 27, "slices": 0}[matrization]
 
 
 @pytest.mark.parametrize("matrization", EVERY)
@@ -168,9 +168,9 @@ def test_duplicate_singular_values_are_fitted_as_they_are(matrization):
 
 def test_a_fully_connected_layer_is_read_the_same_by_both_matrices():
     W = torch.randn(20, 30, dtype=torch.float64)
-    first = layer_capacity(W, Matrization.UNFOLDING)
+    first = layer_capacity(W, Matrization.UNFOLDED)
     second = layer_capacity(W, Matrization.TOEPLITZ)
     assert second.alpha == pytest.approx(first.alpha, rel=1e-6)
     assert second.lambda_max == pytest.approx(first.lambda_max)
     assert second.bulk_edge == pytest.approx(first.bulk_edge)
-    assert layer_capacity(W, Matrization.KERNEL_SLICES).values == 600
+    assert layer_capacity(W, Matrization.SLICES).values == 600

@@ -78,7 +78,7 @@ def test_everything_asked_for_is_there(finished):
         "hierarchies",
     } == set(tree.children)
     assert json.loads(tree.attrs["not_analysed"]) == {
-        "norm": "BatchNorm2d is not a Conv2d or Linear"
+        "norm": "BatchNorm2d scales each channel by itself, which is no linear layer of the paper"
     }
     assert tree["signals"]["complete"].values.tolist() == [1, 1, 1, 1]
     assert finished.summary.images == 30
@@ -121,7 +121,11 @@ def of_layer(module, inputs):
     else:
         fields = [
             reference.receptive_fields(
-                X, module.kernel_size, stride=module.stride, padding=module.padding
+                X,
+                module.kernel_size,
+                stride=module.stride,
+                padding=module.padding,
+                dilation=module.dilation,
             )
             for X in inputs
         ]
@@ -257,6 +261,45 @@ def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):
     with pytest.raises(RunError, match="comes from another training"):
         run_pipeline(tiny_run(model=model), tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+def test_a_folded_batch_norm_gives_the_signals_of_the_layer_it_makes(finished, tmp_path):
+    run_pipeline(tiny_run(fold_batch_norm=True), tmp_path)
+    tree = xr.open_datatree(tmp_path / "store.zarr", engine="zarr")
+    assert tree["decomposition/conv1"].attrs["batch_norm"] == "norm"
+    assert tree["decomposition/conv2"].attrs["batch_norm"] == ""
+    model, images = TinyNetwork().double().eval(), Noise().images.double()
+    with torch.no_grad():
+        mean = model.norm(model.conv1(images)).mean(dim=(2, 3))
+        at_zero = model.norm(model.conv1.bias.reshape(1, -1, 1, 1).expand(1, -1, 8, 8))
+        expected = (mean - at_zero.mean(dim=(2, 3))) @ torch.from_numpy(
+            tree["decomposition/conv1/U"].to_numpy()
+        )
+    found = tree["signals/signal"].sel(layer="conv1").to_numpy()[:, : expected.shape[1]]
+    bound = 1e-5 * float(expected.abs().max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
+    # Other layers stay as they were.
+    np.testing.assert_array_equal(cube(tmp_path)[:, 1:], cube(finished.store.parent)[:, 1:])
+
+
+def test_a_layer_of_zeros_is_left_out_by_name_and_no_other(finished, tmp_path):
+    network = TinyNetwork()
+    torch.nn.init.zeros_(network.conv2.weight)
+    torch.save(network.state_dict(), tmp_path / "zeros.pt")
+    model = {"factory": tiny_run().model.factory, "weights": str(tmp_path / "zeros.pt")}
+    run_pipeline(tiny_run(model=model), tmp_path / "out")
+    tree = xr.open_datatree(tmp_path / "out/store.zarr", engine="zarr")
+    assert tree["signals"]["layer"].values.tolist() == ["conv1", "fc1", "fc2"]
+    assert "zero throughout" in json.loads(tree.attrs["not_analysed"])["conv2"]
+    np.testing.assert_array_equal(cube(tmp_path / "out")[:, 0], cube(finished.store.parent)[:, 0])
+
+
+def test_a_run_in_which_nothing_is_significant_says_so(tmp_path):
+    nothing = {"quantile": 0.99, "percentage": 100, "layers": {}}
+    outcome = run_pipeline(tiny_run(significance=nothing), tmp_path)
+    assert [layer.nodes for layer in outcome.summary.layers] == [0, 0, 0, 0]
+    assert "no singular vector exceeds" in outcome.report.read_text().lower()
+    assert json.loads((tmp_path / "hypergraphs/fc1.hif.json").read_text())["nodes"] == []
 
 
 def test_the_prefect_ui_is_given_summary_tables_and_places(finished):

@@ -24,7 +24,7 @@ def _values(name, variable):
     return values
 
 
-GROUP_NAMES = [pattern.format(layer="conv1") for pattern in GROUPS]
+GROUP_NAMES = [pattern.format(layer="conv1", model="ResNet-20") for pattern in GROUPS]
 
 
 @pytest.mark.parametrize("group", GROUP_NAMES)

@@ -1,0 +1,96 @@
+"""What a Dask worker does before the signals: decompose one linear layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from torch import Tensor
+
+from ddp_tasks.batch_norm_folding import Folding, fold_batch_norms
+from ddp_tasks.decomposition import stores_right_singular_vectors
+from ddp_tasks.layers import LinearLayer, unfolded_weight
+from ddp_tasks.preparation import Prepared, prepared_once
+from ddp_tasks.tensor_svd import TensorSVD, decompose
+from ddp_tasks.unfolding import unfold_weight
+from schemas.parameters import RunParameters
+
+
+@dataclass(frozen=True)
+class Decomposed:
+    """A layer's decomposition, and the BatchNorm that was folded into it first, if one was."""
+
+    svd: TensorSVD
+    batch_norm: str = ""
+
+
+def decompose_layer(run: str, layer: str) -> Decomposed:
+    """Decompose one layer of a run's model; the model is opened once per worker.
+
+    Parameters
+    ----------
+    run
+        run parameters as JSON.
+    layer
+        name of the layer.
+
+    Raises
+    ------
+    ValueError
+        If the layer's weight has no decomposition, as ``decompose`` says.
+    """
+    parameters = RunParameters.model_validate_json(run)
+    prepared = prepared_once(run)
+    found = next(one for one in prepared.layers.linear if one.name == layer)
+    folded = _folding(run).layers.get(layer)
+    W = unfolded_weight(prepared.model, found) if folded is None else unfold_weight(folded.weight)
+    keep = stores_right_singular_vectors(
+        found.unfolded_shape, found.groups, parameters.right_singular_vectors
+    )
+    svd = decompose(W, found.groups, right_singular_vectors=keep)
+    return Decomposed(svd, "" if folded is None else folded.batch_norm)
+
+
+def cost(layer: LinearLayer) -> int:
+    """About how long a layer's decomposition takes beside other layers'."""
+    d, columns = layer.unfolded_shape
+    rows = d // layer.groups
+    return layer.groups * rows * columns * min(rows, columns)
+
+
+def folding_of(run: RunParameters, prepared: Prepared) -> Folding:
+    """The BatchNorms that a run folds into its layers: none, unless it asks for it."""
+    if not run.fold_batch_norm:
+        return Folding({}, {})
+    layers = tuple(one for one in prepared.layers.linear if _folds(one))
+    return fold_batch_norms(prepared.model, layers, prepared.images.batch(0, 1))
+
+
+def vectors_for_means(U: Mapping[str, Tensor], folding: Folding) -> dict[str, Tensor]:
+    """What to multiply mean outputs by for the signals of layers, folded or not.
+
+    Parameters
+    ----------
+    U
+        left singular vectors of each layer, shape (d, r).
+
+    Returns
+    -------
+    by layer, shape (d, r)
+    """
+    folded = folding.layers
+    return {
+        name: folded[name].vectors_for_unfolded_means(u) if name in folded else u
+        for name, u in U.items()
+    }
+
+
+def _folds(layer: LinearLayer) -> bool:
+    # Transposed convolutions keep their filters along the second axis; they stay as they are.
+    return layer.kind == "Linear" or not layer.kind.startswith("ConvTranspose")
+
+
+@lru_cache(maxsize=1)
+def _folding(run: str) -> Folding:
+    return folding_of(RunParameters.model_validate_json(run), prepared_once(run))
