@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import holoviews as hv
-import jinja2
 import xarray as xr
-from bokeh.document import Document
-from bokeh.embed import components
-from bokeh.resources import Resources
-from markupsafe import Markup
 
-from ddp_tasks import diagrams, figures, hypergraph_figures
+from ddp_tasks import diagrams, figures, hypergraph_figures, page
 from ddp_tasks.images import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE, abbreviated, arbitrary, short
 from ddp_tasks.significance import layer_table
@@ -50,14 +45,13 @@ class Findings:
 
 @dataclass(frozen=True)
 class _Section:
-    """What the page says of one layer; figures are None where its hypergraph is empty."""
+    """What the page says of one layer."""
 
     summary: LayerSummary
     anchor: str
     empty: str
     footnote: str
     matrix_only: bool
-    figure: Mapping[str, Markup]
 
 
 def render(findings: Findings) -> str:
@@ -78,7 +72,6 @@ def render(findings: Findings) -> str:
             drawn = layer_figures(findings, layer.layer, thumbnails)
             plots |= {f"{anchors[layer.layer]} {kind}": drawn[kind] for kind in drawn}
             empty[layer.layer] = empty_sentence(layer)
-    script, divs = _embedded(plots)
     sections = [
         _Section(
             summary=layer,
@@ -86,23 +79,13 @@ def render(findings: Findings) -> str:
             empty=empty[layer.layer],
             footnote=_footnote(findings, layer.layer),
             matrix_only=not hypergraph_figures.has_hulls(findings.hierarchies[layer.layer]),
-            figure={
-                key.partition(" ")[2]: Markup(div)
-                for key, div in divs.items()
-                if key.partition(" ")[0] == anchors[layer.layer]
-            },
         )
         for layer in findings.summary.layers
         if layer.layer in chosen
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("ddp_tasks", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template("report.html.jinja").render(
+    return page.rendered(
+        "report.html.jinja",
+        plots,
         findings=findings,
         summary=findings.summary,
         run=findings.run,
@@ -114,10 +97,6 @@ def render(findings: Findings) -> str:
         directions=findings.significance["direction"].to_numpy().tolist(),
         versions=json.loads(findings.attributes["software_versions"]),
         parameters=json.dumps(json.loads(findings.attributes["run_parameters"]), indent=2),
-        # js_raw alone: the rest of it names scripts that Panel, if imported, would have loaded.
-        bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
-        script=Markup(script),
-        short=short,
     )
 
 
@@ -207,18 +186,3 @@ def _vector_row(
         "all_classes": ", ".join(vector.significant_for),
         "images": images[:_IMAGES_OF_A_VECTOR],
     }
-
-
-def _embedded(plots: Mapping[str, hv.Overlay]) -> tuple[str, Mapping[str, str]]:
-    """Script and elements that put figures on a page, by the keys of the figures."""
-    if not plots:
-        return "", {}
-    renderer = hv.renderer("bokeh")
-    roots = {key: renderer.get_plot(plot).state for key, plot in plots.items()}
-    document = Document()
-    # Frozen, since every root added would make Bokeh walk through all models anew.
-    with document.models.freeze():
-        for root in roots.values():
-            document.add_root(root)
-    script, divs = components(roots)
-    return str(script), divs

@@ -1,0 +1,60 @@
+"""Pages that need nothing beside themselves: templates filled in, figures and scripts inlined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import holoviews as hv
+import jinja2
+from bokeh.document import Document
+from bokeh.embed import components
+from bokeh.resources import Resources
+from markupsafe import Markup
+
+from ddp_tasks.notation import short
+
+
+def rendered(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> str:
+    """A page whose template extends ``base.html.jinja``.
+
+    Parameters
+    ----------
+    template
+        file name within this package.
+    plots
+        figures of the page; the template finds their elements as ``figure``, by the same keys.
+    context
+        what else the template uses.
+    """
+    script, figure = _embedded(plots)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("ddp_tasks", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(
+        # js_raw alone: the rest of it names scripts that Panel, if imported, would have loaded.
+        bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
+        script=script,
+        figure=figure,
+        short=short,
+        **context,
+    )
+
+
+def _embedded(plots: Mapping[str, hv.Overlay]) -> tuple[Markup, dict[str, Markup]]:
+    """Script and elements that put figures on a page, by the keys of the figures."""
+    if not plots:
+        return Markup(""), {}
+    renderer = hv.renderer("bokeh")
+    roots = {key: renderer.get_plot(plot).state for key, plot in plots.items()}
+    document = Document()
+    # Frozen, since every root added would make Bokeh walk through all models anew.
+    with document.models.freeze():
+        for root in roots.values():
+            document.add_root(root)
+    script, divs = components(roots)
+    return Markup(script), {key: Markup(div) for key, div in divs.items()}

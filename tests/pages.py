@@ -1,0 +1,64 @@
+"""What tests ask of a page: that it loads nothing, and what a browser without a network shows."""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A page as a browser shows it; lengths in pixels."""
+
+    figures: list[int]
+    """the lesser side of the greatest canvas in each element of class ``figure``."""
+    images: list[int]
+    """natural width of each image."""
+    width: int
+    window: int
+    errors: list
+
+
+def without_data(page):
+    """The page without scripts and data URIs."""
+    page = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    return re.sub(r"data:image/[^\"]*", "", page)
+
+
+def assert_nothing_is_loaded_from_elsewhere(page):
+    for script in re.findall(r"<script[^>]*>", page):
+        assert "src=" not in script
+    own = without_data(page)
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(?!#|data:|\"|')[a-z/]", own)
+    assert "<link" not in own
+    assert "@import" not in own
+    assert "http" not in own
+
+
+def opened(browser, page, folder):
+    """Open a page from a file and wait until its figures are drawn."""
+    file = folder / "report.html"
+    file.write_text(page)
+    browser.get(file.as_uri())
+    browser.set_script_timeout(60)
+    browser.execute_async_script(
+        """
+        const done = arguments[arguments.length - 1];
+        const wait = () => Bokeh.documents.length && Bokeh.documents.every(d => d.is_idle)
+            ? done() : setTimeout(wait, 100);
+        wait();
+        """
+    )
+    figures = browser.execute_script(
+        """
+        const canvases = root => [...root.querySelectorAll("*")].flatMap(e =>
+            [...(e.tagName === "CANVAS" ? [e] : []),
+             ...(e.shadowRoot ? canvases(e.shadowRoot) : [])]);
+        return [...document.querySelectorAll(".figure")].map(f =>
+            Math.max(0, ...canvases(f).map(c => Math.min(c.clientWidth, c.clientHeight))));
+        """
+    )
+    images = browser.execute_script("return [...document.images].map(i => i.naturalWidth)")
+    width, window = browser.execute_script(
+        "return [document.documentElement.scrollWidth, window.innerWidth]"
+    )
+    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    return Opened(figures, images, width, window, errors)
