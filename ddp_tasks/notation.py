@@ -84,20 +84,21 @@ def wrapped(names: Sequence[str], width: float, size: float, lines: int) -> list
         left = len(names) - position - 1
         # Only the last line must leave room for the number left out.
         room = width - text_width(f", +{left}", size) * (left > 0)
-        cut = _fitting(name, room, size)
-        joined = f"{found[-1]}, {cut}" if found else cut
+        fitting = cut(name, room, size)
+        joined = f"{found[-1]}, {fitting}" if found else fitting
         if found and text_width(joined, size) <= (room if len(found) == lines else width):
             found[-1] = joined
         elif len(found) < lines:
-            found = [*(line.removesuffix(",") + "," for line in found), cut]
+            found = [*(line.removesuffix(",") + "," for line in found), fitting]
         else:
             found[-1] += f", +{left + 1}"
             break
     return found
 
 
-def _fitting(name: str, room: float, size: float) -> str:
-    cut = name
-    while len(cut) > 2 and text_width(cut, size) > room:
-        cut = short(cut, len(cut) - 1)
-    return cut
+def cut(name: str, room: float, size: float) -> str:
+    """A name shortened until it is no wider than so many pixels at a font size in pixels."""
+    fitting = name
+    while len(fitting) > 2 and text_width(fitting, size) > room:
+        fitting = short(fitting, len(fitting) - 1)
+    return fitting

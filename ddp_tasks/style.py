@@ -68,6 +68,12 @@ def canvas(width: float, height: float, title: str = "", **options: Any) -> dict
     )
 
 
+def framed(width: int, height: int, title: str = "", **options: Any) -> dict[str, Any]:
+    """Options of a figure with axes whose frame has a given size in pixels."""
+    looks = {**_PLAIN_AXES, "plot.grid.grid_line_color": "#eceff2"}
+    return plain(width, height, title, show_grid=True, **options) | {"backend_opts": looks}
+
+
 def with_axes(**options: Any) -> dict[str, Any]:
     """Options of a figure with axes, two of which fit beside each other."""
     shared = plain(0, 0, **options)

@@ -1,0 +1,192 @@
+"""The capacity metric α̂ against test accuracy (figure 4).
+
+Every panel is a figure of its own, with axes of its own: α̂ of one matrization says nothing of the
+scale of another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ddp_tasks.capacity_tables import (
+    MEASURES,
+    Association,
+    associations,
+    drawn,
+    texts,
+)
+from ddp_tasks.notation import COLOURS, NEUTRAL, text_width
+from ddp_tasks.point_labels import place_labels
+from ddp_tasks.style import GLYPH_FONT, framed
+
+Floats = npt.NDArray[np.float64]
+
+#: Bokeh's markers, and the characters that stand for them in text. Their number has no divisor
+#: in common with that of the colours, so 84 families look different.
+MARKERS: Mapping[str, str] = {
+    "circle": "●",
+    "square": "■",
+    "triangle": "▲",
+    "diamond": "◆",
+    "inverted_triangle": "▼",
+    "star": "★",
+    "plus": "✚",
+}
+#: Markers that look smaller than others of their size.
+_SIZES = {"star": 12, "triangle": 10, "inverted_triangle": 10, "diamond": 10}
+_MODELS_NAMED = 12
+_WIDTH, _HEIGHT = 348, 280
+_NAME_SIZE = 11
+
+
+def family_styles(zoo: xr.Dataset) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each family, in order of appearance."""
+    families = dict.fromkeys(texts(zoo["family"]))
+    markers = list(MARKERS)
+    return {
+        family: (COLOURS[i % len(COLOURS)], markers[i % len(markers)])
+        for i, family in enumerate(families)
+    }
+
+
+def alpha_hat_figure(
+    zoo: xr.Dataset,
+    matrization: str,
+    measure: str = "alpha_hat",
+    width: int = _WIDTH,
+    height: int = _HEIGHT,
+) -> hv.Overlay:
+    """Test accuracy over α̂ of every model that did not fail, with linear fits (figure 4).
+
+    Least-squares lines of accuracy on α̂ are drawn for each family and, dashed, for all models if
+    there are several families, from 3 models on. The title holds the coefficients of correlation
+    over all models. Up to 12 models are named, where their names find a place.
+
+    Parameters
+    ----------
+    zoo
+        the store's group ``zoo``.
+    measure
+        ``alpha_hat``, the sum of Eq. 12, or ``alpha_hat_mean``, its mean over layers.
+    width, height
+        of the frame, in pixels.
+
+    Raises
+    ------
+    ValueError
+        If there is no model to draw.
+
+    References
+    ----------
+    Praggastis et al. 2022, Fig. 4 and Eq. 12.
+    """
+    shown = zoo.isel(model=np.flatnonzero(drawn(zoo, matrization, measure)))
+    if not shown.sizes["model"]:
+        raise ValueError(f"no model has {measure} for {matrization} and a test accuracy")
+    x = shown[measure].sel(matrization=matrization).to_numpy().astype(np.float64)
+    y = shown["accuracy"].to_numpy().astype(np.float64)
+    kdim = hv.Dimension(f"{measure} {matrization}", label=MEASURES[measure])
+    vdim = hv.Dimension(f"accuracy {measure} {matrization}", label="test accuracy, %")
+    xlim, ylim = _limits(x), _limits(y)
+
+    family = np.array(texts(shown["family"]), dtype=object)
+    found = associations(zoo, matrization, measure)
+    dims = kdim, vdim
+    lines, points = [], []
+    if len(set(family)) > 1:
+        line = _line(found[""], x, dims, "all models")
+        lines += [curve.opts(color=NEUTRAL, line_dash="dashed") for curve in line]
+    for name, (colour, marker) in family_styles(zoo).items():
+        of = family == name
+        if of.any():
+            lines += [curve.opts(color=colour) for curve in _line(found[name], x[of], dims, name)]
+            part = _points(shown.isel(model=of), x[of], y[of], dims)
+            size = _SIZES.get(marker, 8)
+            points.append(part.relabel(name).opts(color=colour, marker=marker, size=size))
+    names = texts(shown["model"]) if len(x) <= _MODELS_NAMED else []
+    frame = _Frame(np.array([xlim, ylim]).T, (width, height))
+    return hv.Overlay([*lines, *points, *_names(names, x, y, frame, lines)]).opts(
+        **framed(width, height, found[""].coefficients(), xlim=xlim, ylim=ylim, show_legend=False)
+    )
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where the axes' units lie in pixels."""
+
+    limits: Floats
+    """shape (2, 2); lower and upper corner, in the axes' units."""
+    size: tuple[int, int]
+
+    @property
+    def unit(self) -> Floats:
+        """Size of a pixel along either axis."""
+        return np.asarray((self.limits[1] - self.limits[0]) / self.size)
+
+    def pixels(self, at: Floats) -> Floats:
+        return np.asarray((at - self.limits[0]) / self.unit)
+
+    def units(self, at: Floats) -> Floats:
+        return np.asarray(at * self.unit + self.limits[0])
+
+
+def _line(fit: Association, x: Floats, dims: tuple[Any, Any], label: str) -> list[hv.Curve]:
+    """The fitted line between the least and the greatest α̂; none where there is no fit."""
+    if not fit.fitted:
+        return []
+    ends = np.array([x.min(), x.max()])
+    data = (ends, fit.intercept + fit.slope * ends)
+    curve = hv.Curve(data, kdims=[dims[0]], vdims=[dims[1]], group="Fit", label=label)
+    return [curve.opts(line_width=1.5, alpha=0.8)]
+
+
+def _points(models: xr.Dataset, x: Floats, y: Floats, dims: tuple[Any, Any]) -> hv.Scatter:
+    columns = {
+        "model": texts(models["model"]),
+        "family": texts(models["family"]),
+        "accuracy": [f"{value:.2f} %" for value in y],
+        "value": [f"{value:,.2f}" for value in x],
+        "layers": models["layers"].to_numpy().astype(int).tolist(),
+    }
+    scatter = hv.Scatter(
+        (x, y, *columns.values()), kdims=[dims[0]], vdims=[dims[1], *columns], group="Models"
+    )
+    told = [("model", "@model"), ("family", "@family"), ("test accuracy", "@accuracy")]
+    told += [("α̂", "@value"), ("layers", "@layers")]
+    return scatter.opts(tools=["hover"], hover_tooltips=told, line_color="white", line_width=0.5)
+
+
+def _names(
+    models: list[str], x: Floats, y: Floats, frame: _Frame, lines: list[hv.Curve]
+) -> list[hv.Element]:
+    """Names beside their points, and lines to the names that stand farther off."""
+    if not models:
+        return []
+    across = np.array([frame.pixels(line.array()) for line in lines]).reshape(-1, 2, 2)
+    widths = [text_width(name, _NAME_SIZE) + 2 for name in models]
+    at = frame.pixels(np.column_stack([x, y]))
+    labels = place_labels(at, widths, _NAME_SIZE + 2, frame.size, across)
+    points = [label.point for label in labels]
+    centre = frame.units(np.array([[label.x, label.y] for label in labels]).reshape(-1, 2))
+    written = hv.Labels((*centre.T, [models[i] for i in points]), group="Names")
+    away = np.array([label.away for label in labels], dtype=bool)
+    far = np.array(points, dtype=int)[away]
+    leaders = hv.Segments((x[far], y[far], *centre[away].T), group="Leaders")
+    return [
+        leaders.opts(color="#c4cad0", line_width=1),
+        written.opts(text_font=GLYPH_FONT, text_font_size=f"{_NAME_SIZE}px", text_color=NEUTRAL),
+    ]
+
+
+def _limits(values: Floats) -> tuple[float, float]:
+    """Limits that leave room for names around the points."""
+    low, high = float(values.min()), float(values.max())
+    room = (high - low) * 0.14 or max(abs(high) * 0.05, 1.0)
+    return low - room, high + room

@@ -1,0 +1,194 @@
+"""The capacity metric of a list of models laid out as one HTML page that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import xarray as xr
+
+from ddp_tasks import capacity_figures, page, spectral_figures
+from ddp_tasks.capacity_tables import (
+    CUSTOMARY,
+    DEFINITIONS,
+    MATRIZATION_MEANINGS,
+    MEASURES,
+    associations,
+    drawn,
+    layer_rows,
+    model_rows,
+    named,
+    signed,
+    texts,
+)
+
+#: Models that get a section of their own; a page with more becomes slow to open.
+_SECTIONS = 12
+
+
+@dataclass(frozen=True)
+class CapacityFindings:
+    """Everything that the page shows."""
+
+    title: str
+    zoo: xr.Dataset
+    """the group ``zoo``: family, accuracy and α̂ of every model."""
+    capacity: Mapping[str, xr.Dataset]
+    """by model, the groups ``capacity/MODEL``; a model that failed has none."""
+    attributes: Mapping[str, str]
+    """of the store's root group."""
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What the page says of one model; figures go by the section's anchor."""
+
+    model: str
+    anchor: str
+    family: str
+    first: str
+    """the layer of figure 3a: the first that has a spectrum; empty where none has."""
+    panels: tuple[str, ...]
+    """matrizations with a spectrum of that layer."""
+    layers: int
+    rows: list[Any]
+
+
+def render(findings: CapacityFindings) -> str:
+    """One self-contained HTML page: no script, style or font comes from a network."""
+    zoo = findings.zoo
+    plots: dict[str, hv.Overlay] = {}
+    rows = model_rows(zoo, findings.capacity)
+    shown = [row.model for row in rows if row.model in findings.capacity and not row.error]
+    family = dict(zip(texts(zoo["model"]), texts(zoo["family"]), strict=True))
+    sections = []
+    for i, model in enumerate(shown[:_SECTIONS]):
+        anchor = f"model-{i}"
+        capacity = findings.capacity[model]
+        first, figures = model_figures(capacity)
+        plots |= {f"{anchor} {kind}": figures[kind] for kind in figures}
+        sections.append(
+            _Section(
+                model=model,
+                anchor=anchor,
+                family=family[model],
+                first=first,
+                panels=tuple(kind for kind in figures if kind != "layers"),
+                layers=capacity.sizes["layer"],
+                rows=layer_rows(capacity),
+            )
+        )
+    matrizations = texts(zoo["matrization"])
+    plots |= _alpha_hat_figures(zoo)
+    return page.rendered(
+        "capacity.html.jinja",
+        plots,
+        findings=findings,
+        rows=rows,
+        sections=sections,
+        anchors={section.model: section.anchor for section in sections},
+        with_spectra=len(shown),
+        matrizations=matrizations,
+        meanings=MATRIZATION_MEANINGS,
+        named=named,
+        measures=MEASURES,
+        correlations={measure: _correlations(zoo, measure) for measure in MEASURES},
+        not_drawn=_not_drawn(zoo),
+        sentences=_sentences(zoo),
+        looks=_looks(zoo),
+        customary=CUSTOMARY,
+        definitions=DEFINITIONS,
+        made=_made(findings.attributes),
+    )
+
+
+def model_figures(capacity: xr.Dataset) -> tuple[str, dict[str, hv.Overlay]]:
+    """Figure 3a of the first layer that has a spectrum, and the spectra of all layers.
+
+    Returns
+    -------
+    name of that layer, empty where there is none; figures by matrization, and as ``layers`` the
+    unfolded weights of all layers
+    """
+    for layer in texts(capacity["layer"]):
+        if panels := spectral_figures.spectral_distributions(capacity, layer):
+            break
+    else:
+        return "", {}
+    share = capacity["density"].sel(matrization="unfolded").to_numpy()
+    if np.nansum(share) > 0:
+        panels["layers"] = spectral_figures.layer_spectra(capacity)
+    return layer, panels
+
+
+def _alpha_hat_figures(zoo: xr.Dataset) -> dict[str, hv.Overlay]:
+    return {
+        f"{measure} {m}": capacity_figures.alpha_hat_figure(zoo, m, measure)
+        for measure in MEASURES
+        for m in texts(zoo["matrization"])
+        if drawn(zoo, m, measure).any()
+    }
+
+
+def _correlations(zoo: xr.Dataset, measure: str) -> list[dict[str, Any]]:
+    """Rows of the table below figure 4: a family each, and all models if there are several."""
+    found = {m: associations(zoo, m, measure) for m in texts(zoo["matrization"])}
+    families = list(next(iter(found.values())))
+    if len(families) == 2:  # one family: its row would be that of all models
+        families = families[:1]
+    return [
+        {
+            "family": family,
+            "cells": [
+                [str(one.models), signed(one.pearson), signed(one.spearman), signed(one.kendall)]
+                for one in (by_family[family] for by_family in found.values())
+            ],
+        }
+        for family in families
+    ]
+
+
+def _looks(zoo: xr.Dataset) -> dict[str, tuple[str, str]]:
+    """Colour and character of each family's marker."""
+    return {
+        family: (colour, capacity_figures.MARKERS[marker])
+        for family, (colour, marker) in capacity_figures.family_styles(zoo).items()
+    }
+
+
+def _not_drawn(zoo: xr.Dataset) -> list[str]:
+    """Models that did not fail and yet lack α̂ or accuracy, with the matrizations concerned."""
+    models, failed = texts(zoo["model"]), [bool(error) for error in texts(zoo["error"])]
+    lacking: dict[str, list[str]] = {}
+    for m in texts(zoo["matrization"]):
+        for model, shown, lost in zip(models, drawn(zoo, m, "alpha_hat"), failed, strict=True):
+            if not shown and not lost:
+                lacking.setdefault(model, []).append(named(m))
+    return [f"{model} ({', '.join(missing)})" for model, missing in lacking.items()]
+
+
+def _sentences(zoo: xr.Dataset) -> list[str]:
+    """How α̂ goes with accuracy over all models, in words; one sentence for each measure."""
+    told = []
+    for measure, words in MEASURES.items():
+        found = {m: associations(zoo, m, measure)[""] for m in texts(zoo["matrization"])}
+        known = [f"{signed(a.spearman)} ({named(m)})" for m, a in found.items() if a.correlated]
+        if known:
+            told.append(f"for the {words.removeprefix('α̂, ')}, {', '.join(known)}")
+    return told
+
+
+def _made(attributes: Mapping[str, str]) -> dict[str, Any]:
+    """Provenance in the order of the page: plain rows, software, and run parameters."""
+    rest = {k: v for k, v in attributes.items() if k not in {"software_versions", "run_parameters"}}
+    parameters = json.loads(attributes.get("run_parameters", "{}"))
+    versions = json.loads(attributes.get("software_versions", "{}"))
+    return {
+        "rows": {name.replace("_", " "): value for name, value in rest.items()},
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "parameters": json.dumps(parameters, indent=2, ensure_ascii=False) if parameters else "",
+    }
