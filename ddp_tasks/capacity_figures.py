@@ -176,11 +176,12 @@ def _names(
     points = [label.point for label in labels]
     centre = frame.units(np.array([[label.x, label.y] for label in labels]).reshape(-1, 2))
     written = hv.Labels((*centre.T, [models[i] for i in points]), group="Names")
-    away = np.array([label.away for label in labels], dtype=bool)
-    far = np.array(points, dtype=int)[away]
-    leaders = hv.Segments((x[far], y[far], *centre[away].T), group="Leaders")
+    far = [label for label in labels if label.end]
+    ends = frame.units(np.array([label.end for label in far]).reshape(-1, 2))
+    starts = [label.point for label in far]
+    leaders = hv.Segments((x[starts], y[starts], *ends.T), group="Leaders")
     return [
-        leaders.opts(color="#c4cad0", line_width=1),
+        leaders.opts(color="#9aa3ac", line_width=1),
         written.opts(text_font=GLYPH_FONT, text_font_size=f"{_NAME_SIZE}px", text_color=NEUTRAL),
     ]
 

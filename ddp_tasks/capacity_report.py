@@ -11,7 +11,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from ddp_tasks import capacity_figures, page, spectral_figures
+from ddp_tasks import capacity_figures, page, spectral_figures, spectral_panels
 from ddp_tasks.capacity_tables import (
     CUSTOMARY,
     DEFINITIONS,
@@ -121,7 +121,7 @@ def model_figures(capacity: xr.Dataset) -> tuple[str, dict[str, hv.Overlay]]:
         return "", {}
     share = capacity["density"].sel(matrization="unfolded").to_numpy()
     if np.nansum(share) > 0:
-        panels["layers"] = spectral_figures.layer_spectra(capacity)
+        panels["layers"] = spectral_panels.layer_spectra(capacity)
     return layer, panels
 
 

@@ -34,6 +34,7 @@ CUSTOMARY = (
     *("rank", "log_norm", "log_spectral_norm", "weighted_alpha"),
     *("stable_rank", "mp_edge", "spikes"),
 )
+_COUNTS = {"rank", "spikes"}
 #: The definition of every column that the page shows.
 DEFINITIONS: Mapping[str, str] = {
     "singular values": "number of singular values s of the matrix; λ = s² are the eigenvalues of "
@@ -242,7 +243,9 @@ def layer_rows(capacity: xr.Dataset) -> list[LayerRow]:
                 for m in texts(capacity["matrization"])
             },
             customary={
-                name: _figure(float(capacity[name].sel(layer=layer)), ".4g")
+                name: _figure(
+                    float(capacity[name].sel(layer=layer)), ",.0f" if name in _COUNTS else "#.4g"
+                )
                 for name in CUSTOMARY
                 if name in capacity
             },
@@ -257,10 +260,10 @@ def _layer_fit(one: xr.Dataset) -> LayerFit:
     return LayerFit(
         count=count(int(one["count"])),
         alpha=f"{alpha:.2f} ± {sigma:.2f}" if fitted else _NONE,
-        xmin=_figure(float(one["xmin"]), ".3g"),
+        xmin=_figure(float(one["xmin"]), "#.3g"),
         tail=count(int(one["tail"])) if fitted else _NONE,
         D=_figure(float(one["D"]), ".3f"),
-        lambda_max=_figure(greatest, ".4g"),
+        lambda_max=_figure(greatest, "#.4g"),
         term=_figure(alpha * log(greatest), ".2f") if fitted and greatest > 0 else _NONE,
         refused=str(one["refused"].item()),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 _DISTANCES = (7.5, 11, 16, 24, 36, 50)
+_NEAR = 12.0
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-#: A name across a line can be read still, yet is better beside it, up to this much farther away.
-_COST_OF_A_LINE = 30.0
+#: A name across a line can be read still, yet any place beside it is better.
+_COST_OF_A_LINE = 60.0
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Label:
     x: float
     y: float
     """centre of the name, in pixels."""
-    away: bool
-    """whether a line should lead from the name to its point."""
+    end: tuple[float, float] | None
+    """where a line from the point should end at the name; None where the name is near enough."""
 
 
 def place_labels(
@@ -58,32 +60,46 @@ def place_labels(
     steps = np.linspace(0, 1, 200)[:, None]
     along = [line[0] + steps * (line[1] - line[0]) for line in lines]
     samples = np.concatenate(along) if along else np.empty((0, 2))
-    labels = []
+    labels: list[Label] = []
     # Crowded points first: those at the rim find a place later too.
     crowd = np.hypot(*(points[:, None] - points).transpose(2, 0, 1))
     order = np.argsort(np.sort(crowd, axis=1)[:, : min(3, len(points))].sum(axis=1), kind="stable")
     for i in order:
         half = np.array([widths[i], height]) / 2
         best: tuple[float, Floats] | None = None
-        for distance in _DISTANCES:
-            for direction in _DIRECTIONS:
-                centre = _beside(points[i], half, distance, direction)
-                box = np.concatenate([centre - half, centre + half])
-                if (box[:2] < 0).any() or (box[2:] > frame).any():
-                    continue
-                if any(_overlap(box, other) for other in boxes):
-                    continue
-                crossed = bool(((samples > box[:2]) & (samples < box[2:])).all(axis=1).any())
-                cost = distance + _COST_OF_A_LINE * crossed
-                if best is None or cost < best[0]:
-                    best = cost, centre
-        if best is not None:
-            centre = best[1]
-            boxes.append(np.concatenate([centre - half, centre + half]))
-            gap = np.maximum(np.abs(centre - points[i]) - half, 0)
-            away = bool(np.hypot(*gap) > 12)
-            labels.append(Label(int(i), float(centre[0]), float(centre[1]), away))
+        for distance, direction in product(_DISTANCES, _DIRECTIONS):
+            centre = _beside(points[i], half, distance, direction)
+            box = np.concatenate([centre - half, centre + half])
+            outside = (box[:2] < 0).any() or (box[2:] > frame).any()
+            if outside or any(_overlap(box, other) for other in boxes):
+                continue
+            leader = points[i] + steps * (_end(points[i], centre, half) - points[i])
+            crossed = _within(samples, box) or any(
+                _within(leader, other) for other in boxes[len(points) :]
+            )
+            cost = distance + _COST_OF_A_LINE * crossed
+            if best is None or cost < best[0]:
+                best = cost, centre
+        if best is None:
+            continue
+        centre = best[1]
+        boxes.append(np.concatenate([centre - half, centre + half]))
+        end = _end(points[i], centre, half)
+        far = bool(np.hypot(*(end - points[i])) > _NEAR)
+        if far:
+            samples = np.concatenate([samples, points[i] + steps * (end - points[i])])
+        at = (float(end[0]), float(end[1])) if far else None
+        labels.append(Label(int(i), float(centre[0]), float(centre[1]), at))
     return sorted(labels, key=lambda label: label.point)
+
+
+def _end(point: Floats, centre: Floats, half: Floats) -> Floats:
+    """The place of a box that is nearest to a point."""
+    return np.asarray(np.clip(point, centre - half, centre + half))
+
+
+def _within(samples: Floats, box: Floats) -> bool:
+    return bool(((samples > box[:2]) & (samples < box[2:])).all(axis=1).any())
 
 
 def _beside(point: Floats, half: Floats, distance: float, direction: tuple[int, int]) -> Floats:

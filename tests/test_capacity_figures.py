@@ -1,0 +1,267 @@
+import holoviews as hv
+import numpy as np
+import pytest
+from capacity_findings import MATRIZATIONS, capacity, families, resnet, resnets
+from scipy import stats
+
+from ddp_tasks import (
+    capacity_figures,
+    capacity_tables,
+    point_labels,
+    spectral_figures,
+    spectral_panels,
+)
+from ddp_tasks.notation import text_width
+
+MEASURES = tuple(capacity_tables.MEASURES)
+
+
+@pytest.fixture(scope="module")
+def three():
+    return families(4)
+
+
+@pytest.fixture(scope="module")
+def small():
+    return capacity(resnet(8), refuse={("linear", "toeplitz")})
+
+
+def _parts(overlay, group):
+    return [element for element in overlay if element.group == group]
+
+
+def _title(overlay):
+    return hv.Store.lookup_options("bokeh", overlay, "plot").kwargs["title"]
+
+
+def _of_family(zoo, family, matrization, measure):
+    chosen = (zoo["family"] == family) & (zoo["error"] == "") if family else zoo["error"] == ""
+    of = zoo.isel(model=np.flatnonzero(chosen))
+    return of[measure].sel(matrization=matrization).to_numpy(), of["accuracy"].to_numpy()
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("matrization", MATRIZATIONS)
+def test_lines_are_least_squares_fits_of_accuracy(three, matrization, measure):
+    overlay = capacity_figures.alpha_hat_figure(three.zoo, matrization, measure)
+    lines = {line.label: line.array() for line in _parts(overlay, "Fit")}
+    assert set(lines) == {"ResNeXt", "FD-MobileNet", "MeNet", "all models"}
+    for label, line in lines.items():
+        x, y = _of_family(three.zoo, label.replace("all models", ""), matrization, measure)
+        np.testing.assert_allclose(line[:, 0], [x.min(), x.max()])
+        np.testing.assert_allclose(line[:, 1], np.polyval(np.polyfit(x, y, 1), line[:, 0]))
+
+
+def test_coefficients_are_those_of_scipy_over_the_models_drawn(three):
+    for family, found in capacity_tables.associations(three.zoo, "unfolded", "alpha_hat").items():
+        x, y = _of_family(three.zoo, family, "unfolded", "alpha_hat")
+        assert found.models == len(x)
+        assert found.pearson == pytest.approx(stats.pearsonr(x, y)[0])
+        assert found.spearman == pytest.approx(stats.spearmanr(x, y)[0])
+        assert found.kendall == pytest.approx(stats.kendalltau(x, y)[0])
+    title = _title(capacity_figures.alpha_hat_figure(three.zoo, "unfolded"))
+    assert title == found.coefficients()
+    assert title.endswith("n = 11")
+    assert f"Pearson {found.pearson:.2f}" in title.replace("−", "-")
+
+
+def test_points_are_the_models_that_did_not_fail(three):
+    overlay = capacity_figures.alpha_hat_figure(three.zoo, "toeplitz")
+    points = _parts(overlay, "Models")
+    drawn = {model: family.label for family in points for model in family["model"]}
+    works = three.zoo.isel(model=np.flatnonzero(three.zoo["error"] == ""))
+    assert drawn == dict(zip(works["model"].values, works["family"].values, strict=True))
+    for family in points:
+        told = three.zoo.sel(model=family["model"].tolist(), matrization="toeplitz")
+        np.testing.assert_array_equal(family.dimension_values(0), told["alpha_hat"])
+        np.testing.assert_array_equal(family.dimension_values(1), told["accuracy"])
+
+
+def test_panels_share_no_dimension(three):
+    panels = [
+        capacity_figures.alpha_hat_figure(three.zoo, m, measure)
+        for m in MATRIZATIONS
+        for measure in MEASURES
+    ]
+    dims = [{d.name for d in _parts(p, "Models")[0].dimensions()[:2]} for p in panels]
+    assert len(set.union(*dims)) == 2 * len(panels)
+
+
+def test_families_differ_in_colour_and_marker(three):
+    styles = capacity_figures.family_styles(three.zoo)
+    assert list(styles) == ["ResNeXt", "FD-MobileNet", "MeNet"]
+    assert len({colour for colour, _ in styles.values()}) == 3
+    assert len({marker for _, marker in styles.values()}) == 3
+
+
+def test_names_stand_apart_up_to_twelve_models(three):
+    (names,) = _parts(capacity_figures.alpha_hat_figure(three.zoo, "slices"), "Names")
+    assert len(names) == 11
+    assert not _parts(capacity_figures.alpha_hat_figure(families().zoo, "slices"), "Names")
+
+
+def test_labels_cover_neither_labels_nor_points_nor_leave_the_frame():
+    rng = np.random.default_rng(1)
+    points = rng.uniform(0, 1, (12, 2)) * (150, 80) + (60, 60)
+    widths = [text_width(f"model_{i}", 11) for i in range(12)]
+    lines = np.array([[[0.0, 0.0], [300.0, 200.0]]])
+    labels = point_labels.place_labels(points, widths, 13, (300, 200), lines)
+    assert len(labels) > 8
+    boxes = [
+        (label.x - widths[label.point] / 2, label.y - 6.5, label.x + widths[label.point] / 2)
+        for label in labels
+    ]
+    for i, (left, low, right) in enumerate(boxes):
+        assert left >= 0
+        assert right <= 300
+        assert 0 <= low <= 200 - 13
+        covered = (points > (left, low)) & (points < (right, low + 13))
+        assert not covered.all(axis=1).any()
+        for other_left, other_low, other_right in boxes[:i]:
+            beside = left >= other_right or other_left >= right
+            assert beside or abs(low - other_low) >= 13
+
+
+def test_two_models_get_neither_line_nor_coefficient():
+    zoo = resnets().zoo.isel(model=slice(2))
+    overlay = capacity_figures.alpha_hat_figure(zoo, "unfolded")
+    assert not _parts(overlay, "Fit")
+    assert _title(overlay) == "n = 2: too few to correlate"
+
+
+def test_values_that_do_not_vary_are_no_error():
+    flat = capacity_tables.association(np.full(4, 7.1), np.arange(4.0))
+    assert not flat.fitted
+    assert flat.coefficients() == "n = 4: no correlation"
+    level = capacity_tables.association(np.arange(4.0), np.full(4, 93.1))
+    assert level.slope == pytest.approx(0)
+    assert not level.correlated
+
+
+def test_one_model_is_drawn_and_none_is_refused():
+    zoo = resnets(failed=True).zoo
+    overlay = capacity_figures.alpha_hat_figure(zoo.isel(model=[1]), "unfolded")
+    assert len(_parts(overlay, "Models")[0]) == 1
+    hv.renderer("bokeh").get_plot(overlay)
+    with pytest.raises(ValueError, match="no model has alpha_hat for unfolded"):
+        capacity_figures.alpha_hat_figure(zoo.isel(model=[4]), "unfolded")
+
+
+def test_spectra_show_the_density_xmin_and_the_power_law(small):
+    panels = spectral_figures.spectral_distributions(small, "conv1")
+    assert list(panels) == list(MATRIZATIONS)
+    for m, overlay in panels.items():
+        one = small.sel(layer="conv1", matrization=m)
+        bars = _parts(overlay, "Bars")[0]
+        left, _, right, high = (bars.dimension_values(i) for i in range(4))
+        assert bars["share"].sum() == pytest.approx(1)
+        np.testing.assert_allclose(high * (right - left), bars["share"])
+        (xmin,) = _parts(overlay, "Xmin")
+        assert xmin.data == float(one["xmin"])
+        (law,) = _parts(overlay, "Power law")
+        (x0, y0), (x1, y1) = law.array()
+        assert (x0, x1) == (float(one["xmin"]), float(one["lambda_max"]))
+        alpha = float(one["alpha"])
+        assert np.log(y1 / y0) / np.log(x1 / x0) == pytest.approx(-alpha)
+        # What lies below the law, were it to go on for ever, is the tail's share.
+        assert y0 * x0 / (alpha - 1) == pytest.approx(float(one["tail"] / one["count"]))
+        assert _title(overlay).startswith(f"α = {alpha:.2f} ± ")
+
+
+def test_a_refused_fit_leaves_the_spectrum_and_says_why(small):
+    overlay = spectral_figures.spectral_distributions(small, "linear")["toeplitz"]
+    assert _parts(overlay, "Bars")
+    assert not _parts(overlay, "Xmin")
+    assert not _parts(overlay, "Power law")
+    assert _title(overlay) == "no power law: fewer than 4 distinct positive values"
+
+
+def test_few_eigenvalues_get_wide_bars_and_none_is_lost(small):
+    one = small.sel(layer="conv1", matrization="unfolded")
+    found = spectral_figures.histogram(one)
+    assert len(found["share"]) <= 12
+    assert found["share"].sum() == pytest.approx(float(one["density"].sum()))
+
+
+def test_eigenvalues_far_below_the_greatest_are_told_of():
+    shapes = {"a": (16, 3, 3, 3, 4)}
+    far = capacity(shapes).sel(layer="a", matrization="unfolded").copy(deep=True)
+    far["edge"][:] = np.geomspace(1e-20, 10, far.sizes["edge"])
+    far["density"][:] = 0
+    far["density"][[0, -1]] = np.array([0.25, 0.75])
+    found = spectral_figures.histogram(far)
+    assert found["share"].tolist() == [0.75]
+    assert found["left_out"] == 0.25
+    capacities = far.expand_dims(matrization=["unfolded"], layer=["a"])
+    panel = spectral_figures.spectral_distributions(capacities, "a")["unfolded"]
+    assert _title(panel).endswith("25.0% of λ lie below the figure")
+    hv.renderer("bokeh").get_plot(panel)
+    hv.renderer("bokeh").get_plot(spectral_panels.layer_spectra(capacities))
+
+
+def test_small_panels_show_every_layer_with_its_exponent(small):
+    overlay = spectral_panels.layer_spectra(small)
+    assert _title(overlay) == ""
+    assert _parts(overlay, "Layers")[0].dimension_values(2).tolist() == list(small["layer"].values)
+    exponents = _parts(overlay, "Exponents")[0].dimension_values(2)
+    alpha = small["alpha"].sel(matrization="unfolded").to_numpy()
+    assert exponents.tolist() == [f"α {a:.2f}" for a in alpha]
+    assert len(_parts(overlay, "Xmin")[0]) == len(alpha)
+
+
+def test_equal_exponents_have_equal_slopes_in_small_panels(small):
+    laws = _parts(spectral_panels.layer_spectra(small), "Power law")[0].array().astype(float)
+    slopes = (laws[:, 3] - laws[:, 1]) / (laws[:, 2] - laws[:, 0])
+    alpha = small["alpha"].sel(matrization="unfolded").to_numpy()
+    np.testing.assert_allclose(slopes / slopes[0], alpha / alpha[0])
+
+
+def test_many_layers_are_thinned_and_the_figure_says_so(monkeypatch, small):
+    monkeypatch.setattr(spectral_panels, "_LAYERS_SHOWN", 3)
+    overlay = spectral_panels.layer_spectra(small)
+    shown = _parts(overlay, "Layers")[0].dimension_values(2).tolist()
+    assert (shown[0], len(shown), shown[-1]) == ("conv1", 3, "linear")
+    assert "Shown: 3 of 8 layers" in _title(overlay)
+
+
+def test_a_model_without_spectra_is_refused(small):
+    none = small.assign(density=small["density"] * np.nan)
+    assert spectral_figures.spectral_distributions(none, "conv1") == {}
+    with pytest.raises(ValueError, match="no layer has a spectrum"):
+        spectral_panels.layer_spectra(none)
+
+
+def test_rows_of_figure_3b_hold_counts_exponents_and_reasons(small):
+    rows = {row.layer: row for row in capacity_tables.layer_rows(small)}
+    first = small.sel(layer="conv1")
+    for m, fit in rows["conv1"].fits.items():
+        one = first.sel(matrization=m)
+        assert fit.count == f"{int(one['count']):,}"
+        assert fit.alpha == f"{float(one['alpha']):.2f} ± {float(one['sigma']):.2f}"
+        term = float(one["alpha"]) * np.log(float(one["lambda_max"]))
+        assert float(fit.term) == pytest.approx(term, abs=0.005)
+    assert rows["conv1"].refusals == ""
+    assert rows["conv1"].customary["rank"] == "16"
+    norm = float(rows["conv1"].customary["log_norm"])
+    assert norm == pytest.approx(float(first["log_norm"]), rel=1e-3)
+    refused = rows["linear"].fits["toeplitz"]
+    assert (refused.alpha, refused.D, refused.tail, refused.term) == ("—",) * 4
+    assert rows["linear"].refusals == "W̄₂: fewer than 4 distinct positive values"
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [(64, "64"), (16_384, "16,384"), (999_999, "999,999"), (3_211_264, "3.21e6")],
+)
+def test_millions_of_singular_values_are_rounded(number, written):
+    assert capacity_tables.count(number) == written
+
+
+def test_failed_models_come_last_with_their_reason(three):
+    rows = capacity_tables.model_rows(three.zoo, three.capacity)
+    assert [bool(row.error) for row in rows] == [False] * 11 + [True]
+    assert rows[-1].error == "the weights do not fit the network"
+    assert set(rows[-1].total.values()) == {"—"}
+    first = three.zoo.sel(model=rows[0].model, matrization="unfolded")
+    assert rows[0].total["unfolded"] == f"{float(first['alpha_hat']):.2f}"
+    assert rows[0].mean["unfolded"] == f"{float(first['alpha_hat_mean']):.2f}"

@@ -1,0 +1,89 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from capacity_findings import families, resnets
+from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
+
+from ddp_tasks import capacity_report
+from ddp_tasks.capacity_tables import DEFINITIONS
+
+
+@pytest.fixture(scope="module")
+def found():
+    whole = resnets(failed=True)
+    return replace(whole, zoo=whole.zoo.isel(model=[0, 1, 2, 4]))
+
+
+@pytest.fixture(scope="module")
+def page(found):
+    return capacity_report.render(found)
+
+
+def _told(page):
+    return re.sub(r"\s+", " ", without_data(page))
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert_nothing_is_loaded_from_elsewhere(page)
+
+
+def test_the_page_says_what_was_found(page, found):
+    told = _told(page)
+    assert "<h1>CIFAR-10 ResNets</h1>" in told
+    assert "of 3 models of 1 family is held against" in told
+    for model in ("resnet20", "resnet32", "resnet44"):
+        assert f">{model}</h2>" in told
+    for name in DEFINITIONS:
+        assert f"<dt>{name}</dt>" in told
+    assert "torch 2" in told
+    sums = found.zoo["alpha_hat"].sel(model="resnet32").to_numpy()
+    for value in sums:
+        assert f">{value:.2f}</td>" in told
+
+
+def test_failures_and_refusals_are_told_with_their_reason(page):
+    told = _told(page)
+    assert "failed: no such file: &lt;resnet110.pt&gt;" in told
+    assert "Not drawn, since they failed: resnet110." in told
+    assert ">resnet110</h2>" not in told
+    assert "slices: fewer than 4 distinct positive values" in told
+    assert "† resnet20: without a power law, and so in neither sum nor mean: slices 1 of 20" in told
+
+
+def test_each_figure_says_whether_it_shows_the_sum_or_the_mean(page):
+    assert "<h3>α̂, sum over layers</h3>" in page
+    assert "<h3>α̂, mean over layers</h3>" in page
+
+
+def test_past_twelve_models_the_rest_are_rows_of_the_table(monkeypatch):
+    monkeypatch.setattr(capacity_report, "_SECTIONS", 1)
+    told = _told(capacity_report.render(families(2)))
+    assert "The first 1 of 5 models have a section" in told
+    assert told.count('id="model-') == 1
+    assert "menet_24x8d" in told
+
+
+def test_models_without_accuracy_or_spectra_have_a_page():
+    whole = resnets()
+    bare = whole.capacity["resnet20"].isel(layer=[0, 1])
+    for name in ("density", "alpha", "lambda_max"):
+        bare[name] = bare[name] * np.nan
+    bare["refused"] = bare["refused"].astype(object) + "the weight is zero throughout"
+    zoo = whole.zoo.isel(model=[0])
+    zoo["alpha_hat"] = zoo["alpha_hat"] * np.nan
+    told = _told(capacity_report.render(replace(whole, zoo=zoo, capacity={"resnet20": bare})))
+    assert "too few models to correlate" in told
+    assert "No layer of this model has a spectrum." in told
+    assert "the weight is zero throughout" in told
+    assert "No model has both α̂ and a test accuracy." in told
+    assert "Not drawn, for want of α̂ or of a test accuracy: resnet20 (W̄₁, W̄₂, slices)" in told
+
+
+def test_the_page_opens_without_a_network(browser, page, tmp_path):
+    shown = opened(browser, page, tmp_path)
+    assert len(shown.figures) == 6 + 3 * 4
+    assert min(shown.figures) > 200
+    assert shown.width <= shown.window
+    assert shown.errors == []
