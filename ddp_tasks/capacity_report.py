@@ -184,8 +184,8 @@ def _sentences(zoo: xr.Dataset) -> list[str]:
 
 def _made(attributes: Mapping[str, str]) -> dict[str, Any]:
     """Provenance in the order of the page: plain rows, software, and run parameters."""
-    rest = {k: v for k, v in attributes.items() if k not in {"software_versions", "run_parameters"}}
-    parameters = json.loads(attributes.get("run_parameters", "{}"))
+    rest = {k: v for k, v in attributes.items() if k not in {"software_versions", "zoo_parameters"}}
+    parameters = json.loads(attributes.get("zoo_parameters", "{}"))
     versions = json.loads(attributes.get("software_versions", "{}"))
     return {
         "rows": {name.replace("_", " "): value for name, value in rest.items()},

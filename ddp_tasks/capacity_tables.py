@@ -31,10 +31,10 @@ MEASURES: Mapping[str, str] = {
 }
 #: Columns of the unfolded weight alone, in the order of the table.
 CUSTOMARY = (
-    *("rank", "log_norm", "log_spectral_norm", "weighted_alpha"),
-    *("stable_rank", "mp_edge", "spikes"),
+    *("matrix_rank", "log_norm", "log_spectral_norm", "weighted_alpha"),
+    *("stable_rank", "bulk_edge", "spikes"),
 )
-_COUNTS = {"rank", "spikes"}
+_COUNTS = {"matrix_rank", "spikes"}
 #: The definition of every column that the page shows.
 DEFINITIONS: Mapping[str, str] = {
     "singular values": "number of singular values s of the matrix; λ = s² are the eigenvalues of "
@@ -46,14 +46,14 @@ DEFINITIONS: Mapping[str, str] = {
     "D": "Kolmogorov–Smirnov distance between the eigenvalues from xmin up and the power law.",
     "λmax": "greatest eigenvalue, the squared spectral norm.",
     "α·ln λmax": "the layer's term of Eq. 12; natural logarithm.",
-    "rank": "number of singular values that are not zero to rounding.",
+    "matrix_rank": "number of singular values that are not zero to rounding.",
     "log_norm": "base-10 logarithm of the squared Frobenius norm, the sum of λ.",
     "log_spectral_norm": "base-10 logarithm of the squared spectral norm, log₁₀ λmax.",
     "weighted_alpha": "α·log₁₀ λmax: the term of Eq. 12 with the base-10 logarithm.",
     "stable_rank": "squared Frobenius norm over squared spectral norm, the sum of λ over λmax.",
-    "mp_edge": "upper edge of the Marchenko–Pastur bulk: the greatest eigenvalue to expect of a "
+    "bulk_edge": "upper edge of the Marchenko–Pastur bulk: the greatest eigenvalue to expect of a "
     "random matrix of this shape whose entries have the variance of the weight's.",
-    "spikes": "number of eigenvalues above mp_edge.",
+    "spikes": "number of eigenvalues above bulk_edge.",
 }
 
 #: Two models lie on a line always; coefficients and fits start here.
@@ -235,6 +235,7 @@ def layer_rows(capacity: xr.Dataset) -> list[LayerRow]:
     ----------
     Praggastis et al. 2022, Fig. 3b.
     """
+    unfolded = capacity.sel(matrization="unfolded")
     return [
         LayerRow(
             layer=layer,
@@ -244,10 +245,9 @@ def layer_rows(capacity: xr.Dataset) -> list[LayerRow]:
             },
             customary={
                 name: _figure(
-                    float(capacity[name].sel(layer=layer)), ",.0f" if name in _COUNTS else "#.4g"
+                    float(unfolded[name].sel(layer=layer)), ",.0f" if name in _COUNTS else "#.4g"
                 )
                 for name in CUSTOMARY
-                if name in capacity
             },
         )
         for layer in texts(capacity["layer"])
@@ -258,14 +258,14 @@ def _layer_fit(one: xr.Dataset) -> LayerFit:
     alpha, sigma, greatest = (float(one[name]) for name in ("alpha", "sigma", "lambda_max"))
     fitted = isfinite(alpha)
     return LayerFit(
-        count=count(int(one["count"])),
+        count=count(int(one["values"])),
         alpha=f"{alpha:.2f} ± {sigma:.2f}" if fitted else _NONE,
         xmin=_figure(float(one["xmin"]), "#.3g"),
         tail=count(int(one["tail"])) if fitted else _NONE,
         D=_figure(float(one["D"]), ".3f"),
         lambda_max=_figure(greatest, "#.4g"),
         term=_figure(alpha * log(greatest), ".2f") if fitted and greatest > 0 else _NONE,
-        refused=str(one["refused"].item()),
+        refused=str(one["refusal"].item()),
     )
 
 
@@ -299,7 +299,7 @@ def _by_matrization(values: xr.DataArray) -> dict[str, str]:
 
 def _left_out(capacity: xr.Dataset) -> str:
     lost = {
-        m: sum(bool(why) for why in texts(capacity["refused"].sel(matrization=m)))
+        m: sum(bool(why) for why in texts(capacity["refusal"].sel(matrization=m)))
         for m in texts(capacity["matrization"])
     }
     of = capacity.sizes["layer"]

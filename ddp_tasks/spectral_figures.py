@@ -99,7 +99,7 @@ def histogram(one: xr.Dataset) -> dict[str, Floats]:
     """
     share = one["density"].to_numpy().astype(np.float64)
     edge = one["edge"].to_numpy().astype(np.float64)
-    wanted = max(_FEWEST_BARS, 2 * float(one["count"]) ** 0.5)
+    wanted = max(_FEWEST_BARS, 2 * float(one["values"]) ** 0.5)
     starts = np.arange(0, len(share), max(1, round(len(share) / wanted)))
     share = np.add.reduceat(share, starts)
     left, right = edge[starts], edge[[*starts[1:], len(edge) - 1]]
@@ -129,7 +129,7 @@ def power_law(one: xr.Dataset) -> Floats:
     (0, 2).
     """
     alpha, xmin, greatest = (float(one[name]) for name in ("alpha", "xmin", "lambda_max"))
-    tail, values = float(one["tail"]), float(one["count"])
+    tail, values = float(one["tail"]), float(one["values"])
     if not (np.isfinite([alpha, xmin, greatest, tail]).all() and values and 0 < xmin < greatest):
         return np.empty((0, 2))
     at = np.array([xmin, greatest])
@@ -171,13 +171,13 @@ def _distribution(one: xr.Dataset, bars: Mapping[str, Floats], matrization: str)
 
 
 def _fit_in_words(one: xr.Dataset, bars: Mapping[str, Floats]) -> str:
-    refused = str(one["refused"].item())
+    refused = str(one["refusal"].item())
     words = (
         f"no power law: {refused or 'not fitted'}"
         if not np.isfinite(float(one["alpha"]))
         else f"α = {float(one['alpha']):.2f} ± {float(one['sigma']):.2f},  "
         f"xmin = {float(one['xmin']):.3g},  D = {float(one['D']):.3f},  "
-        f"tail {int(one['tail']):,} of {int(one['count']):,}"
+        f"tail {int(one['tail']):,} of {int(one['values']):,}"
     )
     if left_out := float(bars["left_out"]):
         words += f"\n{left_out:.1%} of λ lie below the figure"

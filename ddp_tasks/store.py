@@ -27,12 +27,14 @@ from schemas.parameters import RunError, RunParameters, stored_identity
 from schemas.variables import (
     ROOT_ATTRIBUTES,
     SIGN_CONVENTION,
+    ZOO_ATTRIBUTES,
     SchemaError,
     attributes,
     declared,
     describe,
     validate,
 )
+from schemas.zoo import ZooParameters
 
 #: Singular vectors in one chunk of the cube.
 VECTORS_PER_CHUNK = 256
@@ -117,7 +119,6 @@ def create(
     part = path.with_name(path.name + ".part")
     root = zarr.open_group(store=part, mode="w", zarr_format=3)
     stored = {
-        "format_version": str(FORMAT_VERSION),
         "title": run.name,
         "run_parameters": run.model_dump_json(),
         "identity": json.dumps(identity.parameters),
@@ -125,8 +126,7 @@ def create(
         "images_digest": identity.images_digest,
         "not_analysed": json.dumps(not_analysed),
         "sign_convention": SIGN_CONVENTION,
-        "software_versions": json.dumps(_versions()),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **_made_now(),
     }
     assert set(stored) == set(ROOT_ATTRIBUTES)
     root.attrs.update(stored)
@@ -134,6 +134,28 @@ def create(
         write(part, group, dataset)
     _create_cube(part, signals, run.shards.images)
     part.rename(path)
+
+
+def create_zoo(path: Path, zoo: ZooParameters) -> None:
+    """Create the store of a list of models, or check that one may be continued.
+
+    Raises
+    ------
+    RunError
+        If the store at the path belongs to another list.
+    """
+    if path.exists():
+        stored = zoo_attributes(path)
+        if stored["title"] != zoo.name or stored["format_version"] != str(FORMAT_VERSION):
+            raise RunError(
+                f"{path} belongs to the list {stored['title']!r} (format version "
+                f"{stored['format_version']}). Choose another --out"
+            )
+        return
+    root = zarr.open_group(store=path, mode="w", zarr_format=3)
+    stored = {"title": zoo.name, "zoo_parameters": zoo.model_dump_json(), **_made_now()}
+    assert set(stored) == set(ZOO_ATTRIBUTES)
+    root.attrs.update(stored)
 
 
 def _create_cube(path: Path, signals: xr.Dataset, block: int) -> None:
@@ -191,20 +213,41 @@ def check_continuable(path: Path, identity: Identity) -> None:
 
 
 def root_attributes(path: Path) -> dict[str, str]:
-    """Attributes of the root group.
+    """Attributes of the root group of a run's store.
 
     Raises
     ------
     RunError
-        If there is no store of ours at the path.
+        If there is no store of a run at the path.
     """
+    return _attributes_of(path, ROOT_ATTRIBUTES)
+
+
+def zoo_attributes(path: Path) -> dict[str, str]:
+    """Attributes of the root group of a store over a list of models.
+
+    Raises
+    ------
+    RunError
+        If there is no such store at the path.
+    """
+    return _attributes_of(path, ZOO_ATTRIBUTES)
+
+
+def group_attributes(path: Path, group: str) -> dict[str, str]:
+    """Attributes of a group; none where there is no such group."""
+    root = zarr.open_group(store=path, mode="r", use_consolidated=False)
+    return {k: str(v) for k, v in root[group].attrs.items()} if group in root else {}
+
+
+def _attributes_of(path: Path, expected: Mapping[str, str]) -> dict[str, str]:
     try:
         root = zarr.open_group(store=path, mode="r", use_consolidated=False)
     except (FileNotFoundError, ValueError) as error:
         raise RunError(f"{path} is no Zarr store: {error}") from None
     stored = {str(key): str(value) for key, value in root.attrs.items()}
-    if missing := sorted(set(ROOT_ATTRIBUTES) - set(stored)):
-        raise RunError(f"{path} is no store of ddp: it lacks {', '.join(missing)}")
+    if missing := sorted(set(expected) - set(stored)):
+        raise RunError(f"{path} is no such store of ddp: it lacks {', '.join(missing)}")
     return stored
 
 
@@ -340,6 +383,14 @@ def seal(path: Path) -> None:
 
 def _signals(path: Path, mode: Any = "r") -> zarr.Group:
     return zarr.open_group(store=path, path="signals", mode=mode, use_consolidated=False)
+
+
+def _made_now() -> dict[str, str]:
+    return {
+        "format_version": str(FORMAT_VERSION),
+        "software_versions": json.dumps(_versions()),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _versions() -> dict[str, str]:

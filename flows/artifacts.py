@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from ddp_tasks import store as stores
 from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import Summary
 from schemas.parameters import RunParameters
+from schemas.zoo import ZooParameters
 
 #: Rows of a significance table in the UI; the store has them all.
 _MOST_ROWS = 200
@@ -36,6 +38,28 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
             description=f"{layer.layer}: singular vectors significant for at least "
             f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
             f"(q = {layer.threshold:.4g}); {min(len(rows), _MOST_ROWS)} of {len(rows)} shown",
+        )
+
+
+def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) -> None:
+    """Create the artifacts of a list of models: the table over models, and the links."""
+    rows: list[dict[str, object]] = []
+    for model in table["model"].to_numpy():
+        of_model = table.sel(model=model)
+        row: dict[str, object] = {
+            "model": str(model),
+            "family": str(of_model["family"].item()),
+            "accuracy": float(of_model["accuracy"]),
+            "layers": int(of_model["layers"]),
+        }
+        for matrization in table["matrization"].to_numpy():
+            hat = float(of_model["alpha_hat"].sel(matrization=matrization))
+            row[f"α̂ {matrization}"] = "" if np.isnan(hat) else round(hat, 3)
+        rows.append({**row, "failed": str(of_model["error"].item())})
+    create_table_artifact(key="capacity", table=rows, description=f"{zoo.name}: α̂ of Eq. 12")
+    for key, path in (("capacity-report", page), ("capacity-store", store)):
+        create_link_artifact(
+            key=key, link=path.as_uri(), link_text=str(path), description=f"{zoo.name}: {path}"
         )
 
 

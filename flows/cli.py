@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from schemas.parameters import RunError
-from schemas.run_files import load_run
+from schemas.run_files import load_run, load_zoo
 from schemas.run_files import presets as known_presets
 
 app = typer.Typer(
@@ -81,6 +81,36 @@ def layers(source: Run = "digits", overrides: Set = None) -> None:
     from flows import summary_text
 
     typer.echo(summary_text.layer_lines(prepare(parameters)))
+
+
+@app.command()
+def capacity(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="ZOO", help="A zoo's name (cifar10-resnets, torchvision) or a YAML file."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the results; default ddp-results/NAME."),
+    ] = None,
+    overrides: Set = None,
+) -> None:
+    """Compute the capacity metric of a list of models with known accuracies (section 4.1).
+
+    DIR receives capacity.zarr and capacity.html. A model that fails does not stop the others;
+    it is named at the end, and the command then ends with status 1.
+    """
+    zoo = load_zoo(source, overrides or ())
+    typer.echo(f"{zoo.name}: {len(zoo.models)} models", err=True)
+    from flows import summary_text
+    from flows.capacity import run_capacity
+
+    outcome = run_capacity(zoo, out or Path("ddp-results") / zoo.name)
+    typer.echo(summary_text.zoo_lines(outcome))
+    if outcome.errors:
+        raise SystemExit(1)
 
 
 def main() -> None:

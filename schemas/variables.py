@@ -383,8 +383,10 @@ def describe(dataset: xr.Dataset, group: str) -> xr.Dataset:
     for name, variable in declared(group).variables.items():
         if name in described.variables:
             if variable.kind == "string" and name not in described.coords:
-                # Of an array of Python objects without entries, nothing would tell the kind.
-                described[name] = described[name].astype(np.dtypes.StringDType())
+                # Of an array of Python objects without entries, nothing would tell the kind; and
+                # zarr 3.1 writes text in the order of memory, whatever the strides say.
+                text = described[name].to_numpy().astype(np.dtypes.StringDType())
+                described[name] = (described[name].dims, np.ascontiguousarray(text))
             described[name].attrs.update(attributes(variable))
     return described.assign_attrs(meaning=declared(group).meaning)
 

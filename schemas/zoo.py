@@ -55,4 +55,8 @@ class ZooParameters(Section):
         twice = [name for name, n in Counter(model.name for model in self.models).items() if n > 1]
         if twice:
             raise ValueError(f"models: the name {twice[0]!r} is given twice; names must differ")
+        if "unfolded" not in self.matrizations:
+            raise ValueError(
+                f"matrizations: {self.matrizations} lacks unfolded, which tables compare with"
+            )
         return self

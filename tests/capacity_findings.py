@@ -14,13 +14,13 @@ _BINS = 60
 _FIGURES = ("alpha", "xmin", "D", "sigma", "tail", "lambda_max")
 _CUSTOMARY = (
     *("log_norm", "log_spectral_norm", "weighted_alpha", "stable_rank"),
-    *("mp_edge", "spikes", "rank"),
+    *("bulk_edge", "spikes", "matrix_rank"),
 )
 _ATTRIBUTES = {
     "format_version": "2",
     "created": "2026-01-01T00:00:00+00:00",
     "software_versions": '{"torch": "2"}',
-    "run_parameters": '{"name": "zoo"}',
+    "zoo_parameters": '{"name": "zoo"}',
 }
 
 
@@ -47,7 +47,7 @@ def capacity(shapes, heavy: float = 1.0, seed: int = 0, refuse=()) -> xr.Dataset
     count = np.zeros(size, dtype=np.int64)
     refused = np.full(size, "", dtype=object)
     density, edge = np.full((*size, _BINS), np.nan), np.full((*size, _BINS + 1), np.nan)
-    customary = {name: np.full(len(layers), np.nan) for name in _CUSTOMARY}
+    customary = {name: np.full(size, np.nan) for name in _CUSTOMARY}
     rng = np.random.default_rng(seed)
     for at in np.ndindex(size):
         matrization, layer = MATRIZATIONS[at[0]], layers[at[1]]
@@ -56,23 +56,23 @@ def capacity(shapes, heavy: float = 1.0, seed: int = 0, refuse=()) -> xr.Dataset
         density[at] = np.histogram(values, edge[at])[0] / len(values)
         if at[0] == 0:
             for name, figure in _norms(values, shapes[layer]).items():
-                customary[name][at[1]] = figure
+                customary[name][at] = figure
         if (layer, matrization) in refuse:
             refused[at] = "fewer than 4 distinct positive values"
             continue
         for name, figure in _fit(values, int(count[at])).items():
             figures[name][at] = figure
         if at[0] == 0:
-            customary["weighted_alpha"][at[1]] = figures["alpha"][at] * np.log10(values.max())
+            customary["weighted_alpha"][at] = figures["alpha"][at] * np.log10(values.max())
     both = ("matrization", "layer")
     return xr.Dataset(
         {
-            "count": (both, count),
+            "values": (both, count),
             **{name: (both, values) for name, values in figures.items()},
-            "refused": (both, refused),
+            "refusal": (both, refused),
             "density": ((*both, "bin"), density),
-            "edge": ((*both, "edge"), edge),
-            **{name: ("layer", values) for name, values in customary.items()},
+            "edge": ((*both, "edge_index"), edge),
+            **{name: (both, values) for name, values in customary.items()},
         },
         coords={"matrization": list(MATRIZATIONS), "layer": layers},
     )
@@ -119,9 +119,9 @@ def _norms(values, shape):
         "log_norm": np.log10(values.sum()),
         "log_spectral_norm": np.log10(values.max()),
         "stable_rank": values.sum() / values.max(),
-        "mp_edge": edge,
+        "bulk_edge": edge,
         "spikes": (values > edge).sum(),
-        "rank": len(values),
+        "matrix_rank": len(values),
     }
 
 

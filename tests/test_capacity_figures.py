@@ -164,7 +164,7 @@ def test_spectra_show_the_density_xmin_and_the_power_law(small):
         alpha = float(one["alpha"])
         assert np.log(y1 / y0) / np.log(x1 / x0) == pytest.approx(-alpha)
         # What lies below the law, were it to go on for ever, is the tail's share.
-        assert y0 * x0 / (alpha - 1) == pytest.approx(float(one["tail"] / one["count"]))
+        assert y0 * x0 / (alpha - 1) == pytest.approx(float(one["tail"] / one["values"]))
         assert _title(overlay).startswith(f"α = {alpha:.2f} ± ")
 
 
@@ -186,7 +186,7 @@ def test_few_eigenvalues_get_wide_bars_and_none_is_lost(small):
 def test_eigenvalues_far_below_the_greatest_are_told_of():
     shapes = {"a": (16, 3, 3, 3, 4)}
     far = capacity(shapes).sel(layer="a", matrization="unfolded").copy(deep=True)
-    far["edge"][:] = np.geomspace(1e-20, 10, far.sizes["edge"])
+    far["edge"][:] = np.geomspace(1e-20, 10, far.sizes["edge_index"])
     far["density"][:] = 0
     far["density"][[0, -1]] = np.array([0.25, 0.75])
     found = spectral_figures.histogram(far)
@@ -236,14 +236,14 @@ def test_rows_of_figure_3b_hold_counts_exponents_and_reasons(small):
     first = small.sel(layer="conv1")
     for m, fit in rows["conv1"].fits.items():
         one = first.sel(matrization=m)
-        assert fit.count == f"{int(one['count']):,}"
+        assert fit.count == f"{int(one['values']):,}"
         assert fit.alpha == f"{float(one['alpha']):.2f} ± {float(one['sigma']):.2f}"
         term = float(one["alpha"]) * np.log(float(one["lambda_max"]))
         assert float(fit.term) == pytest.approx(term, abs=0.005)
     assert rows["conv1"].refusals == ""
-    assert rows["conv1"].customary["rank"] == "16"
+    assert rows["conv1"].customary["matrix_rank"] == "16"
     norm = float(rows["conv1"].customary["log_norm"])
-    assert norm == pytest.approx(float(first["log_norm"]), rel=1e-3)
+    assert norm == pytest.approx(float(first["log_norm"].sel(matrization="unfolded")), rel=1e-3)
     refused = rows["linear"].fits["toeplitz"]
     assert (refused.alpha, refused.D, refused.tail, refused.term) == ("—",) * 4
     assert rows["linear"].refusals == "W̄₂: fewer than 4 distinct positive values"

@@ -70,7 +70,7 @@ def test_models_without_accuracy_or_spectra_have_a_page():
     bare = whole.capacity["resnet20"].isel(layer=[0, 1])
     for name in ("density", "alpha", "lambda_max"):
         bare[name] = bare[name] * np.nan
-    bare["refused"] = bare["refused"].astype(object) + "the weight is zero throughout"
+    bare["refusal"] = bare["refusal"].astype(object) + "the weight is zero throughout"
     zoo = whole.zoo.isel(model=[0])
     zoo["alpha_hat"] = zoo["alpha_hat"] * np.nan
     told = _told(capacity_report.render(replace(whole, zoo=zoo, capacity={"resnet20": bare})))

@@ -114,3 +114,17 @@ def test_every_dimension_and_variable_says_what_it_means():
         for variable in group.variables.values():
             assert variable.meaning
             assert set(variable.dims) <= set(DIMENSIONS)
+
+
+def test_text_is_stored_as_text_in_its_order_and_without_entries(tmp_path):
+    # Transposed, so that the order in memory is another than that of the indices.
+    refusal = np.array([["a", "b"], ["c", "d"], ["e", "f"]], dtype=object).T
+    dataset = xr.Dataset(
+        {"image": (("layer", "singular_vector", "place"), np.zeros((2, 0, 4), dtype=object))}
+    )
+    assert describe(dataset, "exemplars")["image"].dtype == np.dtypes.StringDType()
+    dataset = xr.Dataset({"exemplar": (("equivalence_class", "target_class"), refusal)})
+    described = describe(dataset, "hierarchies/conv1")
+    described.to_zarr(tmp_path / "text.zarr", zarr_format=3, consolidated=False)
+    with xr.open_zarr(tmp_path / "text.zarr", consolidated=False) as stored:
+        assert stored["exemplar"].to_numpy().tolist() == refusal.tolist()

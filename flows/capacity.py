@@ -1,0 +1,72 @@
+"""The capacity metric over a list of models: one table, one store, one page (section 4.1)."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+from prefect import flow, get_run_logger
+from prefect.states import get_state_exception
+
+from ddp_tasks import capacity_tasks, store
+from flows import artifacts
+from flows.clusters import check_cluster, scheduler
+from schemas.parameters import RunError
+from schemas.zoo import ZooParameters
+
+
+@dataclass(frozen=True)
+class ZooOutcome:
+    """Where the results are, the table over models, and which models failed and why."""
+
+    store: Path
+    report: Path
+    table: xr.Dataset
+    errors: dict[str, str]
+
+
+@flow(name="ddp-capacity", flow_run_name="{zoo.name}")
+def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
+    """Compute the capacity metric of every model of a list.
+
+    Each model is a Prefect task whose layers are spread over the Dask workers. A model that
+    fails does not stop the others: its task is failed, and it is named in table and page.
+
+    Parameters
+    ----------
+    zoo
+        as ``schemas.run_files.load_zoo`` gives it.
+    out
+        receives ``capacity.zarr`` and ``capacity.html``.
+
+    Raises
+    ------
+    RunError
+        If the cluster cannot be had, the folder holds another list's store, or every model
+        failed.
+    """
+    if out.exists() and not out.is_dir():
+        raise RunError(f"--out {str(out)!r} is a file, not a folder")
+    check_cluster(zoo.cluster)
+    out = out.expanduser().resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    path, page = out / "capacity.zarr", out / "capacity.html"
+    store.create_zoo(path, zoo)
+    log = get_run_logger()
+    errors: dict[str, str] = {}
+    with ExitStack() as stack:
+        address = stack.enter_context(scheduler(zoo.cluster))
+        for model in zoo.models:
+            state = capacity_tasks.analyse_model(zoo, model, path, address, return_state=True)
+            if not state.is_completed():
+                errors[model.name] = str(get_state_exception(state))
+                log.error("%s failed: %s", model.name, errors[model.name])
+    if len(errors) == len(zoo.models):
+        reasons = "\n".join(f"  {name}: {why}" for name, why in errors.items())
+        raise RunError(f"no model of {zoo.name} could be analysed:\n{reasons}")
+    capacity_tasks.write_zoo(zoo, path, page, errors)
+    table = store.read(path, "zoo").load()
+    artifacts.publish_zoo(zoo, table, path, page)
+    return ZooOutcome(path, page, table, errors)

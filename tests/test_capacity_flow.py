@@ -1,0 +1,142 @@
+"""The capacity flow whole, on a real Prefect server, Dask cluster and Zarr store."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from prefect.testing.utilities import prefect_test_harness
+from runs import HERE, TinyNetwork
+
+from ddp_tasks import store as stores
+from flows.capacity import run_capacity
+from schemas.parameters import RunError
+from schemas.run_files import check
+from schemas.zoo import ZooParameters
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect_server():
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+def tiny_zoo(models, **changes):
+    content = {"name": "tiny", "input_size": [2, 8, 8], "models": models, "cluster": "local"}
+    return check(ZooParameters, {**content, **changes}, "tiny zoo")
+
+
+def model(name, accuracy, factory="TinyNetwork", **more):
+    return {
+        "name": name,
+        "family": "tiny",
+        "accuracy": accuracy,
+        "factory": f"{HERE}:{factory}",
+        **more,
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("zoo")
+    zoo = tiny_zoo(
+        [
+            model("first", 80.0),
+            model("second", 82.0, kwargs={"seed": 1}),
+            model("third", 85.0, kwargs={"seed": 2}),
+            model("broken", 90.0, factory="NoSuchNetwork"),
+            model("unfit", 91.0, input_size=[3, 8, 8]),
+        ]
+    )
+    return zoo, run_capacity(zoo, out)
+
+
+def test_a_model_that_fails_is_named_and_stops_no_other(finished):
+    _, outcome = finished
+    assert set(outcome.errors) == {"broken", "unfit"}
+    assert "has no 'NoSuchNetwork'" in outcome.errors["broken"]
+    assert "does not take inputs of (3, 8, 8)" in outcome.errors["unfit"]
+    table = outcome.table
+    assert table["error"].sel(model="broken").item() == outcome.errors["broken"]
+    assert np.isnan(table["alpha_hat"].sel(model=["broken", "unfit"])).all()
+    assert (table["layers"].sel(model=["first", "second", "third"]) == 4).all()
+    assert "NoSuchNetwork" in outcome.report.read_text()
+
+
+def test_the_spectra_are_those_of_the_weights(finished):
+    _, outcome = finished
+    tree = xr.open_datatree(outcome.store, engine="zarr")
+    found = tree["capacity/first"].ds.load()
+    assert found["layer"].values.tolist() == ["conv1", "conv2", "fc1", "fc2"]
+    network = TinyNetwork()
+    for name in found["layer"].values:
+        W = network.get_submodule(name).weight.detach().double().flatten(1).numpy()
+        eigenvalues = np.linalg.svd(W, compute_uv=False) ** 2
+        row = found.sel(layer=name, matrization="unfolded")
+        # Eigenvalues may come from a Gram matrix: 1e-6 of the greatest is the promise.
+        np.testing.assert_allclose(float(row["lambda_max"]), eigenvalues[0], rtol=1e-6)
+        np.testing.assert_allclose(
+            float(row["stable_rank"]), eigenvalues.sum() / eigenvalues[0], rtol=1e-6
+        )
+        assert int(row["values"]) == len(eigenvalues)
+        np.testing.assert_allclose(float(row["density"].sum()), 1, rtol=1e-12)
+
+
+def test_the_toeplitz_spectrum_has_the_frobenius_norm_of_all_its_blocks(finished):
+    # conv1 sees 8 x 8 inputs at stride 1: every weight stands once at each of 64 positions.
+    _, outcome = finished
+    found = stores.read(outcome.store, "capacity/first").sel(layer="conv1").load()
+    whole, unfolded = (
+        10 ** float(found["log_norm"].sel(matrization=m)) for m in ("toeplitz", "unfolded")
+    )
+    np.testing.assert_allclose(whole, 64 * unfolded, rtol=1e-9)
+    assert int(found["values"].sel(matrization="toeplitz")) == 64 * 2
+
+
+def test_alpha_hat_is_the_sum_over_layers(finished):
+    _, outcome = finished
+    found = stores.read(outcome.store, "capacity/second").load()
+    term = found["alpha"] * np.log(found["lambda_max"])
+    np.testing.assert_allclose(found["alpha_hat"], term.sum("layer"), rtol=1e-12)
+    np.testing.assert_allclose(found["alpha_hat_mean"], term.mean("layer"), rtol=1e-12)
+    of_zoo = outcome.table["alpha_hat"].sel(model="second")
+    np.testing.assert_array_equal(of_zoo, found["alpha_hat"])
+
+
+def test_a_second_run_keeps_models_and_computes_those_of_other_weights(finished):
+    zoo, outcome = finished
+    written = outcome.store / "capacity/first/alpha/zarr.json"
+    before = written.stat().st_mtime_ns
+    changed = zoo.models[1].model_copy(update={"kwargs": {"seed": 7}})
+    again = zoo.model_copy(update={"models": [zoo.models[0], changed, *zoo.models[2:]]})
+    second = run_capacity(again, outcome.store.parent)
+    assert written.stat().st_mtime_ns == before
+    first, other = (o.table["alpha_hat"].sel(model="second") for o in (outcome, second))
+    assert not np.array_equal(first, other)
+
+
+def test_a_folder_of_another_list_is_refused(finished):
+    zoo, outcome = finished
+    other = zoo.model_copy(update={"name": "other"})
+    with pytest.raises(RunError, match="belongs to the list 'tiny'"):
+        run_capacity(other, outcome.store.parent)
+
+
+def test_a_layer_of_bad_weights_is_refused_and_no_other(tmp_path):
+    network = TinyNetwork()
+    torch.nn.init.zeros_(network.conv2.weight)
+    network.fc1.weight.data[0, 0] = float("nan")
+    torch.save(network.state_dict(), tmp_path / "bad.pt")
+    zoo = tiny_zoo([model("bad", 10.0, weights=str(tmp_path / "bad.pt"))])
+    outcome = run_capacity(zoo, tmp_path / "out")
+    refusal = stores.read(outcome.store, "capacity/bad")["refusal"].load()
+    for matrization in refusal["matrization"].values:
+        of = refusal.sel(matrization=matrization)
+        assert "zero throughout" in of.sel(layer="conv2").item()
+        assert "NaN" in of.sel(layer="fc1").item()
+        assert of.sel(layer="conv1").item() == ""
+
+
+def test_a_list_in_which_every_model_fails_is_an_error(tmp_path):
+    zoo = tiny_zoo([model("broken", 90.0, factory="NoSuchNetwork")])
+    with pytest.raises(RunError, match="no model of tiny could be analysed"):
+        run_capacity(zoo, tmp_path)
