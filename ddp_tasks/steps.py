@@ -148,6 +148,8 @@ def layer_steps(module: nn.Conv2d | nn.Linear, X: Tensor, svd: TensorSVD) -> Ste
     Praggastis et al. 2022, Eqs. 13, 15 and 16, figure 5.
     """
     U, S, V = svd.U, svd.S, svd.V
+    if V is None:
+        raise ValueError("the decomposition was made without V, which every step needs")
     X = X.to(U)
     if isinstance(module, nn.Linear):
         maps, of_positions = _positions_of(X)

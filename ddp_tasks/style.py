@@ -24,7 +24,7 @@ _PLAIN_BOKEH = {
     "plot.title.text_font_style": "normal",
     "plot.title.text_color": NEUTRAL,
 }
-_PLAIN_AXES = {
+PLAIN_AXES = {
     **_PLAIN_BOKEH,
     "plot.axis.axis_label_text_font": FONT,
     "plot.axis.axis_label_text_font_style": "normal",
@@ -34,7 +34,7 @@ _PLAIN_AXES = {
     "plot.axis.major_tick_line_color": "#c4cad0",
     "plot.axis.minor_tick_line_color": None,
 }
-TABLE_AXES = {**_PLAIN_AXES, "plot.axis.axis_line_color": None}
+TABLE_AXES = {**PLAIN_AXES, "plot.axis.axis_line_color": None}
 
 
 def plain(width: int, height: int, title: str = "", **options: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def canvas(width: float, height: float, title: str = "", **options: Any) -> dict
 
 def framed(width: int, height: int, title: str = "", **options: Any) -> dict[str, Any]:
     """Options of a figure with axes whose frame has a given size in pixels."""
-    looks = {**_PLAIN_AXES, "plot.grid.grid_line_color": "#eceff2"}
+    looks = {**PLAIN_AXES, "plot.grid.grid_line_color": "#eceff2"}
     return plain(width, height, title, show_grid=True, **options) | {"backend_opts": looks}
 
 
@@ -83,7 +83,7 @@ def with_axes(**options: Any) -> dict[str, Any]:
         "width": 615,
         "height": 300,
         "backend_opts": {
-            **{key: style for key, style in _PLAIN_AXES.items() if key != "plot.sizing_mode"},
+            **{key: style for key, style in PLAIN_AXES.items() if key != "plot.sizing_mode"},
             "plot.xgrid.grid_line_color": None,
         },
         "show_grid": True,

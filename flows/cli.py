@@ -113,6 +113,37 @@ def capacity(
         raise SystemExit(1)
 
 
+@app.command()
+def steps(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")],
+    layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The id of an image of the run.")],
+    *,
+    vectors: Annotated[
+        tuple[int, int] | None,
+        typer.Option(
+            metavar="I J", help="Singular vectors that span the plane of the circle; default 0 1."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="The page; default DIR/steps-LAYER-IMAGE.html."),
+    ] = None,
+    overrides: Set = None,
+) -> None:
+    """Show each step of a layer's computation on one image, and what its weight does to a circle.
+
+    Writes a page that opens without a network. --set tells where files lie that were moved since
+    the run, such as images.kwargs.root=FOLDER.
+    """
+    from ddp_tasks import steps_page
+
+    page = steps_page.write(
+        folder, layer, image, vectors=vectors, out=out, overrides=overrides or ()
+    )
+    typer.echo(page)
+
+
 def main() -> None:
     """Entry point: errors a person can act on end without a traceback, with status 2."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -106,6 +107,29 @@ def _content(source: str, kind: str, overrides: Iterable[str]) -> tuple[dict[str
     for override in overrides:
         _override(content, override)
     return content, folder.resolve()
+
+
+def recorded_run(text: str, overrides: Iterable[str] = (), source: str = "") -> RunParameters:
+    """Run parameters as a store records them, with changes.
+
+    Parameters
+    ----------
+    text
+        the parameters as JSON.
+    overrides
+        as in ``load_run``; files that they name are looked up from the working folder.
+    source
+        what a refusal names.
+
+    Raises
+    ------
+    RunError
+        If anything is refused.
+    """
+    content = json.loads(text)
+    for override in overrides:
+        _override(content, override)
+    return _with_paths(check(RunParameters, content, source), Path.cwd())
 
 
 def load_cluster(path: Path) -> ClusterParameters:

@@ -30,9 +30,11 @@ def _each_axis(dimensions: int, least: int, most: int) -> st.SearchStrategy[tupl
 
 
 @st.composite
-def convolutions(draw: st.DrawFn) -> tuple[nn.Conv1d | nn.Conv2d | nn.Conv3d, Tensor]:
+def convolutions(
+    draw: st.DrawFn, axes: tuple[int, ...] = (2, 1, 3)
+) -> tuple[nn.Conv1d | nn.Conv2d | nn.Conv3d, Tensor]:
     """A convolution of any geometry with whole-number weights, and inputs for it, in float64."""
-    dimensions = draw(st.sampled_from([2, 1, 3]))
+    dimensions = draw(st.sampled_from(axes))
     largest = 2 if dimensions == 3 else 3
     groups = draw(st.integers(1, 3))
     kernel = draw(_each_axis(dimensions, 1, largest))

@@ -147,7 +147,7 @@ def test_no_traceback_reaches_the_terminal(tmp_path):
 
 
 def test_help_is_complete():
-    for command in ("run", "presets", "layers"):
+    for command in ("run", "presets", "layers", "steps"):
         assert command in ddp("--help").stdout
         assert "Usage" in ddp(command, "--help").stdout
     assert "--set" in ddp("run", "--help").stdout

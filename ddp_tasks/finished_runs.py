@@ -1,0 +1,166 @@
+"""A finished run opened again from its folder: its store, and the model and images it names."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from ddp_tasks import store
+from ddp_tasks.models import model_digest
+from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.tensor_svd import TensorSVD
+from schemas import FORMAT_VERSION
+from schemas.parameters import ModelParameters, RunError, RunParameters
+from schemas.run_files import recorded_run
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run left in its folder."""
+
+    store: Path
+    run: RunParameters
+    """as recorded, with the weights where they lie now."""
+    attributes: Mapping[str, str]
+    """of the store's root group."""
+    layers: xr.Dataset
+    """the store's group ``layers``, loaded."""
+    signals: xr.Dataset
+    """the store's group ``signals``; read where it is used."""
+
+    def check_layer(self, layer: str) -> None:
+        """Refuse a layer that the store does not hold.
+
+        Raises
+        ------
+        RunError
+            Listing the layers.
+        """
+        known = self.layers["layer"].to_numpy().tolist()
+        if layer not in known:
+            raise RunError(f"layer {layer!r} is not in {self.store}; layers: {', '.join(known)}")
+
+    def position(self, image: str) -> int:
+        """Where an image of this id stands in the run.
+
+        Raises
+        ------
+        RunError
+            Saying how many images there are, the first and the last, and the nearest.
+        """
+        ids = self.signals["image"].to_numpy().tolist()
+        if image in ids:
+            return int(ids.index(image))
+        raise RunError(
+            f"image {image!r} is not in {self.store}: it holds {len(ids):,} images, {ids[0]!r} to "
+            f"{ids[-1]!r}; nearest: {', '.join(repr(i) for i in _nearest(image, ids))}"
+        )
+
+    def prepared(self) -> Prepared:
+        """Open the run's model and images, and make sure that they are those of the store.
+
+        Raises
+        ------
+        RunError
+            If they do not open, or their digests are not the store's.
+        """
+        prepared = prepare(self.run)
+        if model_digest(prepared.model) != self.attributes["model_digest"]:
+            weights = self.run.model.weights
+            raise RunError(
+                f"the model opened from {weights or self.run.model.factory} is not the one that "
+                f"{self.store} was made with: their digests differ; --set model.weights=FILE "
+                "names the right weights"
+            )
+        if prepared.images.digest() != self.attributes["images_digest"]:
+            raise RunError(
+                f"the images opened are not those that {self.store} was made with: their digests "
+                "differ; --set images.kwargs.KEY=VALUE says where the right ones lie"
+            )
+        return prepared
+
+    def decomposition(self, layer: str, W: Tensor, groups: int) -> TensorSVD:
+        """The stored decomposition of one layer.
+
+        Where the store leaves V out, it follows from W̄ᵀ uᵢ = sᵢ vᵢ.
+
+        Parameters
+        ----------
+        W
+            shape (d, c*k*k / groups); the layer's unfolded weight.
+        """
+        stored = store.read(self.store, f"decomposition/{layer}").load()
+        U, S = (torch.from_numpy(stored[name].to_numpy()).to(torch.float64) for name in "US")
+        block = torch.from_numpy(self.layers["block"].sel(layer=layer).to_numpy()[: len(S)])
+        if "V" in stored:
+            V = torch.from_numpy(stored["V"].to_numpy()).to(torch.float64)
+        else:
+            blocks = W.detach().to(torch.float64).reshape(groups, -1, W.shape[1])
+            V = torch.block_diag(*blocks).T @ U / S
+        return TensorSVD(U, S, V, block)
+
+
+def open_finished(folder: Path, overrides: Sequence[str] = ()) -> FinishedRun:
+    """Open the store of a finished run; its model and images are not opened yet.
+
+    Parameters
+    ----------
+    folder
+        that the run was written to.
+    overrides
+        ``key=value`` texts that change what is recorded, such as where the images lie.
+
+    Raises
+    ------
+    RunError
+        If there is no store of this format, or an override is refused.
+    """
+    path = folder.expanduser() / "store.zarr"
+    attributes = store.root_attributes(path)
+    if attributes["format_version"] != str(FORMAT_VERSION):
+        raise RunError(
+            f"{path} has format version {attributes['format_version']}, this is {FORMAT_VERSION}"
+        )
+    run = recorded_run(attributes["run_parameters"], overrides, str(path))
+    changed = any(o.partition("=")[0].strip() == "model.weights" for o in overrides)
+    if not changed:
+        run = run.model_copy(update={"model": _with_weights(run.model, path.parent)})
+    return FinishedRun(
+        store=path,
+        run=run,
+        attributes=attributes,
+        layers=store.read(path, "layers").load(),
+        signals=store.read(path, "signals"),
+    )
+
+
+def _with_weights(model: ModelParameters, folder: Path) -> ModelParameters:
+    """The model with its weights where they lie now.
+
+    A run that trained its network records the checkpoint that it wrote beside its store. The
+    folder may have been moved since, so a checkpoint of that name beside the store goes first.
+    """
+    recorded = model.weights_file
+    if recorded is None and model.training is None:
+        return model
+    beside = folder / (recorded.name if recorded else "checkpoint.pt")
+    if not beside.is_file() and model.training is None:
+        return model
+    # A training whose checkpoint is gone is refused where the weights are read.
+    return model.model_copy(update={"weights": str(beside.resolve()), "training": None})
+
+
+def _nearest(image: str, ids: list[str]) -> list[str]:
+    """The two ids between which an id stands; a number is written with as many digits."""
+    written = image.zfill(len(ids[0])) if image.isdecimal() else image
+    ordered = sorted(ids)
+    place = bisect_left(ordered, written)
+    if written in ordered[place : place + 1]:
+        return [written]
+    return ordered[max(0, place - 1) : place + 1]

@@ -1,0 +1,235 @@
+"""One layer's computation on one image of a finished run, laid out as a page (figures 5 and 8)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ddp_tasks import page, store
+from ddp_tasks.finished_runs import FinishedRun, open_finished
+from ddp_tasks.heat_maps import DIVERGING, WIDTH
+from ddp_tasks.layers import LinearLayer, trace_layers, unfolded_weight
+from ddp_tasks.notation import ARBITRARY_FOOTNOTE, arbitrary
+from ddp_tasks.preparation import Prepared
+from ddp_tasks.steps import ProjectedCircle, Steps, capture, layer_steps, project_circle
+from ddp_tasks.steps_figures import circle_figure, step_figures
+from ddp_tasks.tensor_svd import TensorSVD
+from ddp_tasks.thumbnails import thumbnail
+from ddp_tasks.unfolding import linear_part
+from schemas.parameters import RunError
+
+#: What leads from each array to the next.
+_OPERATIONS = {
+    "Psi": "unfold",
+    "projection": "Vᵀ ·",
+    "signal": "S ·",
+    "B": "+",
+    "activation": "ReLU",
+    "activation_projection": "Uᵀ ·",
+}
+
+
+@dataclass(frozen=True)
+class LayerOnImage:
+    """Everything that the page shows."""
+
+    finished: FinishedRun
+    prepared: Prepared
+    layer: LinearLayer
+    position: int
+    """of the image in the run."""
+    svd: TensorSVD
+    steps: Steps
+    output: Tensor
+    """Ȳ as the network itself computes it, shape (d, positions)."""
+    circle: ProjectedCircle | None
+    """None where the layer has a single singular vector or channel."""
+
+
+def write(
+    folder: Path,
+    layer: str,
+    image: str,
+    *,
+    vectors: tuple[int, int] | None = None,
+    out: Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Path:
+    """Write the page of one layer and one image of a finished run.
+
+    Parameters
+    ----------
+    folder
+        that the run was written to.
+    vectors
+        the two singular vectors whose plane figure 8 shows; None takes the first two.
+    out
+        the page; None takes ``steps-LAYER-IMAGE.html`` in the folder.
+    overrides
+        as in ``open_finished``.
+
+    Returns
+    -------
+    the place of the page
+
+    Raises
+    ------
+    RunError
+        If the store has no such layer, image or singular vectors, the page cannot be written
+        there, or the model or images are not those of the store.
+    """
+    finished = open_finished(folder, overrides)
+    finished.check_layer(layer)
+    _check_kind(finished, layer)
+    position = finished.position(image)
+    _check_vectors(finished, layer, vectors)
+    file = out.expanduser() if out else finished.store.parent / _file_name(layer, image)
+    if file.is_dir() or not file.parent.is_dir():
+        raise RunError(f"--out {str(file)!r} is no file in a folder that exists")
+    content = render(compute(finished, layer, position, vectors))
+    part = file.with_name(file.name + ".part")
+    part.write_text(content)
+    part.replace(file)
+    return file.resolve()
+
+
+def compute(
+    finished: FinishedRun, layer: str, position: int, vectors: tuple[int, int] | None = None
+) -> LayerOnImage:
+    """Show the run's network one of the run's images and follow one layer's computation.
+
+    Parameters
+    ----------
+    position
+        of the image in the run.
+    vectors
+        as in ``write``.
+
+    Raises
+    ------
+    RunError
+        If the model or images are not those of the store, or do not give the layer an input.
+    """
+    prepared = finished.prepared()
+    shown = prepared.images.batch(position, position + 1)
+    try:
+        of_name = {found.name: found for found in trace_layers(prepared.model, shown).linear}
+        captured = capture(prepared.model, of_name[layer], shown)
+        module: Any = prepared.model.get_submodule(of_name[layer].module)
+        W = unfolded_weight(prepared.model, of_name[layer])
+        svd = finished.decomposition(layer, W, of_name[layer].groups)
+        steps = layer_steps(module, captured.X, svd)
+    except (KeyError, ValueError) as error:
+        raise RunError(f"layer {layer} cannot be followed on this image: {error}") from None
+    output = captured.output.to(torch.float64)
+    if vectors is None and min(svd.rank, len(svd.U)) > 1:
+        vectors = (0, 1)
+    return LayerOnImage(
+        finished=finished,
+        prepared=prepared,
+        layer=of_name[layer],
+        position=position,
+        svd=svd,
+        steps=steps,
+        output=linear_part(module, output).transpose(0, 1).flatten(1),
+        circle=project_circle(svd, vectors) if vectors else None,
+    )
+
+
+def render(found: LayerOnImage) -> str:
+    """One self-contained HTML page.
+
+    Raises
+    ------
+    RunError
+        If the image cannot be read.
+    """
+    images, name = found.prepared.images, found.layer.name
+    arrays = step_figures(found.steps, found.svd)
+    plots = {array.key: array.element for array in arrays}
+    if found.circle is not None:
+        plots["circle"] = circle_figure(found.circle)
+    of_image = found.finished.signals.isel(image=found.position)
+    predicted = int(of_image["predicted"])
+    split = next(i for i, array in enumerate(arrays) if array.key == "Y")
+    attributes = found.finished.attributes
+    return page.rendered(
+        "steps.html.jinja",
+        plots,
+        attributes=attributes,
+        versions=json.loads(attributes["software_versions"]),
+        parameters=json.dumps(json.loads(attributes["run_parameters"]), indent=2),
+        run=found.finished.run,
+        layer=found.layer,
+        shape=" × ".join(map(str, found.layer.shape)),
+        matrix=f"{len(found.svd.U)} × {len(found.steps.Psi)}",
+        rank=found.svd.rank,
+        image=images.ids[found.position],
+        thumbnail=thumbnail(images.picture(found.position)),
+        target_class=images.target_classes[images.target[found.position]],
+        predicted=_class_name(images.target_classes, predicted),
+        confidence=float(of_image["confidence"]),
+        lines=[arrays[:split], arrays[split:]],
+        operations=_OPERATIONS,
+        colours=", ".join(DIVERGING),
+        width=WIDTH + 2,
+        off_output=_relative_difference(found.steps.Y.flatten(1).numpy(), found.output.numpy()),
+        off_signal=_relative_difference(
+            found.steps.signal.mean(dim=(1, 2)).numpy(),
+            of_image["signal"].sel(layer=name).to_numpy()[: found.svd.rank],
+        ),
+        circle=found.circle,
+        footnote=_footnote(found),
+    )
+
+
+def _check_kind(finished: FinishedRun, layer: str) -> None:
+    """Refuse layers whose steps figure 5 does not know."""
+    kind = str(finished.layers["kind"].sel(layer=layer).item())
+    if kind not in ("Conv2d", "Linear"):
+        raise RunError(f"layer {layer!r} is a {kind}; the steps of Conv2d and Linear are shown")
+    folded = store.group_attributes(finished.store, f"decomposition/{layer}").get("batch_norm")
+    if folded:
+        raise RunError(
+            f"layer {layer!r} was decomposed together with {folded}; the steps of a layer as it "
+            "stands are shown"
+        )
+
+
+def _file_name(layer: str, image: str) -> str:
+    """The page's file; image ids may be paths."""
+    return re.sub(r"[^\w.@-]+", "_", f"steps-{layer}-{image}") + ".html"
+
+
+def _check_vectors(finished: FinishedRun, layer: str, vectors: tuple[int, int] | None) -> None:
+    if vectors is None:
+        return
+    rank = int(finished.layers["rank"].sel(layer=layer))
+    if vectors[0] == vectors[1] or not all(0 <= v < rank for v in vectors):
+        raise RunError(
+            f"--vectors {vectors[0]} {vectors[1]} is refused; layer {layer} has singular vectors "
+            f"0 to {rank - 1}, and two different ones are needed"
+        )
+
+
+def _class_name(names: Sequence[str], predicted: int) -> str:
+    # A network may tell apart more classes than the images have.
+    return names[predicted] if 0 <= predicted < len(names) else str(predicted)
+
+
+def _relative_difference(ours: Any, theirs: Any) -> float:
+    """Greatest difference over the greatest magnitude."""
+    return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-300))
+
+
+def _footnote(found: LayerOnImage) -> str:
+    of_layer = found.finished.layers.sel(layer=found.layer.name)
+    return ARBITRARY_FOOTNOTE if arbitrary(of_layer).any() else ""

@@ -1,0 +1,151 @@
+"""The command ``ddp steps`` and its page, on a finished run."""
+
+import re
+import shutil
+import sys
+
+import pytest
+import torch
+from pages import opened
+from runs import TinyNetwork
+from test_pipeline import finished, prefect_server  # noqa: F401 - fixtures
+
+from ddp_tasks import finished_runs, steps_page, store
+from flows import cli
+
+
+@pytest.fixture
+def ddp(monkeypatch, capsys):
+    """Run the command; give back its status and what it says."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ddp", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return end.value.code, said
+
+    return call
+
+
+@pytest.fixture
+def folder(finished, tmp_path):  # noqa: F811
+    shutil.copytree(finished.store.parent, tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def shown(finished):  # noqa: F811
+    run = finished_runs.open_finished(finished.store.parent)
+    return steps_page.compute(run, "conv2", run.position("04"))
+
+
+def _text(page):
+    page = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", page))
+
+
+def test_the_steps_are_those_of_the_network_and_of_the_store(shown):
+    # The network ran in float32: 1e-5 of the greatest entry is the cube's own promise.
+    torch.testing.assert_close(
+        shown.steps.Y.flatten(1), shown.output, rtol=0, atol=1e-5 * float(shown.output.abs().max())
+    )
+    stored = shown.finished.signals["signal"].sel(image="04", layer="conv2").to_numpy()
+    stored = torch.from_numpy(stored[: shown.svd.rank]).double()
+    found = shown.steps.signal.mean(dim=(1, 2))
+    torch.testing.assert_close(found, stored, rtol=0, atol=1e-5 * float(stored.abs().max()))
+
+
+def test_the_command_writes_the_page_and_prints_its_place(ddp, folder):
+    status, said = ddp("steps", folder, "fc1", "04", "--vectors", "2", "0")
+    assert status == 0
+    assert said.out == f"{folder / 'steps-fc1-04.html'}\n"
+    text = _text((folder / "steps-fc1-04.html").read_text())
+    assert "Steps of computation: fc1" in text
+    assert "Image 04 of the run tiny, of class right" in text
+    assert "plane of v2 and v0" in text
+    assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["conv9", "04"], "layer 'conv9' is not in"),
+        (["conv9", "04"], "layers: conv1, conv2, fc1, fc2"),
+        (["conv1", "31"], "it holds 30 images, '00' to '29'; nearest: '29'"),
+        (["conv1", "4"], "nearest: '04'"),
+        (["conv1", "04", "--vectors", "0", "9"], "--vectors 0 9 is refused; layer conv1 has"),
+        (["conv1", "04", "--vectors", "1", "1"], "two different ones are needed"),
+        (["conv1", "04", "--out", "no/such/folder.html"], "is no file in a folder that exists"),
+        (["conv1", "04", "--set", "images.kwarg=3"], "did you mean 'kwargs'?"),
+        (["conv1", "04", "--set", "images.kwargs.seed=1"], "the images opened are not those"),
+        (["conv1", "04", "--set", "model.kwargs.seed=1"], "the model opened from"),
+        (["conv1", "04", "--set", "model.weights=gone.pt"], "gone.pt' does not exist"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(ddp, finished, arguments, said):  # noqa: F811
+    before = set(finished.store.parent.iterdir())
+    status, told = ddp("steps", finished.store.parent, *arguments)
+    assert status == 2
+    assert told.out == ""
+    assert said in told.err
+    assert set(finished.store.parent.iterdir()) == before
+
+
+def test_a_layer_or_image_is_refused_before_the_model_is_opened(ddp, finished, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(finished_runs, "prepare", lambda run: pytest.fail("opened"))
+    assert ddp("steps", finished.store.parent, "conv9", "04")[0] == 2
+    assert ddp("steps", finished.store.parent, "conv1", "99")[0] == 2
+
+
+def test_a_folder_without_a_run_is_refused(ddp, tmp_path):
+    status, told = ddp("steps", tmp_path, "conv1", "0")
+    assert status == 2
+    assert "is no Zarr store" in told.err
+
+
+def test_a_checkpoint_beside_the_store_goes_before_the_place_recorded(folder, tmp_path):
+    recorded = finished_runs.open_finished(folder).run.model
+
+    def weights_of(**changes):
+        model = recorded.model_copy(update=changes)
+        return finished_runs._with_weights(model, folder).weights
+
+    elsewhere = str(tmp_path / "moved/checkpoint.pt")
+    assert weights_of() is None
+    assert weights_of(weights="IMAGENET1K_V1") == "IMAGENET1K_V1"
+    assert weights_of(weights=elsewhere) == elsewhere
+    torch.save(TinyNetwork().state_dict(), folder / "checkpoint.pt")
+    assert weights_of(weights=elsewhere) == str(folder / "checkpoint.pt")
+    training = recorded.model_validate({"factory": recorded.factory, "training": {}}).training
+    assert weights_of(training=training) == str(folder / "checkpoint.pt")
+
+
+def test_right_singular_vectors_that_the_store_leaves_out_are_found_again(folder, shown):
+    path = folder / "store.zarr"
+    for layer in ("conv2", "fc1"):
+        group = f"decomposition/{layer}"
+        kept = store.read(path, group).load()
+        run = finished_runs.open_finished(folder)
+        module = shown.prepared.model.get_submodule(layer)
+        store.write(path, group, kept.drop_vars("V"))
+        V = run.decomposition(layer, module.weight.flatten(1), groups=1).V
+        torch.testing.assert_close(V, torch.from_numpy(kept["V"].to_numpy()), rtol=0, atol=1e-9)
+
+
+def test_images_may_be_paths():
+    assert steps_page._file_name("blocks.0@2", "n01/a b.jpg") == "steps-blocks.0@2-n01_a_b.jpg.html"
+
+
+def test_the_page_opens_without_a_network(browser, shown, tmp_path):
+    page = steps_page.render(shown)
+    own = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert "<link" not in own
+    assert "http" not in own
+    shown_page = opened(browser, page, tmp_path)
+    assert len(shown_page.figures) == 9
+    assert min(shown_page.figures) > 30
+    assert min(shown_page.images) > 0
+    assert shown_page.width <= shown_page.window
+    assert shown_page.errors == []
