@@ -230,8 +230,13 @@ def _peak_gib() -> float:
 def main(arguments: list[str] | None = None) -> None:
     """Measure and write the page of results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    default = Path("~/.cache/ddp-data/models").expanduser()
-    parser.add_argument("--models", type=Path, default=default, help="state dicts, NAME.pt")
+    default = Path(os.environ.get("DDP_MODELS", "models"))
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=default,
+        help="folder of state dicts, NAME.pt; default $DDP_MODELS or models",
+    )
     parser.add_argument("--results", type=Path, default=HERE / "results")
     parser.add_argument("--tiny", action="store_true", help="three layers of each network")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")

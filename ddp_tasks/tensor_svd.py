@@ -66,7 +66,7 @@ def decompose(
     The gram route gives values within p ε s₀² / sᵢ, vectors turned by at most p ε s₀ / sᵢ over
     their relative gap: s₀ / sᵢ times as much. It is taken only for blocks whose every value is
     above 1e-5 s₀ (1e-3 s₀ where the block is taller than wide). So its values lie within
-    1e-10 s₀, and within 1e-6 of themselves, and its vectors turn less than the last bit of a
+    1e-9 s₀, and within 1e-4 of themselves, and its vectors turn less than the last bit of a
     float32 weight turns them. Other blocks go by the svd route, all those whose rank is not full
     among them, and all with values that a Gram matrix cannot tell from zero (below about 1e-7
     s₀): rank is the same by either route.

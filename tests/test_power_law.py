@@ -1,4 +1,5 @@
 import math
+import os
 import warnings
 from pathlib import Path
 
@@ -179,9 +180,9 @@ def test_it_agrees_with_the_powerlaw_package(n, kind):
 @pytest.mark.parametrize("depth", [20, 32, 44, 56])
 def test_it_agrees_with_the_powerlaw_package_on_every_layer_of_a_resnet(depth):
     pytest.importorskip("powerlaw", minversion="2.0")
-    path = Path(f"~/.cache/ddp-data/models/cifar10_resnet{depth}.pt").expanduser()
+    path = Path(os.environ.get("DDP_MODELS", "models")) / f"cifar10_resnet{depth}.pt"
     if not path.exists():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"{path} is not there; DDP_MODELS names the folder of the checkpoints")
     weights = torch.load(path, weights_only=True)
     layers = {name: W for name, W in weights.items() if W.ndim in (2, 4)}
     assert len(layers) == depth
