@@ -23,6 +23,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import Layers, LinearLayer, trace_layers, unfolded_weight
 from ddp_tasks.signals import extract
 from ddp_tasks.tensor_svd import decompose
@@ -129,7 +130,7 @@ def analysed(name: str) -> Row:
         vectors = left_singular_vectors(model, layer)
         decomposed += vectors is not None
         U[layer.name] = identity(layer.shape[0]) if vectors is None else vectors
-    signal = extract(model, found.linear, U, [torch.rand(2, 3, size, size)]).signal
+    signal = extract(ForwardPass(model, found.linear, U), [torch.rand(2, 3, size, size)]).signal
     finite = all(
         np.isfinite(signal[:, i, : U[layer.name].shape[1]]).all()
         for i, layer in enumerate(found.linear)

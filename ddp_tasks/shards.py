@@ -1,4 +1,4 @@
-"""What a Dask worker does: compute one shard of the cube and write it."""
+"""What a Dask worker does: compute one shard of the cube and write it; measure its pass."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+import xarray as xr
 
 from ddp_tasks import store
+from ddp_tasks.extraction_error import error_dataset, sampled
+from ddp_tasks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.images import ImageSet
 from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
-from ddp_tasks.layers import LinearLayer
 from ddp_tasks.preparation import best_device, prepared_once
 from ddp_tasks.signals import extract
 from ddp_tasks.store import Shard
-from schemas.parameters import RunError, RunParameters
+from schemas.parameters import ExtractionParameters, RunError, RunParameters
 
 
 def fill_shard(path: str, run: str, shard: Shard) -> int:
@@ -40,13 +41,13 @@ def fill_shard(path: str, run: str, shard: Shard) -> int:
     """
     parameters = RunParameters.model_validate_json(run)
     try:
-        model, images, layers, U = _opened(path, run)
+        forward, images = _opened(path, run)
         _check_images(images, path, shard)
         batches = (
             images.batch(start, min(start + parameters.shards.batch_size, shard.stop))
             for start in range(shard.start, shard.stop, parameters.shards.batch_size)
         )
-        rows = extract(model, layers, U, batches)
+        rows = extract(forward, batches)
     except (ValueError, RuntimeError) as error:
         raise RunError(
             f"shard {shard.index} (images {shard.start} to {shard.stop - 1}): {error}"
@@ -59,23 +60,50 @@ def fill_shard(path: str, run: str, shard: Shard) -> int:
     return len(shard)
 
 
+def extraction_error(path: str, run: str) -> xr.Dataset:
+    """What the run's pass does to the signals, beside the network's own pass in float32.
+
+    Parameters
+    ----------
+    path, run
+        as of ``fill_shard``.
+
+    Returns
+    -------
+    the group ``extraction``
+    """
+    forward, images = _opened(path, run)
+    plain = _forward_pass(path, run, ExtractionParameters())
+    batches = [images.batch(i, i + 1) for i in sampled(len(images))]
+    batch = torch.cat(batches)
+    return error_dataset(
+        extract(plain, [batch]), extract(forward, [batch]), forward.layers, forward.folded
+    )
+
+
 @lru_cache(maxsize=1)
-def _opened(
-    path: str, run: str
-) -> tuple[nn.Module, ImageSet, tuple[LinearLayer, ...], dict[str, Tensor]]:
+def _opened(path: str, run: str) -> tuple[ForwardPass, ImageSet]:
+    options = RunParameters.model_validate_json(run).extraction
+    return _forward_pass(path, run, options), prepared_once(run).images
+
+
+def _forward_pass(path: str, run: str, options: ExtractionParameters) -> ForwardPass:
     prepared = prepared_once(run)
     # A layer whose weight has no decomposition is not in the store.
     stored = set(store.read(Path(path), "layers")["layer"].to_numpy().tolist())
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in stored)
-    folding = folding_of(RunParameters.model_validate_json(run), prepared)
     U = {
         layer.name: torch.from_numpy(
             store.read(Path(path), f"decomposition/{layer.name}")["U"].to_numpy()
         )
         for layer in layers
     }
-    model = prepared.model.to(best_device()).to(memory_format=torch.channels_last)
-    return model, prepared.images, layers, vectors_for_means(U, folding)
+    folding = folding_of(RunParameters.model_validate_json(run), prepared)
+    example = prepared.images.batch(0, 1)
+    vectors = vectors_for_means(U, folding)
+    return forward_pass(
+        prepared.model, layers, vectors, example, options=options, device=best_device()
+    )
 
 
 def _check_images(images: ImageSet, path: str, shard: Shard) -> None:

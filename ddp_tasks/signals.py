@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ddp_tasks.class_scores import class_scores
-from ddp_tasks.layers import LinearLayer, means_read
+from ddp_tasks.forward_pass import ForwardPass
+from ddp_tasks.layers import LinearLayer
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,7 @@ def signals_of_means(mean: Tensor, bias: Tensor | None, U: Tensor) -> Tensor:
 
 
 def extract(
-    model: nn.Module,
-    layers: tuple[LinearLayer, ...],
-    U: Mapping[str, Tensor],
+    forward: ForwardPass,
     batches: Iterable[Tensor],
     done: Callable[[int], None] = lambda images: None,
 ) -> ShardSignals:
@@ -93,12 +91,6 @@ def extract(
 
     Parameters
     ----------
-    model
-        in evaluation mode.
-    layers
-        in the order of the cube.
-    U
-        of each layer, float64, shape (d, r).
     batches
         input tensors (n, c, m, n), on any device.
     done
@@ -110,23 +102,20 @@ def extract(
         If a layer is not reached for every image, its signals are not finite, or the network
         gives no class scores (``class_scores``).
     """
-    device = next(model.parameters()).device
-    means: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    means: dict[str, list[Tensor]] = {layer.name: [] for layer in forward.layers}
     scores: list[Tensor] = []
-    with torch.inference_mode(), means_read(model, layers, lambda n, m: means[n].append(m)) as run:
+    with forward.reading() as read:
         for batch in batches:
-            output = run(batch.to(device, memory_format=_memory_format(batch)))
-            scores.append(class_scores(output, len(batch)).float())
+            found, mean = read(batch)
+            scores.append(found)
+            for name, values in mean.items():
+                means[name].append(values)
             done(len(batch))
 
-    signal = _cube_rows(layers, means, U, images=sum(map(len, scores)))
+    signal = _cube_rows(forward.layers, means, forward.vectors, images=sum(map(len, scores)))
     probability = _probabilities(torch.cat(scores))
     confidence, predicted = probability.max(dim=1)
     return ShardSignals(signal, predicted.cpu().numpy(), confidence.cpu().numpy())
-
-
-def _memory_format(batch: Tensor) -> torch.memory_format:
-    return torch.channels_last if batch.ndim == 4 else torch.preserve_format
 
 
 def _cube_rows(

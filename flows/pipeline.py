@@ -8,8 +8,8 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
+from ddp_tasks import extraction_tasks, tasks
 from ddp_tasks import store as stores
-from ddp_tasks import tasks
 from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import prepare
 from ddp_tasks.summary import Summary
@@ -86,6 +86,8 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
         with timings.part("decomposition"):
             tasks.decompose_layers(run, store, address)
         with timings.part("signals"):
+            if not run.extraction.plain:
+                extraction_tasks.measure_extraction(run, store, address)
             tasks.fill_cube(run, store, address)
     with timings.part("significance"):
         tasks.measure_significance(run, store)

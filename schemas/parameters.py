@@ -159,6 +159,27 @@ class ShardParameters(Section):
     batch_size: Positive = Field(64, description="images in one forward pass")
 
 
+class ExtractionParameters(Section):
+    """How images pass through the network; what it does to the signals is measured and stored."""
+
+    fast: bool = Field(
+        False,
+        description="fold BatchNorms into the convolutions for the pass; the layers' own signals "
+        "are recovered",
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="of the pass: lower ones by automatic mixed precision"
+    )
+    compile: bool = Field(
+        False, description="compile the pass with torch.compile; on CPUs it takes a C++ compiler"
+    )
+
+    @property
+    def plain(self) -> bool:
+        """Whether the pass is the network's own in float32."""
+        return self == ExtractionParameters()
+
+
 class RunParameters(Section):
     """Everything that one run is asked to do."""
 
@@ -168,6 +189,7 @@ class RunParameters(Section):
     layers: Literal["all"] | list[str] = Field("all", description="all, or names and globs")
     significance: SignificanceParameters = Field(default_factory=SignificanceParameters)
     shards: ShardParameters = Field(default_factory=ShardParameters)
+    extraction: ExtractionParameters = Field(default_factory=ExtractionParameters)
     right_singular_vectors: Literal["auto", "always", "never"] = Field(
         "auto", description="store V: always, never, or where it has at most 2**24 entries"
     )

@@ -199,6 +199,30 @@ GROUPS: Mapping[str, Group] = {
             "complete": Variable(("shard",), "integer", "1 once the shard's data are written"),
         },
     ),
+    "extraction": Group(
+        "what a pass that is not the network's own in float32 does to the signals, on a sample; "
+        "the attributes images and predictions_changed count the sample and its changed classes",
+        {
+            "layer": _LAYER,
+            "relative_error": Variable(
+                ("layer",),
+                "float",
+                "root mean square of the signals' error over that of the signals",
+                "1",
+            ),
+            "largest_error": Variable(
+                ("layer",),
+                "float",
+                "greatest absolute error of a signal",
+                "layer output before bias",
+            ),
+            "folded": Variable(
+                ("layer",),
+                "string",
+                "BatchNorm that was folded into the layer for the pass; empty where none was",
+            ),
+        },
+    ),
     "significance": Group(
         "thresholds and class tables",
         {

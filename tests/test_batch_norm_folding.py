@@ -10,6 +10,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, relu
 from torchvision.models import resnet18
 
 from ddp_tasks.batch_norm_folding import fold, fold_batch_norms
+from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import trace_layers
 from ddp_tasks.signals import extract
 from ddp_tasks.tensor_svd import decompose
@@ -307,7 +308,7 @@ def test_signals_of_folded_layers_by_their_definition(resnet):
     for handle in handles:
         handle.remove()
     U = {k: folding.layers[k].vectors_for_unfolded_means(v) for k, v in vectors.items()}
-    cube = extract(model, layers, U, [images]).signal
+    cube = extract(ForwardPass(model, layers, U), [images]).signal
     for i, layer in enumerate(layers):
         bias = folding.layers[layer.name].bias
         expected = (means[layer.name] - bias) @ vectors[layer.name]

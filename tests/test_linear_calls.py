@@ -9,6 +9,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from ddp_tasks.class_scores import class_scores
+from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import attach, bias, means_read, trace_layers, unfolded_weight, weight
 from ddp_tasks.signals import extract
 from ddp_tasks.tensor_svd import decompose
@@ -396,7 +397,7 @@ def test_a_network_that_gives_a_mapping_is_extracted():
     X = images(5, 1, 2, 2)
     layers = trace_layers(model, X[:1]).linear
     U = {x.name: decompose(unfolded_weight(model, x), x.groups).U for x in layers}
-    found = extract(model, layers, U, [X])
+    found = extract(ForwardPass(model, layers, U), [X])
     assert found.predicted.tolist() == model(X)["out"].argmax(dim=1).tolist()
 
 

@@ -98,6 +98,18 @@ def test_the_cube_agrees_with_the_reference(finished):
         assert np.isnan(of_layer[:, signals.shape[1] :]).all()
 
 
+def test_a_faster_pass_is_measured_and_gives_the_same_cube(finished, tmp_path):
+    fast = {"fast": True, "precision": "float32"}
+    run_pipeline(tiny_run(extraction=fast), tmp_path / "out")
+    error = stores.read(tmp_path / "out/store.zarr", "extraction").load()
+    assert error["folded"].to_numpy().tolist() == ["norm", "", "", ""]
+    assert error.attrs["images"] == 30
+    assert 0 < float(error["relative_error"].max()) < 1e-5
+    with pytest.raises(RunError, match=r"extraction\.fast is True there and False here"):
+        run_pipeline(tiny_run(), tmp_path / "out")
+    np.testing.assert_allclose(cube(tmp_path / "out"), cube(finished.store.parent), atol=1e-5)
+
+
 def reference_signals(model, images):
     """Signals of all layers by receptive fields and right singular vectors, in float64."""
     inputs = {}

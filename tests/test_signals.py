@@ -10,6 +10,7 @@ from strategies import SEEDS, convolutions, fully_connected
 from torch import nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
+from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import trace_layers, unfolded_weight
 from ddp_tasks.signals import extract, signal_vector, signals_of_means
 from ddp_tasks.tensor_svd import decompose
@@ -25,7 +26,7 @@ def _left_singular_vectors(model, layers):
 
 def _extract(model, batches, done=lambda images: None):
     layers = trace_layers(model, batches[0]).linear
-    return extract(model, layers, _left_singular_vectors(model, layers), batches, done)
+    return extract(ForwardPass(model, layers, _left_singular_vectors(model, layers)), batches, done)
 
 
 def _seeded(network, seed):
@@ -194,10 +195,10 @@ def _hooks(model):
 
 def test_hooks_are_gone_after_success_and_after_a_failing_forward():
     model, layers, U = _picky()
-    extract(model, layers, U, [torch.ones(2, 1, 2, 2)])
+    extract(ForwardPass(model, layers, U), [torch.ones(2, 1, 2, 2)])
     assert _hooks(model) == []
     with pytest.raises(ArithmeticError, match="below zero"):
-        extract(model, layers, U, [torch.ones(2, 1, 2, 2), -torch.ones(2, 1, 2, 2)])
+        extract(ForwardPass(model, layers, U), [torch.ones(2, 1, 2, 2), -torch.ones(2, 1, 2, 2)])
     assert _hooks(model) == []
 
 
@@ -205,7 +206,7 @@ def test_a_layer_that_is_not_reached_for_every_image_is_named():
     model, layers, U = _picky()
     batches = [torch.ones(2, 1, 2, 2), torch.ones(1, 1, 2, 2)]
     with pytest.raises(ValueError, match="layer hidden was reached for 2 of 3 images"):
-        extract(model, layers, U, batches)
+        extract(ForwardPass(model, layers, U), batches)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -214,13 +215,13 @@ def test_signals_that_are_not_finite_are_refused_with_layer_and_image(bad):
     images = torch.ones(3, 1, 2, 2)
     images[1, 0, 0, 0] = bad
     with pytest.raises(ValueError, match="layer hidden gives NaN or infinity for image 1 "):
-        extract(model, layers, U, [images])
+        extract(ForwardPass(model, layers, U), [images])
 
 
 def test_only_the_layers_asked_for_are_extracted():
     model = _seeded(InPlaceNetwork, 2)
     images = torch.randn(2, 2, 6, 6, generator=torch.Generator().manual_seed(2))
     layers = trace_layers(model, images).linear[2:3]
-    found = extract(model, layers, _left_singular_vectors(model, layers), [images])
+    found = extract(ForwardPass(model, layers, _left_singular_vectors(model, layers)), [images])
     assert found.signal.shape == (2, 1, 5)
     _assert_close(found.signal[:, 0], _by_definition(model, images)["fc1"])

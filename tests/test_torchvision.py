@@ -5,6 +5,7 @@ import pytest
 import torch
 import torchvision
 
+from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import trace_layers, unfolded_weight
 from ddp_tasks.signals import extract
 from ddp_tasks.tensor_svd import decompose
@@ -60,7 +61,7 @@ def test_every_linear_layer_is_traced_and_gives_signals(name, options, size, lay
         assert all("evaluation leaves out" in found.not_analysed[n] for n in heads)
 
     U = {layer.name: _vectors(model, layer) for layer in found.linear}
-    signals = extract(model, found.linear, U, [images]).signal
+    signals = extract(ForwardPass(model, found.linear, U), [images]).signal
     for position, layer in enumerate(found.linear):
         rank = U[layer.name].shape[1]
         assert np.isfinite(signals[:, position, :rank]).all(), layer.name
