@@ -1,0 +1,157 @@
+"""What the mean over positions leaves out: where in an image a signal is strong (section 4.3).
+
+The signal vector is a coarse summary, as the paper says: it loses how much of the signal lies
+in one part of the image. So of the signals of all positions, sᵢ vᵢᵀ ψ, are kept the greatest, the
+least, and the share of positions that exceed the layer's threshold q, in either direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ddp_tasks.forward_pass import ForwardPass
+from ddp_tasks.layers import LinearLayer, attach, bias
+
+#: Bytes that the signals of all positions of some images may take at once.
+_MEMORY = 1 << 26
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds of one layer at the run's quantile level."""
+
+    positive: float
+    """q of the signals."""
+    negative: float
+    """q of their negatives."""
+
+
+@dataclass(frozen=True)
+class SpatialStatistics:
+    """Of some images; every array has shape (n, layers, greatest rank), NaN past the rank."""
+
+    maximum: npt.NDArray[np.float32]
+    minimum: npt.NDArray[np.float32]
+    share_above: npt.NDArray[np.float32]
+    """share of positions whose signal is greater than q."""
+    share_below: npt.NDArray[np.float32]
+    """share of positions whose negative is greater than the q of negatives."""
+
+
+def position_signals(
+    layer: LinearLayer, output: Tensor, offset: Tensor | None, vectors: Tensor, images: int
+) -> Tensor:
+    """Signals of every position of a layer's output along every singular vector.
+
+    uᵢᵀ (Y - b) = sᵢ vᵢᵀ ψ at each position (Eq. 13).
+
+    Parameters
+    ----------
+    output
+        as the layer makes it: shape (n, d, ...) of a convolution, (..., d) of a fully connected
+        layer, with the images along ``layer.image_axis``.
+    offset
+        the layer's bias, shape (d,), or None.
+    vectors
+        shape (d, r); left singular vectors.
+    images
+        n; an image that is cut into windows has the positions of all of them.
+
+    Returns
+    -------
+    shape (n, positions, r); in the units of the layer's output before bias
+    """
+    if layer.kind == "Linear":
+        Y = output.movedim(layer.image_axis, 0).reshape(images, -1, output.shape[-1])
+    else:
+        Y = output.flatten(2).transpose(1, 2).reshape(images, -1, output.shape[1])
+    Y = Y.to(vectors.dtype)
+    return (Y if offset is None else Y - offset.to(Y)) @ vectors
+
+
+def spatial_statistics(
+    forward: ForwardPass, thresholds: Mapping[str, Thresholds], batches: Iterable[Tensor]
+) -> SpatialStatistics:
+    """Statistics over positions of all layers for some images, in one pass over them.
+
+    Parameters
+    ----------
+    forward
+        the network's own pass, neither folded nor compiled.
+    thresholds
+        by layer.
+    batches
+        input tensors (n, c, m, n), on any device.
+
+    Raises
+    ------
+    ValueError
+        If a layer is not reached for every image.
+    """
+    model, layers = forward.model, forward.layers
+    vectors = {name: v.to(forward.device, torch.float32) for name, v in forward.vectors.items()}
+    offsets = {layer.name: bias(model, layer) for layer in layers}
+    by_name = {layer.name: layer for layer in layers}
+    found: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    images = total = 0
+
+    def read(name: str, output: Tensor) -> None:
+        layer = by_name[name]
+        for some, part in _parts(layer, output, images, vectors[name].shape[1]):
+            maps = position_signals(layer, part, offsets[name], vectors[name], some)
+            found[name].append(_over_positions(maps, thresholds[name]).cpu())
+
+    handles = attach(model, layers, read)
+    try:
+        with torch.inference_mode():
+            for batch in batches:
+                images = len(batch)
+                total += images
+                model(batch.to(forward.device))
+    finally:
+        for handle in reversed(handles):
+            handle.remove()
+    return _rows(found, layers, total, max(v.shape[1] for v in vectors.values()))
+
+
+def _parts(
+    layer: LinearLayer, output: Tensor, images: int, rank: int
+) -> Iterator[tuple[int, Tensor]]:
+    """A layer's output by few enough images that their signals fit into memory."""
+    channels = output.shape[-1 if layer.kind == "Linear" else 1]
+    positions = output.numel() // channels // images
+    few = max(1, _MEMORY // (4 * positions * (rank + channels)))
+    rows = output.shape[layer.image_axis] // images
+    for part in output.split(few * rows, dim=layer.image_axis):
+        yield part.shape[layer.image_axis] // rows, part
+
+
+def _over_positions(maps: Tensor, q: Thresholds) -> Tensor:
+    """Maximum, minimum and both shares, shape (4, n, r)."""
+    return torch.stack(
+        [
+            maps.amax(dim=1),
+            maps.amin(dim=1),
+            (maps > q.positive).float().mean(dim=1),
+            (-maps > q.negative).float().mean(dim=1),
+        ]
+    )
+
+
+def _rows(
+    found: Mapping[str, list[Tensor]], layers: tuple[LinearLayer, ...], images: int, greatest: int
+) -> SpatialStatistics:
+    rows = np.full((4, images, len(layers), greatest), np.nan, dtype=np.float32)
+    for place, layer in enumerate(layers):
+        reached = sum(part.shape[1] for part in found[layer.name])
+        if reached != images:
+            raise ValueError(f"layer {layer.name} was reached for {reached} of {images} images")
+        values = torch.cat(found[layer.name], dim=1)
+        rows[:, :, place, : values.shape[2]] = values.numpy()
+    return SpatialStatistics(*rows)
