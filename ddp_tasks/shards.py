@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
-import numpy as np
 import torch
 import xarray as xr
 
@@ -14,10 +15,14 @@ from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.images import ImageSet
 from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
+from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import best_device, prepared_once
-from ddp_tasks.signals import extract
+from ddp_tasks.signals import NotFiniteError, extract
 from ddp_tasks.store import Shard
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
+
+#: A worker may have several threads, but it has one model, whose hooks belong to one pass.
+_ONE_PASS_AT_A_TIME = Lock()
 
 
 def fill_shard(path: str, run: str, shard: Shard) -> int:
@@ -41,22 +46,28 @@ def fill_shard(path: str, run: str, shard: Shard) -> int:
     """
     parameters = RunParameters.model_validate_json(run)
     try:
-        forward, images = _opened(path, run)
-        _check_images(images, path, shard)
-        batches = (
-            images.batch(start, min(start + parameters.shards.batch_size, shard.stop))
-            for start in range(shard.start, shard.stop, parameters.shards.batch_size)
+        stamp = store.stamp(Path(path))
+        with _ONE_PASS_AT_A_TIME:
+            forward, images = _opened(path, run, stamp)
+            batches = (
+                images.batch(start, min(start + parameters.shards.batch_size, shard.stop))
+                for start in range(shard.start, shard.stop, parameters.shards.batch_size)
+            )
+            rows = extract(forward, batches)
+        if store.stamp(Path(path)) != stamp:
+            raise RunError("another store has taken the place of the one it belongs to")
+        store.write_shard(
+            Path(path),
+            shard,
+            {"signal": rows.signal, "predicted": rows.predicted, "confidence": rows.confidence},
         )
-        rows = extract(forward, batches)
-    except (ValueError, RuntimeError) as error:
+    except NotFiniteError as error:
+        image = images.ids[shard.start + error.image]
         raise RunError(
-            f"shard {shard.index} (images {shard.start} to {shard.stop - 1}): {error}"
+            f"{shard}: layer {error.layer} gives NaN or infinity for image {image!r}"
         ) from error
-    store.write_shard(
-        Path(path),
-        shard,
-        {"signal": rows.signal, "predicted": rows.predicted, "confidence": rows.confidence},
-    )
+    except (ValueError, RuntimeError, OSError) as error:
+        raise RunError(f"{shard}: {error}") from error
     return len(shard)
 
 
@@ -72,7 +83,7 @@ def extraction_error(path: str, run: str) -> xr.Dataset:
     -------
     the group ``extraction``
     """
-    forward, images = _opened(path, run)
+    forward, images = _opened(path, run, store.stamp(Path(path)))
     plain = _forward_pass(path, run, ExtractionParameters())
     batches = [images.batch(i, i + 1) for i in sampled(len(images))]
     batch = torch.cat(batches)
@@ -82,13 +93,28 @@ def extraction_error(path: str, run: str) -> xr.Dataset:
 
 
 @lru_cache(maxsize=1)
-def _opened(path: str, run: str) -> tuple[ForwardPass, ImageSet]:
-    options = RunParameters.model_validate_json(run).extraction
-    return _forward_pass(path, run, options), prepared_once(run).images
+def _opened(path: str, run: str, stamp: str) -> tuple[ForwardPass, ImageSet]:
+    """What the shards of a store need, opened once per worker.
+
+    Raises
+    ------
+    RunError
+        If this worker's model or images are not those that the store was made for.
+    """
+    prepared = prepared_once(run)
+    parameters = RunParameters.model_validate_json(run)
+    identity = store.Identity.of_run(
+        parameters, model_digest(prepared.model), prepared.images.digest()
+    )
+    if refusal := identity.refusal(store.root_attributes(Path(path))):
+        raise RunError(
+            f"{socket.gethostname()} opens something else than the store was made for: {refusal}"
+        )
+    return _forward_pass(path, run, parameters.extraction), prepared.images
 
 
 def _forward_pass(path: str, run: str, options: ExtractionParameters) -> ForwardPass:
-    prepared = prepared_once(run)
+    prepared, parameters = prepared_once(run), RunParameters.model_validate_json(run)
     # A layer whose weight has no decomposition is not in the store.
     stored = set(store.read(Path(path), "layers")["layer"].to_numpy().tolist())
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in stored)
@@ -98,15 +124,8 @@ def _forward_pass(path: str, run: str, options: ExtractionParameters) -> Forward
         )
         for layer in layers
     }
-    folding = folding_of(RunParameters.model_validate_json(run), prepared)
+    vectors = vectors_for_means(U, folding_of(parameters, prepared))
     example = prepared.images.batch(0, 1)
-    vectors = vectors_for_means(U, folding)
     return forward_pass(
         prepared.model, layers, vectors, example, options=options, device=best_device()
     )
-
-
-def _check_images(images: ImageSet, path: str, shard: Shard) -> None:
-    expected = store.dataset_indices(Path(path), shard)
-    if not np.array_equal(images.dataset_index[shard.start : shard.stop], expected):
-        raise RunError("this worker's image set differs from the one the store was made for")

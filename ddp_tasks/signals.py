@@ -14,6 +14,14 @@ from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import LinearLayer
 
 
+class NotFiniteError(ValueError):
+    """A layer's signals of one image are NaN or infinite."""
+
+    def __init__(self, layer: str, image: int) -> None:
+        super().__init__(f"layer {layer} gives NaN or infinity for image {image} of the shard")
+        self.layer, self.image = layer, image
+
+
 @dataclass(frozen=True)
 class ShardSignals:
     """The rows of the cube that belong to one shard."""
@@ -135,9 +143,7 @@ def _cube_rows(
         found = signals_of_means(mean, None, vectors)
         if not bool(torch.isfinite(found).all()):
             worst = int((~torch.isfinite(found)).any(dim=1).nonzero()[0])
-            raise ValueError(
-                f"layer {layer.name} gives NaN or infinity for image {worst} of the shard"
-            )
+            raise NotFiniteError(layer.name, worst)
         signal[:, position, : found.shape[1]] = found.float().cpu().numpy()
     return signal
 

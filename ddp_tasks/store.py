@@ -7,11 +7,12 @@ held against the declaration, and so is what is read.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import importlib.metadata
 import json
 import platform
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ class Shard:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def __str__(self) -> str:
+        return f"shard {self.index} (images {self.start} to {self.stop - 1})"
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -74,6 +78,8 @@ class Identity:
             return f"it has format version {stored['format_version']}, this is {FORMAT_VERSION}"
         theirs = _flat(json.loads(stored["identity"]))
         ours = _flat(self.parameters)
+        if ours.get("shards.images") == "auto":
+            ours["shards.images"] = theirs.get("shards.images")
         differences = [
             f"{key} is {theirs.get(key, 'not set')!r} there and {ours.get(key, 'not set')!r} here"
             for key in sorted({*theirs, *ours})
@@ -102,6 +108,8 @@ def create(
 
     Parameters
     ----------
+    run
+        with a number of images a shard.
     groups
         datasets written whole, by group.
     signals
@@ -113,9 +121,13 @@ def create(
         If a dataset does not match its declaration.
     FileExistsError
         If there is something at the path already.
+    ValueError
+        If the run leaves open how many images a shard has.
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already")
+    if run.shards.images == "auto":
+        raise ValueError("shards.images must be chosen before the store is cut into shards")
     part = path.with_name(path.name + ".part")
     root = zarr.open_group(store=part, mode="w", zarr_format=3)
     stored = {
@@ -251,22 +263,64 @@ def _attributes_of(path: Path, expected: Mapping[str, str]) -> dict[str, str]:
     return stored
 
 
+def stamp(path: Path) -> str:
+    """SHA-256 of a store's root attributes: another store made at its place has another one.
+
+    Raises
+    ------
+    RunError
+        If there is no store of a run at the path.
+    """
+    attributes = json.dumps(root_attributes(path), sort_keys=True)
+    return hashlib.sha256(attributes.encode()).hexdigest()
+
+
 def shards(path: Path) -> list[Shard]:
     """All shards of the cube, in order."""
-    cube = _signals(path)["signal"]
-    assert isinstance(cube, zarr.Array)
-    assert cube.shards is not None
+    return _shards(_signals(path)["signal"])
+
+
+def _shards(cube: Any) -> list[Shard]:
     images, block = cube.shape[0], cube.shards[0]
-    return [
-        Shard(index, start, min(start + block, images))
-        for index, start in enumerate(range(0, images, block))
-    ]
+    return [_shard(index, images, block) for index in range(-(-images // block))]
+
+
+def _shard(index: int, images: int, block: int) -> Shard:
+    return Shard(index, index * block, min((index + 1) * block, images))
 
 
 def missing_shards(path: Path) -> list[Shard]:
-    """The shards whose data are not recorded as written."""
-    complete = np.asarray(_signals(path)["complete"][:])  # type: ignore[index]
-    return [shard for shard in shards(path) if not complete[shard.index]]
+    """The shards whose data are not recorded as written, or cannot be read back.
+
+    Of each shard that is recorded as written one chunk is read: a file that is gone or cut off,
+    as after a power failure, is told by that.
+    """
+    group = _signals(path)
+    cube, complete = group["signal"], np.asarray(group["complete"][:])  # type: ignore[index]
+    return [s for s in _shards(cube) if not complete[s.index] or not _readable(cube, s)]
+
+
+def _readable(cube: Any, shard: Shard) -> bool:
+    try:
+        first = np.asarray(cube[shard.start : shard.stop, 0, 0])
+    except (ValueError, RuntimeError, OSError, IndexError):  # whatever a codec makes of half a file
+        return False
+    # Every layer has at least one singular vector: without a file, all would be NaN.
+    return not np.isnan(first).all()
+
+
+def clear_partial_files(path: Path) -> int:
+    """Remove what a process that was killed while it wrote left beside the cube's files.
+
+    Returns
+    -------
+    number of files removed
+    """
+    # Zarr writes a file under such a name first and renames it when it is whole.
+    left = list((path / "signals").rglob("*.partial"))
+    for file in left:
+        file.unlink(missing_ok=True)
+    return len(left)
 
 
 def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -284,9 +338,10 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
     SchemaError
         If the arrays do not fit the shard, or the shard not the chunks of the cube.
     """
-    if shard not in shards(path):
-        raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
     group = _signals(path, mode="r+")
+    cube: Any = group["signal"]
+    if shard != _shard(shard.index, cube.shape[0], cube.shards[0]):
+        raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
     for name in ("signal", "predicted", "confidence"):
         target = group[name]
         assert isinstance(target, zarr.Array)
@@ -364,13 +419,6 @@ def layer_parts(
     for shard in shards(path):
         rows = slice(shard.start, shard.stop)
         yield np.asarray(cube[rows, layer, :rank]), np.asarray(target[rows])
-
-
-def dataset_indices(path: Path, shard: Shard) -> Sequence[int]:
-    """Indices, in their dataset, of a shard's images."""
-    index = _signals(path)["dataset_index"]
-    assert isinstance(index, zarr.Array)
-    return np.asarray(index[shard.start : shard.stop]).tolist()
 
 
 def seal(path: Path) -> None:

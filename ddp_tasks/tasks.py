@@ -11,13 +11,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 from uuid import UUID
 
 import torch
-from distributed import Client, as_completed
+from distributed import Client
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
@@ -25,23 +26,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ddp_tasks import decomposition, exemplars, hypergraph, report, semantic_hierarchy, store
+from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_decompositions import Decomposed, cost, decompose_layer, folding_of
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
-from ddp_tasks.preparation import prepare
-from ddp_tasks.shards import fill_shard
+from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
 from ddp_tasks.significance import layer_table, significance_dataset
 from ddp_tasks.summary import Summary, summarise
 from ddp_tasks.tensor_svd import GAP_TOLERANCE, relative_gaps
 from ddp_tasks.training import images_trained_on, train
-from schemas.parameters import ModelParameters, RunError, RunParameters
-
-#: Attempts after the first that a shard gets, on another worker where its own died.
-SHARD_RETRIES = 2
-
-#: One bad shard does not keep the others from being written; this many stop the run.
-_MOST_FAILED_SHARDS = 3
+from schemas.parameters import ModelParameters, RunError, RunParameters, stored_identity
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -142,11 +138,13 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
         log.warning("not analysed: %s (%s)", name, why)
     for name, why in folding_of(run, prepared).refused.items():
         log.warning("no BatchNorm is folded into %s: %s", name, why)
-    found, refused = _decompositions(run, prepared.layers.linear, scheduler)
-    not_analysed |= refused
+    with Client(scheduler, set_as_default=False) as client:
+        found, refused = _decompositions(run, prepared.layers.linear, client)
+        not_analysed |= refused
+        if not found:
+            raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
+        run = _with_shards(run, prepared, [one.svd.rank for one in found.values()], client)
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in found)
-    if not layers:
-        raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
     svd = {name: decomposed.svd for name, decomposed in found.items()}
     datasets = {"layers": decomposition.layers_dataset(layers, svd)}
     for name, decomposed in found.items():
@@ -158,7 +156,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     store.create(
         path,
         run,
-        identity,
+        replace(identity, parameters=stored_identity(run)),
         not_analysed=not_analysed,
         groups=datasets,
         signals=prepared.images.described().assign_coords(coordinates),
@@ -166,7 +164,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
 
 
 def _decompositions(
-    run: RunParameters, layers: Sequence[LinearLayer], scheduler: str
+    run: RunParameters, layers: Sequence[LinearLayer], client: Client
 ) -> tuple[dict[str, Decomposed], dict[str, str]]:
     """Decompose layers on the Dask workers, the costliest first.
 
@@ -177,27 +175,23 @@ def _decompositions(
     log = get_run_logger()
     found: dict[str, Decomposed] = {}
     refused: dict[str, str] = {}
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress("decomposition", "decomposing layers", len(layers)) as done,
-    ):
-        parameters = run.model_dump_json()
-        futures = {
-            client.submit(
-                decompose_layer, parameters, layer.name, pure=False, priority=cost(layer)
-            ): layer
-            for layer in layers
-        }
-        for future in as_completed(list(futures), loop=client.loop):
-            layer = futures[future]
+    by_name = {layer.name: layer for layer in sorted(layers, key=cost, reverse=True)}
+    decompose = partial(decompose_layer, run.model_dump_json())
+    with progress("decomposition", "decomposing layers", len(layers)) as done:
+        for outcome in outcomes(
+            client, decompose, by_name, retries=0, patience=run.shards.patience
+        ):
+            layer = by_name[outcome.item]
             done(1)
-            try:
-                found[layer.name] = future.result()
-            except ValueError as error:
-                refused[layer.name] = str(error)
-                log.warning("not analysed: %s (%s)", layer.name, error)
+            if isinstance(outcome.error, ValueError):
+                refused[layer.name] = str(outcome.error)
+                log.warning("not analysed: %s (%s)", layer.name, outcome.error)
                 continue
-            svd = found[layer.name].svd
+            if outcome.error is not None:
+                raise RunError(f"layer {layer.name}: {outcome.error}") from outcome.error
+            assert outcome.result is not None
+            found[layer.name] = outcome.result
+            svd = outcome.result.svd
             log.info("%s: %s, rank %d", layer.name, "×".join(map(str, layer.shape)), svd.rank)
             if close := int((relative_gaps(svd.S) < GAP_TOLERANCE).sum()):
                 log.warning(
@@ -208,40 +202,26 @@ def _decompositions(
     return {one.name: found[one.name] for one in layers if one.name in found}, refused
 
 
-@stage("signals")
-def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
-    """Have the Dask workers write the shards of the cube that are not written yet.
-
-    Raises
-    ------
-    RunError
-        Naming the shard that failed, and why.
-    """
-    log = get_run_logger()
-    missing, every = store.missing_shards(path), store.shards(path)
-    log.info("%d of %d shards to write", len(missing), len(every))
-    if not missing:
-        return
-    parameters = run.model_dump_json()
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress("signals", "signals of images", sum(map(len, missing))) as done,
-    ):
-        futures = client.map(
-            partial(fill_shard, str(path), parameters), missing, pure=False, retries=SHARD_RETRIES
-        )
-        failed: list[BaseException] = []
-        for future in as_completed(futures, loop=client.loop):
-            if error := future.exception():
-                log.error("%s", error)
-                failed.append(error)
-                if len(failed) >= _MOST_FAILED_SHARDS:
-                    break
-            else:
-                done(future.result())
-    if failed:
-        raise failed[0]
-    log.info("cube complete")
+def _with_shards(
+    run: RunParameters, prepared: Prepared, ranks: Sequence[int], client: Client
+) -> RunParameters:
+    """The run with the images of one shard chosen, where it leaves that to us."""
+    shards = run.shards
+    if shards.images != "auto":
+        return run
+    workers = list(client.run(worker_size).values())
+    operations = forward_operations(prepared.model, prepared.images.batch(0, 1))
+    images = images_per_shard(
+        len(prepared.images), shards.batch_size, ImageCost(ranks, operations), workers
+    )
+    get_run_logger().info(
+        "%d images a shard: %.3g MB of signals, %.3g operations an image, %d threads",
+        images,
+        4e-6 * sum(ranks) * images,
+        operations,
+        sum(worker.threads for worker in workers),
+    )
+    return run.model_copy(update={"shards": shards.model_copy(update={"images": images})})
 
 
 @stage("significance")

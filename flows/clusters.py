@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,16 @@ _MOST_LOCAL_WORKERS = 8
 
 _SECONDS_TO_CONNECT = 30
 
+#: What torch, the libraries under numpy, and Zarr read their numbers of threads from.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "BLOSC_NTHREADS",
+    "ZARR_THREADING__MAX_WORKERS",
+)
+
 
 def check_cluster(cluster: str) -> None:
     """Refuse a cluster that cannot be had, before any work starts.
@@ -37,7 +49,7 @@ def check_cluster(cluster: str) -> None:
     if "://" in cluster:
         _connected(cluster).close()
     elif cluster not in ("auto", "local", "cuda"):
-        factories.resolve(load_cluster(Path(cluster)).factory)
+        _check_file(load_cluster(Path(cluster)))
 
 
 @contextmanager
@@ -75,17 +87,26 @@ def _started(cluster: str) -> Any:
         # Imported only where there is a GPU: building one without raises NVMLError.
         from dask_cuda import LocalCUDACluster
 
+        # One worker for each GPU, of one thread.
         return LocalCUDACluster(host="127.0.0.1", dashboard_address="127.0.0.1:0")
     if cluster in ("auto", "local"):
-        workers, threads = local_workers(CPU_COUNT)
-        with dask.config.set({"distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": threads}):
-            return LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-            )
+        return _local(*local_workers(CPU_COUNT))
     return _from_file(load_cluster(Path(cluster)))
+
+
+def _local(workers: int, threads: int) -> LocalCluster:
+    """Worker processes of one shard each, with so many threads for what computes it."""
+    # Dask hands its workers these variables as this process has them, whatever it is configured
+    # to: eight threads that a shell asks for would be eight in each worker.
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    settings = {f"distributed.nanny.pre-spawn-environ.{v}": threads for v in _THREAD_VARIABLES}
+    with dask.config.set(settings):
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        )
 
 
 def _from_file(parameters: ClusterParameters) -> Any:
@@ -95,6 +116,16 @@ def _from_file(parameters: ClusterParameters) -> Any:
     if parameters.maximum is not None:
         started.adapt(minimum=parameters.minimum, maximum=parameters.maximum)
     return started
+
+
+def _check_file(parameters: ClusterParameters) -> None:
+    factories.resolve(parameters.factory)
+    pooled = sorted(key for key in parameters.kwargs if key.startswith("rmm_"))
+    if pooled and importlib.util.find_spec("rmm") is None:
+        raise RunError(
+            f"cluster: {', '.join(pooled)} need RMM; install the extra rmm "
+            "(pip install 'ddp-flows[rmm]'), or leave them out"
+        )
 
 
 def _connected(address: str) -> Client:

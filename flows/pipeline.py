@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from ddp_tasks import extraction_tasks, tasks
+from ddp_tasks import extraction_tasks, run_lock, signal_tasks, tasks
 from ddp_tasks import store as stores
 from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import prepare
@@ -69,11 +69,17 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
     Raises
     ------
     RunError
-        If the run cannot be carried out, or the folder holds another run's store.
+        If the run cannot be carried out, the folder holds another run's store, or another run
+        is at work in it.
     """
     check(run, out)
     out = out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)
+    with run_lock.held(out):
+        return _stages(run, out)
+
+
+def _stages(run: RunParameters, out: Path) -> Outcome:
     store, page, hypergraphs = out / "store.zarr", out / "report.html", out / "hypergraphs"
     log, timings = get_run_logger(), Timings()
 
@@ -88,7 +94,7 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
         with timings.part("signals"):
             if not run.extraction.plain:
                 extraction_tasks.measure_extraction(run, store, address)
-            tasks.fill_cube(run, store, address)
+            signal_tasks.fill_cube(run, store, address)
     with timings.part("significance"):
         tasks.measure_significance(run, store)
     with timings.part("exemplars"):

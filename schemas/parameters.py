@@ -155,8 +155,15 @@ class SignificanceParameters(Section):
 class ShardParameters(Section):
     """How the cube is cut: a shard is written by one task, a batch is one forward pass."""
 
-    images: Positive = Field(256, description="images in one shard")
+    images: Literal["auto"] | Positive = Field(
+        "auto", description="images in one shard; auto: by memory, throughput and workers"
+    )
     batch_size: Positive = Field(64, description="images in one forward pass")
+    patience: Positive | None = Field(
+        600,
+        description="seconds to wait for a Dask worker while none is connected, before the run "
+        "ends with an error; null waits for ever",
+    )
 
 
 class ExtractionParameters(Section):
@@ -239,12 +246,14 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     """Parameters that a store must share with a run that continues it.
 
     Where the weights and the images lie, and on which cluster the work is done, may change;
-    digests of the weights and of the images are compared instead.
+    digests of the weights and of the images are compared instead. ``shards.images: auto`` goes
+    with any store: the shards are those that the store was cut into.
     """
     dumped = parameters.model_dump(mode="json", exclude={"name", "cluster"})
     for key in ("weights", "training"):
         dumped["model"].pop(key)
     for key in ("factory", "kwargs"):
         dumped["images"].pop(key)
-    dumped["shards"].pop("batch_size")
+    for key in ("batch_size", "patience"):
+        dumped["shards"].pop(key)
     return dumped

@@ -240,7 +240,9 @@ def _explain(section: type[BaseModel], error: dict[str, Any]) -> str:
 
 def _is_union_branch(part: object) -> bool:
     # pydantic puts the branch of a union it tried into the place of the error.
-    return isinstance(part, str) and (part.startswith(("literal[", "list[")) or part == "none")
+    return isinstance(part, str) and (
+        part.startswith(("literal[", "list[", "constrained-")) or part == "none"
+    )
 
 
 def _keys_at(section: type[BaseModel], loc: Sequence[int | str]) -> list[str]:

@@ -274,6 +274,7 @@ def test_a_store_is_continued_wherever_things_lie_but_not_with_other_levels(tmp_
         "model.weights=x/y.pt",
         "images.kwargs.root=/elsewhere",
         "shards.batch_size=3",
+        "shards.patience=3",
     ):
         assert identity(override) == same
     for override in (

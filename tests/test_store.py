@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+import zarr
 from runs import tiny_run
 
 from ddp_tasks import store
@@ -170,8 +171,60 @@ def test_a_store_of_another_run_is_refused_by_name(made, changes, digests, named
 
 
 def test_another_cluster_batch_size_or_place_of_the_weights_continues(made):
-    run = tiny_run(shards={"images": 4, "batch_size": 1}, cluster="auto")
+    run = tiny_run(shards={"images": 4, "batch_size": 1, "patience": 3}, cluster="auto")
     store.check_continuable(made, identity(run))
+
+
+def test_a_run_that_leaves_the_shards_open_takes_those_of_the_store(made):
+    store.check_continuable(made, identity(tiny_run(shards={})))
+    assert [len(shard) for shard in store.shards(made)] == [4, 4, 2]
+    with pytest.raises(RunError, match=r"shards\.images is 4 there and 5 here"):
+        store.check_continuable(made, identity(tiny_run(shards={"images": 5})))
+
+
+def test_a_store_is_not_cut_before_the_shards_are_chosen(tmp_path):
+    run = tiny_run(shards={})
+    groups, signals = datasets()
+    path = tmp_path / "store.zarr"
+    with pytest.raises(ValueError, match="must be chosen"):
+        store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+    assert not path.exists()
+
+
+def shard_file(path, shard):
+    return path / f"signals/signal/c/{shard.index}/0/0"
+
+
+def test_a_shard_whose_file_is_cut_off_or_gone_is_missing_though_it_is_recorded(made):
+    first, second, third = store.shards(made)
+    for shard in (first, second, third):
+        store.write_shard(made, shard, rows(shard))
+    whole = shard_file(made, first).read_bytes()
+    for length in (0, 1, len(whole) // 2, len(whole) - 1):
+        shard_file(made, first).write_bytes(whole[:length])
+        assert store.missing_shards(made) == [first]
+    shard_file(made, third).unlink()
+    assert store.missing_shards(made) == [first, third]
+    shard_file(made, first).write_bytes(whole)
+    assert store.missing_shards(made) == [third]
+
+
+def test_half_written_files_are_cleared_and_no_others(made):
+    shard = store.shards(made)[0]
+    store.write_shard(made, shard, rows(shard))
+    left = shard_file(made, shard).with_suffix(".0123456789abcdef.partial")
+    left.write_bytes(b"half")
+    assert store.clear_partial_files(made) == 1
+    assert not left.exists()
+    assert store.clear_partial_files(made) == 0
+    assert shard not in store.missing_shards(made)
+
+
+def test_a_store_made_anew_has_another_stamp(made):
+    before = store.stamp(made)
+    assert store.stamp(made) == before
+    zarr.open_group(store=made, mode="r+").attrs["created"] = "2001-01-01T00:00:00+00:00"
+    assert store.stamp(made) != before
 
 
 def test_undeclared_data_are_refused(made):

@@ -1,0 +1,77 @@
+"""One run at a time in a folder: a lock that goes with the process that holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from schemas.parameters import RunError
+
+#: The lock's file in the folder of a run; it says who holds the lock.
+NAME = "run.lock"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder for as long as the context, or the process, lasts.
+
+    The kernel holds the lock (flock) for the process: however the process ends, the lock ends
+    with it, and no file has to be cleared away by hand. On a file system of several machines the
+    server holds it for all of them (NFS from version 4 or Linux 2.6.12, Lustre mounted with
+    ``flock``, Ceph, GPFS), so a run may be continued from another machine once the first has
+    ended. Where a file system knows no locks at all, the run goes on with a warning; where one is
+    mounted with locks of its own on each machine (``nolock``, ``local_lock``), two machines do
+    not see each other, and it is for the person to start one run only.
+
+    Raises
+    ------
+    RunError
+        If another run holds it, naming its process and machine.
+    """
+    path = folder / NAME
+    # Without flock, filelock would leave a file that outlives a killed process.
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise RunError(
+            f"{folder} is in use by another run, {_holder(path)}. Wait for it to end, or choose "
+            "another --out"
+        ) from None
+    except OSError as error:
+        warnings.warn(
+            f"{folder} cannot be locked ({error}): nothing keeps a second run out of it",
+            stacklevel=3,
+        )
+        yield
+        return
+    try:
+        with suppress(OSError):  # a full disk stops the run where it needs the room
+            path.write_text(json.dumps(_ourselves()))
+        yield
+    finally:
+        # Unlinked while it is held: whoever waits on this file sees that it has no name any more.
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def _ourselves() -> dict[str, object]:
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": started}
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text())
+        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        # It has the lock, and has not written its name yet.
+        return "which has just started"

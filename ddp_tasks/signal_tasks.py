@@ -1,0 +1,74 @@
+"""The signals stage of a run as a Prefect task: shards on Dask workers, few at a time."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from distributed import Client
+from prefect import get_run_logger
+
+from ddp_tasks import store
+from ddp_tasks.bounded_futures import ClusterLostError, outcomes
+from ddp_tasks.shards import fill_shard
+from ddp_tasks.tasks import progress, stage
+from schemas.parameters import RunError, RunParameters
+
+#: Attempts after the first that a shard gets, on another worker where its own died.
+SHARD_RETRIES = 2
+
+#: One bad shard does not keep the others from being written; this many stop the run.
+_MOST_FAILED_SHARDS = 3
+
+
+@stage("signals")
+def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Have the Dask workers write the shards of the cube that are not written yet.
+
+    Raises
+    ------
+    RunError
+        Naming the shard that failed, and why; or that the cluster is lost. It says how many
+        shards are written, and that a run started again writes the others.
+    """
+    log = get_run_logger()
+    if left := store.clear_partial_files(path):
+        log.info("%d half-written files of a run that was killed are removed", left)
+    missing, every = store.missing_shards(path), len(store.shards(path))
+    log.info("%d of %d shards to write", len(missing), every)
+    if not missing:
+        return
+    fill = partial(fill_shard, str(path), run.model_dump_json())
+    written, failed = every - len(missing), list[RunError]()
+    with (
+        Client(scheduler, set_as_default=False) as client,
+        progress("signals", "signals of images", sum(map(len, missing))) as done,
+    ):
+        shards = outcomes(
+            client, fill, missing, retries=SHARD_RETRIES, patience=run.shards.patience
+        )
+        try:
+            for outcome in shards:
+                if outcome.error is None:
+                    written += 1
+                    done(len(outcome.item))
+                    continue
+                failed.append(_named(outcome.item, outcome.error))
+                log.error("%s", failed[-1])
+                if len(failed) >= _MOST_FAILED_SHARDS:
+                    break
+        except ClusterLostError as lost:
+            failed.insert(0, lost)
+    if not failed and (lacking := store.missing_shards(path)):
+        failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
+    if failed:
+        raise RunError(
+            f"{failed[0]}\n{written} of {every} shards are written; started again, the run "
+            "writes the others"
+        ) from failed[0]
+    log.info("cube complete")
+
+
+def _named(shard: store.Shard, error: BaseException) -> RunError:
+    """What went wrong with a shard; a worker that died has no word of its own for it."""
+    return error if isinstance(error, RunError) else RunError(f"{shard}: {error}")
