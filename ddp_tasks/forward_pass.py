@@ -198,6 +198,7 @@ def folded_copy(
     -------
     the copy, and what was folded, by layer
     """
+    images = images.to(next(model.parameters()).device)
     found = fold_batch_norms(model, layers, images).layers
     calls = _calls(model, images)
     chosen = {

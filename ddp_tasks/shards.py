@@ -9,6 +9,7 @@ from threading import Lock
 
 import torch
 import xarray as xr
+from torch import Tensor
 
 from ddp_tasks import store
 from ddp_tasks.extraction_error import error_dataset, sampled
@@ -114,18 +115,24 @@ def _opened(path: str, run: str, stamp: str) -> tuple[ForwardPass, ImageSet]:
 
 
 def _forward_pass(path: str, run: str, options: ExtractionParameters) -> ForwardPass:
-    prepared, parameters = prepared_once(run), RunParameters.model_validate_json(run)
-    # A layer whose weight has no decomposition is not in the store.
-    stored = set(store.read(Path(path), "layers")["layer"].to_numpy().tolist())
-    layers = tuple(layer for layer in prepared.layers.linear if layer.name in stored)
-    U = {
-        layer.name: torch.from_numpy(
-            store.read(Path(path), f"decomposition/{layer.name}")["U"].to_numpy()
-        )
-        for layer in layers
-    }
-    vectors = vectors_for_means(U, folding_of(parameters, prepared))
+    prepared = prepared_once(run)
+    vectors = _vectors(path, run)
+    layers = tuple(layer for layer in prepared.layers.linear if layer.name in vectors)
     example = prepared.images.batch(0, 1)
     return forward_pass(
         prepared.model, layers, vectors, example, options=options, device=best_device()
+    )
+
+
+@lru_cache(maxsize=1)
+def _vectors(path: str, run: str) -> dict[str, Tensor]:
+    """By layer what its mean output is multiplied by, shape (d, r)."""
+    # A layer whose weight has no decomposition is not in the store.
+    stored = store.read(Path(path), "layers")["layer"].to_numpy().tolist()
+    U = {
+        name: torch.from_numpy(store.read(Path(path), f"decomposition/{name}")["U"].to_numpy())
+        for name in stored
+    }
+    return vectors_for_means(
+        U, folding_of(RunParameters.model_validate_json(run), prepared_once(run))
     )
