@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,27 +30,87 @@ def strongest_images(parts: Parts, places: int) -> StrongestImages:
 
     Returns
     -------
-    arrays of shape (layer, singular vector, place)
+    arrays of shape (layer, singular vector, place); as many places as there are images at most
     """
     kept: StrongestImages | None = None
     start = 0
-    for part, _ in parts():
-        signals = part
-        image = np.arange(start, start + len(signals))[:, None, None]
-        image = np.where(np.isnan(signals), -1, image)
+    shape: tuple[int, ...] = ()
+    for signals, _ in parts():
+        shape = signals.shape[1:]
+        kept = strongest_of(signals.reshape(len(signals), math.prod(shape)), start, places, kept)
         start += len(signals)
-        if kept is not None:
-            signals = np.concatenate([np.moveaxis(kept.signal, -1, 0), signals])
-            image = np.concatenate([np.moveaxis(kept.image, -1, 0), image])
-        # Stable, so an earlier image keeps its place before a later one of the same signal.
-        order = np.argsort(np.nan_to_num(-signals, nan=np.inf), axis=0, kind="stable")[:places]
-        kept = StrongestImages(
-            np.moveaxis(np.take_along_axis(image, order, axis=0), 0, -1),
-            np.moveaxis(np.take_along_axis(signals, order, axis=0), 0, -1),
-        )
     if kept is None:
         raise ValueError("there are no images")
-    return kept
+    filled = min(places, start)
+    return StrongestImages(
+        kept.image[:, :filled].reshape(*shape, filled),
+        kept.signal[:, :filled].reshape(*shape, filled),
+    )
+
+
+def strongest_of(
+    signals: npt.NDArray[np.float32], start: int, places: int, kept: StrongestImages | None = None
+) -> StrongestImages:
+    """The strongest images of each singular vector, of a part of the images and those kept.
+
+    Parameters
+    ----------
+    signals
+        shape (n, v); NaN for images that could not be read and for vectors past the rank.
+    start
+        position in the run of the first image.
+    kept
+        the strongest of images that all come before these.
+
+    Returns
+    -------
+    arrays of shape (v, places)
+    """
+    if kept is None:
+        kept = _none(signals.shape[1], places)
+    # Sorting takes longer than anything else here, so what cannot win is left out of it: an
+    # image that does not exceed the last one kept, or is not among the first of its own part.
+    last = kept.signal[:, -1]
+    if np.isnan(last).any() and len(signals) > places:
+        lowest = np.nan_to_num(signals, nan=-np.inf)
+        least = np.partition(lowest, -places, axis=0)[-places]
+        possible = (signals >= least) & ~(signals <= last)
+    else:
+        possible = ~(signals <= last) & ~np.isnan(signals)
+    image, vector = np.nonzero(possible)
+    return _merged(kept, vector, start + image, signals[image, vector])
+
+
+def merge_strongest(one: StrongestImages, other: StrongestImages) -> StrongestImages:
+    """The strongest images among those of two parts, in whichever order they come."""
+    vector, place = np.nonzero(other.image >= 0)
+    return _merged(one, vector, other.image[vector, place], other.signal[vector, place])
+
+
+def _merged(
+    kept: StrongestImages,
+    vector: npt.NDArray[np.int64],
+    image: npt.NDArray[np.int64],
+    signal: npt.NDArray[np.float32],
+) -> StrongestImages:
+    """Those kept and more signals, one entry a signal, sorted again for each singular vector."""
+    vectors, places = kept.image.shape
+    held, held_place = np.nonzero(kept.image >= 0)
+    vector = np.concatenate([held, vector])
+    image = np.concatenate([kept.image[held, held_place], image])
+    signal = np.concatenate([kept.signal[held, held_place], signal])
+    order = np.lexsort((image, -signal, vector))
+    vector, image, signal = vector[order], image[order], signal[order]
+    place = np.arange(len(vector)) - np.searchsorted(vector, np.arange(vectors))[vector]
+    first = place < places
+    found = _none(vectors, places)
+    found.image[vector[first], place[first]] = image[first]
+    found.signal[vector[first], place[first]] = signal[first]
+    return found
+
+
+def _none(*shape: int) -> StrongestImages:
+    return StrongestImages(np.full(shape, -1), np.full(shape, np.nan, dtype=np.float32))
 
 
 def class_exemplars(
@@ -70,21 +131,82 @@ def class_exemplars(
     -------
     arrays of shape (set, class): one place, no axis for it
     """
-    sets = np.arange(len(singular_vectors))
-    image = np.full((len(sets), target_classes), -1, dtype=np.int64)
-    signal = np.full(image.shape, np.nan, dtype=np.float32)
+    members = vector_sets(singular_vectors)
+    kept = _none(len(members), target_classes)
     start = 0
     for signals, target in parts():
-        summed = np.nan_to_num(signals, nan=0) @ singular_vectors.T.astype(np.float32)
-        for c in np.unique(target):
-            rows = np.flatnonzero(target == c)
-            best = rows[summed[rows].argmax(axis=0)]
-            value = summed[best, sets]
-            better = ~(value <= signal[:, c])  # also true where there is none yet: NaN
-            image[better, c] = start + best[better]
-            signal[better, c] = value[better]
+        kept = merge_class_exemplars(
+            kept, class_exemplars_of(signals, target, start, members, target_classes)
+        )
         start += len(signals)
-    return StrongestImages(image, signal)
+    return kept
+
+
+def vector_sets(singular_vectors: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
+    """The singular vectors of each set, by a table of shape (set, singular vector)."""
+    return [np.flatnonzero(inside) for inside in singular_vectors]
+
+
+def class_exemplars_of(
+    signals: npt.NDArray[np.float32],
+    target: npt.NDArray[np.int64],
+    start: int,
+    members: Sequence[npt.NDArray[np.int64]],
+    target_classes: int,
+) -> StrongestImages:
+    """Class exemplars of a part of the images; see ``class_exemplars``.
+
+    Parameters
+    ----------
+    signals
+        shape (n, singular vectors).
+    target
+        shape (n,); -1 for an image that could not be read.
+    start
+        position in the run of the first image.
+    members
+        the singular vectors of each set.
+
+    Returns
+    -------
+    arrays of shape (set, class)
+    """
+    found = _none(len(members), target_classes)
+    summed = _summed(signals, members)
+    sets = np.arange(len(members))
+    for c in np.unique(target[target >= 0]):
+        rows = np.flatnonzero(target == c)
+        best = rows[summed[rows].argmax(axis=0)]
+        found.image[:, c] = start + best
+        found.signal[:, c] = summed[best, sets]
+    return found
+
+
+def merge_class_exemplars(one: StrongestImages, other: StrongestImages) -> StrongestImages:
+    """The stronger of two parts' class exemplars, in whichever order they come."""
+    earlier = (other.signal == one.signal) & (other.image < one.image)
+    better = (other.image >= 0) & ((one.image < 0) | (other.signal > one.signal) | earlier)
+    return StrongestImages(
+        np.where(better, other.image, one.image), np.where(better, other.signal, one.signal)
+    )
+
+
+def _summed(
+    signals: npt.NDArray[np.float32], members: Sequence[npt.NDArray[np.int64]]
+) -> npt.NDArray[np.float32]:
+    """Signals summed over each set of vectors, shape (n, set); padding adds nothing.
+
+    Each row is summed by itself in float64, so the sums do not depend on the part that the
+    image came in, as those of a matrix product would.
+    """
+    summed = np.zeros((len(signals), len(members)), dtype=np.float32)
+    filled = [s for s, inside in enumerate(members) if len(inside)]
+    if filled:
+        taken = np.concatenate([members[s] for s in filled])
+        starts = np.cumsum([0, *(len(members[s]) for s in filled[:-1])])
+        terms = np.nan_to_num(signals[:, taken].astype(np.float64), nan=0)
+        summed[:, filled] = np.add.reduceat(terms, starts, axis=1)
+    return summed
 
 
 def exemplars_dataset(

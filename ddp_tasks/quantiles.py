@@ -9,7 +9,7 @@ parts add up to the counts of the whole, so the values never need to be held tog
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,15 +17,20 @@ import numpy.typing as npt
 
 _HALF = 1 << 16
 
+#: Values counted at a time: what is made of them stays in the processor's cache.
+_BLOCK = 1 << 17
+
 Counts = npt.NDArray[np.int64]
 
 
 def order_preserving(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
     """Integers in the order of the values, shape as given; negative zero counts as zero."""
     # Adding zero turns -0.0, which would sort below 0.0, into 0.0.
-    bits = (values + np.float32(0)).view(np.uint32)
-    negative = bits >> 31 == 1
-    return np.where(negative, ~bits, bits | np.uint32(1 << 31))
+    bits = (values + np.float32(0)).view(np.int32)
+    # All bits of a negative number are flipped, of any other the sign alone.
+    flipped = bits >> 31 | np.int32(-(1 << 31))
+    flipped ^= bits
+    return flipped.view(np.uint32)
 
 
 def _values(integers: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
@@ -33,10 +38,26 @@ def _values(integers: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
     return np.where(positive, integers & np.uint32((1 << 31) - 1), ~integers).view(np.float32)
 
 
+#: Which upper halves are those of numbers, infinities among them. Those of NaN lie at both ends.
+_NUMBERS = slice(
+    int(order_preserving(np.array([-np.inf], dtype=np.float32))[0] >> 16),
+    int(order_preserving(np.array([np.inf], dtype=np.float32))[0] >> 16) + 1,
+)
+
+
 def count_upper(values: npt.NDArray[np.float32]) -> Counts:
-    """First pass: how many values have each upper half; shape (65536,)."""
-    upper = order_preserving(values.ravel()) >> 16
-    return np.bincount(upper, minlength=_HALF).astype(np.int64)
+    """First pass: how many values have each upper half; NaN counts nowhere.
+
+    Returns
+    -------
+    shape (65536,)
+    """
+    counted = np.zeros(_HALF, dtype=np.int64)
+    for block in _blocks(values):
+        upper = (order_preserving(block) >> 16).astype(np.intp)
+        counted += np.bincount(upper, minlength=_HALF)
+    counted[: _NUMBERS.start] = counted[_NUMBERS.stop :] = 0
+    return counted
 
 
 def count_lower(values: npt.NDArray[np.float32], bins: npt.NDArray[np.int64]) -> Counts:
@@ -51,29 +72,44 @@ def count_lower(values: npt.NDArray[np.float32], bins: npt.NDArray[np.int64]) ->
     -------
     shape (b, 65536)
     """
-    integers = order_preserving(values.ravel())
-    row = np.searchsorted(bins, integers >> 16).clip(max=len(bins) - 1)
-    wanted = bins[row] == integers >> 16
-    flat = row[wanted] * _HALF + (integers[wanted] & np.uint32(_HALF - 1))
-    return np.bincount(flat, minlength=len(bins) * _HALF).reshape(-1, _HALF).astype(np.int64)
+    counted = np.zeros((len(bins), _HALF), dtype=np.int64)
+    wanted = np.zeros(_HALF, dtype=np.bool_)
+    wanted[bins] = True
+    row = np.zeros(_HALF, dtype=np.intp)
+    row[bins] = np.arange(len(bins))
+    for block in _blocks(values):
+        integers = order_preserving(block)
+        integers = integers[wanted.take((integers >> 16).astype(np.intp))]
+        lower = (integers & np.uint32(_HALF - 1)).astype(np.intp)
+        # Few of the values are wanted, so adding them one by one beats a histogram of each block.
+        np.add.at(counted.reshape(-1), row[integers >> 16] * _HALF + lower, 1)
+    return counted
+
+
+def _blocks(values: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+    flat = values.reshape(-1)
+    for start in range(0, len(flat), _BLOCK):
+        yield flat[start : start + _BLOCK]
 
 
 @dataclass
 class QuantileCounts:
-    """The running counts of one quantile computation; feed every part to each pass once."""
+    """The counts of one quantile computation; counts of parts are added in any order."""
 
     levels: Sequence[float]
     upper: Counts = field(default_factory=lambda: np.zeros(_HALF, dtype=np.int64))
-    _lower: Counts | None = None
+    lower: Counts | None = None
+    """one row for each of ``bins``; None before the second pass."""
 
-    def add_upper(self, values: npt.NDArray[np.float32]) -> None:
-        """Count a part in the first pass."""
-        self.upper += count_upper(values)
+    def add_upper(self, counted: Counts) -> None:
+        """Add the counts of a part in the first pass."""
+        self.upper += counted
 
-    def add_lower(self, values: npt.NDArray[np.float32]) -> None:
-        """Count a part in the second pass, once all parts went through the first."""
-        counted = count_lower(values, self.bins)
-        self._lower = counted if self._lower is None else self._lower + counted
+    def add_lower(self, counted: Counts) -> None:
+        """Add the counts of a part in the second pass, once all parts are in the first."""
+        if self.lower is None:
+            self.lower = np.zeros_like(counted)
+        self.lower += counted
 
     @property
     def total(self) -> int:
@@ -82,7 +118,15 @@ class QuantileCounts:
 
     @property
     def bins(self) -> npt.NDArray[np.int64]:
-        """Upper halves that hold a wanted order statistic, ascending."""
+        """Upper halves that hold a wanted order statistic, ascending.
+
+        Raises
+        ------
+        ValueError
+            If there are no values.
+        """
+        if self.total == 0:
+            raise ValueError("there are no values to take a quantile of")
         return np.unique(np.searchsorted(np.cumsum(self.upper), self._ranks(), side="right"))
 
     def quantiles(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -100,16 +144,26 @@ class QuantileCounts:
         ValueError
             If there are no values.
         """
-        if self.total == 0 or self._lower is None:
-            raise ValueError("there are no values to take a quantile of")
+        bins = self.bins
+        if self.lower is None:
+            raise ValueError("the second pass has not begun")
         last = self.total - 1
+        below, below_in_bin = np.cumsum(self.upper), np.cumsum(self.lower, axis=1)
+
+        def statistic(rank: int) -> float:
+            upper = int(np.searchsorted(below, rank, side="right"))
+            within = rank - int(below[upper] - self.upper[upper])
+            row = int(np.searchsorted(bins, upper))
+            lower = int(np.searchsorted(below_in_bin[row], within, side="right"))
+            return float(_values(np.array([upper << 16 | lower], dtype=np.uint32))[0])
+
         positive, negative = [], []
         for level in self.levels:
             k = _floor(last, level)
-            low, high = self._statistic(k), self._statistic(min(k + 1, last))
+            low, high = statistic(k), statistic(min(k + 1, last))
             positive.append(_interpolate(low, high, last * level - k))
             # The k-th smallest of the negatives is the negative of the k-th greatest.
-            low, high = -self._statistic(last - k), -self._statistic(max(last - k - 1, 0))
+            low, high = -statistic(last - k), -statistic(max(last - k - 1, 0))
             negative.append(_interpolate(low, high, last * level - k))
         return np.array(positive), np.array(negative)
 
@@ -118,15 +172,6 @@ class QuantileCounts:
         below = np.array([_floor(last, level) for level in self.levels])
         above = np.minimum(below + 1, last)
         return np.concatenate([below, above, last - below, last - above])
-
-    def _statistic(self, rank: int) -> float:
-        assert self._lower is not None
-        cumulative = np.cumsum(self.upper)
-        upper = int(np.searchsorted(cumulative, rank, side="right"))
-        within = rank - int(cumulative[upper] - self.upper[upper])
-        row = int(np.searchsorted(self.bins, upper))
-        lower = int(np.searchsorted(np.cumsum(self._lower[row]), within, side="right"))
-        return float(_values(np.array([upper << 16 | lower], dtype=np.uint32))[0])
 
 
 def _floor(last: int, level: float) -> int:

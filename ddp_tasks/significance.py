@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.quantiles import QuantileCounts
+from ddp_tasks.quantiles import QuantileCounts, count_lower, count_upper
 
 #: Signals as they are, and their negatives against a threshold of their own.
 DIRECTIONS = ("positive", "negative")
 
 #: Parts of the cube: signals (n, layers, singular vectors), NaN past each layer's rank, and the
-#: target class of each image. Called afresh for every pass.
+#: target class of each image, -1 for one that could not be read. Called afresh for every pass.
 Parts = Callable[[], Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]]
 
 
@@ -43,13 +43,115 @@ def thresholds(
     Praggastis et al. 2022, section 5, first paragraph.
     """
     counts = [QuantileCounts(quantiles) for _ in ranks]
-    for signals, _ in parts():
+    for signals, target in parts():
+        read, _ = images_read(signals, target)
         for layer, rank in enumerate(ranks):
-            counts[layer].add_upper(signals[:, layer, :rank])
-    for signals, _ in parts():
+            counts[layer].add_upper(count_upper(read[:, layer, :rank]))
+    for signals, target in parts():
+        read, _ = images_read(signals, target)
         for layer, rank in enumerate(ranks):
-            counts[layer].add_lower(signals[:, layer, :rank])
+            counts[layer].add_lower(count_lower(read[:, layer, :rank], counts[layer].bins))
     return np.stack([counted.quantiles() for counted in counts], axis=-1)
+
+
+def images_read(
+    signals: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Rows of the images that could be read; the others count nowhere.
+
+    Parameters
+    ----------
+    signals
+        shape (n, ...).
+    target
+        shape (n,); -1 for an image that could not be read.
+    """
+    read = target >= 0
+    return (signals, target) if read.all() else (signals[read], target[read])
+
+
+def cut_points(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Signals at which significance changes, for all levels and both directions of one layer.
+
+    A threshold lies between two float32 numbers or on one, and so does its negative. Whether a
+    signal passes each of them is told, exactly, by how many cut points are not above it.
+
+    Parameters
+    ----------
+    threshold
+        shape (direction, quantile); see ``thresholds``.
+
+    Returns
+    -------
+    shape (c,), ascending, all different; c is at most twice the number of levels
+    """
+    return np.unique(np.concatenate(_cuts(threshold)))
+
+
+def count_between(
+    signals: npt.NDArray[np.float32],
+    target: npt.NDArray[np.int64],
+    cuts: npt.NDArray[np.float32],
+    counted: npt.NDArray[np.int64],
+) -> None:
+    """Count the signals of each class and singular vector between the cut points of a layer.
+
+    Counts of parts are added up in ``counted``, in any order of the parts.
+
+    Parameters
+    ----------
+    signals
+        shape (n, v); of one layer, within its rank.
+    target
+        shape (n,); classes, none of them negative.
+    cuts
+        shape (c,); see ``cut_points``.
+    counted
+        shape (class, c + 1, v); added to. Entry (k, j, i) is the number of images of class k
+        whose signal along vector i has j cut points not above it.
+    """
+    below = np.zeros(signals.shape, dtype=np.uint8 if len(cuts) < 256 else np.uint16)
+    for cut in cuts:
+        below += signals >= cut
+    vectors = signals.shape[1]
+    cell = (target[:, None] * (len(cuts) + 1) + below) * vectors + np.arange(vectors)
+    np.add.at(counted.reshape(-1), cell.reshape(-1), 1)
+
+
+def count_significant(
+    counted: npt.NDArray[np.int64], threshold: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Images for which each singular vector is significant, from the counts between cut points.
+
+    Parameters
+    ----------
+    counted
+        shape (class, c + 1, v); see ``count_between``.
+    threshold
+        shape (direction, quantile); those that gave the cut points.
+
+    Returns
+    -------
+    shape (direction, quantile, class, v)
+    """
+    cuts = cut_points(threshold)
+    above, below = (np.searchsorted(cuts, own) for own in _cuts(threshold))
+    up_to = np.cumsum(counted, axis=1)
+    # Not below its cut point in the positive direction, below it in the negative one.
+    positive = up_to[:, -1:] - up_to[:, above]
+    return np.moveaxis(np.stack([positive, up_to[:, below]]), 2, 1)
+
+
+def _cuts(
+    threshold: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The least float32 above each positive threshold; the least not below minus a negative one."""
+    positive, negative = threshold
+    above, at_least = positive.astype(np.float32), (-negative).astype(np.float32)
+    return (
+        np.where(above > positive, above, np.nextafter(above, np.float32(np.inf))),
+        np.where(at_least >= -negative, at_least, np.nextafter(at_least, np.float32(np.inf))),
+    )
 
 
 def fractions(
@@ -61,7 +163,7 @@ def fractions(
     """Share of each class's images for which each singular vector is significant.
 
     A vector is significant for an image if its signal is strictly greater than q. All levels
-    are counted in one pass: a signal is significant at every level whose threshold lies below.
+    and both directions are counted in one pass.
 
     Parameters
     ----------
@@ -78,29 +180,36 @@ def fractions(
     """
     directions, levels, layers = threshold.shape
     images = np.zeros(target_classes, dtype=np.int64)
-    # For each vector and class, how many signals exceed exactly the first j thresholds.
-    exceeded = [
-        np.zeros((directions, target_classes, rank, levels + 1), dtype=np.int64) for rank in ranks
+    cuts = [cut_points(threshold[:, :, layer]) for layer in range(layers)]
+    counted = [
+        np.zeros((target_classes, len(own) + 1, rank), dtype=np.int64)
+        for own, rank in zip(cuts, ranks, strict=True)
     ]
     for signals, target in parts():
-        images += np.bincount(target, minlength=target_classes)
+        read, target_read = images_read(signals, target)
+        images += np.bincount(target_read, minlength=target_classes)
         for layer, rank in enumerate(ranks):
-            part = signals[:, layer, :rank].astype(np.float64)
-            for direction, sign in enumerate((1, -1)):
-                below = np.searchsorted(threshold[direction, :, layer], sign * part, side="left")
-                cell = (target[:, None] * rank + np.arange(rank)) * (levels + 1) + below
-                counted = exceeded[layer][direction]
-                counted += np.bincount(cell.ravel(), minlength=counted.size).reshape(counted.shape)
-
+            count_between(read[:, layer, :rank], target_read, cuts[layer], counted[layer])
     shape = (directions, levels, target_classes, layers, max(ranks))
     fraction = np.full(shape, np.nan, dtype=np.float32)
     for layer, rank in enumerate(ranks):
-        # Significant at level j: exceeding at least j + 1 thresholds.
-        at_least = np.cumsum(exceeded[layer][..., ::-1], axis=-1)[..., ::-1][..., 1:]
-        with np.errstate(invalid="ignore"):
-            share = at_least / images[:, None, None]
-        fraction[:, :, :, layer, :rank] = np.moveaxis(share, -1, 1)
+        count = count_significant(counted[layer], threshold[:, :, layer])
+        fraction[:, :, :, layer, :rank] = share(count, images)
     return fraction, images
+
+
+def share(count: npt.NDArray[np.int64], images: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Counts of a class's images over all its images, NaN for a class without any.
+
+    Parameters
+    ----------
+    count
+        shape (..., class, singular vector).
+    images
+        shape (class,).
+    """
+    with np.errstate(invalid="ignore"):
+        return (count / images[:, None]).astype(np.float32)
 
 
 def significant(
@@ -150,10 +259,10 @@ def discrimination(
     rank
     """
     present = images > 0
-    share = fraction[..., present, :].astype(np.float64)
+    shares = fraction[..., present, :].astype(np.float64)
     weight = (images[present] / images.sum())[:, None]
-    mean = (share * weight).sum(axis=-2)
-    between = (weight * (share - mean[..., None, :]) ** 2).sum(axis=-2)
+    mean = (shares * weight).sum(axis=-2)
+    between = (weight * (shares - mean[..., None, :]) ** 2).sum(axis=-2)
     total = mean * (1 - mean)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, between / total, total * 0)

@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import platform
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import xarray as xr
 import zarr
 import zarr.errors
 
+from ddp_tasks.shard_files import ShardFiles
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters, stored_identity
 from schemas.variables import (
@@ -37,8 +38,10 @@ from schemas.variables import (
 )
 from schemas.zoo import ZooParameters
 
-#: Singular vectors in one chunk of the cube.
-VECTORS_PER_CHUNK = 256
+#: Singular vectors in one chunk of the cube: the most with which padding adds little. Wider
+#: chunks are read faster; a layer whose rank is no multiple of them stores padding.
+_CHUNK_WIDTHS = (256, 128, 64, 32, 16, 8)
+_MOST_PADDING = 0.05
 
 _PACKAGES = ("ddp-flows", "torch", "torchvision", "numpy", "xarray", "zarr", "hypernetx")
 
@@ -144,7 +147,7 @@ def create(
     root.attrs.update(stored)
     for group, dataset in groups.items():
         write(part, group, dataset)
-    _create_cube(part, signals, run.shards.images)
+    _create_cube(part, signals, run.shards.images, groups["layers"]["rank"].to_numpy().tolist())
     part.rename(path)
 
 
@@ -170,12 +173,12 @@ def create_zoo(path: Path, zoo: ZooParameters) -> None:
     root.attrs.update(stored)
 
 
-def _create_cube(path: Path, signals: xr.Dataset, block: int) -> None:
+def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[int]) -> None:
     """Write the cube's coordinates, and its variables as empty arrays cut at whole blocks."""
     sizes = signals.sizes
     block = min(block, sizes["image"])
     shards = -(-sizes["image"] // block)
-    vectors = min(VECTORS_PER_CHUNK, sizes["singular_vector"])
+    vectors = min(vectors_per_chunk(ranks), sizes["singular_vector"])
     padded = -(-sizes["singular_vector"] // vectors) * vectors
     describe(signals, "signals").to_zarr(
         path,
@@ -194,7 +197,8 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int) -> None:
             "shards": (block, sizes["layer"], padded),
             "dtype": "float32",
             "fill_value": float("nan"),
-            "config": {"write_empty_chunks": False},
+            # Signals hardly compress (zstd takes 7 % off noise) and are read several times over.
+            "compressors": None,
         },
         "predicted": {"shape": sizes["image"], "chunks": block, "dtype": "int64", "fill_value": -1},
         "confidence": {
@@ -210,6 +214,15 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int) -> None:
         group.create_array(
             name, dimension_names=variable.dims, attributes={**attributes(variable)}, **template
         )
+
+
+def vectors_per_chunk(ranks: Sequence[int]) -> int:
+    """Width of the cube's chunks for layers of these ranks."""
+    for width in _CHUNK_WIDTHS:
+        padded = sum(-(-rank // width) * width for rank in ranks)
+        if padded <= (1 + _MOST_PADDING) * sum(ranks):
+            return width
+    return _CHUNK_WIDTHS[-1]
 
 
 def check_continuable(path: Path, identity: Identity) -> None:
@@ -350,7 +363,10 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
                 f"{name} of shard {shard.index} has shape {arrays[name].shape}, "
                 f"not {(len(shard), *target.shape[1:])}"
             )
-        target[shard.start : shard.stop] = arrays[name]
+        if name == "signal":
+            cube_files(path).write(shard.index, arrays[name])
+        else:
+            target[shard.start : shard.stop] = arrays[name]
     group["complete"][shard.index] = 1  # type: ignore[index]
 
 
@@ -385,15 +401,16 @@ def signal_parts(
 
     Yields
     ------
-    signals (n, layers, singular vectors) and target classes (n,)
+    signals (n, layers, singular vectors) and target classes (n,), -1 for an image that could not
+    be read
     """
-    group = _signals(path)
-    cube, target = group["signal"], group["target"]
-    assert isinstance(cube, zarr.Array)
-    assert isinstance(target, zarr.Array)
+    files, target = cube_files(path), targets(path)
     for shard in shards(path):
-        rows = slice(shard.start, shard.stop)
-        yield np.asarray(cube[rows]), np.asarray(target[rows])
+        signals = np.empty((len(shard), files.layers, files.vectors), dtype=np.float32)
+        for layer in range(files.layers):
+            rows, vectors = slice(0, len(shard)), slice(0, files.vectors)
+            files.read(shard.index, rows, layer, vectors, signals[:, layer])
+        yield signals, of_images_read(signals, target[shard.start : shard.stop])
 
 
 def layer_parts(
@@ -410,15 +427,52 @@ def layer_parts(
 
     Yields
     ------
-    signals (n, rank) and target classes (n,)
+    signals (n, rank) and target classes (n,), -1 for an image that could not be read
     """
-    group = _signals(path)
-    cube, target = group["signal"], group["target"]
-    assert isinstance(cube, zarr.Array)
-    assert isinstance(target, zarr.Array)
+    files, target = cube_files(path), targets(path)
     for shard in shards(path):
-        rows = slice(shard.start, shard.stop)
-        yield np.asarray(cube[rows, layer, :rank]), np.asarray(target[rows])
+        signals = np.empty((len(shard), rank), dtype=np.float32)
+        files.read(shard.index, slice(0, len(shard)), layer, slice(0, rank), signals)
+        yield signals, of_images_read(signals, target[shard.start : shard.stop])
+
+
+def of_images_read(
+    signals: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Target classes, -1 where an image could not be read.
+
+    Parameters
+    ----------
+    signals
+        shape (n, ...); NaN throughout for an image that could not be read, and for no other image
+        in the first place of the last axis.
+    target
+        shape (n,)
+    """
+    first = signals[..., 0].reshape(len(signals), -1)[:, :1]
+    return np.where(np.isnan(first).any(axis=1), -1, target)
+
+
+def targets(path: Path) -> npt.NDArray[np.int64]:
+    """Target classes of all images, whether they could be read or not."""
+    target = _signals(path)["target"]
+    assert isinstance(target, zarr.Array)
+    return np.asarray(target[:])
+
+
+def cube_files(path: Path) -> ShardFiles:
+    """The files that hold the cube's signals."""
+    cube = _cube(path)
+    assert cube.shards is not None
+    _, layers, vectors = cube.shape
+    folder = path / "signals" / "signal" / "c"
+    return ShardFiles(folder, cube.shards[0], layers, vectors, cube.chunks[2])
+
+
+def _cube(path: Path) -> zarr.Array[Any]:
+    cube = _signals(path)["signal"]
+    assert isinstance(cube, zarr.Array)
+    return cube
 
 
 def seal(path: Path) -> None:

@@ -20,9 +20,9 @@ LEVELS = st.lists(st.floats(0, 1), min_size=1, max_size=4)
 def _quantiles(parts, levels):
     counts = QuantileCounts(levels)
     for part in parts:
-        counts.add_upper(part)
+        counts.add_upper(count_upper(part))
     for part in parts:
-        counts.add_lower(part)
+        counts.add_lower(count_lower(part, counts.bins))
     return counts.quantiles()
 
 
@@ -64,6 +64,28 @@ def test_no_values_are_refused():
         QuantileCounts([0.5]).quantiles()
     with pytest.raises(ValueError, match="no values"):
         _quantiles([np.empty(0, dtype=np.float32)], [0.5])
+    with pytest.raises(ValueError, match="no values"):
+        _quantiles([np.full(3, np.nan, dtype=np.float32)], [0.5])
+
+
+def test_a_quantile_before_the_second_pass_is_refused():
+    counts = QuantileCounts([0.5])
+    counts.add_upper(count_upper(np.ones(3, dtype=np.float32)))
+    with pytest.raises(ValueError, match="second pass"):
+        counts.quantiles()
+
+
+@given(ARRAYS, st.data())
+def test_nan_counts_nowhere(values, data):
+    places = data.draw(st.lists(st.integers(0, len(values)), max_size=4))
+    padded = np.insert(values, places, np.nan)
+    padded[np.isnan(padded)] *= data.draw(st.sampled_from([1, -1]))
+    np.testing.assert_array_equal(count_upper(padded), count_upper(values))
+    assert _quantiles([padded], [0.3])[0].tolist() == _quantiles([values], [0.3])[0].tolist()
+
+
+def test_infinities_are_numbers():
+    assert count_upper(np.array([-np.inf, 1, np.inf], dtype=np.float32)).sum() == 3
 
 
 @given(ARRAYS)
