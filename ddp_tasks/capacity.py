@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from math import isnan, log, log10, nan, prod, sqrt
+from math import isfinite, isnan, log, log10, nan, prod, sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ddp_tasks.gram_matrix import eigenvalues
 from ddp_tasks.power_law import CANDIDATES, fit_power_law
 from ddp_tasks.toeplitz import Run, kernel_slices, per_axis, symbol, symbol_spectrum
 
@@ -32,6 +34,10 @@ class Matrization(StrEnum):
     """W̄₂, d·n² × c·m² (Eq. 11), on periodic images."""
     SLICES = "slices"
     """The d·c matrices W[h, r] of k × k, their singular values together (Martin et al. 2021)."""
+
+
+class NotFiniteError(ValueError):
+    """A weight that holds NaN or infinity."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +142,13 @@ def spectrum(
 
     Raises
     ------
+    NotFiniteError
+        If W holds NaN or infinity.
     ValueError
-        If W holds NaN or infinity, or the arguments do not fit together.
+        If the arguments do not fit together.
     """
-    if not bool(torch.isfinite(W).all()):
-        raise ValueError("the weight holds NaN or infinity")
     weight = W.detach().to(torch.float64)
-    variance = float(weight.var(correction=0))
+    variance = _variance(weight)
     taps = prod(W.shape[2:])
     epsilon = torch.finfo(torch.float64).eps
     if matrization is Matrization.TOEPLITZ:
@@ -211,13 +217,13 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
     a row as ``COLUMNS`` defines it. Without a power law its columns are NaN and the norms
     stand; a weight of zeros has no norms either.
     """
-    above = found.floor < found.S
-    S = found.S[above]
+    every = found.S.numpy(force=True)
+    S = every[: np.count_nonzero(every > found.floor)]
     if len(S) == 0:
         return refused_capacity("the weight is zero throughout", zeros=len(found.S))
-    squares = S.square()
-    fit = fit_power_law(squares.numpy(force=True), candidates)
-    greatest, total = float(squares.max()), float(squares.sum())
+    squares = np.square(S)
+    fit = fit_power_law(squares, candidates)
+    greatest, total = float(squares[0]), float(squares.sum())
     return Capacity(
         alpha=fit.alpha,
         xmin=fit.xmin,
@@ -225,7 +231,7 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
         sigma=fit.sigma,
         tail=fit.tail,
         values=len(S),
-        zeros=len(found.S) - len(S),
+        zeros=len(every) - len(S),
         lambda_max=greatest,
         capacity_term=fit.alpha * log(greatest),
         weighted_alpha=fit.alpha * log10(greatest),
@@ -234,7 +240,7 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
         stable_rank=total / greatest,
         matrix_rank=len(S),
         bulk_edge=found.bulk_edge,
-        spikes=int((squares > found.bulk_edge).sum()),
+        spikes=int(np.count_nonzero(squares > found.bulk_edge)),
         mp_softrank=found.bulk_edge / greatest,
         refusal=fit.refusal.value,
     )
@@ -268,18 +274,19 @@ def layer_capacity(
     ValueError
         If the arguments do not fit together.
     """
-    if not bool(torch.isfinite(W).all()):
-        return refused_capacity("the weight holds NaN or infinity")
-    found = spectrum(
-        W,
-        matrization,
-        size=size,
-        stride=stride,
-        dilation=dilation,
-        groups=groups,
-        memory=memory,
-        run=run,
-    )
+    try:
+        found = spectrum(
+            W,
+            matrization,
+            size=size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            memory=memory,
+            run=run,
+        )
+    except NotFiniteError as error:
+        return refused_capacity(str(error))
     return capacity(found, candidates)
 
 
@@ -302,6 +309,17 @@ def alpha_hat(layers: Iterable[Capacity]) -> AlphaHat:
     return AlphaHat(total, total / len(counted), len(counted), len(terms) - len(counted))
 
 
+def _variance(weight: Tensor) -> float:
+    """Variance of the entries of a float64 weight; one that is not finite is refused.
+
+    The variance itself tells: a look at every entry is needed only where it overflows.
+    """
+    variance = float(weight.var(correction=0))
+    if not isfinite(variance) and not bool(torch.isfinite(weight).all()):
+        raise NotFiniteError("the weight holds NaN or infinity")
+    return variance
+
+
 def _unfolded_values(unfolded: Tensor) -> tuple[Tensor, float]:
     """Singular values of every block, ordered together, and what counts as zero.
 
@@ -314,7 +332,16 @@ def _unfolded_values(unfolded: Tensor) -> tuple[Tensor, float]:
         S = torch.linalg.svdvals(unfolded).flatten().sort(descending=True).values
         return S, _floor(S, max(rows, columns), epsilon)
     wide = unfolded if rows < columns else unfolded.mT
-    squares = torch.linalg.eigvalsh(wide @ wide.mT).flatten().sort(descending=True).values
+    if wide.device.type == "cpu":
+        # numpy knows that a product with its own transpose is symmetric, and computes half of it.
+        whole = wide.numpy()
+        gram = torch.from_numpy(np.matmul(whole, whole.swapaxes(1, 2)))
+    else:
+        gram = wide @ wide.mT
+    squares = eigenvalues(gram)
+    squares = (
+        squares[0].flip(0) if len(squares) == 1 else squares.flatten().sort(descending=True)[0]
+    )
     S = squares.clamp_min(0).sqrt()
     return S, float(S[0]) * sqrt(min(rows, columns) * epsilon)
 

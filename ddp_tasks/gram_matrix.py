@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -92,6 +93,28 @@ def left_singular_vectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if rows > columns:
         vectors = _times(blocks, vectors) / torch.where(trusted, S.mT, 1).mT[:, None, :]
     return vectors, S, trusted
+
+
+def eigenvalues(G: Tensor) -> Tensor:
+    """Eigenvalues of Hermitian matrices, ascending; only their lower triangles are read.
+
+    On the CPU numpy's LAPACK, OpenBLAS in its wheels, takes 0.65 to 0.9 of the time of torch's,
+    the more of it saved the larger the matrix (complex, 64 to 512 rows, one thread of a Zen 3).
+
+    Parameters
+    ----------
+    G
+        shape (..., p, p), finite, real or complex.
+
+    Returns
+    -------
+    real, shape (..., p)
+    """
+    if G.shape[-1] == 1:
+        return G[..., 0].real if G.is_complex() else G[..., 0]
+    if G.device.type == "cpu":
+        return torch.from_numpy(np.linalg.eigvalsh(G.numpy(), UPLO="L"))
+    return torch.linalg.eigvalsh(G, UPLO="L")
 
 
 def _times(blocks: Tensor, V: Tensor) -> Tensor:

@@ -132,14 +132,18 @@ class _Tails:
 
     @staticmethod
     def of(ordered: Floats) -> _Tails:
-        x, below = np.unique(ordered, return_index=True)
+        first = np.ones(len(ordered), dtype=np.bool_)
+        np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+        below = np.flatnonzero(first)
+        x = ordered[below]
         if len(x) < 2:
             return _Tails(x, np.zeros_like(x), below, len(ordered), np.empty(0))
         log_x = np.log(x) - np.log(x[-1])
-        copies = np.diff(below, append=len(ordered))
+        size = len(ordered) - below
+        copies = size.copy()
+        copies[:-1] -= size[1:]
         # Summed from the greatest down, where the terms are smallest.
         sums = np.cumsum((copies * log_x)[::-1])[::-1]
-        size = len(ordered) - below
         exponent = size[:-1] / (sums[:-1] - size[:-1] * log_x[:-1])
         return _Tails(x, log_x, below, len(ordered), exponent)
 
@@ -188,7 +192,7 @@ def _least_distance(tails: _Tails, chosen: Indices) -> tuple[int, float]:
     while len(chosen):
         whole = len(tails.x) - chosen <= max(points, _SHORT)
         longer, shorter = chosen[~whole], chosen[whole]
-        bounds = tails.lower_bounds(longer, points)
+        bounds = tails.lower_bounds(longer, points) if len(longer) else np.empty(0)
         # Short tails are evaluated whole, and of the longer the most promising.
         for known in (shorter, longer[bounds.argmin() :][:1] if len(bounds) else longer):
             if len(known):

@@ -10,7 +10,8 @@ cheap without changing the values:
 
 * The eigenvalues of G(ω) = A(ω) A(ω)ᴴ are the squares. G is the Fourier transform of the
   kernel's autocorrelation R_τ = Σ_s W_{s+τ} W_sᵀ, so it needs no product of blocks: 13 terms for
-  a 3 × 3 kernel, since R_{-τ} = R_τᵀ. The smaller of d and c is taken.
+  a 3 × 3 kernel, since R_{-τ} = R_τᵀ makes the terms of τ and -τ together
+  cos(ω·τ) (R_τ + R_τᵀ) + i sin(ω·τ) (R_τ - R_τᵀ). The smaller of d and c is taken.
 * W is real, so G(-ω) is the conjugate of G(ω) and has its eigenvalues: of each pair one is
   decomposed and counted twice. Frequencies that are their own negative (0, and half an even
   size, on every axis) count once.
@@ -37,6 +38,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ddp_tasks.gram_matrix import eigenvalues
+
 #: What W̄₂ does at the edge of the image.
 Boundary = Literal["periodic", "zeros", "valid"]
 
@@ -46,15 +49,19 @@ Block = tuple[int, int]
 #: Applies a function to every block, in order, as ``map`` and ``Executor.map`` do.
 Run = Callable[[Callable[[Block], Tensor], list[Block]], Iterable[Tensor]]
 
-_MATRICES_AT_ONCE = 4  # of one frequency: two while G is added up, G, and what LAPACK overwrites
+_LEAST_AT_ONCE = 8  # matrices; fewer make slow products
+_CACHE = 1 << 22  # bytes of matrices at once, where they are small
+_MATRICES_AT_ONCE = 2  # of one frequency: G, and its real and imaginary parts that it is made of
 
 
 @dataclass(frozen=True)
 class Symbol:
     """G(ω) of one layer, as the terms of its Fourier series; small enough to send to a worker."""
 
-    R: Tensor
-    """float64, shape (groups, lags, p*p), p the smaller of d and c of a group; R_0 halved."""
+    even: Tensor
+    """float64, shape (groups, lags, p*p), p the smaller of d and c of a group: R_τ + R_τᵀ; R_0."""
+    odd: Tensor
+    """float64, of the same shape: R_τ - R_τᵀ."""
     lags: Tensor
     """int64, shape (lags, axes); of τ and -τ only one."""
     size: tuple[int, ...]
@@ -69,12 +76,12 @@ class Symbol:
     @property
     def p(self) -> int:
         """Singular values of a group at one frequency."""
-        return round(sqrt(self.R.shape[2]))
+        return round(sqrt(self.even.shape[2]))
 
     @property
     def values(self) -> int:
         """Number of singular values of W̄₂."""
-        return prod(self.size) * self.R.shape[0] * self.p
+        return prod(self.size) * self.even.shape[0] * self.p
 
 
 def symbol(
@@ -117,7 +124,8 @@ def symbol(
     # that times ε.
     greatest = 2 * torch.linalg.matrix_norm(R).sum(dim=1).max().item()
     floor = sqrt(greatest * kernel.shape[1] * torch.finfo(torch.float64).eps)
-    return Symbol(R.flatten(2), lags, outputs, frequency, count, floor)
+    even, odd = (R + R.mT).flatten(2), (R - R.mT).flatten(2)
+    return Symbol(even, odd, lags, outputs, frequency, count, floor)
 
 
 def frequencies(size: Sequence[int]) -> tuple[Tensor, Tensor]:
@@ -149,7 +157,7 @@ def blocks(layer: Symbol, memory: int = 1 << 28) -> list[Block]:
     memory
         bytes that ``block_spectrum`` may take for one range; a single frequency is never cut.
     """
-    one = 16 * _MATRICES_AT_ONCE * layer.R.shape[0] * layer.R.shape[2]
+    one = 16 * _MATRICES_AT_ONCE * layer.even.shape[0] * layer.even.shape[2]
     step = max(1, memory // one)
     last = len(layer.frequency)
     return [(start, min(start + step, last)) for start in range(0, last, step)]
@@ -167,11 +175,22 @@ def block_spectrum(layer: Symbol, block: Block) -> Tensor:
     size = torch.tensor(layer.size, dtype=torch.int64).reshape(1, 1, -1)
     # The product is reduced as an integer: an angle of many turns would lose digits.
     turns = ((place[:, None, :] * layer.lags) % size).to(torch.float64) / size
-    angle = (2 * torch.pi * turns.sum(dim=2)).to(layer.R)
-    half = torch.complex(torch.cos(angle) @ layer.R, torch.sin(angle) @ layer.R)
-    G = half.unflatten(2, (layer.p, layer.p))
-    G = G + G.mH
-    squares = G[..., 0].real if layer.p == 1 else torch.linalg.eigvalsh(G)
+    angle = (2 * torch.pi * turns.sum(dim=2)).to(layer.even)
+    groups, side = layer.even.shape[0], layer.p
+    squares = layer.even.new_empty(groups, len(angle), side)
+    # A few matrices at a time, in memory that is used again, stay in the processor's cache.
+    step = min(max(_LEAST_AT_ONCE, _CACHE // (16 * groups * side**2)), len(angle))
+    real, imaginary = (layer.even.new_empty(groups, step, side**2) for _ in range(2))
+    G = torch.complex(real, imaginary)
+    for start in range(0, len(angle), step):
+        some = angle[start : start + step]
+        if len(some) < step:  # the last
+            real, imaginary = (p[:, : len(some)].contiguous() for p in (real, imaginary))
+            G = torch.complex(real, imaginary)
+        torch.matmul(torch.cos(some), layer.even, out=real)
+        torch.matmul(torch.sin(some), layer.odd, out=imaginary)
+        torch.complex(real, imaginary, out=G)
+        squares[:, start : start + step] = eigenvalues(G.unflatten(2, (side, side)))
     S = squares.clamp_min(0).sqrt()
     return S.repeat_interleave(layer.count[chosen].to(S.device), dim=1).flatten()
 
