@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import hypernetx as hnx
 import numpy as np
@@ -19,6 +16,9 @@ def hypergraph(
     target_classes: Sequence[str],
     singular_values: npt.NDArray[np.float64],
     layer: str,
+    *,
+    node_properties: Mapping[str, npt.NDArray[np.generic]] | None = None,
+    edge_properties: Mapping[str, npt.NDArray[np.generic]] | None = None,
 ) -> hnx.Hypergraph:
     """The hypergraph of a layer: hyperedges are target classes, nodes are singular vectors.
 
@@ -36,66 +36,76 @@ def hypergraph(
         shape (singular vector,); NaN past the rank.
     layer
         name of the layer, and of the hypergraph.
+    node_properties
+        more of each singular vector by name, shape (singular vector,).
+    edge_properties
+        of each class by name, shape (class,).
 
     References
     ----------
     Praggastis et al. 2022, section 5.1.
     """
     classes, vectors = np.nonzero(significant)
+    if not len(classes):
+        return hnx.Hypergraph({}, name=layer)
+    names = np.array(target_classes, dtype=object)
     incidences = pd.DataFrame(
         {
-            "edge": [target_classes[int(c)] for c in classes],
+            "edge": names[classes],
             "node": vectors.astype(object),
             "weight": fraction[classes, vectors].astype(float),
         }
     )
-    nodes = pd.DataFrame(
-        {
-            "node": np.unique(vectors).astype(object),
-            "singular_value": singular_values[np.unique(vectors)],
-        }
+    nodes, edges = np.unique(vectors), np.unique(classes)
+    of_nodes = {"singular_value": singular_values, **(node_properties or {})}
+    of_edges = {"singular_vectors": significant.sum(axis=1), **(edge_properties or {})}
+    return hnx.Hypergraph(
+        incidences,
+        cell_weight_col="weight",
+        node_properties=pd.DataFrame(
+            {"node": nodes.astype(object), **{k: v[nodes] for k, v in of_nodes.items()}}
+        ),
+        edge_properties=pd.DataFrame(
+            {"edge": names[edges], **{k: v[edges] for k, v in of_edges.items()}}
+        ),
+        name=layer,
     )
-    if incidences.empty:
-        return hnx.Hypergraph({}, name=layer)
-    return hnx.Hypergraph(incidences, cell_weight_col="weight", node_properties=nodes, name=layer)
 
 
-def to_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The hypergraph as a dictionary in the Hypergraph Interchange Format (HIF).
-
-    HyperNetX's own export fetches its JSON schema from the network at every call, and fails
-    without one; this one stays here.
+def why_empty(
+    fraction: npt.NDArray[np.float32],
+    significant: npt.NDArray[np.bool_],
+    target_classes: Sequence[str],
+    *,
+    threshold: float,
+    quantile: float,
+    percentage: float,
+) -> str:
+    """Why a layer's hypergraph is empty and what would fill it; empty text where it is not.
 
     Parameters
     ----------
-    metadata
-        what to say of the hypergraph as a whole, as JSON.
+    fraction, significant
+        shape (class, singular vector).
+    threshold, quantile
+        q, and the quantile level that chose it.
+    percentage
+        p.
     """
-    incidences = []
-    for edge in graph.edges:
-        incidences += [
-            {
-                "edge": edge,
-                "node": int(node),
-                "weight": graph.get_cell_properties(edge, node)["weight"],
-            }
-            for node in graph.edges[edge]
-        ]
-    nodes = [
-        {"node": int(node), "attrs": {"singular_value": graph.nodes[node].singular_value}}
-        for node in graph.nodes
-    ]
-    return {
-        "network-type": "undirected",
-        "metadata": {"name": graph.name, **metadata},
-        "edges": [{"edge": edge} for edge in graph.edges],
-        "nodes": nodes,
-        "incidences": incidences,
-    }
-
-
-def write_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any], path: Path) -> None:
-    """Write a hypergraph as HIF JSON, whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(to_hif(graph, metadata), indent=1, allow_nan=False))
-    part.replace(path)
+    if significant.any():
+        return ""
+    if not np.isfinite(fraction).any():
+        return "No class has an image with signals."
+    c, v = np.unravel_index(np.nanargmax(fraction), fraction.shape)
+    greatest = float(fraction[c, v])
+    q = f"q = {threshold:.3g}, the layer's quantile at level {quantile:g}"
+    if greatest == 0:
+        return (
+            f"No signal exceeds {q}: the signals above that level are all equal. A lower level "
+            "may tell them apart."
+        )
+    return (
+        f"No singular vector exceeds {q}, in at least {percentage:g} % of any class. The greatest "
+        f"share is {100 * greatest:.3g} %, of {target_classes[int(c)]} for v{int(v)}: lower p to "
+        "that, or the quantile level."
+    )

@@ -38,6 +38,8 @@ class Findings:
     signals: xr.Dataset
     significance: xr.Dataset
     exemplars: xr.Dataset
+    hypergraphs: Mapping[str, xr.Dataset]
+    """by layer."""
     hierarchies: Mapping[str, xr.Dataset]
     """by layer."""
     images: ImageSet
@@ -66,17 +68,15 @@ def render(findings: Findings) -> str:
     anchors = {layer.layer: f"layer-{i}" for i, layer in enumerate(findings.summary.layers)}
     chosen = layers_shown(findings)
     plots: dict[str, Any] = {}
-    empty = {}
     for layer in findings.summary.layers:
         if layer.layer in chosen:
             drawn = layer_figures(findings, layer.layer, thumbnails)
             plots |= {f"{anchors[layer.layer]} {kind}": drawn[kind] for kind in drawn}
-            empty[layer.layer] = empty_sentence(layer)
     sections = [
         _Section(
             summary=layer,
             anchor=anchors[layer.layer],
-            empty=empty[layer.layer],
+            empty=str(findings.hypergraphs[layer.layer]["empty"].item()),
             footnote=_footnote(findings, layer.layer),
             matrix_only=not hypergraph_figures.has_hulls(findings.hierarchies[layer.layer]),
         )
@@ -137,17 +137,6 @@ def layer_figures(
             findings.exemplars, table, of_layer, thumbnails, target_class_of
         ),
     }
-
-
-def empty_sentence(layer: LayerSummary) -> str:
-    """Why a layer has no hypergraph and what to change; empty where it has one."""
-    if layer.nodes:
-        return ""
-    return (
-        f"No singular vector exceeds q = {layer.threshold:.3g} in at least "
-        f"{layer.percentage:g} % of any class; lower the quantile level (now "
-        f"{layer.quantile:g}) or the percentage."
-    )
 
 
 def _table(findings: Findings, layer: str) -> xr.Dataset:

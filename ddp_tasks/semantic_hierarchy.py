@@ -2,113 +2,186 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import hypernetx as hnx
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.exemplars import StrongestImages, image_ids
+from ddp_tasks.tensor_svd import GAP_TOLERANCE
+
+Flags = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+
+#: Rows of a matrix product at once: large enough for its speed, small enough for its memory.
+_BLOCK = 512
 
 
 @dataclass(frozen=True)
-class EquivalenceClass:
-    """Singular vectors that are significant for the same target classes."""
+class SemanticHierarchy:
+    """Equivalence classes, most general first, with the diagram of their partial order.
 
-    singular_vectors: tuple[int, ...]
-    """ascending."""
-    target_classes: frozenset[str]
+    One equivalence class is more general than another if it belongs to more target classes;
+    equally general ones are in the order of their greatest singular values.
+    """
+
+    singular_vectors: Flags
+    """shape (equivalence class, singular vector); a partition of the hypergraph's nodes."""
+    target_classes: Flags
+    """shape (equivalence class, target class); every row differs from every other."""
+    covers: Flags
+    """shape (equivalence class, equivalence class); True where an edge of the diagram leads from
+    the first to the second."""
+    level: Integers
+    """shape (equivalence class,); the longest way down to it from a top, 0 at the top."""
+
+    def __len__(self) -> int:
+        return len(self.level)
 
     @property
-    def representative(self) -> int:
-        """The vector that names the class: the one of the greatest singular value."""
-        return self.singular_vectors[0]
+    def depth(self) -> int:
+        """Number of levels: equivalence classes in the longest chain; 0 where there are none."""
+        return int(self.level.max(initial=-1)) + 1
 
 
-def equivalence_classes(graph: hnx.Hypergraph) -> list[EquivalenceClass]:
-    """The partition of a hypergraph's nodes by the hyperedges that they belong to.
+def semantic_hierarchy(significant: Flags) -> SemanticHierarchy:
+    """The semantic hierarchy that a layer's hypergraph induces.
+
+    Parameters
+    ----------
+    significant
+        shape (target class, singular vector); the incidences of the hypergraph.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.2.
+    """
+    singular_vectors, target_classes = equivalence_classes(significant)
+    covers = transitive_reduction(strict_order(target_classes))
+    return SemanticHierarchy(singular_vectors, target_classes, covers, levels(covers))
+
+
+def equivalence_classes(significant: Flags) -> tuple[Flags, Flags]:
+    """The partition of singular vectors by the target classes that they are significant for.
+
+    Parameters
+    ----------
+    significant
+        shape (target class, singular vector); vectors significant for no class are in no part.
 
     Returns
     -------
-    most general first: by number of target classes, then by representative
+    singular_vectors
+        shape (equivalence class, singular vector).
+    target_classes
+        shape (equivalence class, target class). Most general first; of equally general ones,
+        the one with the first singular vector, hence the greatest singular value.
 
     References
     ----------
     Praggastis et al. 2022, Eq. 17.
     """
-    members: Mapping[frozenset[str], list[int]] = defaultdict(list)
-    for node, edges in graph.nodes.memberships.items():
-        members[frozenset(edges)].append(int(node))
-    found = [EquivalenceClass(tuple(sorted(v)), classes) for classes, v in members.items()]
-    return sorted(found, key=lambda e: (-len(e.target_classes), e.representative))
+    used = np.flatnonzero(significant.any(axis=0))
+    if not len(used):
+        return (
+            np.zeros((0, significant.shape[1]), dtype=bool),
+            np.zeros((0, significant.shape[0]), dtype=bool),
+        )
+    # Eight classes a byte, so that one comparison of bytes compares two sets.
+    packed = np.ascontiguousarray(np.packbits(significant[:, used].T, axis=1))
+    signature = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, first, part = np.unique(signature, return_index=True, return_inverse=True)
+    target_classes = significant[:, used[first]].T
+    order = np.lexsort((first, -target_classes.sum(axis=1)))
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    singular_vectors = np.zeros((len(order), significant.shape[1]), dtype=bool)
+    singular_vectors[place[part], used] = True
+    return singular_vectors, np.ascontiguousarray(target_classes[order])
 
 
-def semantic_hierarchy(classes: list[EquivalenceClass]) -> nx.DiGraph:
-    """The diagram of the partial order: an edge leads from the general to the specific.
+def strict_order(target_classes: Flags) -> Flags:
+    """Which equivalence classes lie above which: those of a proper superset of target classes.
 
-    [vᵢ] > [vⱼ] where the target classes of vᵢ are a proper superset of those of vⱼ. The edges
-    are the transitive reduction, so nothing that follows from two edges is drawn as a third.
+    Parameters
+    ----------
+    target_classes
+        shape (equivalence class, target class); rows differ.
 
     Returns
     -------
-    nodes are the positions in ``classes``, with the equivalence class as their attribute
-    ``equivalence_class``
+    shape (equivalence class, equivalence class); True where the first lies above the second
 
     References
     ----------
     Praggastis et al. 2022, Eq. 18.
     """
-    order = nx.DiGraph()
-    order.add_nodes_from(range(len(classes)))
-    order.add_edges_from(
-        (i, j)
-        for i, general in enumerate(classes)
-        for j, specific in enumerate(classes)
-        if general.target_classes > specific.target_classes
-    )
-    diagram = nx.transitive_reduction(order)
-    for i, equivalence_class in enumerate(classes):
-        diagram.nodes[i]["equivalence_class"] = equivalence_class
-    return diagram
+    sets = target_classes.astype(np.float32)  # sums of fewer than 2**24 ones are exact
+    size = sets.sum(axis=1)
+    above = np.empty((len(sets), len(sets)), dtype=bool)
+    for start in range(0, len(sets), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        above[rows] = sets[rows] @ sets.T == size
+    np.fill_diagonal(above, val=False)
+    return above
 
 
-def levels(covers: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def transitive_reduction(order: Flags) -> Flags:
+    """The pairs of a strict order that follow from no two others: the edges of its diagram.
+
+    Parameters
+    ----------
+    order
+        shape (element, element); transitive, and every element stands before those below it.
+
+    Returns
+    -------
+    shape of ``order``
+
+    Notes
+    -----
+    A pair (i, j) goes where some element lies below i and above j: one product of the matrix
+    with itself, where walking through pairs as networkx does takes minutes for thousands of
+    elements. The matrix is triangular, so only blocks between rows and columns take part.
+    """
+    size = len(order)
+    reduced = order.copy()
+    entries = order.astype(np.float32)
+    for top in range(0, size, _BLOCK):
+        rows = slice(top, top + _BLOCK)
+        for left in range(top, size, _BLOCK):
+            columns, between = slice(left, left + _BLOCK), slice(top, left + _BLOCK)
+            ways = entries[rows, between] @ entries[between, columns]
+            reduced[rows, columns] &= ways == 0
+    return reduced
+
+
+def levels(covers: Flags) -> Integers:
     """Level of each equivalence class in the diagram: the longest way down to it from a top.
 
     Parameters
     ----------
     covers
         shape (equivalence class, equivalence class); True where an edge leads from the first to
-        the second.
+        the second, which stands behind it.
 
     Returns
     -------
     shape (equivalence class,); 0 at the top
     """
-    diagram = nx.from_numpy_array(covers, create_using=nx.DiGraph)
     level = np.zeros(len(covers), dtype=np.int64)
-    for node in nx.topological_sort(diagram):
-        above = [level[i] for i in diagram.predecessors(node)]
-        level[node] = max(above) + 1 if above else 0
+    for node, into in enumerate(np.ascontiguousarray(covers.T)):
+        level[node] = level[into].max(initial=-1) + 1
     return level
 
 
-def membership(classes: list[EquivalenceClass], vectors: int) -> npt.NDArray[np.bool_]:
-    """Which singular vectors belong to each equivalence class; shape (classes, vectors)."""
-    member = np.zeros((len(classes), vectors), dtype=bool)
-    for i, equivalence_class in enumerate(classes):
-        member[i, list(equivalence_class.singular_vectors)] = True
-    return member
-
-
 def hierarchy_dataset(
-    diagram: nx.DiGraph,
+    hierarchy: SemanticHierarchy,
+    of_layer: xr.Dataset,
     target_classes: Sequence[str],
-    vectors: int,
     exemplars: StrongestImages,
     ids: Sequence[str],
 ) -> xr.Dataset:
@@ -116,32 +189,34 @@ def hierarchy_dataset(
 
     Parameters
     ----------
-    diagram
-        as ``semantic_hierarchy`` gives it.
+    of_layer
+        the layer's slice of the store's group ``layers``.
     target_classes
         names of all classes.
-    vectors
-        rank of the layer.
     exemplars
         strongest image of each target class for each equivalence class, shape (equivalence
         class, target class).
     ids
         of the images, by their position in the run.
     """
-    classes = [diagram.nodes[i]["equivalence_class"] for i in range(len(diagram))]
-    contains = np.array(
-        [[name in c.target_classes for name in target_classes] for c in classes], dtype=bool
-    ).reshape(len(classes), len(target_classes))
+    member, contains = hierarchy.singular_vectors, hierarchy.target_classes
+    vectors = member.shape[1]
+    value = of_layer["singular_value"].to_numpy()[:vectors]
+    close = of_layer["relative_gap"].to_numpy()[:vectors] < GAP_TOLERANCE
     by_class = ("equivalence_class", "target_class")
-    covers = nx.to_numpy_array(diagram, nodelist=range(len(diagram)), dtype=bool, weight=None)
     return xr.Dataset(
         {
-            "singular_vectors": (
-                ("equivalence_class", "singular_vector"),
-                membership(classes, vectors),
-            ),
+            "singular_vectors": (("equivalence_class", "singular_vector"), member),
             "target_classes": (by_class, contains),
-            "covers": (("equivalence_class", "below"), covers),
+            "covers": (("equivalence_class", "below"), hierarchy.covers),
+            "level": ("equivalence_class", hierarchy.level),
+            "summed_singular_value": (
+                "equivalence_class",
+                np.array([value[inside].sum() for inside in member], dtype=np.float64),
+            ),
+            # Singular values descend.
+            "greatest_singular_value": ("equivalence_class", value[member.argmax(axis=1)]),
+            "arbitrary": ("equivalence_class", (member & close).sum(axis=1)),
             "exemplar": (by_class, image_ids(np.where(contains, exemplars.image, -1), ids)),
             "exemplar_signal": (by_class, np.where(contains, exemplars.signal, np.nan)),
         },
@@ -150,3 +225,47 @@ def hierarchy_dataset(
             "singular_vector": np.arange(vectors),
         },
     )
+
+
+def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
+    """The diagram of a stored semantic hierarchy: an edge leads from the general to the specific.
+
+    Parameters
+    ----------
+    hierarchy
+        the store's group ``hierarchies/LAYER``.
+
+    Returns
+    -------
+    Nodes are the positions of equivalence classes. Their attributes are ``singular_vectors`` and
+    ``target_classes`` (tuples), ``level``, ``summed_singular_value``,
+    ``greatest_singular_value``, ``arbitrary`` (singular vectors that the arithmetic leaves
+    arbitrary) and ``exemplars`` (image ids by target class). The graph's attribute ``depth`` is
+    the number of levels.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.2, right of figures 6 and 7.
+    """
+    level = hierarchy["level"].to_numpy()
+    graph = nx.DiGraph(depth=int(level.max(initial=-1)) + 1)
+    names = [str(name) for name in hierarchy["target_class"].to_numpy()]
+    members, contains = (
+        hierarchy[name].to_numpy() for name in ("singular_vectors", "target_classes")
+    )
+    exemplar = hierarchy["exemplar"].to_numpy()
+    scalars = {
+        name: hierarchy[name].to_numpy().tolist()
+        for name in ("level", "summed_singular_value", "greatest_singular_value", "arbitrary")
+    }
+    for number in range(len(level)):
+        classes = np.flatnonzero(contains[number])
+        graph.add_node(
+            number,
+            singular_vectors=tuple(np.flatnonzero(members[number]).tolist()),
+            target_classes=tuple(names[c] for c in classes),
+            exemplars={names[c]: str(exemplar[number, c]) for c in classes},
+            **{name: of_all[number] for name, of_all in scalars.items()},
+        )
+    graph.add_edges_from(np.argwhere(hierarchy["covers"].to_numpy()).tolist())
+    return graph

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 
+from ddp_tasks.semantic_hierarchy import equivalence_classes, levels, strict_order
 from ddp_tasks.significance import layer_table
 from ddp_tasks.tensor_svd import GAP_TOLERANCE
 from schemas.parameters import RunParameters
@@ -26,6 +26,8 @@ class LayerSummary:
     nodes: int
     hyperedges: int
     equivalence_classes: int
+    depth: int
+    """number of levels of the semantic hierarchy."""
     close_singular_values: int
 
 
@@ -97,7 +99,7 @@ def _layer_summary(
     layer: xr.Dataset, table: xr.Dataset, quantile: float, percentage: float
 ) -> LayerSummary:
     significant = table["significant"].to_numpy()
-    nodes = significant.any(axis=0)
+    _, classes = equivalence_classes(significant)
     return LayerSummary(
         layer=str(layer["layer"].item()),
         kind=str(layer["kind"].item()),
@@ -106,9 +108,11 @@ def _layer_summary(
         quantile=quantile,
         percentage=percentage,
         threshold=float(table["threshold"]),
-        nodes=int(nodes.sum()),
+        nodes=int(significant.any(axis=0).sum()),
         hyperedges=int(significant.any(axis=1).sum()),
-        equivalence_classes=len(np.unique(significant[:, nodes], axis=1).T),
+        equivalence_classes=len(classes),
+        # The order has the levels of its transitive reduction.
+        depth=int(levels(strict_order(classes)).max(initial=-1)) + 1,
         close_singular_values=int((layer["relative_gap"] < GAP_TOLERANCE).sum()),
     )
 

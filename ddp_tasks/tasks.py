@@ -25,10 +25,11 @@ from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ddp_tasks import decomposition, exemplars, hypergraph, report, semantic_hierarchy, store
+from ddp_tasks import decomposition, exemplars, hif, report, store
 from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_decompositions import Decomposed, cost, decompose_layer, folding_of
+from ddp_tasks.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
@@ -253,21 +254,22 @@ def find_exemplars(run: RunParameters, path: Path) -> None:
 def build_hypergraphs(run: RunParameters, path: Path, folder: Path) -> None:
     """Build each layer's hypergraph and semantic hierarchy; write HIF files and the store."""
     folder.mkdir(exist_ok=True)
+    log = get_run_logger()
     layers = store.read(path, "layers").load()
     significance = store.read(path, "significance")
     ids = store.read(path, "signals")["image"].to_numpy().tolist()
-    target_classes = significance["target_class"].to_numpy().tolist()
     names = layers["layer"].to_numpy().tolist()
     with progress("hypergraphs", "hypergraphs of layers", len(names)) as done:
         for position, layer in enumerate(names):
             quantile, percentage = run.significance.of_layer(layer)
             table = layer_table(significance, layer, quantile, percentage)
-            graph = hypergraph.hypergraph(
-                table["significant"].to_numpy(),
-                table["fraction"].to_numpy(),
-                target_classes,
-                layers["singular_value"].to_numpy()[position],
-                layer,
+            of_layer = layers.sel(layer=layer)
+            found = layer_hypergraph(
+                table,
+                of_layer,
+                partial(store.layer_parts, path, position, int(of_layer["rank"])),
+                ids,
+                (quantile, percentage),
             )
             metadata = {
                 "run": run.name,
@@ -275,22 +277,12 @@ def build_hypergraphs(run: RunParameters, path: Path, folder: Path) -> None:
                 "percentage": percentage,
                 "threshold": float(table["threshold"]),
             }
-            hypergraph.write_hif(graph, metadata, folder / f"{layer}.hif.json")
-            classes = semantic_hierarchy.equivalence_classes(graph)
-            vectors = int(layers["rank"].to_numpy()[position])
-            strongest = exemplars.class_exemplars(
-                partial(store.layer_parts, path, position, vectors),
-                semantic_hierarchy.membership(classes, vectors),
-                len(target_classes),
-            )
-            diagram = semantic_hierarchy.semantic_hierarchy(classes)
-            store.write(
-                path,
-                f"hierarchies/{layer}",
-                semantic_hierarchy.hierarchy_dataset(
-                    diagram, target_classes, vectors, strongest, ids
-                ),
-            )
+            if found.empty:
+                log.warning("%s: %s", layer, found.empty)
+                metadata["empty"] = found.empty
+            hif.write_hif(found.graph, metadata, folder / f"{layer}.hif.json")
+            store.write(path, f"hypergraphs/{layer}", found.relations)
+            store.write(path, f"hierarchies/{layer}", found.hierarchy)
             done(1)
 
 
@@ -304,6 +296,7 @@ def write_report(run: RunParameters, path: Path, page: Path) -> Summary:
         store.read(path, "signals"),
         store.read(path, "significance").load(),
     )
+    names = store.read(path, "layers")["layer"].to_numpy().tolist()
     findings = report.Findings(
         run=run,
         summary=summary,
@@ -313,10 +306,8 @@ def write_report(run: RunParameters, path: Path, page: Path) -> Summary:
         signals=store.read(path, "signals"),
         significance=store.read(path, "significance").load(),
         exemplars=store.read(path, "exemplars").load(),
-        hierarchies={
-            layer: store.read(path, f"hierarchies/{layer}").load()
-            for layer in store.read(path, "layers")["layer"].to_numpy().tolist()
-        },
+        hypergraphs={n: store.read(path, f"hypergraphs/{n}").load() for n in names},
+        hierarchies={n: store.read(path, f"hierarchies/{n}").load() for n in names},
         images=open_images(run.images),
     )
     part = page.with_suffix(".part")

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 #: Goes up with every change of a stored variable.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 SIGN_CONVENTION = (
     "the entry of largest magnitude of each left singular vector u_i is positive; "
@@ -36,6 +36,8 @@ DIMENSIONS = {
     "bin": "bins of a spectral distribution",
     "edge_index": "one more than there are bins",
     "model": "models of a list, in its order",
+    "other_class": "target_class once more, as the other of a pair",
+    "s": "number of singular vectors that two classes must share for a step of a walk",
     "below": "equivalence_class once more, as the lower end of an edge",
 }
 
@@ -78,6 +80,8 @@ _IMAGE = Variable(("image",), "string", "stable id: the file's path below the ro
 _LAYER = Variable(("layer",), "string", "name of the module; NAME@2 is its second call")
 _SINGULAR_VECTOR = Variable(("singular_vector",), "integer", "0-based index i")
 _TARGET_CLASS = Variable(("target_class",), "string", "name of the target class")
+
+_WALKS = "Aksoy et al. 2020"
 
 _MATRIZATION = Variable(
     ("matrization",),
@@ -268,6 +272,69 @@ GROUPS: Mapping[str, Group] = {
             ),
         },
     ),
+    "hypergraphs/{layer}": Group(
+        "how the target classes of one layer relate by the singular vectors that they share, at "
+        "the run's quantile level and percentage",
+        {
+            "target_class": _TARGET_CLASS,
+            "other_class": Variable(("other_class",), "string", "name of the target class"),
+            "s": Variable(
+                ("s",), "integer", "width of s-walks: 1, 2, 4, ... while two classes share s"
+            ),
+            "empty": Variable((), "string", "why the hypergraph is empty; empty where it is not"),
+            "vectors": Variable(
+                ("target_class",),
+                "integer",
+                "size of the hyperedge; 0 where there is none",
+                "",
+                "5.1",
+            ),
+            "toplex": Variable(
+                ("target_class",), "boolean", "whether no greater hyperedge contains this one"
+            ),
+            "shared": Variable(
+                ("target_class", "other_class"),
+                "integer",
+                "number of singular vectors significant for both",
+            ),
+            "jaccard": Variable(
+                ("target_class", "other_class"),
+                "float",
+                "vectors significant for both over those for either; NaN where there are none",
+                "1",
+            ),
+            "left_out": Variable(
+                ("s",), "string", "why walks of this width are not followed; empty where they are"
+            ),
+            "component": Variable(
+                ("s", "target_class"),
+                "integer",
+                "number of the s-connected component; -1 for classes of fewer than s vectors",
+                source=_WALKS,
+            ),
+            "distance": Variable(
+                ("s", "target_class", "other_class"),
+                "integer",
+                "steps of the shortest s-walk; -1 where there is none",
+                source=_WALKS,
+            ),
+            "betweenness": Variable(
+                ("s", "target_class"),
+                "float",
+                "s-betweenness: share of the shortest s-walks of two others that pass through; "
+                "NaN where there is no hyperedge",
+                "1",
+                _WALKS,
+            ),
+            "harmonic": Variable(
+                ("s", "target_class"),
+                "float",
+                "s-harmonic centrality: sum over the other classes of 1 / distance; NaN where "
+                "there is no hyperedge",
+                source=_WALKS,
+            ),
+        },
+    ),
     "hierarchies/{layer}": Group(
         "semantic hierarchy of one layer at the run's quantile level and percentage",
         {
@@ -290,6 +357,32 @@ GROUPS: Mapping[str, Group] = {
                 "boolean",
                 "edges of the diagram: the transitive reduction of the partial order",
                 source="Eq. 18",
+            ),
+            "level": Variable(
+                ("equivalence_class",),
+                "integer",
+                "the longest way down to it from a top of the diagram, 0 at the top; the depth "
+                "of the hierarchy is the number of levels",
+                source="5.2",
+            ),
+            "summed_singular_value": Variable(
+                ("equivalence_class",),
+                "float",
+                "sum of s_i over its singular vectors",
+                "layer output per unit of receptive field",
+            ),
+            "greatest_singular_value": Variable(
+                ("equivalence_class",),
+                "float",
+                "s_i of its first singular vector, the representative",
+                "layer output per unit of receptive field",
+            ),
+            "arbitrary": Variable(
+                ("equivalence_class",),
+                "integer",
+                "number of its singular vectors that the arithmetic leaves arbitrary, their "
+                "relative_gap being too small",
+                source="footnote 8",
             ),
             "exemplar": Variable(
                 ("equivalence_class", "target_class"),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import xarray as xr
 
-from ddp_tasks import decomposition, exemplars, hypergraph, semantic_hierarchy
+from ddp_tasks import decomposition, exemplars
 from ddp_tasks.images import open_images
+from ddp_tasks.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.report import Findings
 from ddp_tasks.significance import layer_table, significance_dataset
@@ -16,7 +16,7 @@ from ddp_tasks.tensor_svd import decompose
 from schemas.parameters import RunParameters
 
 _ATTRIBUTES = {
-    "format_version": "1",
+    "format_version": "2",
     "run_parameters": '{"name": "small"}',
     "sign_convention": "u_i is positive",
     "created": "2026-01-01T00:00:00+00:00",
@@ -86,6 +86,16 @@ def findings(strong: np.ndarray, images: int = 40) -> Findings:
     target_classes = list(image_set.target_classes)
     tables = significance_dataset(parts, of_layers, target_classes, run.significance.quantiles)
     strongest = exemplars.strongest_images(parts, 5)
+    built = {
+        name: layer_hypergraph(
+            layer_table(tables, name, *run.significance.of_layer(name)),
+            of_layers.sel(layer=name),
+            lambda i=i: [(cube[:, i], image_set.target)],
+            image_set.ids,
+            run.significance.of_layer(name),
+        )
+        for i, name in enumerate(names)
+    }
     return Findings(
         run=run,
         summary=summarise(run, of_layers, signals, tables),
@@ -95,46 +105,14 @@ def findings(strong: np.ndarray, images: int = 40) -> Findings:
         signals=signals,
         significance=tables,
         exemplars=exemplars.exemplars_dataset(strongest, of_layers, image_set.ids),
-        hierarchies={
-            name: _hierarchy(
-                of_layers.sel(layer=name), _table(tables, name, run), cube[:, i], image_set
-            )
-            for i, name in enumerate(names)
-        },
+        hypergraphs={name: found.relations for name, found in built.items()},
+        hierarchies={name: found.hierarchy for name, found in built.items()},
         images=image_set,
     )
 
 
 def _linear(name, shape):
     return LinearLayer(name=name, module=name, call=0, kind="Linear", shape=shape, groups=1)
-
-
-def _table(tables, name, run):
-    return layer_table(tables, name, *run.significance.of_layer(name))
-
-
-def _hierarchy(of_layer, table, signals, image_set) -> xr.Dataset:
-    classes, vectors = table["significant"].shape
-    graph = hypergraph.hypergraph(
-        table["significant"].to_numpy(),
-        table["fraction"].to_numpy(),
-        list(image_set.target_classes),
-        of_layer["singular_value"].to_numpy(),
-        str(of_layer["layer"].item()),
-    )
-    found = semantic_hierarchy.equivalence_classes(graph)
-    best = exemplars.class_exemplars(
-        lambda: [(signals, image_set.target)],
-        semantic_hierarchy.membership(found, vectors),
-        classes,
-    )
-    return semantic_hierarchy.hierarchy_dataset(
-        semantic_hierarchy.semantic_hierarchy(found),
-        image_set.target_classes,
-        vectors,
-        best,
-        image_set.ids,
-    )
 
 
 def nested(classes: int = 4, vectors: int = 6) -> np.ndarray:

@@ -50,6 +50,13 @@ def test_class_exemplars_by_hand():
     np.testing.assert_array_equal(found.signal, [[5, np.nan, 2], [6, np.nan, 5]])
 
 
+def test_no_unreadable_image_is_an_exemplar_of_its_class():
+    signals = np.array([[9], [1], [2]], dtype=np.float32)
+    sets = np.array([[True], [True]])
+    found = class_exemplars(lambda: [(signals, np.array([-1, 0, 1]))], sets, 2)
+    assert found.image.tolist() == [[1, 2], [1, 2]]
+
+
 @given(cubes(), st.data())
 def test_class_exemplars_are_the_first_strongest_of_each_class(cube, data):
     # One layer, padding included: halves sum exactly, so ties stay ties in any order.

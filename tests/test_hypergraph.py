@@ -1,14 +1,10 @@
-import json
-
 import numpy as np
-import pytest
 import reference
-import xgi
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import LEVELS, cubes, incidence_tables
 
-from ddp_tasks.hypergraph import hypergraph, to_hif, write_hif
+from ddp_tasks.hypergraph import hypergraph, why_empty
 from ddp_tasks.significance import fractions, significant, thresholds
 
 NAMES = ("zero", "one", "two", "three", "four")
@@ -74,72 +70,38 @@ def test_raising_q_or_p_never_adds_a_node_to_a_hyperedge(cube, levels):
             assert all(nodes <= lower.get(edge, set()) for edge, nodes in raised.items())
 
 
-def _assert_hif(content):
-    """The rules of the HIF schema, version 0.1: its required and allowed keys and their types."""
-    assert set(content) <= {"network-type", "metadata", "incidences", "nodes", "edges"}
-    assert content["network-type"] in {"undirected", "directed", "asc"}
-    assert isinstance(content["metadata"], dict)
-    properties = {"weight": (int, float), "attrs": dict}
-    rules = {
-        "incidences": ({"edge": (str, int), "node": (str, int)}, properties),
-        "nodes": ({"node": (str, int)}, properties),
-        "edges": ({"edge": (str, int)}, properties),
-    }
-    for key, (required, optional) in rules.items():
-        assert isinstance(content[key], list)
-        for record in content[key]:
-            assert set(required) <= set(record) <= set(required) | set(optional)
-            for name, value in record.items():
-                assert isinstance(value, (required | optional)[name])
-                assert not isinstance(value, bool)
-    for key in ("nodes", "edges"):
-        identities = [record[key[:-1]] for record in content[key]]
-        assert len(identities) == len(set(identities))
-        # Every end of an incidence is declared.
-        assert {record[key[:-1]] for record in content["incidences"]} == set(identities)
-    pairs = [(record["edge"], record["node"]) for record in content["incidences"]]
-    assert len(pairs) == len(set(pairs))
+def _why(fraction, percentage=75):
+    fraction = np.asarray(fraction, dtype=np.float32)
+    table = fraction * 100 >= percentage
+    return why_empty(fraction, table, NAMES, threshold=1.5, quantile=0.9, percentage=percentage)
 
 
-@given(incidence_tables())
-def test_hif_follows_its_rules_and_reads_back(table):
-    content = to_hif(_graph(table), {"quantile": 0.9})
-    _assert_hif(content)
-    # As another program gets it: through JSON, read by XGI.
-    content = json.loads(json.dumps(content, allow_nan=False))
-    read = xgi.from_hif_dict(content)
-    assert read.edges.members(dtype=dict) == reference.hypergraph(table, NAMES)
-    for node in read.nodes:
-        assert read.nodes[node]["singular_value"] == VALUES[node]
-    for record in content["incidences"]:
-        c, i = NAMES.index(record["edge"]), record["node"]
-        assert record["weight"] == c + i / 16
-    assert content["metadata"] == {"name": "conv1", "quantile": 0.9}
+def test_an_empty_hypergraph_says_what_empties_it():
+    assert _why([[0.8, 0.1]]) == ""
+    assert _why([[0.1, 0.2], [0.6, 0.3]]) == (
+        "No singular vector exceeds q = 1.5, the layer's quantile at level 0.9, in at least 75 % "
+        "of any class. The greatest share is 60 %, of one for v0: lower p to that, or the "
+        "quantile level."
+    )
+    # Constant signals: none lies above its own quantile.
+    assert _why([[0, 0], [0, np.nan]]).startswith("No signal exceeds q = 1.5")
+    assert _why([[np.nan, np.nan]]) == "No class has an image with signals."
 
 
-def test_an_empty_hypergraph_is_still_hif():
-    content = to_hif(_graph(np.zeros((2, 3), dtype=bool)), {})
-    _assert_hif(content)
-    assert content["incidences"] == []
-    assert content["metadata"] == {"name": "conv1"}
-
-
-def test_written_hif_is_whole(tmp_path):
-    graph = _graph(np.ones((2, 3), dtype=bool), layer="features.0")
-    path = tmp_path / "features.0.hif.json"
-    write_hif(graph, {"percentage": 75}, path)
-    assert json.loads(path.read_text()) == to_hif(graph, {"percentage": 75})
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_metadata_that_is_no_json_leaves_the_file_as_it_was(tmp_path):
-    graph = _graph(np.ones((2, 3), dtype=bool))
-    path = tmp_path / "conv1.hif.json"
-    write_hif(graph, {}, path)
-    before = path.read_text()
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_hif(graph, {"threshold": float("nan")}, path)
-    assert path.read_text() == before
+def test_nodes_and_hyperedges_carry_properties():
+    table = np.array([[1, 0, 1], [0, 0, 0], [0, 0, 1]], dtype=bool)
+    graph = hypergraph(
+        table,
+        table.astype(np.float32),
+        NAMES[:3],
+        VALUES[:3],
+        "conv1",
+        node_properties={"relative_gap": np.array([0.1, 0.2, 0.3])},
+        edge_properties={"images": np.array([50, 40, 30])},
+    )
+    assert graph.nodes[2].relative_gap == 0.3
+    assert graph.edges["two"].images == 30
+    assert graph.edges["zero"].singular_vectors == 2
 
 
 @given(st.permutations(range(4)))

@@ -3,6 +3,7 @@ import re
 import numpy as np
 import pytest
 from findings import findings, nested, nothing
+from markupsafe import escape
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
 
 from ddp_tasks import report
@@ -36,10 +37,10 @@ def test_the_page_says_what_was_found(page, found):
 
 def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
     (empty,) = [layer for layer in found.summary.layers if not layer.nodes]
-    sentence = report.empty_sentence(empty)
+    sentence = str(found.hypergraphs[empty.layer]["empty"].item())
     assert sentence.startswith("No singular vector exceeds q = ")
-    assert "in at least 75 % of any class; lower the quantile level" in sentence
-    assert sentence in page
+    assert "in at least 75 % of any class. The greatest share is " in sentence
+    assert str(escape(sentence)) in page
     figures = report.layer_figures(found, empty.layer, {})
     assert set(figures) == {"spectrum", "distribution"}
 

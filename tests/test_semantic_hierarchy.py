@@ -1,116 +1,197 @@
 import networkx as nx
 import numpy as np
+import pytest
 import reference
-from hypothesis import assume, given
+import xarray as xr
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from strategies import incidence_tables
 
+from ddp_tasks import semantic_hierarchy as module
+from ddp_tasks.exemplars import StrongestImages
 from ddp_tasks.hypergraph import hypergraph
 from ddp_tasks.semantic_hierarchy import (
-    EquivalenceClass,
+    diagram,
     equivalence_classes,
+    hierarchy_dataset,
     levels,
     semantic_hierarchy,
+    strict_order,
+    transitive_reduction,
 )
+from schemas import validate
 
 NAMES = ("a", "b", "c", "d", "e")
 
-
-def _graph(table):
-    table = np.asarray(table, dtype=bool)
-    values = np.arange(table.shape[1], 0, -1, dtype=float)
-    return hypergraph(table, table.astype(np.float32), NAMES[: len(table)], values, "conv2")
-
-
 #: Vectors 0 and 3 for all classes, 1 for a and b, 2 for b, 4 for c, 5 for none.
-TABLE = [
-    [1, 1, 0, 1, 0, 0],
-    [1, 1, 1, 1, 0, 0],
-    [1, 0, 0, 1, 1, 0],
-]
+TABLE = np.array(
+    [
+        [1, 1, 0, 1, 0, 0],
+        [1, 1, 1, 1, 0, 0],
+        [1, 0, 0, 1, 1, 0],
+    ],
+    dtype=bool,
+)
 
 
-def test_equivalence_classes_by_hand():
-    classes = equivalence_classes(_graph(TABLE))
+def _vectors(hierarchy):
+    return [set(np.flatnonzero(row).tolist()) for row in hierarchy.singular_vectors]
+
+
+def _classes(hierarchy):
+    return [frozenset(NAMES[c] for c in np.flatnonzero(row)) for row in hierarchy.target_classes]
+
+
+def _pairs(matrix):
+    return {(int(i), int(j)) for i, j in np.argwhere(matrix)}
+
+
+def test_by_hand():
+    hierarchy = semantic_hierarchy(TABLE)
     # Most general first; of equally general ones, the greater singular value first.
-    assert classes == [
-        EquivalenceClass((0, 3), frozenset("abc")),
-        EquivalenceClass((1,), frozenset("ab")),
-        EquivalenceClass((2,), frozenset("b")),
-        EquivalenceClass((4,), frozenset("c")),
+    assert _vectors(hierarchy) == [{0, 3}, {1}, {2}, {4}]
+    assert _classes(hierarchy) == [
+        frozenset("abc"),
+        frozenset("ab"),
+        frozenset("b"),
+        frozenset("c"),
     ]
-    assert [c.representative for c in classes] == [0, 1, 2, 4]
-
-
-def test_semantic_hierarchy_by_hand():
     # abc > ab > b and abc > c; abc > b follows, so it is not drawn.
-    diagram = semantic_hierarchy(equivalence_classes(_graph(TABLE)))
-    assert set(diagram.edges) == {(0, 1), (1, 2), (0, 3)}
-    assert diagram.nodes[1]["equivalence_class"].target_classes == frozenset("ab")
-    assert levels(nx.to_numpy_array(diagram).astype(bool)).tolist() == [0, 1, 2, 1]
+    assert _pairs(hierarchy.covers) == {(0, 1), (1, 2), (0, 3)}
+    assert hierarchy.level.tolist() == [0, 1, 2, 1]
+    assert (len(hierarchy), hierarchy.depth) == (4, 3)
 
 
 def test_an_empty_hypergraph_has_an_empty_hierarchy():
-    classes = equivalence_classes(_graph(np.zeros((3, 3))))
-    assert classes == []
-    assert len(semantic_hierarchy(classes)) == 0
-    assert levels(np.zeros((0, 0), dtype=bool)).tolist() == []
+    hierarchy = semantic_hierarchy(np.zeros((3, 5), dtype=bool))
+    assert (len(hierarchy), hierarchy.depth) == (0, 0)
+    assert hierarchy.singular_vectors.shape == (0, 5)
+    assert hierarchy.target_classes.shape == (0, 3)
+    assert hierarchy.covers.shape == (0, 0)
 
 
 @given(incidence_tables())
 def test_equivalence_classes_partition_the_nodes(table):
     hyperedges = reference.hypergraph(table, NAMES)
-    classes = equivalence_classes(_graph(table))
-    members = [v for c in classes for v in c.singular_vectors]
+    hierarchy = semantic_hierarchy(table)
+    members = [v for part in _vectors(hierarchy) for v in part]
     assert sorted(members) == sorted(reference.memberships(hyperedges))
-    assert {frozenset(c.singular_vectors) for c in classes} == reference.equivalence_classes(
-        hyperedges
-    )
-    for c in classes:
-        assert list(c.singular_vectors) == sorted(c.singular_vectors)
-        for v in c.singular_vectors:
-            assert reference.memberships(hyperedges)[v] == c.target_classes
-    sizes = [len(c.target_classes) for c in classes]
-    assert sizes == sorted(sizes, reverse=True)
+    assert set(map(frozenset, _vectors(hierarchy))) == reference.equivalence_classes(hyperedges)
+    for vectors, classes in zip(_vectors(hierarchy), _classes(hierarchy), strict=True):
+        assert all(reference.memberships(hyperedges)[v] == classes for v in vectors)
+    order = [
+        (-len(c), min(v)) for v, c in zip(_vectors(hierarchy), _classes(hierarchy), strict=True)
+    ]
+    assert order == sorted(order)
 
 
+@settings(max_examples=25)
 @given(incidence_tables())
 def test_equivalence_classes_agree_with_hypernetx(table):
     assume(table.any())
-    graph = _graph(table)
+    values = np.arange(table.shape[1], 0, -1, dtype=float)
+    graph = hypergraph(table, table.astype(np.float32), NAMES[: len(table)], values, "conv2")
     collapsed, members = graph.collapse_nodes(return_equivalence_classes=True)
-    ours = {frozenset(c.singular_vectors) for c in equivalence_classes(graph)}
+    ours = set(map(frozenset, _vectors(semantic_hierarchy(table))))
     assert ours == {frozenset(int(v) for v in vectors) for vectors in members.values()}
     assert len(ours) == len(list(collapsed.nodes))
 
 
 @given(incidence_tables())
 def test_the_order_is_strict_and_transitive_and_its_edges_are_minimal(table):
-    classes = equivalence_classes(_graph(table))
-    order = reference.strict_order([c.target_classes for c in classes])
-    diagram = semantic_hierarchy(classes)
-    assert set(diagram.edges) == reference.transitive_reduction(order)
+    hierarchy = semantic_hierarchy(table)
+    order = reference.strict_order(_classes(hierarchy))
+    assert _pairs(strict_order(hierarchy.target_classes)) == order
+    edges = _pairs(hierarchy.covers)
+    assert edges == reference.transitive_reduction(order)
     # Everything that follows from the edges, and nothing else, is the order of Eq. 18.
-    ways = {(i, j) for i in diagram for j in nx.descendants(diagram, i)}
+    graph = nx.DiGraph(list(edges))
+    graph.add_nodes_from(range(len(hierarchy)))
+    ways = {(i, j) for i in graph for j in nx.descendants(graph, i)}
     assert ways == order
     assert all(i != j and (j, i) not in ways for i, j in ways)
     assert all((i, k) in ways for i, j in ways for between, k in ways if between == j)
     # Without any one edge something is lost.
-    for edge in list(diagram.edges):
-        less = diagram.copy()
+    for edge in edges:
+        less = graph.copy()
         less.remove_edge(*edge)
         assert edge[1] not in nx.descendants(less, edge[0])
-    assert [diagram.nodes[i]["equivalence_class"] for i in range(len(classes))] == classes
 
 
 @given(incidence_tables())
 def test_levels_are_the_longest_way_down_from_a_top(table):
-    diagram = semantic_hierarchy(equivalence_classes(_graph(table)))
-    covers = np.zeros((len(diagram), len(diagram)), dtype=bool)
-    for i, j in diagram.edges:
-        covers[i, j] = True
-    level = levels(covers)
+    hierarchy = semantic_hierarchy(table)
+    above = {j: [i for i, k in _pairs(hierarchy.covers) if k == j] for j in range(len(hierarchy))}
 
     def longest(node):
-        return max((longest(above) + 1 for above in diagram.predecessors(node)), default=0)
+        return max((longest(i) + 1 for i in above[node]), default=0)
 
-    assert level.tolist() == [longest(node) for node in range(len(diagram))]
+    assert hierarchy.level.tolist() == [longest(node) for node in range(len(hierarchy))]
+    # The order itself has the same levels as its reduction.
+    order = strict_order(hierarchy.target_classes)
+    assert levels(order).tolist() == hierarchy.level.tolist()
+
+
+@given(incidence_tables(), st.integers(1, 4))
+def test_blocks_of_any_size_give_the_same(table, block):
+    expected = semantic_hierarchy(table)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK", block)
+        found = semantic_hierarchy(table)
+    np.testing.assert_array_equal(found.covers, expected.covers)
+
+
+def test_many_classes_agree_with_networkx():
+    # 300 sets over 40 classes, nested by chance; more than 512 would take networkx seconds.
+    random = np.random.default_rng(0)
+    table = random.random((40, 300)) < random.random(300) ** 3
+    _, classes = equivalence_classes(table)
+    assert len(classes) > 100
+    order = strict_order(classes)
+    expected = nx.transitive_reduction(nx.from_numpy_array(order, create_using=nx.DiGraph))
+    assert _pairs(transitive_reduction(order)) == set(expected.edges)
+
+
+def _stored(table):
+    of_layer = xr.Dataset(
+        {
+            # The first two singular values are one to float32.
+            "singular_value": ("singular_vector", [5.0, 5.0, 3.0, 2.0, 1.0, 0.5, np.nan]),
+            "relative_gap": ("singular_vector", [1e-9, 1e-9, 0.2, 0.2, 0.1, 0.1, np.nan]),
+        }
+    )
+    hierarchy = semantic_hierarchy(table)
+    shape = hierarchy.target_classes.shape
+    strongest = StrongestImages(np.full(shape, 1), np.full(shape, 2.5, dtype=np.float32))
+    return hierarchy_dataset(hierarchy, of_layer, NAMES[: len(table)], strongest, ["x", "y"])
+
+
+def test_the_stored_hierarchy_tells_of_singular_values_and_arbitrary_vectors():
+    stored = validate(_stored(TABLE), "hierarchies/conv2")
+    # Parts {0, 3}, {1}, {2}, {4}.
+    assert stored["summed_singular_value"].to_numpy().tolist() == [7, 5, 3, 1]
+    assert stored["greatest_singular_value"].to_numpy().tolist() == [5, 5, 3, 1]
+    assert stored["arbitrary"].to_numpy().tolist() == [1, 1, 0, 0]
+    assert stored["level"].to_numpy().tolist() == [0, 1, 2, 1]
+    assert stored["exemplar"].to_numpy().tolist()[1] == ["y", "y", ""]
+
+
+def test_the_diagram_is_a_graph_for_networkx():
+    graph = diagram(_stored(TABLE))
+    assert set(graph.edges) == {(0, 1), (1, 2), (0, 3)}
+    assert graph.graph["depth"] == 3
+    assert graph.nodes[0] == {
+        "singular_vectors": (0, 3),
+        "target_classes": ("a", "b", "c"),
+        "level": 0,
+        "summed_singular_value": 7.0,
+        "greatest_singular_value": 5.0,
+        "arbitrary": 1,
+        "exemplars": {"a": "y", "b": "y", "c": "y"},
+    }
+
+
+def test_an_empty_hierarchy_is_stored_and_has_an_empty_diagram():
+    stored = validate(_stored(np.zeros((2, 6), dtype=bool)), "hierarchies/conv2")
+    graph = diagram(stored)
+    assert (len(graph), graph.graph["depth"]) == (0, 0)

@@ -1,0 +1,173 @@
+"""Hypergraphs as JSON in the Hypergraph Interchange Format (HIF), out and in, with no network.
+
+HyperNetX's own export and import fetch the format's JSON schema from the network at every call,
+and fail without one. The schema used here lies beside this file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NoReturn
+
+import fastjsonschema
+import hypernetx as hnx
+import numpy as np
+import pandas as pd
+
+from schemas.parameters import RunError
+
+#: HyperNetX notes down there where it last looked an item up.
+_BOOKKEEPING = "_level"
+
+
+def to_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The hypergraph as a dictionary in the Hypergraph Interchange Format.
+
+    Properties of nodes, hyperedges and incidences other than their weight become ``attrs``;
+    numbers that are not finite, which JSON cannot say, are left out.
+
+    Parameters
+    ----------
+    metadata
+        what to say of the hypergraph as a whole, as JSON.
+    """
+    content: dict[str, Any] = {
+        "network-type": "undirected",
+        "metadata": {"name": graph.name, **metadata},
+    }
+    for part, keys in (("edges", ["edge"]), ("nodes", ["node"]), ("incidences", ["edge", "node"])):
+        view = getattr(graph, part)
+        content[part] = _records(view.to_dataframe, keys) if len(view) else []
+    return content
+
+
+def _records(table: pd.DataFrame, keys: list[str]) -> list[dict[str, Any]]:
+    """A table of HyperNetX's as records of HIF."""
+    identities = [table.index.get_level_values(level).tolist() for level in range(len(keys))]
+    weights, misc = table["weight"].tolist(), table["misc_properties"].tolist()
+    others = {
+        str(name): table[name].tolist()
+        for name in table.columns
+        if name not in ("weight", "misc_properties")
+    }
+    records = []
+    for row, identity in enumerate(zip(*identities, strict=True)):
+        record: dict[str, Any] = {
+            key: int(i) if isinstance(i, np.integer) else i
+            for key, i in zip(keys, identity, strict=True)
+        }
+        attrs = {name: column[row] for name, column in others.items()} | misc[row]
+        attrs = {k: v for k, v in attrs.items() if k != _BOOKKEEPING and _finite(v)}
+        # One is what a weight is where none is told.
+        if len(keys) == 2 or weights[row] != 1:
+            record["weight"] = weights[row]
+        if attrs:
+            record["attrs"] = attrs
+        records.append(record)
+    return records
+
+
+def _finite(value: Any) -> bool:
+    return not isinstance(value, float) or bool(np.isfinite(value))
+
+
+def write_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any], path: Path) -> None:
+    """Write a hypergraph as HIF JSON, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(to_hif(graph, metadata), indent=1, allow_nan=False))
+    part.replace(path)
+
+
+def read_hif(path: Path) -> tuple[hnx.Hypergraph, dict[str, Any]]:
+    """A hypergraph and its metadata from a file of HIF JSON, whoever wrote it.
+
+    Raises
+    ------
+    RunError
+        Naming the file and what is wrong with it.
+    """
+    try:
+        content = json.loads(path.read_text(), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise RunError(f"{path} is no JSON: {error}") from None
+    try:
+        return from_hif(content)
+    except RunError as error:
+        raise RunError(f"{path} is no hypergraph to be read here: {error}") from None
+
+
+def from_hif(content: Any) -> tuple[hnx.Hypergraph, dict[str, Any]]:
+    """A hypergraph and its metadata from a dictionary in the Hypergraph Interchange Format.
+
+    Raises
+    ------
+    RunError
+        If the dictionary breaks the format's rules, is directed or a simplicial complex, tells
+        of the same thing twice, or has nodes or hyperedges without an incidence, which
+        HyperNetX would drop.
+    """
+    try:
+        _validator()(content)
+    except fastjsonschema.JsonSchemaValueException as error:
+        raise RunError(error.message.replace("data", "HIF", 1)) from None
+    kind = content.get("network-type", "undirected")
+    if kind != "undirected":
+        raise RunError(f"its network-type is {kind}; undirected is read")
+    metadata: dict[str, Any] = content.get("metadata", {})
+    incidences = content["incidences"]
+    _refuse_repeated("incidences", [(r["edge"], r["node"]) for r in incidences])
+    properties = {}
+    for part, key in (("nodes", "node"), ("edges", "edge")):
+        told = content.get(part, [])
+        _refuse_repeated(part, [record[key] for record in told])
+        used = {record[key] for record in incidences}
+        if unused := [record[key] for record in told if record[key] not in used]:
+            raise RunError(f"{key} {unused[0]!r} is in no incidence")
+        properties[part] = _frame(told, [key]) if told else None
+    name = metadata.get("name")
+    if not incidences:
+        return hnx.Hypergraph({}, name=name), metadata
+    graph = hnx.Hypergraph(
+        _frame(incidences, ["edge", "node"]),
+        cell_weight_col="weight",
+        misc_cell_properties_col="attrs",
+        node_properties=properties["nodes"],
+        edge_properties=properties["edges"],
+        misc_properties_col="attrs",
+        name=name,
+    )
+    return graph, metadata
+
+
+def _frame(records: list[dict[str, Any]], keys: list[str]) -> pd.DataFrame:
+    """Records of HIF as a table that HyperNetX takes."""
+    columns: dict[str, Any] = {
+        key: pd.Series([record[key] for record in records], dtype=object) for key in keys
+    }
+    columns["weight"] = [record.get("weight", 1) for record in records]
+    columns["attrs"] = [dict(record.get("attrs", {})) for record in records]
+    return pd.DataFrame(columns)
+
+
+def _refuse_repeated(part: str, identities: list[Any]) -> None:
+    repeated = [identity for identity, times in Counter(identities).items() if times > 1]
+    if repeated:
+        raise RunError(f"{part} tells of {repeated[0]!r} more than once")
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
+@cache
+def _validator() -> Callable[[Any], Any]:
+    schema = json.loads(files("ddp_tasks").joinpath("hif_schema.json").read_text())
+    compiled: Callable[[Any], Any] = fastjsonschema.compile(schema)
+    return compiled
