@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from distributed import Client, Future
 
@@ -90,6 +90,31 @@ def outcomes(
             yield Outcome(item, error=future.exception())
         else:
             yield Outcome(item, result=cluster.result(future))
+
+
+def results(
+    client: Client,
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    retries: int,
+    patience: float | None,
+) -> Iterator[tuple[Item, Result]]:
+    """As ``outcomes``, where no item may fail.
+
+    Yields
+    ------
+    items and their results, in order of completion
+
+    Raises
+    ------
+    Exception
+        What the function raised in an item's last attempt.
+    """
+    for outcome in outcomes(client, function, items, retries=retries, patience=patience):
+        if outcome.error is not None:
+            raise outcome.error
+        yield outcome.item, cast("Result", outcome.result)
 
 
 class _Cluster:

@@ -67,7 +67,7 @@ def strongest_of(
     arrays of shape (v, places)
     """
     if kept is None:
-        kept = _none(signals.shape[1], places)
+        kept = no_images(signals.shape[1], places)
     # Sorting takes longer than anything else here, so what cannot win is left out of it: an
     # image that does not exceed the last one kept, or is not among the first of its own part.
     last = kept.signal[:, -1]
@@ -103,13 +103,14 @@ def _merged(
     vector, image, signal = vector[order], image[order], signal[order]
     place = np.arange(len(vector)) - np.searchsorted(vector, np.arange(vectors))[vector]
     first = place < places
-    found = _none(vectors, places)
+    found = no_images(vectors, places)
     found.image[vector[first], place[first]] = image[first]
     found.signal[vector[first], place[first]] = signal[first]
     return found
 
 
-def _none(*shape: int) -> StrongestImages:
+def no_images(*shape: int) -> StrongestImages:
+    """Places that no image has taken."""
     return StrongestImages(np.full(shape, -1), np.full(shape, np.nan, dtype=np.float32))
 
 
@@ -132,7 +133,7 @@ def class_exemplars(
     arrays of shape (set, class): one place, no axis for it
     """
     members = vector_sets(singular_vectors)
-    kept = _none(len(members), target_classes)
+    kept = no_images(len(members), target_classes)
     start = 0
     for signals, target in parts():
         kept = merge_class_exemplars(
@@ -171,7 +172,7 @@ def class_exemplars_of(
     -------
     arrays of shape (set, class)
     """
-    found = _none(len(members), target_classes)
+    found = no_images(len(members), target_classes)
     summed = _summed(signals, members)
     sets = np.arange(len(members))
     for c in np.unique(target[target >= 0]):

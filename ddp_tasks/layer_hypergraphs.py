@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import hypernetx as hnx
 import xarray as xr
 
 from ddp_tasks.class_relations import relations_dataset
-from ddp_tasks.exemplars import class_exemplars
 from ddp_tasks.hypergraph import hypergraph, why_empty
-from ddp_tasks.semantic_hierarchy import hierarchy_dataset, semantic_hierarchy
-from ddp_tasks.significance import Parts
+from ddp_tasks.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,7 @@ class LayerHypergraph:
     graph: hnx.Hypergraph
     relations: xr.Dataset
     """the group ``hypergraphs/LAYER``."""
-    hierarchy: xr.Dataset
-    """the group ``hierarchies/LAYER``."""
+    hierarchy: SemanticHierarchy
 
     @property
     def empty(self) -> str:
@@ -34,8 +30,6 @@ class LayerHypergraph:
 def layer_hypergraph(
     table: xr.Dataset,
     of_layer: xr.Dataset,
-    parts: Parts,
-    ids: Sequence[str],
     levels: tuple[float, float],
 ) -> LayerHypergraph:
     """Hypergraph, relations of classes and semantic hierarchy of one layer.
@@ -46,15 +40,11 @@ def layer_hypergraph(
         the layer's slice of the significance, as ``significance.layer_table`` gives it.
     of_layer
         the layer's slice of the store's group ``layers``.
-    parts
-        of the layer: signals (n, singular vectors).
-    ids
-        of the images, by their position in the run.
     levels
         quantile level and percentage p.
     """
     names = [str(name) for name in table["target_class"].to_numpy()]
-    layer, vectors = str(of_layer["layer"].item()), int(of_layer["rank"].item())
+    layer = str(of_layer["layer"].item())
     significant, fraction = table["significant"].to_numpy(), table["fraction"].to_numpy()
     quantile, percentage = levels
     graph = hypergraph(
@@ -77,11 +67,5 @@ def layer_hypergraph(
         quantile=quantile,
         percentage=percentage,
     )
-    hierarchy = semantic_hierarchy(significant)
-    exemplars = class_exemplars(parts, hierarchy.singular_vectors, len(names))
-    assert hierarchy.singular_vectors.shape[1] == vectors
-    return LayerHypergraph(
-        graph,
-        relations_dataset(significant, graph, names, empty),
-        hierarchy_dataset(hierarchy, of_layer, names, exemplars, ids),
-    )
+    relations = relations_dataset(significant, graph, names, empty)
+    return LayerHypergraph(graph, relations, semantic_hierarchy(significant))

@@ -14,6 +14,7 @@ from torch import Tensor
 from ddp_tasks import store
 from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.forward_pass import ForwardPass, forward_pass
+from ddp_tasks.identity import Identity
 from ddp_tasks.images import ImageSet
 from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.models import model_digest
@@ -104,9 +105,7 @@ def _opened(path: str, run: str, stamp: str) -> tuple[ForwardPass, ImageSet]:
     """
     prepared = prepared_once(run)
     parameters = RunParameters.model_validate_json(run)
-    identity = store.Identity.of_run(
-        parameters, model_digest(prepared.model), prepared.images.digest()
-    )
+    identity = Identity.of_run(parameters, model_digest(prepared.model), prepared.images.digest())
     if refusal := identity.refusal(store.root_attributes(Path(path))):
         raise RunError(
             f"{socket.gethostname()} opens something else than the store was made for: {refusal}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -286,12 +287,38 @@ def significance_dataset(
     ranks = layers["rank"].to_numpy().tolist()
     threshold = thresholds(parts, ranks, quantiles)
     fraction, images = fractions(parts, ranks, threshold, len(target_classes))
+    tables: dict[str, npt.NDArray[Any]] = {
+        "threshold": threshold,
+        "fraction": fraction,
+        "images": images,
+    }
+    return tables_dataset(tables, layers, target_classes, quantiles)
+
+
+def tables_dataset(
+    tables: Mapping[str, npt.NDArray[Any]],
+    layers: xr.Dataset,
+    target_classes: Sequence[str],
+    quantiles: Sequence[float],
+) -> xr.Dataset:
+    """The group ``significance``, from the arrays that ``thresholds`` and ``fractions`` give.
+
+    Parameters
+    ----------
+    tables
+        ``threshold``, ``fraction`` and ``images``.
+    layers
+        the store's group ``layers``.
+    """
     grid = ("direction", "quantile")
     return xr.Dataset(
         {
-            "threshold": ((*grid, "layer"), threshold),
-            "fraction": ((*grid, "target_class", "layer", "singular_vector"), fraction),
-            "images": ("target_class", images),
+            "threshold": ((*grid, "layer"), tables["threshold"]),
+            "fraction": (
+                (*grid, "target_class", "layer", "singular_vector"),
+                tables["fraction"],
+            ),
+            "images": ("target_class", tables["images"]),
         },
         coords={
             "layer": layers["layer"],

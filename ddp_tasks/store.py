@@ -23,9 +23,10 @@ import xarray as xr
 import zarr
 import zarr.errors
 
+from ddp_tasks.identity import Identity
 from ddp_tasks.shard_files import ShardFiles
 from schemas import FORMAT_VERSION
-from schemas.parameters import RunError, RunParameters, stored_identity
+from schemas.parameters import RunError, RunParameters
 from schemas.variables import (
     ROOT_ATTRIBUTES,
     SIGN_CONVENTION,
@@ -59,40 +60,6 @@ class Shard:
 
     def __str__(self) -> str:
         return f"shard {self.index} (images {self.start} to {self.stop - 1})"
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a store was made of; a run continues a store only where all of it agrees."""
-
-    parameters: Mapping[str, Any]
-    model_digest: str | None
-    """None while a network that is trained on the spot is not trained yet."""
-    images_digest: str
-
-    @classmethod
-    def of_run(cls, run: RunParameters, model_digest: str | None, images_digest: str) -> Identity:
-        """The identity of a run whose images are known."""
-        return cls(stored_identity(run), model_digest, images_digest)
-
-    def refusal(self, stored: Mapping[str, Any]) -> str | None:
-        """Why a store with these root attributes may not be continued; None if it may."""
-        if stored["format_version"] != str(FORMAT_VERSION):
-            return f"it has format version {stored['format_version']}, this is {FORMAT_VERSION}"
-        theirs = _flat(json.loads(stored["identity"]))
-        ours = _flat(self.parameters)
-        if ours.get("shards.images") == "auto":
-            ours["shards.images"] = theirs.get("shards.images")
-        differences = [
-            f"{key} is {theirs.get(key, 'not set')!r} there and {ours.get(key, 'not set')!r} here"
-            for key in sorted({*theirs, *ours})
-            if theirs.get(key, "not set") != ours.get(key, "not set")
-        ]
-        if self.model_digest not in (None, stored["model_digest"]):
-            differences.append("the model's weights differ")
-        if stored["images_digest"] != self.images_digest:
-            differences.append("the images differ")
-        return "; ".join(differences) or None
 
 
 def create(
@@ -382,6 +349,60 @@ def write(path: Path, group: str, dataset: xr.Dataset) -> None:
     described.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
 
 
+def write_template(
+    path: Path, group: str, dataset: xr.Dataset, by_region: Mapping[str, Sequence[int]]
+) -> None:
+    """Write a group in place of what it held, but some variables of it only as empty arrays.
+
+    Parameters
+    ----------
+    dataset
+        all of the group; of the variables left empty, shape and dtype count.
+    by_region
+        chunks of those variables; a chunk that is not written is NaN.
+
+    Raises
+    ------
+    SchemaError
+        If the dataset does not match the group's declaration.
+    """
+    described = describe(validate(dataset, group), group)
+    whole = described.drop_vars(list(by_region))
+    whole.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
+    written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
+    for name, chunks in by_region.items():
+        variable = described[name]
+        written.create_array(
+            name,
+            shape=variable.shape,
+            chunks=tuple(map(min, chunks, variable.shape)),
+            dtype=variable.dtype,
+            fill_value=float("nan"),
+            dimension_names=[str(dim) for dim in variable.dims],
+            attributes={**variable.attrs},
+        )
+
+
+def write_region(
+    path: Path, group: str, name: str, region: tuple[slice | int, ...], values: npt.NDArray[Any]
+) -> None:
+    """Write part of a variable that ``write_template`` left empty."""
+    array = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)[name]
+    assert isinstance(array, zarr.Array)
+    array[region] = values
+
+
+def finish(path: Path, group: str) -> None:
+    """Record that a group is complete."""
+    written = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)
+    written.attrs["finished"] = "yes"
+
+
+def is_finished(path: Path, group: str) -> bool:
+    """Whether a group is there and recorded as complete."""
+    return group_attributes(path, group).get("finished") == "yes"
+
+
 def read(path: Path, group: str) -> xr.Dataset:
     """Open a group; its arrays are read when they are used.
 
@@ -503,13 +524,3 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

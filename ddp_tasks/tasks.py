@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from distributed import Client
 from prefect import Task, get_run_logger, task
@@ -25,20 +27,27 @@ from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ddp_tasks import decomposition, exemplars, hif, report, store
-from ddp_tasks.bounded_futures import outcomes
+from ddp_tasks import decomposition, exemplars, hif, reductions, report, store
+from ddp_tasks.bounded_futures import outcomes, results
+from ddp_tasks.cube import cube_size
+from ddp_tasks.identity import Identity
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_decompositions import Decomposed, cost, decompose_layer, folding_of
 from ddp_tasks.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
-from ddp_tasks.significance import layer_table, significance_dataset
+from ddp_tasks.significance import layer_table, share, tables_dataset
+from ddp_tasks.slabs import Slab, slabs
 from ddp_tasks.summary import Summary, summarise
 from ddp_tasks.tensor_svd import GAP_TOLERANCE, relative_gaps
 from ddp_tasks.training import images_trained_on, train
 from schemas.parameters import ModelParameters, RunError, RunParameters, stored_identity
+
+#: Attempts after the first that a slab gets.
+_RETRIES = 2
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 
@@ -129,7 +138,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     """
     log = get_run_logger()
     prepared = prepare(run)
-    identity = store.Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())
+    identity = Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())
     if path.exists():
         store.check_continuable(path, identity)
         log.info("continuing %s", path)
@@ -226,32 +235,90 @@ def _with_shards(
 
 
 @stage("significance")
-def measure_significance(run: RunParameters, path: Path) -> None:
-    """Compute thresholds and class tables at all quantile levels of the run."""
-    signals = store.read(path, "signals")
-    store.write(
-        path,
-        "significance",
-        significance_dataset(
-            partial(store.signal_parts, path),
-            store.read(path, "layers").load(),
-            signals["target_class"].to_numpy().tolist(),
-            run.significance.quantiles,
-        ),
-    )
+def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Compute thresholds and class tables at all quantile levels of the run.
+
+    What was computed of the finished cube before is kept.
+    """
+    if _kept(path, "significance"):
+        return
+    layers = store.read(path, "layers").load()
+    target_classes = store.read(path, "signals")["target_class"].to_numpy().tolist()
+    quantiles, classes = run.significance.quantiles, len(target_classes)
+    cube = cube_size(path)
+    pieces, narrow = slabs(cube), reductions.fraction_slabs(cube, len(quantiles), classes)
+    total = 2 * len(pieces) + len(narrow)
+    with _over_workers(run, scheduler, "significance", "thresholds and fractions", total) as mapped:
+        threshold = reductions.thresholds(path, pieces, quantiles, mapped)
+        # An array of this shape may be larger than memory; only its shape is used.
+        shape = (*threshold.shape[:2], classes, len(cube.ranks), max(cube.ranks))
+        tables: dict[str, npt.NDArray[Any]] = {
+            "threshold": threshold,
+            "fraction": np.broadcast_to(np.float32(np.nan), shape),
+            "images": np.zeros(classes, dtype=np.int64),
+        }
+        empty = tables_dataset(tables, layers, target_classes, quantiles)
+        chunks = (1, 1, classes, 1, narrow[0].width)
+        store.write_template(path, "significance", empty, {"fraction": chunks})
+        for found in reductions.significant_counts(path, narrow, threshold, classes, mapped):
+            region = (slice(None), slice(None), slice(None), found.layer, found.vectors)
+            fraction = share(found.significant, found.images)
+            store.write_region(path, "significance", "fraction", region, fraction)
+        store.write_region(path, "significance", "images", (slice(None),), found.images)
+    store.finish(path, "significance")
 
 
 @stage("exemplars")
-def find_exemplars(run: RunParameters, path: Path) -> None:
-    """Find the strongest images of every singular vector."""
-    strongest = exemplars.strongest_images(partial(store.signal_parts, path), run.exemplars)
+def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Find the strongest images of every singular vector.
+
+    What was found in the finished cube before is kept.
+    """
+    if _kept(path, "exemplars"):
+        return
     ids = store.read(path, "signals")["image"].to_numpy().tolist()
     layers = store.read(path, "layers").load()
+    pieces = slabs(cube_size(path))
+    with _over_workers(run, scheduler, "exemplars", "strongest images", len(pieces)) as mapped:
+        places = min(run.exemplars, len(ids))
+        strongest = reductions.strongest_images(path, pieces, places, mapped)
     store.write(path, "exemplars", exemplars.exemplars_dataset(strongest, layers, ids))
+    store.finish(path, "exemplars")
+
+
+def _kept(path: Path, group: str) -> bool:
+    """Whether a reduction of the cube is finished; refuses a cube that is not."""
+    if missing := store.missing_shards(path):
+        raise RunError(f"{len(missing)} shards of {path} are not written yet")
+    if kept := store.is_finished(path, group):
+        get_run_logger().info("%s: kept from before", group)
+    return kept
+
+
+@contextmanager
+def _over_workers(
+    run: RunParameters, scheduler: str, key: str, description: str, total: int
+) -> Iterator[reductions.Mapped]:
+    """Map over slabs on the Dask workers, a worker's death costing only what it worked on."""
+    with (
+        Client(scheduler, set_as_default=False) as client,
+        progress(key, description, total) as done,
+    ):
+
+        def mapped(
+            function: Callable[[Slab], Result], pieces: Iterable[Slab], /
+        ) -> Iterator[tuple[Slab, Result]]:
+            for slab, result in results(
+                client, function, pieces, retries=_RETRIES, patience=run.shards.patience
+            ):
+                done(1)
+                yield slab, result
+
+        yield mapped
 
 
 @stage("hypergraphs")
-def build_hypergraphs(run: RunParameters, path: Path, folder: Path) -> None:
+def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: str) -> None:
     """Build each layer's hypergraph and semantic hierarchy; write HIF files and the store."""
     folder.mkdir(exist_ok=True)
     log = get_run_logger()
@@ -259,31 +326,34 @@ def build_hypergraphs(run: RunParameters, path: Path, folder: Path) -> None:
     significance = store.read(path, "significance")
     ids = store.read(path, "signals")["image"].to_numpy().tolist()
     names = layers["layer"].to_numpy().tolist()
-    with progress("hypergraphs", "hypergraphs of layers", len(names)) as done:
-        for position, layer in enumerate(names):
-            quantile, percentage = run.significance.of_layer(layer)
-            table = layer_table(significance, layer, quantile, percentage)
-            of_layer = layers.sel(layer=layer)
-            found = layer_hypergraph(
-                table,
-                of_layer,
-                partial(store.layer_parts, path, position, int(of_layer["rank"])),
-                ids,
-                (quantile, percentage),
-            )
-            metadata = {
-                "run": run.name,
-                "quantile": quantile,
-                "percentage": percentage,
-                "threshold": float(table["threshold"]),
-            }
-            if found.empty:
-                log.warning("%s: %s", layer, found.empty)
-                metadata["empty"] = found.empty
-            hif.write_hif(found.graph, metadata, folder / f"{layer}.hif.json")
-            store.write(path, f"hypergraphs/{layer}", found.relations)
-            store.write(path, f"hierarchies/{layer}", found.hierarchy)
-            done(1)
+    target_classes = significance["target_class"].to_numpy().tolist()
+    hierarchies = []
+    for layer in names:
+        quantile, percentage = run.significance.of_layer(layer)
+        table = layer_table(significance, layer, quantile, percentage)
+        found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
+        metadata = {
+            "run": run.name,
+            "quantile": quantile,
+            "percentage": percentage,
+            "threshold": float(table["threshold"]),
+        }
+        if found.empty:
+            log.warning("%s: %s", layer, found.empty)
+            metadata["empty"] = found.empty
+        hif.write_hif(found.graph, metadata, folder / f"{layer}.hif.json")
+        store.write(path, f"hypergraphs/{layer}", found.relations)
+        hierarchies.append(found.hierarchy)
+    sets = [exemplars.vector_sets(found.singular_vectors) for found in hierarchies]
+    pieces = slabs(cube_size(path))
+    with _over_workers(
+        run, scheduler, "hypergraphs", "exemplars of classes", len(pieces)
+    ) as mapped:
+        strongest = reductions.class_exemplars(path, pieces, sets, len(target_classes), mapped)
+    for layer, hierarchy, best in zip(names, hierarchies, strongest, strict=True):
+        of_layer = layers.sel(layer=layer)
+        dataset = hierarchy_dataset(hierarchy, of_layer, target_classes, best, ids)
+        store.write(path, f"hierarchies/{layer}", dataset)
 
 
 @stage("report")

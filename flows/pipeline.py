@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 
 from ddp_tasks import extraction_tasks, run_lock, signal_tasks, tasks
 from ddp_tasks import store as stores
+from ddp_tasks.identity import Identity
 from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import prepare
 from ddp_tasks.summary import Summary
@@ -47,7 +48,7 @@ def check(run: RunParameters, out: Path) -> None:
     if (out / "store.zarr").exists():
         # Weights that are still to be trained are compared once they are there.
         weights = None if run.model.training else model_digest(prepared.model)
-        identity = stores.Identity.of_run(run, weights, prepared.images.digest())
+        identity = Identity.of_run(run, weights, prepared.images.digest())
         stores.check_continuable(out / "store.zarr", identity)
 
 
@@ -95,12 +96,12 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             if not run.extraction.plain:
                 extraction_tasks.measure_extraction(run, store, address)
             signal_tasks.fill_cube(run, store, address)
-    with timings.part("significance"):
-        tasks.measure_significance(run, store)
-    with timings.part("exemplars"):
-        tasks.find_exemplars(run, store)
-    with timings.part("hypergraphs"):
-        tasks.build_hypergraphs(run, store, hypergraphs)
+        with timings.part("significance"):
+            tasks.measure_significance(run, store, address)
+        with timings.part("exemplars"):
+            tasks.find_exemplars(run, store, address)
+        with timings.part("hypergraphs"):
+            tasks.build_hypergraphs(run, store, hypergraphs, address)
     with timings.part("report"):
         summary = tasks.write_report(run, store, page)
         artifacts.publish(run, summary, store, page, hypergraphs)

@@ -138,6 +138,7 @@ class Cube:
 
     signals: np.ndarray
     targets: np.ndarray
+    """-1 for an image that could not be read, whose signals are NaN."""
     ranks: tuple[int, ...]
     target_classes: int
     cuts: tuple[int, ...]
@@ -156,8 +157,11 @@ class Cube:
 
 
 @st.composite
-def cubes(draw: st.DrawFn) -> Cube:
-    """Ragged cubes with ties, classes without images and parts without images among them."""
+def cubes(draw: st.DrawFn, unread: bool = False) -> Cube:
+    """Ragged cubes with ties, classes without images and parts without images among them.
+
+    Where ``unread``, some of the images could not be read.
+    """
     images = draw(st.integers(1, 12))
     ranks = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
     target_classes = draw(st.integers(1, 4))
@@ -166,6 +170,9 @@ def cubes(draw: st.DrawFn) -> Cube:
     for layer, rank in enumerate(ranks):
         signals[:, layer, rank:] = np.nan
     targets = draw(hnp.arrays(np.int64, images, elements=st.integers(0, target_classes - 1)))
+    if unread:
+        missing = draw(hnp.arrays(np.bool_, images, elements=st.sampled_from([False] * 4 + [True])))
+        targets[missing], signals[missing] = -1, np.nan
     cuts = tuple(sorted(draw(st.lists(st.integers(0, images), max_size=3))))
     return Cube(signals, targets, ranks, target_classes, cuts)
 

@@ -6,6 +6,8 @@ import torch
 import xarray as xr
 import zarr
 from runs import tiny_run
+from stored_cubes import stored
+from strategies import Cube
 
 from ddp_tasks import store
 from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
@@ -115,49 +117,14 @@ VGG16 = [64, 64, 128, 128, 256, 256, 256, *[512] * 6, 4096, 4096, 1000]
 RESNET20 = [*[16] * 7, *[32] * 6, *[64] * 6, 10]
 
 
-def cube_of(path, ranks, images=2):
-    """A store whose cube has layers of these ranks, and its signals, all of them written."""
-    run, names = tiny_run(shards={"images": 2}), [f"layer{i}" for i in range(len(ranks))]
-    layers = tuple(
-        LinearLayer(n, n, 1, "Linear", (r, 2), 1) for n, r in zip(names, ranks, strict=True)
-    )
-    svd = {n: decompose(torch.ones(1, 1)) for n in names}
-    of_layers = layers_dataset(layers, svd).drop_vars(["singular_value", "relative_gap", "block"])
-    vectors = max(ranks)
-    unknown = (("layer", "singular_vector"), np.full((len(ranks), vectors), np.nan))
-    of_layers = of_layers.drop_vars("singular_vector").assign(
-        rank=("layer", np.array(ranks)),
-        singular_value=unknown,
-        relative_gap=unknown,
-        block=(unknown[0], np.full(unknown[1].shape, -1)),
-    )
-    of_layers = of_layers.assign_coords(singular_vector=np.arange(vectors))
-    signals = xr.Dataset(
-        {"target": ("image", np.zeros(images, int)), "dataset_index": ("image", np.arange(images))},
-        coords={
-            "image": np.array([f"{i:02}" for i in range(images)], dtype=object),
-            "target_class": np.array(["a"], dtype=object),
-            **layer_coordinates(layers, vectors),
-        },
-    )
-    groups = {"layers": of_layers}
-    store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
-    signal = np.full((images, len(ranks), vectors), np.nan, dtype=np.float32)
-    for layer, rank in enumerate(ranks):
-        signal[:, layer, :rank] = np.random.default_rng(layer).normal(size=(images, rank))
-    for shard in store.shards(path):
-        some = signal[shard.start : shard.stop]
-        ones = np.ones(len(shard), dtype=np.float32)
-        values = {"signal": some, "predicted": ones.astype(int), "confidence": ones}
-        store.write_shard(path, shard, values)
-    return signal
-
-
 @pytest.mark.parametrize("ranks", [VGG16, RESNET20, [300, 7]], ids=["vgg16", "resnet20", "odd"])
 def test_a_cube_takes_little_more_than_its_signals(tmp_path, ranks):
     # 64 KB for a shard's index of at most 4,096 chunks.
     path = tmp_path / "store.zarr"
-    signal = cube_of(path, ranks)
+    signal = np.full((2, len(ranks), max(ranks)), np.nan, dtype=np.float32)
+    for layer, rank in enumerate(ranks):
+        signal[:, layer, :rank] = np.random.default_rng(layer).normal(size=(2, rank))
+    stored(path, Cube(signal, np.zeros(2, dtype=int), tuple(ranks), 1, ()), block=2)
     written = sum(f.stat().st_size for f in (path / "signals/signal/c").rglob("*") if f.is_file())
     assert written <= 1.08 * 4 * np.isfinite(signal).sum() + 2**16
     np.testing.assert_array_equal(store.read(path, "signals")["signal"].to_numpy(), signal)

@@ -1,0 +1,55 @@
+"""What a store was made of, and whether a run may continue it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas import FORMAT_VERSION
+from schemas.parameters import RunParameters, stored_identity
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a store was made of; a run continues a store only where all of it agrees."""
+
+    parameters: Mapping[str, Any]
+    model_digest: str | None
+    """None while a network that is trained on the spot is not trained yet."""
+    images_digest: str
+
+    @classmethod
+    def of_run(cls, run: RunParameters, model_digest: str | None, images_digest: str) -> Identity:
+        """The identity of a run whose images are known."""
+        return cls(stored_identity(run), model_digest, images_digest)
+
+    def refusal(self, stored: Mapping[str, Any]) -> str | None:
+        """Why a store with these root attributes may not be continued; None if it may."""
+        if stored["format_version"] != str(FORMAT_VERSION):
+            return f"it has format version {stored['format_version']}, this is {FORMAT_VERSION}"
+        theirs = _flat(json.loads(stored["identity"]))
+        ours = _flat(self.parameters)
+        if ours.get("shards.images") == "auto":
+            ours["shards.images"] = theirs.get("shards.images")
+        differences = [
+            f"{key} is {theirs.get(key, 'not set')!r} there and {ours.get(key, 'not set')!r} here"
+            for key in sorted({*theirs, *ours})
+            if theirs.get(key, "not set") != ours.get(key, "not set")
+        ]
+        if self.model_digest not in (None, stored["model_digest"]):
+            differences.append("the model's weights differ")
+        if stored["images_digest"] != self.images_digest:
+            differences.append("the images differ")
+        return "; ".join(differences) or None
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,72 @@
+"""A store made for a cube of signals, as a run would leave it before its reductions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from runs import tiny_run
+from strategies import Cube
+
+from ddp_tasks import store
+from ddp_tasks.decomposition import layer_coordinates
+from ddp_tasks.identity import Identity
+from ddp_tasks.layers import LinearLayer
+
+
+def stored(path: Path, cube: Cube, block: int) -> None:
+    """Write a cube by the store's own means; images of target -1 could not be read."""
+    images, layers, vectors = cube.signals.shape
+    run = tiny_run(shards={"images": block})
+    names = [f"layer {i}" for i in range(layers)]
+    linear = tuple(
+        LinearLayer(name, name, 1, "Linear", (rank, 2), 1)
+        for name, rank in zip(names, cube.ranks, strict=True)
+    )
+    coordinates = layer_coordinates(linear, vectors)
+    padded = (("layer", "singular_vector"), np.full((layers, vectors), np.nan))
+    of_layers = xr.Dataset(
+        {
+            "kind": ("layer", np.array(["Linear"] * layers, dtype=object)),
+            "shape": ("layer", np.array(["-"] * layers, dtype=object)),
+            "rank": ("layer", np.array(cube.ranks)),
+            "singular_value": padded,
+            "relative_gap": padded,
+            "block": (padded[0], np.full((layers, vectors), -1)),
+        },
+        coords=coordinates,
+    )
+    signals = xr.Dataset(
+        {
+            "target": ("image", np.maximum(cube.targets, 0)),
+            "dataset_index": ("image", np.arange(images)),
+        },
+        coords={
+            "image": np.array([f"{i:06}" for i in range(images)], dtype=object),
+            "target_class": np.array(
+                [f"class {c}" for c in range(cube.target_classes)], dtype=object
+            ),
+            **coordinates,
+        },
+    )
+    store.create(
+        path,
+        run,
+        Identity.of_run(run, "model", "images"),
+        not_analysed={},
+        groups={"layers": of_layers},
+        signals=signals,
+    )
+    for shard in store.shards(path):
+        rows = slice(shard.start, shard.stop)
+        read = cube.targets[rows] >= 0
+        store.write_shard(
+            path,
+            shard,
+            {
+                "signal": cube.signals[rows],
+                "predicted": np.where(read, 0, -1),
+                "confidence": np.where(read, 1, np.nan).astype(np.float32),
+            },
+        )

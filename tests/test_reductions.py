@@ -1,0 +1,247 @@
+"""Reductions over stored cubes, against the same mathematics over the cube in memory."""
+
+import os
+import signal
+from functools import partial
+
+import numpy as np
+import pytest
+import reference
+import xarray as xr
+from distributed import Client, LocalCluster
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from stored_cubes import stored
+from strategies import LEVELS, Cube, cubes
+
+from ddp_tasks import exemplars, reductions, significance, store
+from ddp_tasks.bounded_futures import results
+from ddp_tasks.cube import cube_size, layer_signals, slab_parts
+from ddp_tasks.slabs import CubeSize, Slab, slabs
+
+
+@given(
+    st.lists(st.integers(1, 20), min_size=1, max_size=4),
+    st.integers(1, 9),
+    st.integers(1, 4),
+    st.one_of(st.none(), st.integers(1, 20)),
+    st.integers(1, 400),
+)
+def test_slabs_hold_every_signal_once(ranks, shards, chunk, widest, task_bytes):
+    seen = set()
+    for slab in slabs(CubeSize(ranks, shards, 3, chunk), widest, task_bytes):
+        assert slab.width <= (widest or max(ranks))
+        here = {
+            (slab.layer, i, shard)
+            for i in range(slab.first_vector, slab.last_vector)
+            for shard in range(slab.first_shard, slab.last_shard)
+        }
+        assert here
+        assert not here & seen
+        seen |= here
+    assert len(seen) == sum(ranks) * shards
+
+
+def shuffled(seed):
+    """Every slab in this process, the results in an order drawn by the seed."""
+
+    def mapped(function, pieces):
+        order = np.random.default_rng(seed).permutation(len(pieces))
+        for i in order:
+            yield pieces[i], function(pieces[i])
+
+    return mapped
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+@given(cubes(unread=True), LEVELS, st.data())
+def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, levels, data):
+    path = tmp_path_factory.mktemp("cube") / "store.zarr"
+    stored(path, cube, block=data.draw(st.integers(1, 5)))
+    size = cube_size(path)
+    task_bytes = data.draw(st.integers(1, 200))
+    pieces = slabs(size, task_bytes=task_bytes)
+    narrow = slabs(size, widest=data.draw(st.integers(1, 4)), task_bytes=task_bytes)
+    mapped = shuffled(data.draw(st.integers(0, 99)))
+    if (cube.targets < 0).all():
+        with pytest.raises(ValueError, match="no values"):
+            reductions.thresholds(path, pieces, levels, mapped)
+        return
+
+    threshold = reductions.thresholds(path, pieces, levels, mapped)
+    read = cube.signals[cube.targets >= 0]
+    for layer, rank in enumerate(cube.ranks):
+        for number, level in enumerate(levels):
+            for direction, sign in enumerate((1, -1)):
+                q = reference.threshold(read, layer, rank, level, sign)
+                assert threshold[direction, number, layer] == q
+
+    expected, images = significance.fractions(
+        cube.parts, cube.ranks, threshold, cube.target_classes
+    )
+    fraction = np.full_like(expected, np.nan)
+    for found in reductions.significant_counts(
+        path, narrow, threshold, cube.target_classes, mapped
+    ):
+        np.testing.assert_array_equal(found.images, images)
+        share = significance.share(found.significant, found.images)
+        fraction[:, :, :, found.layer, found.vectors] = share
+    np.testing.assert_array_equal(fraction, expected)
+
+    places = data.draw(st.integers(1, 14))
+    strongest = reductions.strongest_images(path, pieces, places, mapped)
+    for layer, i in np.ndindex(strongest.image.shape[:2]):
+        order = reference.strongest(cube.signals[:, layer, i].tolist(), places)
+        empty = [-1] * (places - len(order))
+        assert strongest.image[layer, i].tolist() == order + empty
+
+    sets = [[np.arange(rank), np.arange(rank)[::2]] for rank in cube.ranks]
+    found = reductions.class_exemplars(path, pieces, sets, cube.target_classes, mapped)
+    for layer, of_layer in enumerate(found):
+        table = np.zeros((2, cube.signals.shape[2]), dtype=np.bool_)
+        for row, members in enumerate(sets[layer]):
+            table[row, members] = True
+        parts = [(signals[:, layer], targets) for signals, targets in cube.parts()]
+        whole = exemplars.class_exemplars(partial(list, parts), table, cube.target_classes)
+        np.testing.assert_array_equal(of_layer.image, whole.image)
+        np.testing.assert_array_equal(of_layer.signal, whole.signal)
+
+
+def test_sums_over_vector_sets_do_not_depend_on_the_part(tmp_path):
+    # Noise, whose sums round: a matrix product of another number of rows would differ.
+    signals = np.random.default_rng(0).normal(size=(64, 300)).astype(np.float32)
+    members = [np.arange(300), np.arange(1, 300, 7), np.array([], dtype=int)]
+    target = np.zeros(64, dtype=np.int64)
+    whole = exemplars.class_exemplars_of(signals, target, 0, members, 1)
+    alone = [
+        exemplars.class_exemplars_of(signals[i : i + 1], target[:1], i, members, 1)
+        for i in range(64)
+    ]
+    merged = alone[0]
+    for one in alone[1:]:
+        merged = exemplars.merge_class_exemplars(one, merged)
+    np.testing.assert_array_equal(merged.image, whole.image)
+    np.testing.assert_array_equal(merged.signal, whole.signal)
+
+
+@pytest.mark.parametrize("value", [0.0, -3.5])
+def test_constant_signals_are_significant_for_nothing(tmp_path, value):
+    signals = np.full((6, 1, 3), value, dtype=np.float32)
+    cube = cubes_of(signals, [0, 0, 1, 1, -1, 0], (3,), classes=3)
+    path = tmp_path / "store.zarr"
+    stored(path, cube, block=2)
+    pieces = slabs(cube_size(path))
+    threshold = reductions.thresholds(path, pieces, [0.5, 0.9], reductions.one_by_one)
+    assert threshold[:, :, 0].tolist() == [[value, value], [-value, -value]]
+    (found,) = reductions.significant_counts(path, pieces, threshold, 3, reductions.one_by_one)
+    assert not found.significant.any()
+    # The last class has no images, and the image that could not be read counts for none.
+    assert found.images.tolist() == [3, 2, 0]
+    assert np.isnan(significance.share(found.significant, found.images)[:, :, 2]).all()
+
+
+def cubes_of(signals, targets, ranks, classes):
+    signals = signals.copy()
+    signals[np.array(targets) < 0] = np.nan
+    return Cube(signals, np.array(targets), ranks, classes, ())
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """A stored cube of noise, classes scattered over the images, and one image not read."""
+    random = np.random.default_rng(0)
+    signals = random.normal(size=(50, 2, 20)).astype(np.float32)
+    signals[:, 1, 7:] = np.nan
+    targets = random.integers(0, 3, 50)
+    targets[17] = -1
+    path = tmp_path_factory.mktemp("noise") / "store.zarr"
+    cube = cubes_of(signals, targets, (20, 7), classes=3)
+    stored(path, cube, block=8)
+    return path, cube
+
+
+@pytest.mark.parametrize("name", [None, "class 1"])
+@pytest.mark.parametrize("layer", ["layer 0", "layer 1"])
+def test_one_layer_and_one_class_read_back_as_plain_xarray_has_them(noise, layer, name):
+    path, _ = noise
+    found = layer_signals(path, layer, name)
+    tree = xr.open_datatree(path, engine="zarr", consolidated=False)
+    signals, of_layers = tree["signals"].ds, tree["layers"].ds
+    rank = int(of_layers["rank"].sel(layer=layer))
+    wanted = signals["predicted"] >= 0
+    if name is not None:
+        target = signals["target_class"].values.tolist().index(name)
+        wanted = wanted & (signals["target"] == target)
+    expected = signals["signal"].sel(layer=layer)[:, :rank][wanted.values]
+    np.testing.assert_array_equal(found, expected)
+    assert found["image"].values.tolist() == expected["image"].values.tolist()
+
+
+def test_a_layer_or_class_that_is_not_there_is_named(noise):
+    with pytest.raises(ValueError, match="nothing"):
+        layer_signals(noise[0], "nothing")
+    with pytest.raises(ValueError, match="nobody"):
+        layer_signals(noise[0], "layer 0", "nobody")
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two worker processes, so that one of them may die."""
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def die_once(flag, path, slab):
+    """Counts a slab; the first process that comes to the fourth shard is killed there."""
+    if slab.first_shard == 3 and not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return reductions.upper_counts(path, slab)
+
+
+def test_a_worker_killed_in_a_reduction_costs_nothing_but_time(noise, client, tmp_path):
+    path, _ = noise
+    pieces = slabs(cube_size(path), task_bytes=1)
+    flag = tmp_path / "killed"
+    total = np.zeros(1 << 16, dtype=np.int64)
+    counted = results(client, partial(die_once, flag, path), pieces, retries=2, patience=60)
+    for _, counts in counted:
+        total += counts
+    assert flag.exists()
+    whole = reductions.one_by_one(partial(reductions.upper_counts, path), pieces)
+    np.testing.assert_array_equal(total, sum(counts for _, counts in whole))
+
+
+def test_thresholds_on_workers_are_those_of_one_process(noise, client):
+    path, _ = noise
+    pieces = slabs(cube_size(path), task_bytes=1)
+    assert len(pieces) == 14
+
+    def mapped(function, slabs):
+        return results(client, function, slabs, retries=0, patience=60)
+
+    levels = (0.5, 0.9)
+    found = reductions.thresholds(path, pieces, levels, mapped)
+    whole = reductions.thresholds(path, slabs(cube_size(path)), levels, reductions.one_by_one)
+    np.testing.assert_array_equal(found, whole)
+
+
+def test_a_slab_past_the_end_of_the_images_has_the_last_block_short(noise):
+    path, cube = noise
+    *_, (start, signals, target) = slab_parts(path, Slab(1, 2, 5, 5, 7))
+    assert start == 48
+    np.testing.assert_array_equal(signals, cube.signals[48:, 1, 2:5])
+    np.testing.assert_array_equal(target, cube.targets[48:])
+
+
+def test_an_unfinished_group_is_told_from_a_finished_one(noise):
+    path, _ = noise
+    assert not store.is_finished(path, "layers")
+    assert not store.is_finished(path, "significance")
+    store.finish(path, "layers")
+    assert store.is_finished(path, "layers")
