@@ -42,12 +42,14 @@ def call(factory: str, kwargs: Mapping[str, Any]) -> Any:
     Raises
     ------
     RunError
-        If the factory does not resolve or refuses its arguments.
+        If the factory does not resolve or refuses its arguments; its own where it raises one.
     """
     function = resolve(factory)
     expanded = {key: _expanded(value) for key, value in kwargs.items()}
     try:
         return function(**expanded)
+    except RunError:
+        raise
     except Exception as error:  # the person's own code: whatever it raises is the answer
         arguments = ", ".join(f"{key}={value!r}" for key, value in expanded.items())
         reason = f"{type(error).__name__}: {error}"

@@ -215,7 +215,8 @@ def signal_counts(signals: xr.Dataset, of_layer: xr.Dataset) -> SignalCounts:
     images, low, high = 0, np.inf, -np.inf
     for part in blocks():
         images += len(part)
-        low, high = min(low, float(np.nanmin(part))), max(high, float(np.nanmax(part)))
+        found = part[np.isfinite(part)]  # rows of unreadable images are NaN
+        low, high = found.min(initial=low), found.max(initial=high)
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
     counts = np.zeros(_BINS, dtype=np.int64)
     for part in blocks():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ import numpy.typing as npt
 import torch
 import xarray as xr
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from ddp_tasks import factories
+from ddp_tasks.pictures import fitted, stacked, standardised
+from ddp_tasks.readers import MemoryReader, Reader, Reason, reader
+from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import ImageParameters, RunError, TransformParameters
 
 _DIGEST_SAMPLES = 16
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,117 @@ class ImageSet:
     ids: tuple[str, ...]
     target_classes: tuple[str, ...]
     transform: TransformParameters | None
+    unreadable_share: float
+    """of the images; more that cannot be read stop the run."""
 
     def __len__(self) -> int:
         return len(self.dataset_index)
 
+    @cached_property
+    def reader(self) -> Reader:
+        """The way in which the dataset is read."""
+        return reader(self.dataset)
+
+    @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of every image of the run: that of the first that can be read.
+
+        Raises
+        ------
+        RunError
+            If more images at the start of the run cannot be read than may be in all.
+        """
+        found = self._picture(self.first_readable)
+        assert isinstance(found, Tensor)
+        return tuple(found.shape)
+
+    @cached_property
+    def first_readable(self) -> int:
+        """Position in the run of the first image that can be read.
+
+        Raises
+        ------
+        RunError
+            If more images before it cannot be read than may be in all.
+        """
+        unreadable = Unreadable(self.unreadable_share, len(self))
+        for image in range(len(self)):
+            found = self._picture(image)
+            if not isinstance(found, str):
+                return image
+            unreadable.add({self.ids[image]: found})
+        raise RunError(unreadable.told())
+
+    def read(self, start: int, stop: int, device: torch.device = _CPU) -> list[Tensor | Reason]:
+        """Images start to stop of the run as ``inputs`` takes them, or why they are unreadable.
+
+        An image of another shape than the first is unreadable too.
+
+        Parameters
+        ----------
+        device
+            a GPU decodes there what it can; other pictures stay on the processor.
+
+        Returns
+        -------
+        one an image: uint8, or float32 where the transform is null; shape ``self.shape``
+        """
+        index = self.dataset_index[start:stop]
+        found = [self._fitted(picture) for picture in self.reader.read(index, device)]
+        return [
+            picture
+            if isinstance(picture, str) or picture.shape == self.shape
+            else self._odd(picture)
+            for picture in found
+        ]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the dataset lies in memory, so that ``block`` gives images at once."""
+        return isinstance(self.reader, MemoryReader)
+
+    def block(self, start: int, stop: int) -> Tensor:
+        """Images start to stop, as ``inputs`` takes them, of a dataset in memory.
+
+        Returns
+        -------
+        uint8, shape (stop - start, *self.shape)
+
+        Raises
+        ------
+        RunError
+            See ``shape``; pictures in memory are all alike.
+        """
+        assert isinstance(self.reader, MemoryReader)
+        assert self.shape
+        assert self.transform is not None
+        return fitted(self.reader.block(self.dataset_index[start:stop]), self.transform)
+
+    def inputs(
+        self,
+        pictures: Sequence[Tensor] | Tensor,
+        device: torch.device = _CPU,
+        into: Tensor | None = None,
+    ) -> Tensor:
+        """The network's input tensors, made on a device.
+
+        Parameters
+        ----------
+        pictures
+            as ``read`` or ``block`` gives them; at least one.
+        into
+            as in ``standardised``.
+
+        Returns
+        -------
+        float32, shape (len(pictures), *self.shape)
+        """
+        block = pictures if isinstance(pictures, Tensor) else stacked(pictures, device)
+        block = block.to(device, non_blocking=True)
+        return block if self.transform is None else standardised(block, self.transform, into)
+
     def batch(self, start: int, stop: int) -> Tensor:
-        """Input tensors of images start to stop of the run.
+        """Input tensors of images start to stop of the run, on the processor.
 
         Returns
         -------
@@ -47,24 +157,35 @@ class ImageSet:
         RunError
             If an image cannot be read or does not become a tensor of the others' shape.
         """
-        tensors = [self._tensor(i) for i in range(start, stop)]
-        shapes = {tuple(t.shape) for t in tensors}
-        if len(shapes) > 1:
-            raise RunError(
-                f"images {self.ids[start]} to {self.ids[stop - 1]} have different shapes "
-                f"{sorted(shapes)}; give images.transform a resize and a crop"
-            )
-        batch = torch.stack(tensors)
-        if self.transform is None:
-            return batch
-        scaled = batch.to(torch.float32) / 255
-        if self.transform.mean is None or self.transform.std is None:
-            return scaled
-        return transforms.normalize(scaled, self.transform.mean, self.transform.std)
+        if self.in_memory:
+            return self.inputs(self.block(start, stop))
+        found = self.read(start, stop)
+        for image, picture in enumerate(found, start=start):
+            if isinstance(picture, str):
+                raise RunError(f"image {self.ids[image]!r} cannot be read: {picture}")
+        return self.inputs([picture for picture in found if isinstance(picture, Tensor)])
+
+    def example(self) -> Tensor:
+        """The input tensor of the first image that can be read: shape (1, c, m, n).
+
+        Raises
+        ------
+        RunError
+            See ``first_readable``.
+        """
+        return self.batch(self.first_readable, self.first_readable + 1)
 
     def picture(self, image: int) -> npt.NDArray[np.uint8]:
-        """One image to look at, before standardising: shape (m, n, 3), 0 to 255."""
-        tensor = self._tensor(image)
+        """One image to look at, before standardising: shape (m, n, 3), 0 to 255.
+
+        Raises
+        ------
+        RunError
+            If it cannot be read.
+        """
+        tensor = self._picture(image)
+        if isinstance(tensor, str):
+            raise RunError(f"image {self.ids[image]!r} cannot be read: {tensor}")
         if tensor.dtype != torch.uint8:
             low, high = tensor.min(), tensor.max()
             tensor = ((tensor - low) / (high - low).clamp_min(1e-12) * 255).to(torch.uint8)
@@ -82,48 +203,50 @@ class ImageSet:
         )
 
     def digest(self) -> str:
-        """SHA-256 of all ids and targets, and of the pixels of images spread over the set."""
+        """SHA-256 of ids, targets and transform, and of the content of images spread over the set.
+
+        The content of a picture file is its bytes, so the digest is the same whatever decodes
+        them on whichever machine. Of an image that cannot be read, that is the content.
+        """
         hashed = hashlib.sha256()
         hashed.update("\n".join(self.ids).encode())
         hashed.update(self.target.tobytes())
+        hashed.update(self.transform.model_dump_json().encode() if self.transform else b"null")
         samples = np.linspace(0, len(self) - 1, min(_DIGEST_SAMPLES, len(self)))
         for image in samples.astype(int):
-            hashed.update(self._tensor(int(image)).numpy().tobytes())
+            content = self.reader.content(int(self.dataset_index[image]))
+            hashed.update(content or b"unreadable")
         return hashed.hexdigest()
 
-    def _tensor(self, image: int) -> Tensor:
-        """One image as the dataset gives it, resized and cropped: uint8, or float untransformed."""
-        try:
-            picture = self.dataset[int(self.dataset_index[image])][0]
-        except Exception as error:  # a dataset is the person's own code
-            reason = f"{type(error).__name__}: {error}"
-            raise RunError(f"image {self.ids[image]!r} cannot be read: {reason}") from error
+    def _picture(self, image: int) -> Tensor | Reason:
+        (found,) = self.reader.read(self.dataset_index[image : image + 1], _CPU)
+        return self._fitted(found)
+
+    def _fitted(self, picture: Tensor | Reason) -> Tensor | Reason:
+        """One image resized and cropped: uint8, or float32 where there is no transform."""
+        if isinstance(picture, str):
+            return picture
         if self.transform is None:
-            if not isinstance(picture, Tensor) or not picture.is_floating_point():
-                raise RunError(
-                    f"image {self.ids[image]!r} is {_describe(picture)}, not a float tensor "
-                    "(c, m, n); give images.transform"
+            if not picture.is_floating_point():
+                return (
+                    f"it is {_describe(picture)}, no float tensor (c, m, n); give images.transform"
                 )
             return picture.to(torch.float32)
-        tensor = picture if isinstance(picture, Tensor) else transforms.pil_to_tensor(picture)
-        if tensor.dtype != torch.uint8:
-            raise RunError(
-                f"image {self.ids[image]!r} is {_describe(picture)}; images.transform takes "
-                "pictures or uint8 tensors (set it to null for float tensors)"
+        if picture.dtype != torch.uint8:
+            return (
+                f"it is {_describe(picture)}; images.transform takes pictures or uint8 tensors "
+                "(set it to null for float tensors)"
             )
-        channels = len(self.transform.mean or ())
-        if channels == 3 and tensor.shape[0] == 1:
-            tensor = tensor.expand(3, -1, -1)
-        if self.transform.resize is not None:
-            tensor = transforms.resize(tensor, [self.transform.resize], antialias=True)
-        if self.transform.crop is not None:
-            tensor = transforms.center_crop(tensor, [self.transform.crop])
-        if channels and tensor.shape[0] != channels:
-            raise RunError(
-                f"image {self.ids[image]!r} has {tensor.shape[0]} channels; images.transform.mean "
-                f"has {channels}"
-            )
-        return tensor
+        try:
+            return fitted(picture, self.transform)
+        except (ValueError, RuntimeError) as error:
+            return str(error)
+
+    def _odd(self, picture: Tensor) -> Reason:
+        return (
+            f"it has shape {tuple(picture.shape)} and {self.ids[self.first_readable]!r} has "
+            f"{self.shape}; give images.transform a resize and a crop"
+        )
 
 
 def open_images(parameters: ImageParameters) -> ImageSet:
@@ -154,6 +277,7 @@ def open_images(parameters: ImageParameters) -> ImageSet:
         ids=_ids(dataset, chosen),
         target_classes=_target_classes(dataset, targets),
         transform=parameters.transform,
+        unreadable_share=parameters.unreadable,
     )
 
 
@@ -162,8 +286,7 @@ def _targets(dataset: Any) -> npt.NDArray[np.int64]:
         if (listed := getattr(dataset, name, None)) is not None:
             break
     else:
-        # No list to be had: the labels must be asked for one by one.
-        listed = [dataset[i][1] for i in range(len(dataset))]
+        listed = [_label(dataset, i) for i in range(len(dataset))]
     targets = np.asarray(listed)
     if targets.ndim != 1 or targets.dtype.kind not in "iu" or len(targets) != len(dataset):
         raise RunError(
@@ -175,13 +298,31 @@ def _targets(dataset: Any) -> npt.NDArray[np.int64]:
     return targets.astype(np.int64)
 
 
+def _label(dataset: Any, index: int) -> Any:
+    """The label of one image, of a dataset that has no list of them."""
+    try:
+        return dataset[index][1]
+    except Exception as error:  # a dataset is the person's own code
+        raise RunError(
+            f"image {index} cannot be read, and so not its label: {type(error).__name__}: {error}; "
+            "a dataset with a list of labels, its attribute targets, may hold unreadable images"
+        ) from error
+
+
 def _ids(dataset: Any, chosen: npt.NDArray[np.int64]) -> tuple[str, ...]:
+    """Ids that stay the same wherever the dataset lies: paths below its root, or its indices."""
     samples: Sequence[tuple[str, int]] | None = getattr(dataset, "samples", None)
     root = getattr(dataset, "root", None)
     if samples is not None and root is not None:
-        return tuple(Path(samples[i][0]).relative_to(root).as_posix() for i in chosen)
+        return tuple(_id_of_path(Path(samples[i][0]).relative_to(root)) for i in chosen)
     width = len(str(len(dataset) - 1))
     return tuple(f"{i:0{width}d}" for i in chosen)
+
+
+def _id_of_path(path: Path) -> str:
+    # File systems differ in how they compose letters with accents, and a name need not be UTF-8.
+    name = path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", name)
 
 
 def _target_classes(dataset: Any, targets: npt.NDArray[np.int64]) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
 import torchvision
@@ -13,6 +15,8 @@ from torch import Tensor, nn
 
 from ddp_tasks import factories
 from schemas.parameters import ModelParameters, RunError
+
+_NAME_WEIGHTS = "--set model.weights=FILE names a state dict on this machine"
 
 
 def open_model(parameters: ModelParameters) -> nn.Module:
@@ -50,7 +54,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Tensor]:
         If there is no such file, or it holds anything but tensors by name.
     """
     if not path.is_file():
-        raise RunError(f"model.weights: file {str(path)!r} does not exist")
+        raise RunError(_no_file(path))
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - torch raises whatever the file's bytes provoke
@@ -72,21 +76,61 @@ def model_digest(model: nn.Module) -> str:
     return hashed.hexdigest()
 
 
-def _torchvision_weights(parameters: ModelParameters) -> Mapping[str, Tensor]:
+def missing_weights(parameters: ModelParameters) -> str:
+    """What a run's weights lack on this machine, and how to give it; empty where they are here.
+
+    Nothing is downloaded, and a file is not opened.
+    """
+    if parameters.weights is None:
+        return ""
+    if (file := parameters.weights_file) is not None:
+        return "" if file.is_file() else _no_file(file)
+    try:
+        url: str = _torchvision_entry(parameters).url
+    except RunError as error:
+        return str(error)
+    if (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name).is_file():
+        return ""
+    return (
+        f"model.weights: {parameters.weights} of torchvision are not on this machine and would be "
+        f"downloaded; {_NAME_WEIGHTS}"
+    )
+
+
+def _no_file(path: Path) -> str:
+    return f"model.weights: file {str(path)!r} does not exist; {_NAME_WEIGHTS}"
+
+
+def _torchvision_entry(parameters: ModelParameters) -> Any:
+    """The weights of torchvision that a name stands for.
+
+    Raises
+    ------
+    RunError
+        If there are no such weights.
+    """
     name = str(parameters.weights)
     try:
         if "." in name:
-            weights = torchvision.models.get_weight(name)
-        else:
-            architecture = parameters.factory.rpartition(":")[2]
-            weights = torchvision.models.get_model_weights(architecture)[name]
+            return torchvision.models.get_weight(name)
+        architecture = parameters.factory.rpartition(":")[2]
+        return torchvision.models.get_model_weights(architecture)[name]
     except (KeyError, ValueError) as error:
         raise RunError(
             f"model.weights {name!r} is neither a file (a path with '/' or ending in .pt, .pth, "
             f".bin or .ckpt) nor a torchvision weights name: {error}"
         ) from None
+
+
+def _torchvision_weights(parameters: ModelParameters) -> Mapping[str, Tensor]:
+    weights = _torchvision_entry(parameters)
     try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+        state: Mapping[str, Tensor] = weights.get_state_dict(
+            progress=sys.stderr.isatty(), check_hash=True
+        )
     except OSError as error:
-        raise RunError(f"model.weights {name!r} could not be downloaded: {error}") from None
+        raise RunError(
+            f"model.weights {parameters.weights!r} could not be downloaded: {error}; "
+            f"{_NAME_WEIGHTS}"
+        ) from None
     return state

@@ -11,7 +11,7 @@ from torch import nn
 
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layers import Layers, trace_layers
-from ddp_tasks.models import open_model
+from ddp_tasks.models import missing_weights, open_model
 from schemas.parameters import RunError, RunParameters
 
 
@@ -33,9 +33,8 @@ def prepare(run: RunParameters) -> Prepared:
     RunError
         If anything does not open or does not fit, naming it, its value and what is allowed.
     """
-    images = open_images(run.images)
-    model = open_model(run.model)
-    example = images.batch(0, 1)
+    images, model = _opened(run)
+    example = images.example()
     try:
         layers = trace_layers(model, example)
     except (RuntimeError, ValueError, TypeError) as error:
@@ -59,6 +58,16 @@ def prepared_once(run: str) -> Prepared:
 def best_device() -> torch.device:
     """The GPU of this process where it has one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _opened(run: RunParameters) -> tuple[ImageSet, nn.Module]:
+    try:
+        images = open_images(run.images)
+    except RunError as error:
+        # All that is missing is said at once, and no weights are downloaded before.
+        missing = missing_weights(run.model)
+        raise RunError("\n".join(filter(None, [str(error), missing]))) from error.__cause__
+    return images, open_model(run.model)
 
 
 def _check_labels(what: str, images: ImageSet, outputs: int, factory: str) -> None:

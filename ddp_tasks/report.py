@@ -22,6 +22,7 @@ from schemas.parameters import RunParameters
 _SECTIONS = 20
 _IMAGES_OF_A_VECTOR = 8
 _CLASSES_NAMED = 6
+_UNREADABLE_NAMED = 50
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,7 @@ class _Section:
 
 
 def render(findings: Findings) -> str:
-    """One self-contained HTML page: no script, style, font or picture comes from a network.
-
-    Raises
-    ------
-    RunError
-        If an image that the page shows cannot be read.
-    """
+    """One self-contained HTML page: no script, style, font or picture comes from a network."""
     thumbnails = Thumbnails(findings.images)
     anchors = {layer.layer: f"layer-{i}" for i, layer in enumerate(findings.summary.layers)}
     chosen = layers_shown(findings)
@@ -94,6 +89,7 @@ def render(findings: Findings) -> str:
         chosen=chosen,
         vectors=[_vector_row(findings, v, thumbnails) for v in findings.summary.discriminating],
         footnote=ARBITRARY_FOOTNOTE,
+        unreadable_named=_UNREADABLE_NAMED,
         directions=findings.significance["direction"].to_numpy().tolist(),
         versions=json.loads(findings.attributes["software_versions"]),
         parameters=json.dumps(json.loads(findings.attributes["run_parameters"]), indent=2),

@@ -2,9 +2,9 @@
 
 The chunks of a shard lie in one file as plain little-endian float32, and an index of their places
 closes it: two unsigned 64-bit numbers a chunk, offset and length, both all ones for a chunk that
-is not there, and the CRC-32C of the index. Read by way of Zarr, a chunk is copied several times
-between threads; here it goes from the file to its place in the array, which is several times as
-fast, and a layer is most of what the reductions wait for.
+is not there, and the CRC-32C of the index. Zarr writes them. Read by way of Zarr, a chunk is
+copied several times between threads; here it goes from the file to its place in the array, which
+is several times as fast, and reading is most of what the reductions wait for.
 
 Zarr core specification, version 3: codec ``sharding_indexed``.
 """
@@ -100,39 +100,6 @@ class ShardFiles:
                 offset += rows.start * self.chunk * scratch.itemsize
                 os.preadv(file.fileno(), [scratch.data], offset)
                 signals[:, place] = scratch[:, within]
-
-    def write(self, shard: int, signals: npt.NDArray[np.float32]) -> None:
-        """Write a shard whole, in place of what its file held, or not at all.
-
-        Chunks without a signal, past a layer's rank, are left out.
-
-        Parameters
-        ----------
-        signals
-            shape (n, layer, singular vector); n is the block, or less in the last shard.
-        """
-        index = np.full((*self._chunks, 2), _ABSENT, dtype="<u8")
-        path = self.path(shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        chunk = np.empty((self.block, self.chunk), dtype="<f4")
-        offset = 0
-        try:
-            with part.open("wb") as file:
-                for layer, number in np.ndindex(*self._chunks):
-                    columns = signals[:, layer, number * self.chunk : (number + 1) * self.chunk]
-                    if np.isnan(columns).all():
-                        continue
-                    chunk[len(columns) :] = chunk[:, columns.shape[1] :] = np.nan
-                    chunk[: len(columns), : columns.shape[1]] = columns
-                    file.write(chunk.data)
-                    index[layer, number] = offset, chunk.nbytes
-                    offset += chunk.nbytes
-                file.write(index.tobytes())
-                file.write(_checksum(index.tobytes()))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
 
     def _index(self, file: int, shard: int) -> npt.NDArray[np.uint64]:
         length = int(np.prod(self._chunks)) * _ENTRY

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, fields
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import xarray as xr
 from torch import Tensor
@@ -19,16 +26,29 @@ from ddp_tasks.images import ImageSet
 from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import best_device, prepared_once
-from ddp_tasks.signals import NotFiniteError, extract
+from ddp_tasks.reading_ahead import read_ahead
+from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.store import Shard
+from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 
 #: A worker may have several threads, but it has one model, whose hooks belong to one pass.
 _ONE_PASS_AT_A_TIME = Lock()
 
 
-def fill_shard(path: str, run: str, shard: Shard) -> int:
+@dataclass(frozen=True)
+class FilledShard:
+    """What came of one shard."""
+
+    shard: Shard
+    unreadable: Mapping[str, str]
+    """why images could not be read, by id; their rows are empty."""
+
+
+def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
     """Compute one shard's signals and write them to the store.
+
+    The rows of images that cannot be read stay empty, with the reason beside them.
 
     Parameters
     ----------
@@ -37,40 +57,52 @@ def fill_shard(path: str, run: str, shard: Shard) -> int:
     run
         run parameters as JSON; model and images are opened once per worker.
 
-    Returns
-    -------
-    number of images written
-
     Raises
     ------
     RunError
-        Naming the shard and the cause.
+        Naming the shard and the cause; also if the shard alone has more unreadable images than
+        the run allows in all.
     """
-    parameters = RunParameters.model_validate_json(run)
+    batch_size = RunParameters.model_validate_json(run).shards.batch_size
+    reasons: dict[int, str] = {}
     try:
         stamp = store.stamp(Path(path))
         with _ONE_PASS_AT_A_TIME:
             forward, images = _opened(path, run, stamp)
-            batches = (
-                images.batch(start, min(start + parameters.shards.batch_size, shard.stop))
-                for start in range(shard.start, shard.stop, parameters.shards.batch_size)
-            )
-            rows = extract(forward, batches)
+            chosen = range(shard.start, shard.stop)
+            reading = read_ahead(images, chosen, batch_size, forward.device, reasons)
+            with closing(reading) as batches:
+                first = next(batches, None)
+                found = None if first is None else extract(forward, chain([first], batches))
+        unreadable = {images.ids[image]: reason for image, reason in reasons.items()}
+        Unreadable(images.unreadable_share, len(images)).add(unreadable)
         if store.stamp(Path(path)) != stamp:
             raise RunError("another store has taken the place of the one it belongs to")
-        store.write_shard(
-            Path(path),
-            shard,
-            {"signal": rows.signal, "predicted": rows.predicted, "confidence": rows.confidence},
-        )
+        store.write_shard(Path(path), shard, _rows(path, shard, found, reasons))
     except NotFiniteError as error:
-        image = images.ids[shard.start + error.image]
+        readable = [i for i in range(shard.start, shard.stop) if i not in reasons]
+        image = images.ids[readable[error.image]]
         raise RunError(
             f"{shard}: layer {error.layer} gives NaN or infinity for image {image!r}"
         ) from error
     except (ValueError, RuntimeError, OSError) as error:
         raise RunError(f"{shard}: {error}") from error
-    return len(shard)
+    return FilledShard(shard, unreadable)
+
+
+def _rows(
+    path: str, shard: Shard, found: ShardSignals | None, reasons: Mapping[int, str]
+) -> dict[str, npt.NDArray[Any]]:
+    """The shard's rows of the cube: what was found of readable images, nothing of the others."""
+    of_readable = {} if found is None else {f.name: getattr(found, f.name) for f in fields(found)}
+    images = range(shard.start, shard.stop)
+    error = np.array([reasons.get(image, "") for image in images], dtype=object)
+    if not reasons:
+        return {**of_readable, "error": error}
+    rows = {**store.empty_rows(Path(path), shard), "error": error}
+    for name, values in of_readable.items():
+        rows[name][error == ""] = values
+    return rows
 
 
 def extraction_error(path: str, run: str) -> xr.Dataset:
@@ -87,8 +119,8 @@ def extraction_error(path: str, run: str) -> xr.Dataset:
     """
     forward, images = _opened(path, run, store.stamp(Path(path)))
     plain = _forward_pass(path, run, ExtractionParameters())
-    batches = [images.batch(i, i + 1) for i in sampled(len(images))]
-    batch = torch.cat(batches)
+    found = [picture for i in sampled(len(images)) for picture in images.read(i, i + 1)]
+    batch = images.inputs([one for one in found if isinstance(one, Tensor)], forward.device)
     return error_dataset(
         extract(plain, [batch]), extract(forward, [batch]), forward.layers, forward.folded
     )
@@ -117,7 +149,7 @@ def _forward_pass(path: str, run: str, options: ExtractionParameters) -> Forward
     prepared = prepared_once(run)
     vectors = _vectors(path, run)
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in vectors)
-    example = prepared.images.batch(0, 1)
+    example = prepared.images.example()
     return forward_pass(
         prepared.model, layers, vectors, example, options=options, device=best_device()
     )

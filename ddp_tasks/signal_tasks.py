@@ -12,6 +12,7 @@ from ddp_tasks import store
 from ddp_tasks.bounded_futures import ClusterLostError, outcomes
 from ddp_tasks.shards import fill_shard
 from ddp_tasks.tasks import progress, stage
+from ddp_tasks.unreadable import TooManyUnreadableError, Unreadable
 from schemas.parameters import RunError, RunParameters
 
 #: Attempts after the first that a shard gets, on another worker where its own died.
@@ -29,11 +30,14 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     ------
     RunError
         Naming the shard that failed, and why; or that the cluster is lost. It says how many
-        shards are written, and that a run started again writes the others.
+        shards are written, and that a run started again writes the others. Also if more images
+        cannot be read than the run allows; shards with such images then count as not written,
+        so that a run started again reads them again.
     """
     log = get_run_logger()
     if left := store.clear_partial_files(path):
         log.info("%d half-written files of a run that was killed are removed", left)
+    unreadable = _unreadable_before(run, path)
     missing, every = store.missing_shards(path), len(store.shards(path))
     log.info("%d of %d shards to write", len(missing), every)
     if not missing:
@@ -49,16 +53,21 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
         )
         try:
             for outcome in shards:
-                if outcome.error is None:
+                if outcome.result is not None:
                     written += 1
                     done(len(outcome.item))
+                    unreadable.add(outcome.result.unreadable)
                     continue
+                assert outcome.error is not None
                 failed.append(_named(outcome.item, outcome.error))
                 log.error("%s", failed[-1])
                 if len(failed) >= _MOST_FAILED_SHARDS:
                     break
         except ClusterLostError as lost:
             failed.insert(0, lost)
+        except TooManyUnreadableError:
+            store.take_back_unreadable(path)
+            raise
     if not failed and (lacking := store.missing_shards(path)):
         failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
     if failed:
@@ -66,7 +75,21 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
             f"{failed[0]}\n{written} of {every} shards are written; started again, the run "
             "writes the others"
         ) from failed[0]
+    if unreadable:
+        log.warning("%s", unreadable.told())
     log.info("cube complete")
+
+
+def _unreadable_before(run: RunParameters, path: Path) -> Unreadable:
+    """Images of shards written before that cannot be read; too many are to be read again."""
+    images = store.shards(path)[-1].stop
+    found = store.unreadable_images(path)
+    unreadable = Unreadable(run.images.unreadable, images)
+    if len(found) > unreadable.allowed:
+        store.take_back_unreadable(path)
+        found = {}
+    unreadable.add(found)
+    return unreadable
 
 
 def _named(shard: store.Shard, error: BaseException) -> RunError:

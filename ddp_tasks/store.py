@@ -44,6 +44,9 @@ from schemas.zoo import ZooParameters
 _CHUNK_WIDTHS = (256, 128, 64, 32, 16, 8)
 _MOST_PADDING = 0.05
 
+#: Variables of the cube that are written shard by shard.
+_OF_SHARDS = ("signal", "predicted", "confidence", "error")
+
 _PACKAGES = ("ddp-flows", "torch", "torchvision", "numpy", "xarray", "zarr", "hypernetx")
 
 
@@ -166,6 +169,7 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[in
             "fill_value": float("nan"),
             # Signals hardly compress (zstd takes 7 % off noise) and are read several times over.
             "compressors": None,
+            "config": {"write_empty_chunks": False},
         },
         "predicted": {"shape": sizes["image"], "chunks": block, "dtype": "int64", "fill_value": -1},
         "confidence": {
@@ -174,6 +178,7 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[in
             "dtype": "float32",
             "fill_value": float("nan"),
         },
+        "error": {"shape": sizes["image"], "chunks": block, "dtype": "str", "fill_value": ""},
         "complete": {"shape": shards, "chunks": 1, "dtype": "uint8", "fill_value": 0},
     }
     for name, template in templates.items():
@@ -277,16 +282,18 @@ def missing_shards(path: Path) -> list[Shard]:
     """
     group = _signals(path)
     cube, complete = group["signal"], np.asarray(group["complete"][:])  # type: ignore[index]
-    return [s for s in _shards(cube) if not complete[s.index] or not _readable(cube, s)]
+    return [s for s in _shards(cube) if not complete[s.index] or not _is_there(group, s)]
 
 
-def _readable(cube: Any, shard: Shard) -> bool:
+def _is_there(group: zarr.Group, shard: Shard) -> bool:
+    images = slice(shard.start, shard.stop)
     try:
-        first = np.asarray(cube[shard.start : shard.stop, 0, 0])
+        first = np.asarray(group["signal"][images, 0, 0])  # type: ignore[index]
     except (ValueError, RuntimeError, OSError, IndexError):  # whatever a codec makes of half a file
         return False
-    # Every layer has at least one singular vector: without a file, all would be NaN.
-    return not np.isnan(first).all()
+    # Every layer has at least one singular vector: without a file, all would be NaN, as they are
+    # where no image could be read.
+    return not np.isnan(first).all() or bool((np.asarray(group["error"][images]) != "").all())  # type: ignore[index]
 
 
 def clear_partial_files(path: Path) -> int:
@@ -311,7 +318,8 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
     Parameters
     ----------
     arrays
-        ``signal``, ``predicted`` and ``confidence``, each with one row an image of the shard.
+        ``signal``, ``predicted``, ``confidence`` and ``error``, each with one row an image of
+        the shard.
 
     Raises
     ------
@@ -322,7 +330,7 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
     cube: Any = group["signal"]
     if shard != _shard(shard.index, cube.shape[0], cube.shards[0]):
         raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
-    for name in ("signal", "predicted", "confidence"):
+    for name in _OF_SHARDS:
         target = group[name]
         assert isinstance(target, zarr.Array)
         if arrays[name].shape != (len(shard), *target.shape[1:]):
@@ -330,11 +338,38 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
                 f"{name} of shard {shard.index} has shape {arrays[name].shape}, "
                 f"not {(len(shard), *target.shape[1:])}"
             )
-        if name == "signal":
-            cube_files(path).write(shard.index, arrays[name])
-        else:
-            target[shard.start : shard.stop] = arrays[name]
+        target[shard.start : shard.stop] = arrays[name]
     group["complete"][shard.index] = 1  # type: ignore[index]
+
+
+def empty_rows(path: Path, shard: Shard) -> dict[str, npt.NDArray[Any]]:
+    """Rows as ``write_shard`` takes them, of images of which nothing is known."""
+    group, rows = _signals(path), {}
+    for name in _OF_SHARDS:
+        empty = group[name]
+        assert isinstance(empty, zarr.Array)
+        dtype = object if name == "error" else empty.dtype
+        rows[name] = np.full((len(shard), *empty.shape[1:]), empty.fill_value, dtype=dtype)
+    return rows
+
+
+def unreadable_images(path: Path) -> dict[str, str]:
+    """Why images could not be read, by id, as far as shards count as written."""
+    group, missing = _signals(path), missing_shards(path)
+    ids, error = (np.asarray(group[name][:]) for name in ("image", "error"))  # type: ignore[index]
+    unread = error != ""
+    for shard in missing:
+        unread[shard.start : shard.stop] = False
+    return {str(ids[row]): str(error[row]) for row in np.flatnonzero(unread)}
+
+
+def take_back_unreadable(path: Path) -> None:
+    """Let shards with unreadable images count as not written, so that they are read again."""
+    group = _signals(path, mode="r+")
+    error = np.asarray(group["error"][:])  # type: ignore[index]
+    for shard in shards(path):
+        if (error[shard.start : shard.stop] != "").any():
+            group["complete"][shard.index] = 0  # type: ignore[index]
 
 
 def write(path: Path, group: str, dataset: xr.Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import xarray as xr
@@ -50,8 +51,12 @@ class Summary:
 
     title: str
     images: int
+    """that were read."""
+    unreadable: Mapping[str, str]
+    """why images could not be read, by id."""
     target_classes: int
     accuracy: float
+    """over the images that were read."""
     layers: tuple[LayerSummary, ...]
     discriminating: tuple[Discriminating, ...]
 
@@ -84,10 +89,13 @@ def summarise(
         (vector for layer, table in tables.items() for vector in _vectors(layers, layer, table)),
         key=lambda vector: -vector.eta_squared,
     )
-    correct = signals["predicted"].to_numpy() == signals["target"].to_numpy()
+    error = signals["error"].to_numpy().astype(object)
+    read = error == ""
+    correct = (signals["predicted"].to_numpy() == signals["target"].to_numpy())[read]
     return Summary(
         title=run.name,
-        images=signals.sizes["image"],
+        images=len(correct),
+        unreadable=dict(zip(signals["image"].to_numpy()[~read], error[~read], strict=True)),
         target_classes=int((significance["images"] > 0).sum()),
         accuracy=float(correct.mean()),
         layers=tuple(found),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ddp_tasks.images import ImageSet
+from schemas.parameters import RunError
 
 _LARGEST = 64
 _SMALLEST = 40
@@ -37,18 +38,20 @@ class Thumbnails(Mapping[str, Thumbnail]):
         self._made: dict[int, Thumbnail] = {}
 
     def __getitem__(self, image: str) -> Thumbnail:
-        """The thumbnail of one image.
+        """The thumbnail of one image; a grey square of one that can no longer be read.
 
         Raises
         ------
         KeyError
             If the set has no image of this id.
-        RunError
-            If the image cannot be read.
         """
         position = self._position[image]
         if position not in self._made:
-            self._made[position] = thumbnail(self._images.picture(position))
+            try:
+                picture = self._images.picture(position)
+            except RunError:
+                picture = np.full((_SMALLEST, _SMALLEST, 3), 200, dtype=np.uint8)
+            self._made[position] = thumbnail(picture)
         return self._made[position]
 
     def __iter__(self) -> Iterator[str]:

@@ -13,6 +13,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from ddp_tasks import store as stores
 from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import Summary
+from ddp_tasks.unreadable import told
 from schemas.parameters import RunParameters
 from schemas.zoo import ZooParameters
 
@@ -74,6 +75,7 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
         f"# {summary.title}",
         f"{summary.images} images of {summary.target_classes} classes, accuracy "
         f"{summary.accuracy:.1%}.",
+        *(["", f"{told(summary.unreadable)}."] if summary.unreadable else []),
         "",
         "| layer | weight | rank | quantile | p | q | nodes | hyperedges | eq. classes |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

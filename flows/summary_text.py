@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.unreadable import told
 
 if TYPE_CHECKING:
     from flows.capacity import ZooOutcome
@@ -21,6 +22,7 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
         "",
         f"{summary.title}: {summary.images} images of {summary.target_classes} classes, "
         f"accuracy {summary.accuracy:.1%}",
+        *([told(summary.unreadable)] if summary.unreadable else []),
         "",
         *_columns(
             ("layer", "rank", "quantile", "p", "nodes", "hyperedges", "equivalence classes"),

@@ -64,6 +64,9 @@ class ImageParameters(Section):
     per_class: Positive | None = Field(
         None, description="the first N images of each class; null takes all"
     )
+    unreadable: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.01, description="share of the images that may be unreadable before the run stops"
+    )
 
     def training_set(self, training: TrainingParameters) -> ImageParameters:
         """All images of the set that the network is trained on, transformed like these."""
@@ -252,7 +255,7 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     dumped = parameters.model_dump(mode="json", exclude={"name", "cluster"})
     for key in ("weights", "training"):
         dumped["model"].pop(key)
-    for key in ("factory", "kwargs"):
+    for key in ("factory", "kwargs", "unreadable"):
         dumped["images"].pop(key)
     for key in ("batch_size", "patience"):
         dumped["shards"].pop(key)

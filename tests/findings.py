@@ -82,6 +82,7 @@ def findings(strong: np.ndarray, images: int = 40) -> Findings:
         signal=(("image", "layer", "singular_vector"), cube),
         predicted=("image", image_set.target),
         confidence=("image", np.ones(images, dtype=np.float32)),
+        error=("image", np.full(images, "", dtype=object)),
     )
     target_classes = list(image_set.target_classes)
     tables = significance_dataset(parts, of_layers, target_classes, run.significance.quantiles)

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from PIL import Image
+
+
+def photograph(width: int = 300, height: int = 200, seed: int = 0) -> Image.Image:
+    """Smooth colours with some noise, as cameras give them."""
+    random = np.random.default_rng(seed)
+    coarse = Image.fromarray(random.integers(0, 255, (12, 18, 3), dtype=np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    return Image.fromarray(
+        (smooth + random.integers(-8, 9, smooth.shape)).clip(0, 255).astype("u1")
+    )
 
 
 class Greys:
@@ -41,6 +52,15 @@ class Ragged(Floats):
         return torch.zeros(1, 2 + index, 2), 0
 
 
+class OneOdd(Floats):
+    """Float tensors of one size but the third."""
+
+    targets = (0, 0, 1, 1)
+
+    def __getitem__(self, index: int):
+        return torch.full((1, 3 if index == 2 else 2, 2), float(index)), 0
+
+
 class Broken(Floats):
     """An image set whose third image cannot be read."""
 
@@ -50,6 +70,15 @@ class Broken(Floats):
         if index == 2:
             raise OSError("the disk is gone")
         return torch.zeros(1, 2, 2), 0
+
+
+class Nameless(Floats):
+    """An image set without a list of labels, whose third image cannot be read."""
+
+    def __getitem__(self, index: int):
+        if index == 2:
+            raise OSError("the disk is gone")
+        return super().__getitem__(index)
 
 
 class Labelled:

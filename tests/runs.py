@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,14 @@ class Noise:
 
 
 class Unreadable(Noise):
-    """Noise whose image 18 cannot be read."""
+    """Noise some of whose images cannot be read."""
+
+    def __init__(self, broken: Sequence[int] = (18,), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.broken = broken
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        if index == 18:
+        if index in self.broken:
             raise OSError("the disk is gone")
         return super().__getitem__(index)
 

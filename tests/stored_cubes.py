@@ -68,5 +68,6 @@ def stored(path: Path, cube: Cube, block: int) -> None:
                 "signal": cube.signals[rows],
                 "predicted": np.where(read, 0, -1),
                 "confidence": np.where(read, 1, np.nan).astype(np.float32),
+                "error": np.where(read, "", "no such file").astype(object),
             },
         )

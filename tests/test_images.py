@@ -8,20 +8,21 @@ from schemas import RunError
 from schemas.parameters import ImageParameters, TransformParameters
 
 
-def _open(name, transform=None, per_class=None, **kwargs):
+def _open(name, transform=None, per_class=None, unreadable=0.01, **kwargs):
     factory = name if ":" in name else f"image_sets:{name}"
     return open_images(
         ImageParameters(
             factory=factory,
             kwargs=kwargs,
             per_class=per_class,
+            unreadable=unreadable,
             transform=None if transform is None else TransformParameters(**transform),
         )
     )
 
 
 @pytest.fixture
-def folder(tmp_path):
+def tree(tmp_path):
     """Pictures of classes b and a, one of them in colour, as ImageFolder reads them."""
     for name, colour in {"b/1": (255, 0, 0), "a/2": (0, 0, 0), "a/1": (0, 51, 0)}.items():
         path = tmp_path / f"{name}.png"
@@ -30,11 +31,11 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_pictures_become_standardised_tensors(folder):
+def test_pictures_become_standardised_tensors(tree):
     images = _open(
         "torchvision.datasets:ImageFolder",
         {"mean": [0.0, 0.1, 0.0], "std": [1.0, 0.5, 1.0]},
-        root=str(folder),
+        root=str(tree),
     )
     assert images.ids == ("a/1.png", "a/2.png", "b/1.png")
     assert images.target.tolist() == [0, 0, 1]
@@ -48,11 +49,13 @@ def test_pictures_become_standardised_tensors(folder):
     assert images.picture(2)[0, 0].tolist() == [255, 0, 0]
 
 
-def test_unreadable_pictures_are_named(folder):
-    (folder / "a" / "2.png").write_bytes(b"no picture")
-    images = _open("torchvision.datasets:ImageFolder", {}, root=str(folder))
+def test_unreadable_pictures_are_named(tree):
+    (tree / "a" / "2.png").write_bytes(b"no picture")
+    images = _open("torchvision.datasets:ImageFolder", {}, root=str(tree))
     images.batch(0, 1)
-    with pytest.raises(RunError, match=r"image 'a/2\.png' cannot be read: UnidentifiedImageError"):
+    with pytest.raises(
+        RunError, match=r"'a/2\.png' cannot be read: UnidentifiedImageError: .*'a/2\.png'"
+    ):
         images.batch(0, 3)
 
 
@@ -123,18 +126,48 @@ def test_streams_are_refused():
 def test_images_that_fail_or_differ_are_named():
     with pytest.raises(RunError, match="image '2' cannot be read: OSError: the disk is gone"):
         _open("Broken").batch(0, 4)
-    with pytest.raises(RunError, match=r"images 1 to 3 have different shapes .*resize and a crop"):
+    said = r"image '1' cannot be read: it has shape \(1, 3, 2\) and '0' has \(1, 2, 2\); .*a crop"
+    with pytest.raises(RunError, match=said):
         _open("Ragged").batch(1, 4)
-    assert _open("Ragged").batch(1, 2).shape == (1, 1, 3, 2)
+    assert _open("Ragged").batch(0, 1).shape == (1, 1, 2, 2)
+
+
+def test_what_can_be_read_is_told_from_what_cannot():
+    found = _open("Broken").read(0, 4)
+    assert [isinstance(picture, torch.Tensor) for picture in found] == [True, True, False, True]
+    assert found[2] == "OSError: the disk is gone"
+
+
+def test_the_first_readable_image_is_the_example(tree):
+    (tree / "a" / "1.png").write_bytes(b"no picture")
+    images = _open("torchvision.datasets:ImageFolder", {}, root=str(tree), unreadable=0.4)
+    assert images.first_readable == 1
+    torch.testing.assert_close(images.example(), images.batch(1, 2))
+    with pytest.raises(RunError, match=r"1 image cannot be read: a/1\.png .*allows, 0: repair"):
+        _open("torchvision.datasets:ImageFolder", {}, root=str(tree)).example()
+
+
+def test_a_set_of_which_nothing_can_be_read_is_refused(tree):
+    for path in tree.rglob("*.png"):
+        path.write_bytes(b"no picture")
+    images = _open("torchvision.datasets:ImageFolder", {}, root=str(tree), unreadable=0.99)
+    with pytest.raises(RunError, match=r"3 images cannot be read: a/1\.png"):
+        images.example()
 
 
 def test_tensors_and_transforms_that_do_not_go_together_are_refused():
-    with pytest.raises(RunError, match=r"uint8 tensor \(1, 4, 6\), not a float tensor"):
-        _open("Greys").batch(0, 1)
+    with pytest.raises(RunError, match=r"uint8 tensor \(1, 4, 6\), no float tensor"):
+        _open("Greys").example()
     with pytest.raises(RunError, match=r"float32 tensor \(1, 2, 2\); images.transform takes"):
-        _open("Floats", {}).batch(0, 1)
+        _open("Floats", {}).example()
     with pytest.raises(RunError, match=r"has 1 channels; images\.transform\.mean has 2"):
-        _open("Greys", {"mean": [0.0, 0.0], "std": [1.0, 1.0]}).batch(0, 1)
+        _open("Greys", {"mean": [0.0, 0.0], "std": [1.0, 1.0]}).example()
+
+
+def test_labels_that_cannot_be_asked_for_are_told_so():
+    said = "image 2 cannot be read, and so not its label: OSError: the disk is gone; a dataset with"
+    with pytest.raises(RunError, match=said):
+        _open("Nameless")
 
 
 def test_pictures_to_look_at_span_black_to_white():
@@ -145,6 +178,39 @@ def test_pictures_to_look_at_span_black_to_white():
     assert (picture.min(), picture.max()) == (0, 255)
     # One grey alone has no span; it is black, not a division by zero.
     assert not _open("Floats").picture(3).any()
+
+
+def test_ids_are_paths_below_the_root_in_the_order_of_their_letters(tmp_path):
+    # Folders made in another order, a capital, a letter with an accent composed of two characters
+    # and a name that is no UTF-8: what the file system lists first must not matter.
+    names = ["b/2.png", "b/10.png", "B/1.png", "a/e\u0301.png", "a/sub/x.png", "a/\udcff.png"]
+    for name in reversed(names):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(path)
+    expected = ("B/1.png", "a/\u00e9.png", "a/\\xff.png", "a/sub/x.png", "b/10.png", "b/2.png")
+    for root in (str(tmp_path), f"{tmp_path}/"):
+        assert _open("torchvision.datasets:ImageFolder", {}, root=root).ids == expected
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    assert _open("torchvision.datasets:ImageFolder", {}, root=str(moved)).ids == expected
+    # They are text that any store takes.
+    "".join(expected).encode()
+
+
+def test_the_digest_of_files_is_of_their_bytes(tree):
+    def digest():
+        return _open("torchvision.datasets:ImageFolder", {}, root=str(tree)).digest()
+
+    path, before = tree / "a" / "2.png", digest()
+    kept = path.read_bytes()
+    Image.open(path).save(path, compress_level=0)
+    assert digest() != before
+    path.write_bytes(b"no picture")
+    unreadable = digest()
+    assert unreadable != before
+    path.unlink()
+    path.write_bytes(kept)
+    assert digest() == before
 
 
 def test_digest_tells_image_sets_apart():

@@ -247,13 +247,81 @@ def test_a_killed_worker_costs_only_its_shard(finished, tmp_path):
 
 
 def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path):
-    with pytest.raises(RunError, match=r"shard 2 \(images 16 to 23\): image '18' cannot be read"):
+    said = r"shard 2 \(images 16 to 23\): 1 image cannot be read: 18 \(OSError: the disk is gone\)"
+    with pytest.raises(RunError, match=said):
         run_pipeline(tiny_run("Unreadable", name="fails"), tmp_path)
     states = {r.name: r.state_type.value for r in flow_runs()}
     assert states["fails"] == "FAILED"
     missing = [shard.index for shard in stores.missing_shards(tmp_path / "store.zarr")]
     assert missing == [2]
     assert not (tmp_path / "report.html").exists()
+
+
+def unreadable_run(broken, share, **changes):
+    """The tiny run, some of whose images cannot be read; a share of them may."""
+    run = tiny_run("Unreadable", {"broken": broken}, **changes)
+    images = run.images.model_copy(update={"unreadable": share})
+    return run.model_copy(update={"images": images})
+
+
+def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp_path):
+    # Image 0 is what the run is prepared with; 8 to 15 are a whole shard.
+    broken = [0, *range(8, 16), 18]
+    outcome = run_pipeline(unreadable_run(broken, 0.4), tmp_path)
+    readable = np.setdiff1d(np.arange(30), broken)
+    assert set(outcome.summary.unreadable) == {f"{i:02}" for i in broken}
+    assert outcome.summary.images == len(readable)
+    tree = xr.open_datatree(outcome.store, engine="zarr")
+    signals = tree["signals"].ds.load()
+    assert np.isnan(signals["signal"].to_numpy()[broken]).all()
+    whole = cube(finished.store.parent)
+    largest = np.nanmax(np.abs(whole), axis=(0, 2), keepdims=True)
+    difference = np.abs(signals["signal"].to_numpy() - whole)[readable]
+    # Other batches than in the undisturbed run: float32 rounding.
+    assert np.nanmax(difference / largest) < 1e-5
+    assert (signals["predicted"].to_numpy()[broken] == -1).all()
+    assert np.isnan(signals["confidence"].to_numpy()[broken]).all()
+    error = signals["error"].to_numpy().astype(object)
+    assert set(error[broken]) == {"OSError: the disk is gone"}
+    assert set(error[readable]) == {""}
+
+    significance = tree["significance"].ds.load()
+    targets = np.arange(30)[readable] % 3
+    assert significance["images"].to_numpy().tolist() == np.bincount(targets).tolist()
+    of_layer = signals["signal"].sel(layer="conv2").to_numpy().astype(np.float64)[readable]
+    of_layer = of_layer[:, ~np.isnan(of_layer).all(axis=0)]
+    at = significance.sel(layer="conv2", quantile=0.8, direction="positive")
+    assert float(at["threshold"]) == np.quantile(of_layer, 0.8)
+    for c in range(3):
+        share = (of_layer[targets == c] > float(at["threshold"])).mean(axis=0)
+        stored = at["fraction"].to_numpy()[c, : len(share)]
+        np.testing.assert_allclose(stored, share, rtol=1e-6)
+    named = {*tree["exemplars/image"].to_numpy().ravel()}
+    named |= {*tree["hierarchies/fc1/exemplar"].to_numpy().ravel()}
+    assert named & {f"{i:02}" for i in broken} == set()
+
+    page = outcome.report.read_text()
+    assert "10\n  more images</a> could not be read" in page
+    assert "<code>18</code>: OSError: the disk is gone" in page
+    # Once written they are not read again.
+    run_pipeline(unreadable_run(broken, 0.4), tmp_path)
+    assert stores.missing_shards(outcome.store) == []
+
+
+def test_a_run_with_too_many_unreadable_images_stops_and_goes_on_once_they_are_repaired(
+    finished, tmp_path
+):
+    # Two in each shard, of which each alone may be: 8 of 30 are more than a tenth.
+    broken = [1, 2, 9, 10, 17, 18, 25, 26]
+    said = r"images cannot be read: .*more than images.unreadable = 0.1 of the run's 30 .*allows, 3"
+    with pytest.raises(RunError, match=said):
+        run_pipeline(unreadable_run(broken, 0.1), tmp_path)
+    # Nothing that lacks an image counts as written, whatever was underway when the run stopped.
+    with pytest.raises(RunError, match=said):
+        run_pipeline(unreadable_run(broken, 0.1), tmp_path)
+    run_pipeline(unreadable_run([], 0.1), tmp_path)
+    np.testing.assert_array_equal(cube(tmp_path), cube(finished.store.parent))
+    assert stores.unreadable_images(tmp_path / "store.zarr") == {}
 
 
 def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):

@@ -66,6 +66,7 @@ def rows(shard, seed=0):
         "signal": signal,
         "predicted": np.zeros(len(shard), dtype=np.int64),
         "confidence": np.ones(len(shard), dtype=np.float32),
+        "error": np.full(len(shard), "", dtype=object),
     }
 
 
