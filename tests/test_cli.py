@@ -130,6 +130,13 @@ def test_images_the_network_does_not_take_are_refused(refused):
     assert "does not take images of shape (1, 28, 28)" in said
 
 
+def test_all_that_is_missing_is_told_in_one_message(refused, tmp_path):
+    said = refused("run", "cifar10", "--set", "images.kwargs.root=.", "--set", "model.weights=a.pt")
+    assert "holds no CIFAR-10" in said
+    assert "--set images.kwargs.root=FOLDER" in said
+    assert f"file '{tmp_path}/a.pt' does not exist; --set model.weights=FILE" in said
+
+
 def test_an_output_that_is_a_file_is_refused(refused, tmp_path):
     (tmp_path / "taken").write_text("mine")
     assert "is a file, not a folder" in refused("run", "digits", "--out", "taken")
@@ -156,7 +163,7 @@ def test_help_is_complete():
 
 def test_presets_are_listed():
     listed = ddp("presets").stdout
-    for name in ("digits", "mnist", "fashion-mnist"):
+    for name in ("digits", "mnist", "fashion-mnist", "cifar10", "imagenet-vgg16"):
         assert re.search(rf"^{name}\s+\S", listed, re.MULTILINE)
 
 

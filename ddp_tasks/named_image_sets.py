@@ -1,0 +1,131 @@
+"""Image sets that presets name, in the layouts in which people have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from torchvision import datasets
+from torchvision.models import VGG16_Weights
+
+from schemas.parameters import RunError
+
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+_NAME_ROOT = "--set images.kwargs.root=FOLDER names where it lies"
+
+
+class LabelledFolders(datasets.ImageFolder):
+    """Picture files in one folder a class, labelled by a list of folders that is known before.
+
+    ``ImageFolder`` numbers the folders that it finds, so a tree that lacks some of a network's
+    classes would get the labels of others. Here a folder keeps its label whatever else there is.
+
+    Parameters
+    ----------
+    root
+        the folder above the classes' folders.
+    folders
+        one a class, in the order of the labels.
+    names
+        of the classes; None takes the folders'.
+
+    Raises
+    ------
+    RunError
+        If there is a folder that the list lacks, or no picture in any.
+    """
+
+    def __init__(
+        self, root: Path, folders: Sequence[str], names: Sequence[str] | None = None
+    ) -> None:
+        self._folders = list(folders)
+        super().__init__(str(root), allow_empty=True)
+        if not self.samples:
+            raise RunError(f"images: the folders of {str(root)!r} hold no picture; {_NAME_ROOT}")
+        self.classes = list(names or folders)
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        """The classes' folders in the order of their labels, whether they are there or not."""
+        if unknown := sorted(_folders_in(Path(directory)) - set(self._folders)):
+            raise RunError(
+                f"images: {str(directory)!r} holds {len(unknown)} folders that are none of the "
+                f"{len(self._folders)} classes ({self._folders[0]} to {self._folders[-1]}): "
+                f"{', '.join(unknown[:5])}"
+            )
+        return self._folders, {folder: label for label, folder in enumerate(self._folders)}
+
+
+def cifar10(
+    root: str, train: bool = False, download: bool = False
+) -> LabelledFolders | datasets.CIFAR10:
+    """CIFAR-10 as a tree of picture files or in torchvision's own layout.
+
+    Parameters
+    ----------
+    root
+        a folder with ``test/CLASS/*`` (and ``train/CLASS/*``), with ``CLASS/*`` alone, or with
+        torchvision's ``cifar-10-batches-py``.
+    train
+        the training images instead of the test images; a tree of ``CLASS/*`` alone has but one
+        part, which is taken as either.
+    download
+        fetch torchvision's layout into ``root`` first.
+
+    Raises
+    ------
+    RunError
+        If the folder holds none of these.
+    """
+    folder = Path(root)
+    if download or (folder / datasets.CIFAR10.base_folder).is_dir():
+        return datasets.CIFAR10(root, train=train, download=download)
+    tree = _tree(folder, "train" if train else "test", CIFAR10_CLASSES)
+    if tree is None:
+        raise RunError(
+            f"images: {root!r} holds no CIFAR-10, neither picture files (test/airplane to "
+            f"test/truck) nor torchvision's {datasets.CIFAR10.base_folder}; {_NAME_ROOT}, "
+            "--set images.kwargs.download=true downloads it there"
+        )
+    return LabelledFolders(tree, CIFAR10_CLASSES)
+
+
+def imagenet(root: str, split: Literal["val", "train"] = "val") -> LabelledFolders:
+    """Images of ILSVRC-2012 in folders named by WordNet id, any number of the 1,000 of them.
+
+    Labels are those of torchvision's networks, whichever folders there are.
+
+    Parameters
+    ----------
+    root
+        a folder with ``val/WNID/*`` or with ``WNID/*`` alone.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no such tree, or a folder of another name beside them.
+    """
+    folders = (resources.files("ddp_tasks") / "imagenet_folders.txt").read_text().split()
+    tree = _tree(Path(root), split, folders)
+    if tree is None:
+        raise RunError(
+            f"images: {root!r} holds no tree of ImageNet's images, folders named by WordNet id "
+            f"such as {split}/{folders[0]} or {folders[0]}; {_NAME_ROOT}"
+        )
+    return LabelledFolders(tree, folders, VGG16_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def _tree(root: Path, part: str, folders: Sequence[str]) -> Path | None:
+    """Which of a folder's part and the folder itself holds folders of classes."""
+    for place in (root / part, root):
+        if place.is_dir() and _folders_in(place) & set(folders):
+            return place
+    return None
+
+
+def _folders_in(place: Path) -> set[str]:
+    return {p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")}
