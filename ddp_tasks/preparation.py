@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -13,6 +14,7 @@ from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layers import Layers, trace_layers
 from ddp_tasks.models import missing_weights, open_model
 from schemas.parameters import RunError, RunParameters
+from schemas.run_files import nearest
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def prepare(run: RunParameters) -> Prepared:
             f"{run.model.factory!r} does not take images of shape {shape}: {error}"
         ) from None
     _check_labels("images", images, layers.outputs, run.model.factory)
+    _check_superclasses(run, images.target_classes)
     if run.model.training is not None:
         training_set = open_images(run.images.training_set(run.model.training))
         _check_labels("training images", training_set, layers.outputs, run.model.factory)
@@ -77,6 +80,17 @@ def _check_labels(what: str, images: ImageSet, outputs: int, factory: str) -> No
             f"{what}: the greatest label is {greatest}, but {factory!r} tells {outputs} classes "
             f"apart; labels from 0 to {outputs - 1} are allowed"
         )
+
+
+def _check_superclasses(run: RunParameters, target_classes: Sequence[str]) -> None:
+    for name, members in run.significance.superclasses.items():
+        for member in members:
+            if member not in target_classes:
+                raise RunError(
+                    f"significance.superclasses.{name}: there is no class {member!r}"
+                    f"{nearest(member, target_classes)} among the {len(target_classes)} of the "
+                    "images"
+                )
 
 
 def _selected(run: RunParameters, layers: Layers) -> Layers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 #: Quantile levels whose significance every run computes; the run's own levels join them.
 GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
+
+#: Percentages p over which every run maps the family of hypergraphs; the run's own join them.
+PERCENTAGES = (50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 100.0)
 
 _CHECKPOINTS = {".pt", ".pth", ".bin", ".ckpt"}
 
@@ -138,6 +142,40 @@ class SignificanceParameters(Section):
         default_factory=lambda: list(GRID),
         description="quantile levels computed and stored besides the run's own",
     )
+    percentages: list[Percentage] = Field(
+        default_factory=lambda: list(PERCENTAGES),
+        description="percentages over which the family is mapped, besides the run's own",
+    )
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.95, description="level of the confidence intervals of fractions and their differences"
+    )
+    resamples: Annotated[int, Field(ge=0)] = Field(
+        200, description="bootstrap resamples of the images that judge stability; 0 for none"
+    )
+    sample_sizes: list[Positive] = Field(
+        default_factory=lambda: [10, 50, 100],
+        description="images a class of the samples whose thresholds are held against those of "
+        "all images; [] for none",
+    )
+    superclasses: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="groups of classes by name, or a YAML file that holds them",
+    )
+
+    @model_validator(mode="after")
+    def _superclasses_do_not_overlap(self) -> Self:
+        for name, members in self.superclasses.items():
+            if not members:
+                raise ValueError(f"superclasses: {name!r} has no class; name at least one")
+        counts = Counter(c for members in self.superclasses.values() for c in members)
+        for target_class, times in counts.items():
+            if times > 1:
+                groups = [n for n, m in self.superclasses.items() if target_class in m]
+                raise ValueError(
+                    f"superclasses: the class {target_class!r} is named {times} times, in "
+                    f"{', '.join(groups)}; a class belongs to one group at most"
+                )
+        return self
 
     def of_layer(self, layer: str) -> tuple[float, float]:
         """Quantile level and percentage of a layer; its own name goes before globs."""
@@ -153,6 +191,12 @@ class SignificanceParameters(Section):
         """All quantile levels of the run, ascending: the grid and the run's own."""
         own = {v.quantile for v in self.layers.values() if v.quantile is not None}
         return tuple(sorted({*self.grid, self.quantile, *own}))
+
+    @property
+    def all_percentages(self) -> tuple[float, ...]:
+        """All percentages of the family's map, ascending: the grid and the run's own."""
+        own = {v.percentage for v in self.layers.values() if v.percentage is not None}
+        return tuple(sorted({*self.percentages, self.percentage, *own}))
 
 
 class ShardParameters(Section):
@@ -259,4 +303,7 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
         dumped["images"].pop(key)
     for key in ("batch_size", "patience"):
         dumped["shards"].pop(key)
+    # Intervals are computed from what is stored, and the rest is computed anew when it changes.
+    for key in ("confidence", "percentages", "resamples", "sample_sizes", "superclasses"):
+        dumped["significance"].pop(key)
     return dumped

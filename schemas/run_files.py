@@ -98,7 +98,7 @@ def _content(source: str, kind: str, overrides: Iterable[str]) -> tuple[dict[str
     elif path.suffix in _SUFFIXES or "/" in source:
         raise RunError(f"{_FILES[kind]} file {source!r} does not exist")
     else:
-        near = _nearest(source, known)
+        near = nearest(source, known)
         raise RunError(
             f"unknown {kind.removesuffix('s')} {source!r}{near}; {kind}: {', '.join(known)}"
         )
@@ -106,6 +106,8 @@ def _content(source: str, kind: str, overrides: Iterable[str]) -> tuple[dict[str
     content.setdefault("name", name)
     for override in overrides:
         _override(content, override)
+    if kind == "presets":
+        _read_superclasses(content, source, folder)
     return content, folder.resolve()
 
 
@@ -129,6 +131,7 @@ def recorded_run(text: str, overrides: Iterable[str] = (), source: str = "") -> 
     content = json.loads(text)
     for override in overrides:
         _override(content, override)
+    _read_superclasses(content, source, Path.cwd())
     return _with_paths(check(RunParameters, content, source), Path.cwd())
 
 
@@ -190,6 +193,20 @@ def _override(content: dict[str, Any], override: str) -> None:
     content[last] = value
 
 
+def _read_superclasses(content: Mapping[str, Any], source: str, folder: Path) -> None:
+    """Put what a file of superclasses holds in place of its name: the store then records it."""
+    significance = content.get("significance")
+    if not isinstance(significance, dict) or not isinstance(significance.get("superclasses"), str):
+        return
+    named = significance["superclasses"]
+    path = folder / Path(named).expanduser()
+    if not path.is_file():
+        raise RunError(
+            f"{source} is refused:\n  significance.superclasses: file {named!r} does not exist"
+        )
+    significance["superclasses"] = _mapping(path.read_text(), named)
+
+
 def _with_paths(parameters: RunParameters, folder: Path) -> RunParameters:
     """Make files named relative to the run file absolute: workers run in folders of their own."""
     images = parameters.images.model_copy(
@@ -226,7 +243,7 @@ def _explain(section: type[BaseModel], error: dict[str, Any]) -> str:
     value, kind = error["input"], error["type"]
     if kind == "extra_forbidden":
         allowed = _keys_at(section, loc[:-1])
-        near = _nearest(str(loc[-1]), allowed)
+        near = nearest(str(loc[-1]), allowed)
         return f"{key}: unknown key{near}; allowed: {', '.join(allowed)}"
     if kind == "missing":
         return f"{key}: missing; it must be given"
@@ -263,6 +280,7 @@ def _inner_model(annotation: Any) -> Any:
     return next((model for model in inner if model is not None), None)
 
 
-def _nearest(word: str, words: Iterable[str]) -> str:
+def nearest(word: str, words: Iterable[str]) -> str:
+    """What a refusal adds where one of the words is near the one that was meant."""
     near = difflib.get_close_matches(word, list(words), n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""

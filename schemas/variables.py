@@ -6,11 +6,18 @@ Section and equation numbers are those of Praggastis et al. 2022.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import xarray as xr
+
+from schemas.declaration import DIRECTION as _DIRECTION
+from schemas.declaration import GRID as _GRID
+from schemas.declaration import LAYER as _LAYER
+from schemas.declaration import QUANTILE as _QUANTILE
+from schemas.declaration import SINGULAR_VECTOR as _SINGULAR_VECTOR
+from schemas.declaration import TARGET_CLASS as _TARGET_CLASS
+from schemas.declaration import Group, Kind, Variable
+from schemas.family_variables import FAMILY_GROUPS
 
 #: Goes up with every change of a stored variable.
 FORMAT_VERSION = 2
@@ -30,6 +37,10 @@ DIMENSIONS = {
     "receptive_field": "columns of the unfolded weight: one flattened receptive field",
     "direction": "positive: signals as they are; negative: their negatives",
     "quantile": "quantile level that chooses the threshold q",
+    "percentage": "p, the least share of a class for which a vector must be significant",
+    "superclass": "groups of target classes, in the order of the run file",
+    "sample": "samples of the images, the same number of each class",
+    "cover": "edges of the diagram of a semantic hierarchy",
     "place": "0 for the strongest image",
     "equivalence_class": "equivalence classes of singular vectors (Eq. 17), most general first",
     "matrization": "how a weight is read as a matrix (Fig. 4)",
@@ -40,8 +51,6 @@ DIMENSIONS = {
     "s": "number of singular vectors that two classes must share for a step of a walk",
     "below": "equivalence_class once more, as the lower end of an edge",
 }
-
-Kind = Literal["float", "integer", "boolean", "string"]
 
 _NUMPY_KINDS: Mapping[Kind, str] = {
     "float": "f",
@@ -56,30 +65,7 @@ class SchemaError(ValueError):
     """A dataset that does not match the declaration of its group."""
 
 
-@dataclass(frozen=True)
-class Variable:
-    """The declaration of one stored array."""
-
-    dims: tuple[str, ...]
-    kind: Kind
-    meaning: str
-    units: str = ""
-    source: str = ""
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class Group:
-    """The declaration of one group of a store; a path's ``{...}`` stands for any name."""
-
-    meaning: str
-    variables: Mapping[str, Variable]
-
-
 _IMAGE = Variable(("image",), "string", "stable id: the file's path below the root, or the index")
-_LAYER = Variable(("layer",), "string", "name of the module; NAME@2 is its second call")
-_SINGULAR_VECTOR = Variable(("singular_vector",), "integer", "0-based index i")
-_TARGET_CLASS = Variable(("target_class",), "string", "name of the target class")
 
 _WALKS = "Aksoy et al. 2020"
 
@@ -248,17 +234,17 @@ GROUPS: Mapping[str, Group] = {
             "layer": _LAYER,
             "singular_vector": _SINGULAR_VECTOR,
             "target_class": _TARGET_CLASS,
-            "quantile": Variable(("quantile",), "float", "quantile level, ascending", "1"),
-            "direction": Variable(("direction",), "string", "positive or negative"),
+            "quantile": _QUANTILE,
+            "direction": _DIRECTION,
             "threshold": Variable(
-                ("direction", "quantile", "layer"),
+                (*_GRID, "layer"),
                 "float",
                 "q: that quantile of all signals of the layer over the images of the run",
                 "layer output before bias",
                 "5",
             ),
             "fraction": Variable(
-                ("direction", "quantile", "target_class", "layer", "singular_vector"),
+                (*_GRID, "target_class", "layer", "singular_vector"),
                 "float",
                 "share of the class's images whose signal is greater than q; NaN past the rank",
                 "1",
@@ -267,6 +253,7 @@ GROUPS: Mapping[str, Group] = {
             "images": Variable(("target_class",), "integer", "images of the class"),
         },
     ),
+    **FAMILY_GROUPS,
     "exemplars": Group(
         "strongest images of each singular vector",
         {

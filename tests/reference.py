@@ -250,3 +250,37 @@ def strongest(signals: Sequence[float], places: int) -> list[int]:
     """Positions in descending order of the signal, equal signals in the order of the images."""
     meant = [i for i, signal in enumerate(signals) if not np.isnan(signal)]
     return sorted(meant, key=lambda i: (-signals[i], i))[:places]
+
+
+def superset_chain(sets: Sequence[frozenset[str]]) -> int:
+    """Sets in the longest chain of proper inclusions, by trying every set as its lower end."""
+
+    def chain(end: frozenset[str]) -> int:
+        return 1 + max((chain(other) for other in sets if other > end), default=0)
+
+    return max((chain(one) for one in sets), default=0)
+
+
+def greatest_level(counts: Sequence[int], levels: Sequence[float], images: int, p: float) -> float:
+    """The greatest level at which so many of a class's images are at least p % of it."""
+    holding = [
+        level
+        for level, count in zip(levels, counts, strict=True)
+        if significant_for_class(count, images, p)
+    ]
+    return max(holding, default=float("nan"))
+
+
+def resampled_table(cube, targets, weights, *, q: float, p: float, sign: int, classes: int):
+    """The incidences of one layer where image n counts weights[n] times; rows of 0 and 1."""
+    vectors = range(len(cube[0]))
+    table = []
+    for c in range(classes):
+        members = [n for n, target in enumerate(targets) if target == c]
+        images = sum(weights[n] for n in members)
+        row = []
+        for i in vectors:
+            count = sum(weights[n] for n in members if sign * float(cube[n][i]) > q)
+            row.append(significant_for_class(count, images, p))
+        table.append(row)
+    return table

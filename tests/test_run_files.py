@@ -87,6 +87,21 @@ def test_unknown_presets_and_missing_files_are_refused(source, reason):
             {"model": {"factory": "a:b", "training": {"epoch": 3}}},
             "model.training.epoch: unknown key (did you mean 'epochs'?)",
         ),
+        # Groups of classes.
+        (
+            {"significance": {"superclasses": {"animals": []}}},
+            "significance: superclasses: 'animals' has no class; name at least one",
+        ),
+        (
+            {"significance": {"superclasses": {"a": ["cat", "dog"], "b": ["cat"]}}},
+            "superclasses: the class 'cat' is named 2 times, in a, b; a class belongs to one group",
+        ),
+        ({"significance": {"superclasses": {"a": [3]}}}, "significance.superclasses.a.0: 3 is"),
+        ({"significance": {"superclasses": "no.yaml"}}, "file 'no.yaml' does not exist"),
+        ({"significance": {"confidence": 1}}, "significance.confidence: 1 is refused"),
+        ({"significance": {"resamples": -1}}, "significance.resamples: -1 is refused"),
+        ({"significance": {"percentages": [0]}}, "significance.percentages.0: 0 is refused"),
+        ({"significance": {"sample_sizes": [0]}}, "significance.sample_sizes.0: 0 is refused"),
         # Missing and of the wrong type.
         ({"model": {"kwargs": {}}}, "model.factory: missing; it must be given"),
         ({"model": None}, "model: None is refused"),
@@ -254,6 +269,19 @@ def test_the_runs_own_levels_are_always_among_those_computed(grid, own):
     assert list(levels) == sorted(set(levels))
 
 
+def test_the_runs_own_percentages_are_always_on_the_familys_map(tmp_path):
+    significance = {"percentages": [50], "percentage": 62, "layers": {"fc1": {"percentage": 99}}}
+    run = load_run(_write(tmp_path, {**MINIMAL, "significance": significance}))
+    assert run.significance.all_percentages == (50, 62, 99)
+
+
+def test_groups_of_classes_may_lie_in_a_file_of_their_own(tmp_path):
+    groups = {"animals": ["cat", "dog"]}
+    _write(tmp_path, groups, "groups.yaml")
+    content = {**MINIMAL, "significance": {"superclasses": "groups.yaml"}}
+    assert load_run(_write(tmp_path, content)).significance.superclasses == groups
+
+
 def test_a_run_selects_layers_by_name_or_glob(tmp_path):
     run = load_run(_write(tmp_path, {**MINIMAL, "layers": ["fc1", "features.*"]}))
     assert run.selects("fc1")
@@ -275,6 +303,9 @@ def test_a_store_is_continued_wherever_things_lie_but_not_with_other_levels(tmp_
         "images.kwargs.root=/elsewhere",
         "shards.batch_size=3",
         "shards.patience=3",
+        "significance.confidence=0.9",
+        "significance.resamples=0",
+        "significance.superclasses={pets: [cat]}",
     ):
         assert identity(override) == same
     for override in (

@@ -1,0 +1,137 @@
+"""How large a hypergraph and its semantic hierarchy are, counted without building them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+#: Past so many equivalence classes the depth is not computed: its work grows with their square.
+MOST_FOR_DEPTH = 8192
+
+#: Sets in one block, so that the first comparison of all with them stays small.
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of one hypergraph and of its semantic hierarchy."""
+
+    nodes: int
+    hyperedges: int
+    incidences: int
+    equivalence_classes: int
+    depth: int
+    """equivalence classes in the longest chain; 0 where there are none, -1 if not computed."""
+
+
+def sizes(significant: npt.NDArray[np.bool_]) -> Sizes:
+    """Sizes of the hypergraph that a table gives.
+
+    Parameters
+    ----------
+    significant
+        shape (class, singular vector).
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.1 and Eqs. 17, 18.
+    """
+    sets = distinct_sets(significant)
+    return Sizes(
+        nodes=int(significant.any(axis=0).sum()),
+        hyperedges=int(significant.any(axis=1).sum()),
+        incidences=int(significant.sum()),
+        equivalence_classes=len(sets),
+        depth=depth(sets) if len(sets) <= MOST_FOR_DEPTH else -1,
+    )
+
+
+def distinct_sets(significant: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The sets of target classes that occur among the nodes, one for each equivalence class.
+
+    Returns
+    -------
+    shape (equivalence class, class)
+
+    References
+    ----------
+    Praggastis et al. 2022, Eq. 17.
+    """
+    of_nodes = significant[:, significant.any(axis=0)].T
+    # A row's bits as one opaque value, so that rows are compared and not single entries.
+    bits = np.ascontiguousarray(np.packbits(of_nodes, axis=1))
+    _, first = np.unique(bits.view(np.dtype((np.void, bits.shape[1]))).ravel(), return_index=True)
+    return np.asarray(of_nodes[first])
+
+
+def depth(sets: npt.NDArray[np.bool_]) -> int:
+    """Number of sets in the longest chain of proper inclusions.
+
+    Parameters
+    ----------
+    sets
+        shape (set, class); distinct.
+
+    References
+    ----------
+    Praggastis et al. 2022, Eq. 18.
+    """
+    general, specific = inclusions(sets)
+    level = np.zeros(len(sets), dtype=np.int32)
+    while True:
+        # Each round lengthens by one the chains known to end in a set.
+        deeper = np.zeros_like(level)
+        np.maximum.at(deeper, specific, level[general] + 1)
+        if (deeper == level).all():
+            return int(level.max(initial=-1)) + 1
+        level = deeper
+
+
+def inclusions(
+    sets: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """All pairs of a set and a proper subset of it.
+
+    Sets are held as bits of words. A pair is struck out at the first word in which the one has
+    a class that the other lacks; the words whose classes strike out most come first, so few
+    pairs are looked at twice.
+
+    Parameters
+    ----------
+    sets
+        shape (set, class); distinct.
+
+    Returns
+    -------
+    positions of the including and of the included sets, shape (pair,)
+    """
+    share = sets.mean(axis=0) if len(sets) else np.zeros(sets.shape[1])
+    # A class tells two sets apart in so many pairs: the one has it and the other does not.
+    telling = np.argsort(-share * (1 - share), kind="stable")
+    # Largest first: what includes a set stands before it.
+    order = np.argsort(-sets.sum(axis=1), kind="stable")
+    words = _words(sets[order][:, telling])
+    lacking = ~words
+    general, specific = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    for start in range(0, len(sets), _BLOCK):
+        block = words[start : start + _BLOCK]
+        before = lacking[: start + len(block), None, 0]
+        above, below = np.nonzero((before & block[None, :, 0]) == 0)
+        below += start
+        for word in range(1, words.shape[1]):
+            kept = (lacking[above, word] & words[below, word]) == 0
+            above, below = above[kept], below[kept]
+        proper = above != below
+        general.append(order[above[proper]])
+        specific.append(order[below[proper]])
+    return np.concatenate(general), np.concatenate(specific)
+
+
+def _words(sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+    """Rows of bits in words of 64, the last filled up with zeros; at least one word."""
+    padded = np.zeros((len(sets), max(1, -(-sets.shape[1] // 64)) * 8), dtype=np.uint8)
+    bits = np.packbits(sets, axis=1)
+    padded[:, : bits.shape[1]] = bits
+    return padded.view(np.uint64)

@@ -1,0 +1,235 @@
+"""The family of hypergraphs that quantile level, percentage and direction span (section 5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import hypernetx as hnx
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ddp_tasks import hierarchy_depth
+from ddp_tasks.hypergraph import hypergraph
+from ddp_tasks.significance_tables import least_images, significant_images
+from schemas.parameters import RunError
+from schemas.run_files import nearest
+
+_SIZES = tuple(field.name for field in fields(hierarchy_depth.Sizes))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One hypergraph of a family, as a table: hyperedges are target classes, nodes vectors."""
+
+    layer: str
+    quantile: float
+    percentage: float
+    direction: str
+    threshold: float
+    """q, in the units of the layer's output before bias."""
+    target_classes: tuple[str, ...]
+    fraction: npt.NDArray[np.float32]
+    """shape (class, singular vector)."""
+    significant: npt.NDArray[np.bool_]
+    """shape (class, singular vector); the incidences."""
+    images: npt.NDArray[np.int64]
+    """shape (class,)."""
+
+    def sizes(self) -> hierarchy_depth.Sizes:
+        """Nodes, hyperedges, incidences, equivalence classes, and depth of the hierarchy."""
+        return hierarchy_depth.sizes(self.significant)
+
+    def empty_because(self) -> str:
+        """Why the hypergraph is empty and what to change; empty text where it is not."""
+        if self.significant.any():
+            return ""
+        if not self.images.any():
+            return f"{self.layer}: no class has an image"
+        greatest = float(np.nanmax(self.fraction, initial=0))
+        if greatest == 0:
+            return (
+                f"{self.layer}: no signal exceeds q = {self.threshold:.3g}; where the signals "
+                "are constant, q equals them at every quantile level"
+            )
+        return (
+            f"{self.layer}: no singular vector exceeds q = {self.threshold:.3g} in at least "
+            f"{self.percentage:g} % of any class, at most in {100 * greatest:.3g} %; lower the "
+            f"quantile level (now {self.quantile:g}) or the percentage"
+        )
+
+    def hypergraph(self, singular_values: npt.NDArray[np.float64]) -> hnx.Hypergraph:
+        """The same as HyperNetX has it.
+
+        Parameters
+        ----------
+        singular_values
+            shape (singular vector,).
+        """
+        return hypergraph(
+            self.significant, self.fraction, self.target_classes, singular_values, self.layer
+        )
+
+
+@dataclass(frozen=True)
+class Family:
+    """All hypergraphs of one layer; what a question needs of the fractions is read as it comes.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.1, last paragraph.
+    """
+
+    layer: str
+    table: xr.Dataset
+    """the layer's part of the store's group ``significance``, or of one over superclasses."""
+
+    @classmethod
+    def of(cls, significance: xr.Dataset, layer: str) -> Family:
+        """The family of a layer.
+
+        Raises
+        ------
+        RunError
+            If the layer is not stored, naming the nearest.
+        """
+        layers = [str(name) for name in significance["layer"].to_numpy()]
+        if layer not in layers:
+            raise RunError(
+                f"there is no layer {layer!r}{nearest(layer, layers)}; layers: {', '.join(layers)}"
+            )
+        return cls(layer, significance.sel(layer=layer))
+
+    @cached_property
+    def images(self) -> npt.NDArray[np.int64]:
+        """Images of each class; shape (class,)."""
+        return np.asarray(self.table["images"].to_numpy())
+
+    @cached_property
+    def rank(self) -> int:
+        """Number of the layer's singular vectors; 0 where no class has an image."""
+        first = self.table["fraction"].isel(direction=0, quantile=0).to_numpy()
+        return int(np.isfinite(first).any(axis=0).sum())
+
+    def at(self, quantile: float, percentage: float, direction: str = "positive") -> Slice:
+        """The hypergraph at one place of the family.
+
+        Parameters
+        ----------
+        quantile
+            one of the stored levels.
+        percentage
+            p, above 0 and at most 100; any.
+
+        Raises
+        ------
+        RunError
+            If the level or direction is not stored, or there is no such percentage.
+        """
+        if not 0 < percentage <= 100:
+            raise RunError(f"percentage: {percentage:g} is refused; above 0 and at most 100")
+        stored = self.table["quantile"].to_numpy()
+        level = int(np.abs(stored - quantile).argmin())
+        if abs(stored[level] - quantile) > 1e-9:
+            known = ", ".join(f"{q:g}" for q in stored)
+            raise RunError(f"quantile level {quantile:g} is not stored; stored: {known}")
+        directions = [str(d) for d in self.table["direction"].to_numpy()]
+        if direction not in directions:
+            raise RunError(f"direction {direction!r} is not stored; stored: {directions}")
+        place = {"direction": directions.index(direction), "quantile": level}
+        fraction = self._fraction(**place)
+        count = significant_images(fraction, self.images)
+        return Slice(
+            layer=self.layer,
+            quantile=float(stored[level]),
+            percentage=percentage,
+            direction=direction,
+            threshold=float(self.table["threshold"].isel(place)),
+            target_classes=tuple(str(c) for c in self.table["target_class"].to_numpy()),
+            fraction=fraction,
+            significant=count >= least_images(self.images, percentage)[:, None],
+            images=self.images,
+        )
+
+    def persistence(self, percentage: float, direction: str = "positive") -> xr.DataArray:
+        """How far each incidence persists: the greatest quantile level at which it holds.
+
+        A fraction never rises with the level, so an incidence holds at every stored level up to
+        that one. Along p, it holds up to the fraction itself.
+
+        Returns
+        -------
+        dims (target_class, singular_vector); NaN where it holds at no stored level
+        """
+        levels = self.table["quantile"].to_numpy()
+        greatest = np.full((len(self.images), self.rank), np.nan)
+        for level in levels:
+            greatest[self.at(level, percentage, direction).significant] = level
+        return xr.DataArray(
+            greatest,
+            dims=("target_class", "singular_vector"),
+            coords={
+                "target_class": self.table["target_class"],
+                "singular_vector": np.arange(self.rank),
+            },
+            attrs={"long_name": "greatest quantile level at which the incidence holds"},
+        )
+
+    def sizes(self, percentages: Sequence[float], done: Callable[[int], None]) -> xr.Dataset:
+        """Sizes of all hypergraphs of the family, over (direction, quantile, percentage).
+
+        Parameters
+        ----------
+        percentages
+            ascending.
+        done
+            told of every direction and quantile level finished.
+        """
+        shape = (self.table.sizes["direction"], self.table.sizes["quantile"], len(percentages))
+        found = {name: np.zeros(shape, dtype=np.int64) for name in _SIZES}
+        least = [least_images(self.images, percentage)[:, None] for percentage in percentages]
+        for direction, level in np.ndindex(shape[:2]):
+            fraction = self._fraction(direction=direction, quantile=level)
+            count = significant_images(fraction, self.images).astype(np.int32)
+            for place, enough in enumerate(least):
+                of_slice = hierarchy_depth.sizes(count >= enough)
+                for name in _SIZES:
+                    found[name][direction, level, place] = getattr(of_slice, name)
+            done(1)
+        dims = ("direction", "quantile", "percentage")
+        return xr.Dataset(
+            {name: (dims, values) for name, values in found.items()},
+            coords={
+                "direction": self.table["direction"],
+                "quantile": self.table["quantile"],
+                "percentage": np.asarray(percentages, dtype=np.float64),
+            },
+        )
+
+    def _fraction(self, **place: int) -> npt.NDArray[np.float32]:
+        fraction = self.table["fraction"].isel({"singular_vector": slice(self.rank), **place})
+        return np.asarray(fraction.to_numpy())
+
+
+def family_dataset(
+    significance: xr.Dataset, percentages: Sequence[float], done: Callable[[int], None]
+) -> xr.Dataset:
+    """The group ``family``: sizes over all levels, percentages, directions and layers.
+
+    Parameters
+    ----------
+    significance
+        the store's group ``significance``.
+    percentages
+        ascending.
+    done
+        told of every direction and quantile level of a layer finished.
+    """
+    layers = [str(name) for name in significance["layer"].to_numpy()]
+    found = [Family.of(significance, layer).sizes(percentages, done) for layer in layers]
+    joined = xr.concat(found, dim="layer").assign_coords(layer=np.array(layers, dtype=object))
+    return joined.transpose("direction", "quantile", "percentage", "layer").drop_vars(
+        [name for name in ("threshold", "images") if name in joined.coords]
+    )

@@ -1,0 +1,126 @@
+import numpy as np
+import pandas as pd
+import pytest
+import reference
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from strategies import LEVELS, cubes
+from test_hypergraph_family import significance_of
+
+from ddp_tasks.significance_tables import (
+    layer_frame,
+    least_images,
+    over_superclasses,
+    significant_images,
+    superclass_dataset,
+)
+from schemas.variables import validate
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=6), st.decimals("0.01", "100", places=2))
+def test_the_least_count_is_the_first_that_is_enough(images, percentage):
+    p = float(percentage)
+    for size, least in zip(images, least_images(np.array(images), p), strict=True):
+        if size:
+            assert reference.significant_for_class(int(least), size, p)
+            assert not reference.significant_for_class(int(least) - 1, size, p)
+        else:
+            assert least > size
+
+
+@given(st.integers(1, 8_000_000), st.data())
+def test_counts_come_back_from_stored_fractions(images, data):
+    count = data.draw(st.integers(0, images))
+    fraction = np.array([[count / images]], dtype=np.float32)
+    assert significant_images(fraction, np.array([images])).item() == count
+
+
+def layers_of(cube):
+    values = np.full((len(cube.ranks), max(cube.ranks)), np.nan)
+    for layer, rank in enumerate(cube.ranks):
+        values[layer, :rank] = np.arange(rank, 0, -1)
+    names = np.array([f"layer{i}" for i in range(len(cube.ranks))], dtype=object)
+    dims = ("layer", "singular_vector")
+    return xr.Dataset({"singular_value": (dims, values)}, coords={"layer": names})
+
+
+@settings(max_examples=25)
+@given(cubes(), LEVELS, st.sampled_from(["positive", "negative"]))
+def test_the_frame_has_a_row_for_every_class_and_vector(cube, levels, direction):
+    significance, layers = significance_of(cube, levels), layers_of(cube)
+    sign = 1 if direction == "positive" else -1
+    for layer, rank in enumerate(cube.ranks):
+        q = reference.threshold(cube.signals, layer, rank, levels[-1], sign)
+        frame = layer_frame(
+            significance,
+            layers,
+            f"layer{layer}",
+            levels[-1],
+            50,
+            direction=direction,
+            confidence=0.9,
+        )
+        assert len(frame) == cube.target_classes * rank
+        for row in frame.itertuples():
+            c, i = int(row.target_class.removeprefix("class ")), row.singular_vector
+            count = reference.significant_images(
+                cube.signals, cube.targets, layer, i, target_class=c, q=q, sign=sign
+            )
+            assert row.images == (cube.targets == c).sum()
+            assert row.significant == reference.significant_for_class(count, row.images, 50)
+            assert (row.direction, row.quantile) == (direction, levels[-1])
+            assert row.singular_value == rank - i
+            if row.images:
+                interval = stats.binomtest(count, row.images).proportion_ci(0.9, "wilson")
+                assert row.fraction == np.float32(count / row.images)
+                np.testing.assert_allclose((row.low, row.high), interval, rtol=1e-11, atol=1e-14)
+            else:
+                assert np.isnan([row.fraction, row.low, row.high]).all()
+
+
+@settings(max_examples=25)
+@given(cubes(), LEVELS)
+def test_superclasses_are_what_one_label_for_their_images_gives(cube, levels):
+    significance = significance_of(cube, levels)
+    groups = {"even": [f"class {c}" for c in range(0, cube.target_classes, 2)]}
+    if cube.target_classes > 1:
+        groups["first odd"] = ["class 1"]
+    stored = validate(superclass_dataset(significance, groups), "superclasses")
+    found = over_superclasses(significance, stored)
+    assert found["target_class"].values.tolist() == list(groups)
+    member = stored["member"].to_numpy()
+    for g, direction, number, layer in np.ndindex(len(groups), 2, len(levels), len(cube.ranks)):
+        rank = cube.ranks[layer]
+        images = np.flatnonzero(member[g][cube.targets])
+        assert found["images"].values[g] == len(images)
+        q = float(significance["threshold"].values[direction, number, layer])
+        signals = (1, -1)[direction] * cube.signals[images, layer].astype(float)
+        fraction = found["fraction"].values[direction, number, g, layer]
+        assert np.isnan(fraction[rank:]).all()
+        if len(images):
+            share = (signals[:, :rank] > q).sum(axis=0) / len(images)
+            np.testing.assert_array_equal(fraction[:rank], share.astype(np.float32))
+        else:
+            assert np.isnan(fraction).all()
+
+
+def test_the_frame_survives_parquet_and_csv(tmp_path):
+    pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
+
+    class Cube:
+        ranks, target_classes = (2,), 2
+
+        @staticmethod
+        def parts():
+            signals = np.arange(8, dtype=np.float32).reshape(4, 1, 2)
+            return [(signals, np.array([0, 0, 1, 1]))]
+
+    frame = layer_frame(significance_of(Cube, (0.5,)), layers_of(Cube), "layer0", 0.5, 75)
+    frame.to_parquet(tmp_path / "t.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), frame)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "t.csv"), frame, check_dtype=False, check_categorical=False
+    )
