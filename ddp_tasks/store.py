@@ -438,6 +438,12 @@ def is_finished(path: Path, group: str) -> bool:
     return group_attributes(path, group).get("finished") == "yes"
 
 
+def record(path: Path, group: str, made_with: Mapping[str, str]) -> None:
+    """Note in a group's attributes what it was made with, once all of it is written."""
+    written = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)
+    written.attrs.update(made_with)
+
+
 def read(path: Path, group: str) -> xr.Dataset:
     """Open a group; its arrays are read when they are used.
 

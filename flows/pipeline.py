@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from ddp_tasks import extraction_tasks, run_lock, signal_tasks, tasks
+from ddp_tasks import extraction_tasks, family_tasks, run_lock, signal_tasks, tasks
 from ddp_tasks import store as stores
 from ddp_tasks.identity import Identity
 from ddp_tasks.models import model_digest
@@ -98,10 +98,15 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             signal_tasks.fill_cube(run, store, address)
         with timings.part("significance"):
             tasks.measure_significance(run, store, address)
+            family_tasks.group_classes(run, store)
         with timings.part("exemplars"):
             tasks.find_exemplars(run, store, address)
         with timings.part("hypergraphs"):
             tasks.build_hypergraphs(run, store, hypergraphs, address)
+    with timings.part("family"):
+        family_tasks.map_family(run, store)
+    with timings.part("stability"):
+        family_tasks.judge_stability(run, store)
     with timings.part("report"):
         summary = tasks.write_report(run, store, page)
         artifacts.publish(run, summary, store, page, hypergraphs)

@@ -74,6 +74,8 @@ def test_everything_asked_for_is_there(finished):
         "decomposition",
         "signals",
         "significance",
+        "family",
+        "stability",
         "exemplars",
         "hierarchies",
     } == set(tree.children)
@@ -162,6 +164,39 @@ def test_thresholds_and_fractions_are_those_of_the_whole_cube(finished):
                     share = (sign * members > q).mean(axis=0)
                     stored = at["fraction"].sel(direction=direction).to_numpy()[c]
                     np.testing.assert_allclose(stored[: len(share)], share, rtol=1e-6)
+
+
+def test_the_familys_map_and_the_stability_are_those_of_the_stored_hypergraphs(finished):
+    family = stores.read(finished.store, "family").load()
+    for summary in finished.summary.layers:
+        at = family.sel(layer=summary.layer, direction="positive", quantile=summary.quantile)
+        sizes = at.sel(percentage=summary.percentage)
+        assert sizes["nodes"] == summary.nodes
+        assert sizes["hyperedges"] == summary.hyperedges
+        assert sizes["equivalence_classes"] == summary.equivalence_classes
+        judged = stores.read(finished.store, f"stability/{summary.layer}").load()
+        hierarchy = stores.read(finished.store, f"hierarchies/{summary.layer}").load()
+        edges = np.nonzero(hierarchy["covers"].to_numpy())
+        np.testing.assert_array_equal([judged["general"], judged["specific"]], edges)
+        for name in ("incidence", "together", "inclusion"):
+            assert judged[name].notnull().all()
+            assert judged[name].min() >= 0
+            assert judged[name].max() <= 1
+
+
+def test_what_was_judged_is_kept_until_it_is_asked_for_otherwise(copied):
+    group = copied / "store.zarr/stability/conv1"
+    kept = {f: f.stat().st_mtime_ns for f in group.rglob("*") if f.is_file()}
+    run_pipeline(tiny_run(), copied)
+    assert {f: f.stat().st_mtime_ns for f in group.rglob("*") if f.is_file()} == kept
+    levels = tiny_run().significance.model_dump() | {"resamples": 3, "sample_sizes": [2]}
+    groups = {"one side": ["left", "right"]}
+    run_pipeline(tiny_run(significance=levels | {"superclasses": groups}), copied)
+    judged = stores.read(copied / "store.zarr", "stability/conv1").load()
+    assert judged["images_a_class"].values.tolist() == [2]
+    assert set(np.unique(judged["incidence"] * 3).round(4)) <= {0, 1, 2, 3}
+    grouped = stores.read(copied / "store.zarr", "superclasses").load()
+    assert grouped["images"].values.tolist() == [20]
 
 
 def test_exemplars_are_the_strongest_images(finished):

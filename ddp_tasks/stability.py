@@ -1,0 +1,245 @@
+"""How far the findings of a run depend on which images it was given.
+
+Two questions. Would an incidence, an equivalence class or an edge of the hierarchy be there for
+other images of the same classes? A bootstrap over the images answers it. And would a smaller
+sample of images have given the same threshold q? Samples drawn from the run's images answer that.
+
+The bootstrap holds q fixed. The findings that it judges are those at one q, which is part of
+what they say; q is a quantile over all signals of a layer, images times singular vectors, and
+depends far less on single images than the fractions of one class do. By how much is what the
+samples show. With q fixed, a singular vector is significant for an image or it is not, so the
+cube is read once and each resample is a weighted count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from ddp_tasks.significance import thresholds
+from ddp_tasks.significance_tables import least_images
+
+#: Signals of one layer (n, singular vectors) and target classes (n,), block by block in the order
+#: of the images; -1 is the class of an image that could not be read.
+LayerParts = Callable[[], Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]]
+
+#: Of all random draws here. The resamples of a class depend on this and on its position alone, so
+#: they are the same images in every layer and direction.
+SEED = 20220815
+
+Bits = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Indicators:
+    """For which images each singular vector is significant, in bits, the images by class."""
+
+    significant: npt.NDArray[np.uint8]
+    """shape (image, bytes): eight singular vectors a byte."""
+    start: npt.NDArray[np.int64]
+    """shape (class + 1,); where the images of each class begin, and the last ends."""
+    vectors: int
+
+    def of_class(self, target_class: int) -> npt.NDArray[np.float32]:
+        """0 or 1; shape (images of the class, singular vector)."""
+        rows = slice(self.start[target_class], self.start[target_class + 1])
+        bits = np.unpackbits(self.significant[rows], axis=1, count=self.vectors)
+        return bits.astype(np.float32)
+
+
+def indicators(
+    parts: LayerParts, threshold: Sequence[float], target_classes: int
+) -> list[Indicators]:
+    """Read a layer once: which signals, and which negatives of signals, exceed q.
+
+    Parameters
+    ----------
+    threshold
+        q of the positive direction and of the negative.
+
+    Returns
+    -------
+    one a direction
+    """
+    packed: list[list[npt.NDArray[np.uint8]]] = [[] for _ in threshold]
+    targets, vectors = [np.empty(0, dtype=np.int64)], 0
+    for signals, target in parts():
+        vectors = signals.shape[1]
+        meant = target >= 0
+        targets.append(target[meant])
+        exact = signals[meant].astype(np.float64)
+        for found, q, sign in zip(packed, threshold, (1, -1), strict=True):
+            found.append(np.packbits(sign * exact > q, axis=1))
+    target = np.concatenate(targets)
+    order = np.argsort(target, kind="stable")
+    start = np.searchsorted(target[order], np.arange(target_classes + 1))
+    empty = np.empty((0, -(-vectors // 8)), dtype=np.uint8)
+    return [Indicators(np.concatenate([empty, *found])[order], start, vectors) for found in packed]
+
+
+def resample_weights(images: int, resamples: int, target_class: int) -> npt.NDArray[np.float32]:
+    """How often each image of a class is drawn, with replacement, as many as the class has.
+
+    Parameters
+    ----------
+    target_class
+        position of the class; with ``SEED`` it determines the draws.
+
+    Returns
+    -------
+    shape (resample, image); whole numbers whose rows add up to ``images``
+    """
+    if not images:
+        return np.zeros((resamples, 0), dtype=np.float32)
+    random = np.random.default_rng([SEED, target_class])
+    drawn = random.integers(0, images, size=(resamples, images))
+    # Resamples side by side in one count, each with its own run of bins.
+    drawn += np.arange(resamples)[:, None] * images
+    counted = np.bincount(drawn.ravel(), minlength=resamples * images)
+    return counted.reshape(resamples, images).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """What the bootstrap judges of a semantic hierarchy."""
+
+    members: tuple[npt.NDArray[np.int64], ...]
+    """singular vectors of each equivalence class; the first represents it."""
+    general: npt.NDArray[np.int64]
+    """shape (edge,); equivalence class that each edge leads from."""
+    specific: npt.NDArray[np.int64]
+    """shape (edge,); and to."""
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Shares of resamples, from 0 to 1, in which findings hold."""
+
+    incidence: npt.NDArray[np.float32]
+    """shape (class, singular vector): the vector is significant for the class; NaN for a class
+    without images."""
+    together: npt.NDArray[np.float32]
+    """shape (equivalence class,): all its vectors are significant for the same classes, and for
+    one at least."""
+    inclusion: npt.NDArray[np.float32]
+    """shape (edge,): the classes of the general's representative are a proper superset of those
+    of the specific's, which has some."""
+
+
+def bootstrap(
+    found: Indicators, percentage: float, resamples: int, hierarchy: Hierarchy
+) -> Stability:
+    """Resample the images of each class and count how often findings hold.
+
+    Stratified: every resample has as many images of each class as the run. Counts of a class are
+    a product of two matrices, how often each image is drawn and which vectors are significant
+    for it. What holds in a resample is one bit, so that edges are judged a word of resamples at
+    a time; no table of resamples, classes and vectors is ever held.
+
+    Parameters
+    ----------
+    percentage
+        p of the hypergraph.
+    resamples
+        above 0.
+
+    References
+    ----------
+    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 8.
+    """
+    classes, edges = len(found.start) - 1, len(hierarchy.general)
+    images = np.diff(found.start)
+    least = least_images(images, percentage)
+    words = -(-resamples // 64)
+    incidence = np.full((classes, found.vectors), np.nan, dtype=np.float32)
+    representative = np.array([m[0] for m in hierarchy.members], dtype=np.int64)
+    member = np.concatenate([np.empty(0, dtype=np.int64), *hierarchy.members])
+    first = np.cumsum([0, *(len(m) for m in hierarchy.members)])[:-1].astype(np.int64)
+    of_member = np.repeat(representative, [len(m) for m in hierarchy.members])
+    general, specific = representative[hierarchy.general], representative[hierarchy.specific]
+    alive = np.zeros((len(representative), words), dtype=np.uint64)
+    parted = np.zeros_like(alive)
+    more = np.zeros((edges, words), dtype=np.uint64)
+    lacking = np.zeros_like(more)
+    for c in range(classes):
+        if not images[c]:
+            continue
+        count = resample_weights(int(images[c]), resamples, c) @ found.of_class(c)
+        holds = _resample_bits(count >= least[c])
+        incidence[c] = _bits_set(holds) / resamples
+        # Classes that nothing here is ever significant for change nothing below.
+        if not holds.any() or not len(member):
+            continue
+        alive |= holds[representative]
+        parted |= np.bitwise_or.reduceat(holds[member] ^ holds[of_member], first)
+        more |= holds[general] & ~holds[specific]
+        lacking |= holds[specific] & ~holds[general]
+    included = more & ~lacking & alive[hierarchy.specific]
+    return Stability(
+        incidence=incidence,
+        together=(_bits_set(alive & ~parted) / resamples).astype(np.float32),
+        inclusion=(_bits_set(included) / resamples).astype(np.float32),
+    )
+
+
+def _resample_bits(holds: npt.NDArray[np.bool_]) -> Bits:
+    """From (resample, vector) to words of resamples, shape (vector, words)."""
+    padded = np.zeros((holds.shape[1], -(-len(holds) // 64) * 8), dtype=np.uint8)
+    bits = np.packbits(holds, axis=0).T
+    padded[:, : bits.shape[1]] = bits
+    return padded.view(np.uint64)
+
+
+def _bits_set(words: Bits) -> npt.NDArray[np.int64]:
+    return np.bitwise_count(words).sum(axis=-1, dtype=np.int64)
+
+
+def sample_thresholds(
+    parts: LayerParts, quantiles: Sequence[float], images_a_class: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """Threshold q of a layer from samples of its images, so many of each class.
+
+    The images of a class are put into one random order, the same in every layer; a sample takes
+    the first of them, so a smaller sample is part of every larger one. Exact, as the thresholds
+    of all images are.
+
+    Parameters
+    ----------
+    quantiles
+        levels between 0 and 1, ascending.
+    images_a_class
+        size of each sample; a class with fewer images gives all it has.
+
+    Returns
+    -------
+    shape (direction, quantile, sample)
+    """
+    target = np.concatenate([np.empty(0, dtype=np.int64), *(of_part for _, of_part in parts())])
+    place, rank = _random_places(target), 0
+    for signals, _ in parts():
+        rank = signals.shape[1]
+        break
+
+    def of_sample(size: int) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+        start = 0
+        for signals, of_part in parts():
+            drawn = place[start : start + len(of_part)] < size
+            yield signals[drawn][:, None], of_part[drawn]
+            start += len(of_part)
+
+    found = [thresholds(partial(of_sample, size), [rank], quantiles) for size in images_a_class]
+    empty = np.empty((2, len(quantiles), 0))
+    return np.concatenate([empty, *found], axis=-1)
+
+
+def _random_places(target: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Place of each image in the random order of its class; past all sizes without a class."""
+    place = np.full(len(target), np.iinfo(np.int64).max)
+    for c in np.unique(target[target >= 0]):
+        (rows,) = np.nonzero(target == c)
+        place[rows] = np.random.default_rng([SEED, int(c), 1]).permutation(len(rows))
+    return place
