@@ -144,6 +144,76 @@ def steps(
     typer.echo(page)
 
 
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")]
+Superclasses = Annotated[
+    bool, typer.Option("--superclasses", help="Over the run's groups of classes.")
+]
+
+
+@app.command()
+def table(
+    folder: Folder,
+    layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")],
+    *,
+    quantile: Annotated[
+        float | None, typer.Option(help="A stored quantile level; default the layer's own.")
+    ] = None,
+    percentage: Annotated[
+        float | None, typer.Option(help="p, above 0, at most 100; default the layer's own.")
+    ] = None,
+    direction: Annotated[str, typer.Option(help="positive or negative.")] = "positive",
+    superclasses: Superclasses = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write every row to FILE.csv or FILE.parquet instead."),
+    ] = None,
+) -> None:
+    """Show which singular vectors of a layer are significant for which classes, and how surely.
+
+    Printed are the pairs that are significant; a file receives all, with their Wilson intervals.
+    """
+    from ddp_tasks import stored_significance
+    from flows import significance_text
+
+    if out is not None:
+        stored_significance.check_table_file(out)
+    stored = stored_significance.open_significance(folder, superclasses)
+    at = stored.family(layer).at(*stored.levels(layer, quantile, percentage), direction)
+    frame = stored.table(layer, quantile, percentage, direction)
+    if out is None:
+        confidence = stored.run.significance.confidence
+        typer.echo(significance_text.table_lines(frame, at, confidence))
+    else:
+        stored_significance.write_table(frame, out)
+        typer.echo(out)
+
+
+@app.command()
+def distinguish(
+    folder: Folder,
+    a: Annotated[str, typer.Argument(metavar="CLASS_A", help="A target class of the run.")],
+    b: Annotated[str, typer.Argument(metavar="CLASS_B", help="Another.")],
+    *,
+    layer: Annotated[str, typer.Option(metavar="GLOB", help="Layers to look at.")] = "*",
+    direction: Annotated[str, typer.Option(help="positive, negative or both.")] = "positive",
+    superclasses: Superclasses = False,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Vectors to show.")] = 20,
+) -> None:
+    """Show what distinguishes one class from another: singular vectors, the surest first.
+
+    Compared are the shares of their images that a vector is significant for, at the run's own
+    quantile levels, with Newcombe's interval of the difference.
+    """
+    from ddp_tasks.stored_significance import open_significance
+    from flows import significance_text
+
+    stored = open_significance(folder, superclasses)
+    directions = ("positive", "negative") if direction == "both" else (direction,)
+    frame = stored.distinguishing(a, b, layer, directions)
+    confidence = stored.run.significance.confidence
+    typer.echo(significance_text.distinguishing_lines(frame, a, b, top, confidence))
+
+
 def main() -> None:
     """Entry point: errors a person can act on end without a traceback, with status 2."""
     try:

@@ -24,7 +24,7 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
         f"accuracy {summary.accuracy:.1%}",
         *([told(summary.unreadable)] if summary.unreadable else []),
         "",
-        *_columns(
+        *columns(
             ("layer", "rank", "quantile", "p", "nodes", "hyperedges", "equivalence classes"),
             [
                 (
@@ -42,7 +42,7 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
         "",
         "The most discriminating singular vectors (η²: share of the variance of significant or",
         "not that the class explains):",
-        *_columns(
+        *columns(
             ("vector", "s", "η²", "significant for"),
             [
                 (
@@ -87,7 +87,7 @@ def zoo_lines(outcome: ZooOutcome) -> str:
     lines = [
         "",
         "α̂, the sum over layers of α · ln λmax (Eq. 12), and in brackets its mean over layers:",
-        *_columns(("model", "layers", "accuracy", *matrizations), rows),
+        *columns(("model", "layers", "accuracy", *matrizations), rows),
     ]
     lines += [f"failed: {name}: {why}" for name, why in outcome.errors.items()]
     return "\n".join([*lines, "", f"store   {outcome.store}", f"report  {outcome.report}"])
@@ -101,12 +101,13 @@ def layer_lines(prepared: Prepared) -> str:
         rank = decompose(W, layer.groups, right_singular_vectors=False).rank
         weight, unfolded = (" × ".join(map(str, s)) for s in (layer.shape, layer.unfolded_shape))
         rows.append((layer.name, layer.kind, weight, layer.groups, unfolded, rank))
-    lines = _columns(("layer", "kind", "weight", "groups", "unfolded", "rank"), rows)
+    lines = columns(("layer", "kind", "weight", "groups", "unfolded", "rank"), rows)
     lines += [f"not analysed: {n} ({why})" for n, why in prepared.layers.not_analysed.items()]
     return "\n".join(lines)
 
 
-def _columns(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> list[str]:
+def columns(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> list[str]:
+    """Lines of a table whose columns are as wide as their widest cell."""
     table = [header, *[tuple(map(str, row)) for row in rows]]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     return [

@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -102,6 +103,15 @@ def run_file(tmp_path):
              "weights: missing.pt}"],
             "missing.pt' does not exist",
         ),
+        (
+            ["run", "digits", "--set", "significance.superclasses={round: ['0', '66']}"],
+            "significance.superclasses.round: there is no class '66' (did you mean '6'?) among "
+            "the 10 of the images",
+        ),
+        (["table", "nowhere", "fc1"], "nowhere/store.zarr is no Zarr store"),
+        (["table", "nowhere", "fc1", "--out", "t.xlsx"], "the ending must be .csv or .parquet"),
+        (["table", "nowhere", "fc1", "--out", "no/t.csv"], "there is no folder 'no'"),
+        (["distinguish", "nowhere", "3", "8"], "nowhere/store.zarr is no Zarr store"),
         (["run", "digits", "--set", "cluster=nowhere.yaml"], "nowhere.yaml' is not auto, local"),
         (["run", "digits", "--set", "cluster=tcp://127.0.0.1:1"], "no Dask scheduler answers at"),
         (["run", "mnist", "--set", "images.kwargs.root=nowhere", "--set",
@@ -155,7 +165,7 @@ def test_no_traceback_reaches_the_terminal(tmp_path):
 
 
 def test_help_is_complete():
-    for command in ("run", "presets", "layers", "steps"):
+    for command in ("run", "presets", "layers", "steps", "table", "distinguish"):
         assert command in ddp("--help").stdout
         assert "Usage" in ddp(command, "--help").stdout
     assert "--set" in ddp("run", "--help").stdout
@@ -239,6 +249,36 @@ def test_the_default_network_knows_the_digits_it_never_saw(digits):
     signals = tree["signals"].ds.load()
     assert signals.sizes["image"] == 500
     assert float((signals["predicted"] == signals["target"]).mean()) >= 0.97
+
+
+def test_the_table_of_a_layer_and_what_distinguishes_two_digits(digits):
+    folder, _ = digits
+    out = str(folder / "ddp-results/digits")
+    printed = ddp("table", out, "fc1").stdout.splitlines()
+    said = re.search(r"p = 75 %: (\d+) of 1,280 pairs", printed[0])
+    assert len(printed) == 3 + int(said[1])
+    assert re.match(r"target class +vector +s +fraction +95 % interval +images", printed[2])
+    done = ddp("table", out, "fc1", "--direction", "negative", "--out", "t.csv", cwd=folder)
+    assert done.stdout == "t.csv\n"
+    table = pd.read_csv(folder / "t.csv")
+    assert len(table) == 1280
+    assert set(table["direction"]) == {"negative"}
+    assert (table["low"] <= table["fraction"]).all()
+    none = ddp("table", out, "fc1", "--quantile", "0.99", "--percentage", "100").stdout
+    assert "q = " in none
+    told = ddp("distinguish", out, "3", "8", "--layer", "fc*", "--top", "5").stdout.splitlines()
+    assert len([line for line in told if re.match(r"fc[12] +v\d+", line)]) == 5
+    wrong = ddp("distinguish", out, "3", "88")
+    assert wrong.returncode == 2
+    assert "there is no class '88' (did you mean '8'?); classes: 0, 1, 2" in wrong.stderr
+    assert (
+        "'conv9' matches no layer (did you mean 'conv2'?)"
+        in ddp("distinguish", out, "3", "8", "--layer", "conv9").stderr
+    )
+    assert (
+        "holds no superclasses: the run file names none"
+        in ddp("table", out, "fc1", "--superclasses").stderr
+    )
 
 
 def test_nothing_outside_this_machine_is_asked_for(digits):

@@ -1,0 +1,158 @@
+"""Which singular vectors tell classes apart, and which tell one class from another (section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from ddp_tasks.confidence_intervals import difference_interval
+from ddp_tasks.significance import layer_table
+from ddp_tasks.significance_tables import significant_images
+from ddp_tasks.tensor_svd import GAP_TOLERANCE
+
+#: Quantile level and percentage of a layer.
+Levels = Callable[[str], tuple[float, float]]
+
+
+def distinguishing(
+    significance: xr.Dataset,
+    layers: xr.Dataset,
+    names: Sequence[str],
+    pair: tuple[str, str],
+    levels: Levels,
+    *,
+    directions: Sequence[str] = ("positive",),
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """What distinguishes one class from another: singular vectors, the most telling first.
+
+    Compared are the shares of the two classes' images that a vector is significant for. Ranked
+    by how far the interval of their difference stays from zero, so that a great difference over
+    few images does not go before a smaller one that is sure; then by the difference. Over many
+    vectors some intervals miss zero by chance: the ranking says where to look, it is no test.
+
+    Parameters
+    ----------
+    significance, layers
+        the store's groups of these names.
+    names
+        layers to look at.
+    pair
+        names of the two classes.
+    levels
+        of each layer; the quantile level must be stored.
+    confidence
+        level of Newcombe's interval of the difference.
+
+    Returns
+    -------
+    columns layer, singular_vector, singular_value, arbitrary (its singular value cannot be told
+    from its neighbour's), direction, fraction_a, fraction_b, difference (a less b), low, high,
+    significant_a, significant_b
+
+    Raises
+    ------
+    ValueError
+        If one of the classes has no images.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 6, first paragraph; the interval: Newcombe 1998, method 10.
+    """
+    classes = [str(c) for c in significance["target_class"].to_numpy()]
+    rows = [classes.index(c) for c in pair]
+    of_pair = significance["images"].to_numpy()[rows]
+    for target_class, images in zip(pair, of_pair, strict=True):
+        if not images:
+            raise ValueError(f"the class {target_class!r} has no images")
+    frames = []
+    for layer in names:
+        for direction in directions:
+            table = layer_table(significance, layer, *levels(layer), direction)
+            fraction = table["fraction"].to_numpy()[rows]
+            count = significant_images(fraction, of_pair)
+            low, high = difference_interval(
+                (count[0], count[1]), (int(of_pair[0]), int(of_pair[1])), confidence
+            )
+            share = count / of_pair[:, None]
+            marked = table["significant"].to_numpy()[rows]
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "layer": layer,
+                        **_vectors(layers, layer, table),
+                        "direction": direction,
+                        "fraction_a": share[0],
+                        "fraction_b": share[1],
+                        "difference": share[0] - share[1],
+                        "low": low,
+                        "high": high,
+                        "significant_a": marked[0],
+                        "significant_b": marked[1],
+                    }
+                )
+            )
+    frame = pd.concat(frames, ignore_index=True)
+    sure = np.maximum(np.maximum(frame["low"], -frame["high"]), 0)
+    order = np.lexsort((-frame["difference"].abs(), -sure))
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def ranked_vectors(
+    significance: xr.Dataset, layers: xr.Dataset, layer: str, levels: Levels, direction: str
+) -> pd.DataFrame:
+    """The singular vectors of one layer by how well their significance tells the classes apart.
+
+    Parameters
+    ----------
+    significance, layers
+        the store's groups of these names.
+    levels
+        of each layer; the quantile level must be stored.
+
+    Returns
+    -------
+    columns singular_vector, singular_value, arbitrary, eta_squared (the correlation ratio η²),
+    classes (number it is significant for), only (the class, where it is one alone, otherwise
+    empty), most_for and least_for (classes of the greatest and least fraction), most and least
+    (those fractions); greatest η² first
+    """
+    table = layer_table(significance, layer, *levels(layer), direction)
+    present = table["images"].to_numpy() > 0
+    table = table.isel(target_class=present)
+    fraction, significant = table["fraction"].to_numpy(), table["significant"].to_numpy()
+    names = table["target_class"].to_numpy().astype(object)
+    classes = significant.sum(axis=0)
+    greatest, least = fraction.argmax(axis=0), fraction.argmin(axis=0)
+    every = np.arange(fraction.shape[1])
+    frame = pd.DataFrame(
+        {
+            **_vectors(layers, layer, table),
+            "eta_squared": table["discrimination"].to_numpy(),
+            "classes": classes,
+            "only": np.where(classes == 1, names[significant.argmax(axis=0)], ""),
+            "most_for": names[greatest],
+            "most": fraction[greatest, every],
+            "least_for": names[least],
+            "least": fraction[least, every],
+        }
+    )
+    order = np.argsort(-frame["eta_squared"].to_numpy(), kind="stable")
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def _vectors(
+    layers: xr.Dataset, layer: str, table: xr.Dataset
+) -> Mapping[str, npt.NDArray[np.generic]]:
+    """Columns that say which singular vector a row is of."""
+    index = table["singular_vector"].to_numpy()
+    of_layer = layers.sel(layer=layer)
+    return {
+        "singular_vector": index,
+        "singular_value": of_layer["singular_value"].to_numpy()[index],
+        "arbitrary": of_layer["relative_gap"].to_numpy()[index] < GAP_TOLERANCE,
+    }

@@ -1,0 +1,220 @@
+"""The significance that a finished run stored, opened to be asked: tables, families, differences.
+
+Neither the model nor the images are opened, so this works where only the store is.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from ddp_tasks import store
+from ddp_tasks.distinguishing import distinguishing, ranked_vectors
+from ddp_tasks.hypergraph_family import Family
+from ddp_tasks.significance_tables import layer_frame, over_superclasses
+from schemas import FORMAT_VERSION
+from schemas.parameters import RunError, RunParameters
+from schemas.run_files import nearest, recorded_run
+
+_SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class StoredSignificance:
+    """Class tables of a run, over its target classes or over groups of them."""
+
+    run: RunParameters
+    """as recorded; its levels are those taken where a question names none."""
+    layers: xr.Dataset
+    """the store's group ``layers``, loaded."""
+    significance: xr.Dataset
+    """the store's group ``significance``, or the same over superclasses; read where it is used."""
+    class_axis: str
+    """target_class or superclass."""
+
+    def family(self, layer: str) -> Family:
+        """All hypergraphs of a layer.
+
+        Raises
+        ------
+        RunError
+            If there is no such layer, naming the nearest.
+        """
+        return Family.of(self.significance, layer)
+
+    def levels(
+        self, layer: str, quantile: float | None = None, percentage: float | None = None
+    ) -> tuple[float, float]:
+        """Quantile level and percentage as given, and the run's own for what is not given."""
+        own = self.run.significance.of_layer(layer)
+        return (own[0] if quantile is None else quantile), (
+            own[1] if percentage is None else percentage
+        )
+
+    def table(
+        self,
+        layer: str,
+        quantile: float | None = None,
+        percentage: float | None = None,
+        direction: str = "positive",
+    ) -> pd.DataFrame:
+        """The table of one layer, as ``significance_tables.layer_frame`` gives it.
+
+        Over superclasses the first column is called superclass.
+
+        Raises
+        ------
+        RunError
+            If the layer, level or direction is not stored.
+        """
+        levels = self.levels(layer, quantile, percentage)
+        self.family(layer).at(*levels, direction)  # refuses what is not stored
+        confidence = self.run.significance.confidence
+        frame = layer_frame(
+            self.significance,
+            self.layers,
+            layer,
+            *levels,
+            direction=direction,
+            confidence=confidence,
+        )
+        return frame.rename(columns={"target_class": self.class_axis})
+
+    def ranked(self, layer: str, direction: str = "positive") -> pd.DataFrame:
+        """The layer's singular vectors, most discriminating first, at the run's own levels.
+
+        Raises
+        ------
+        RunError
+            If there is no such layer, naming the nearest.
+        """
+        self.family(layer)
+        return ranked_vectors(self.significance, self.layers, layer, self.levels, direction)
+
+    def distinguishing(
+        self, a: str, b: str, layers: str = "*", directions: Sequence[str] = ("positive",)
+    ) -> pd.DataFrame:
+        """What distinguishes class a from class b, at each layer's own levels.
+
+        Parameters
+        ----------
+        layers
+            a name or glob.
+
+        Raises
+        ------
+        RunError
+            If there is no such class, layer or direction, or a class has no images.
+        """
+        classes = [str(c) for c in self.significance["target_class"].to_numpy()]
+        for name in (a, b):
+            if name not in classes:
+                raise RunError(
+                    f"there is no class {name!r}{nearest(name, classes)}; classes: "
+                    f"{', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}"
+                )
+        if a == b:
+            raise RunError(f"{a!r} is given twice; name two classes")
+        known = [str(name) for name in self.layers["layer"].to_numpy()]
+        chosen = [name for name in known if fnmatchcase(name, layers)]
+        if not chosen:
+            raise RunError(
+                f"{layers!r} matches no layer{nearest(layers, known)}; layers: {', '.join(known)}"
+            )
+        stored = [str(d) for d in self.significance["direction"].to_numpy()]
+        if unknown := [d for d in directions if d not in stored]:
+            raise RunError(f"direction {unknown[0]!r} is not stored; stored: {', '.join(stored)}")
+        try:
+            return distinguishing(
+                self.significance,
+                self.layers,
+                chosen,
+                (a, b),
+                self.levels,
+                directions=directions,
+                confidence=self.run.significance.confidence,
+            )
+        except ValueError as error:
+            raise RunError(str(error)) from None
+
+
+def open_significance(folder: Path, superclasses: bool = False) -> StoredSignificance:
+    """Open the class tables of a finished run.
+
+    Parameters
+    ----------
+    folder
+        that the run was written to.
+    superclasses
+        over the run's groups of classes instead of its classes.
+
+    Raises
+    ------
+    RunError
+        If there is no store of this format, or it has no groups of classes.
+    """
+    path = Path(folder).expanduser() / "store.zarr"
+    attributes = store.root_attributes(path)
+    if attributes["format_version"] != str(FORMAT_VERSION):
+        raise RunError(
+            f"{path} has format version {attributes['format_version']}, this is {FORMAT_VERSION}"
+        )
+    for group in ("significance", *(["superclasses"] if superclasses else [])):
+        if not store.group_attributes(path, group):
+            why = "the run is not finished"
+            if group == "superclasses":
+                why = "the run file names none under significance.superclasses"
+            raise RunError(f"{path} holds no {group}: {why}")
+    significance = store.read(path, "significance")
+    if superclasses:
+        significance = over_superclasses(significance, store.read(path, "superclasses"))
+    return StoredSignificance(
+        run=recorded_run(attributes["run_parameters"], source=str(path)),
+        layers=store.read(path, "layers").load(),
+        significance=significance,
+        class_axis="superclass" if superclasses else "target_class",
+    )
+
+
+def check_table_file(path: Path) -> None:
+    """Refuse a file that a table cannot be written to, before it is computed.
+
+    Raises
+    ------
+    RunError
+        If its ending is not .csv or .parquet, its folder is missing, or Parquet is not
+        installed.
+    """
+    if path.suffix not in _SUFFIXES:
+        raise RunError(f"--out {str(path)!r}: the ending must be {' or '.join(_SUFFIXES)}")
+    if not path.expanduser().parent.is_dir():
+        raise RunError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise RunError(
+            f"--out {str(path)!r}: Parquet needs pyarrow; pip install 'ddp-flows[parquet]', "
+            "or write .csv"
+        )
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV or Parquet, by its ending, whole or not at all.
+
+    Raises
+    ------
+    RunError
+        As ``check_table_file`` does.
+    """
+    check_table_file(path)
+    path = path.expanduser()
+    part = path.with_name(path.name + ".part")
+    if path.suffix == ".csv":
+        frame.to_csv(part, index=False)
+    else:
+        frame.to_parquet(part, index=False)
+    part.replace(path)
