@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ddp_tasks import store
+from ddp_tasks import spatial_cube, store
 from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.identity import Identity
@@ -28,6 +28,7 @@ from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import best_device, prepared_once
 from ddp_tasks.reading_ahead import read_ahead
 from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
+from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import Shard
 from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
@@ -103,6 +104,63 @@ def _rows(
     for name, values in of_readable.items():
         rows[name][error == ""] = values
     return rows
+
+
+def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
+    """Compute one shard's statistics over positions and write them to the store.
+
+    Parameters
+    ----------
+    path
+        of the store, whose thresholds are known.
+    run
+        run parameters as JSON.
+
+    Returns
+    -------
+    number of images written
+
+    Raises
+    ------
+    RunError
+        Naming the shard and the cause.
+    """
+    parameters = RunParameters.model_validate_json(run)
+    reasons: dict[int, str] = {}
+    try:
+        with _ONE_PASS_AT_A_TIME:
+            _, images = _opened(path, run, store.stamp(Path(path)))
+            plain = _forward_pass(path, run, ExtractionParameters())
+            chosen = range(shard.start, shard.stop)
+            reading = read_ahead(
+                images, chosen, parameters.shards.batch_size, plain.device, reasons
+            )
+            with closing(reading) as batches:
+                first = next(batches, None)
+                thresholds = _thresholds(path, parameters)
+                found = (
+                    None
+                    if first is None
+                    else spatial_statistics(plain, thresholds, chain([first], batches))
+                )
+        readable = [i - shard.start for i in chosen if i not in reasons]
+        spatial_cube.write_shard(Path(path), shard, found, readable)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise RunError(f"{shard}: {error}") from error
+    return len(shard)
+
+
+def _thresholds(path: str, run: RunParameters) -> dict[str, Thresholds]:
+    """Of each layer, at the run's own quantile level."""
+    stored = store.read(Path(path), "significance")["threshold"].load()
+    found = {}
+    for layer in stored["layer"].to_numpy().tolist():
+        quantile, _ = run.significance.of_layer(layer)
+        at = stored.sel(layer=layer).sel(quantile=quantile, method="nearest")
+        found[layer] = Thresholds(
+            float(at.sel(direction="positive")), float(at.sel(direction="negative"))
+        )
+    return found
 
 
 def extraction_error(path: str, run: str) -> xr.Dataset:

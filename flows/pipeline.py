@@ -99,6 +99,9 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
         with timings.part("significance"):
             tasks.measure_significance(run, store, address)
             family_tasks.group_classes(run, store)
+        if run.spatial_statistics:
+            with timings.part("positions"):
+                extraction_tasks.measure_positions(run, store, address)
         with timings.part("exemplars"):
             tasks.find_exemplars(run, store, address)
         with timings.part("hypergraphs"):

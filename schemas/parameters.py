@@ -251,6 +251,11 @@ class RunParameters(Section):
         False,
         description="decompose each layer together with the BatchNorm that alone reads its output",
     )
+    spatial_statistics: bool = Field(
+        False,
+        description="store the greatest and least signal of all positions and the share of "
+        "positions past the threshold; a second pass over the images",
+    )
     exemplars: Positive = Field(9, description="strongest images kept for each singular vector")
     cluster: str = Field(
         "auto",
@@ -296,7 +301,7 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     digests of the weights and of the images are compared instead. ``shards.images: auto`` goes
     with any store: the shards are those that the store was cut into.
     """
-    dumped = parameters.model_dump(mode="json", exclude={"name", "cluster"})
+    dumped = parameters.model_dump(mode="json", exclude={"name", "cluster", "spatial_statistics"})
     for key in ("weights", "training"):
         dumped["model"].pop(key)
     for key in ("factory", "kwargs", "unreadable"):

@@ -75,6 +75,7 @@ _MATRIZATION = Variable(
     "unfolded: W̄1 (Eq. 8); toeplitz: W̄2 (Eq. 11); slices: the kernels W[h, r] together",
 )
 _ROW = ("matrization", "layer")
+_CUBE = ("image", "layer", "singular_vector")
 
 
 def _row(meaning: str, source: str = "", kind: Kind = "float") -> Variable:
@@ -201,6 +202,40 @@ GROUPS: Mapping[str, Group] = {
                 "empty where it was read",
             ),
             "dataset_index": Variable(("image",), "integer", "index of the image in its dataset"),
+            "complete": Variable(("shard",), "integer", "1 once the shard's data are written"),
+        },
+    ),
+    "spatial": Group(
+        "what the mean over positions leaves out, of every image along every singular vector; "
+        "thresholds are those of the run's own quantile level of each layer",
+        {
+            "image": _IMAGE,
+            "layer": _LAYER,
+            "singular_vector": _SINGULAR_VECTOR,
+            "maximum": Variable(
+                _CUBE,
+                "float",
+                "greatest signal of all positions; NaN past the rank",
+                "layer output before bias",
+                "4.3",
+            ),
+            "minimum": Variable(
+                _CUBE,
+                "float",
+                "least signal of all positions; NaN past the rank",
+                "layer output before bias",
+                "4.3",
+            ),
+            "share_above": Variable(
+                _CUBE, "float", "share of positions whose signal is greater than q", "1", "4.3"
+            ),
+            "share_below": Variable(
+                _CUBE,
+                "float",
+                "share of positions whose negative signal is greater than the q of negatives",
+                "1",
+                "4.3",
+            ),
             "complete": Variable(("shard",), "integer", "1 once the shard's data are written"),
         },
     ),

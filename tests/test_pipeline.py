@@ -112,6 +112,26 @@ def test_a_faster_pass_is_measured_and_gives_the_same_cube(finished, tmp_path):
     np.testing.assert_allclose(cube(tmp_path / "out"), cube(finished.store.parent), atol=1e-5)
 
 
+def test_statistics_over_positions_are_added_to_a_finished_store(copied, finished):
+    run_pipeline(tiny_run(spatial_statistics=True), copied)
+    found = stores.read(copied / "store.zarr", "spatial").load()
+    assert found["complete"].to_numpy().tolist() == [1, 1, 1, 1]
+    signal = cube(copied)
+    padding = np.isnan(signal)
+    for name in ("maximum", "minimum", "share_above", "share_below"):
+        np.testing.assert_array_equal(np.isnan(found[name].to_numpy()), padding)
+    inside = ~padding
+    assert (found["minimum"].to_numpy()[inside] <= signal[inside] + 1e-4).all()
+    assert (found["maximum"].to_numpy()[inside] >= signal[inside] - 1e-4).all()
+    # fc1 has one position: it exceeds q where the image's signal does.
+    q = stores.read(copied / "store.zarr", "significance")["threshold"].load()
+    q = float(q.sel(layer="fc1", direction="positive").sel(quantile=0.7, method="nearest"))
+    above = found["share_above"].sel(layer="fc1").to_numpy()
+    of_layer = stores.read(finished.store, "signals")["signal"].sel(layer="fc1").to_numpy()
+    clear = np.abs(of_layer - q) > 1e-5
+    np.testing.assert_array_equal(above[clear] == 1, (of_layer > q)[clear])
+
+
 def reference_signals(model, images):
     """Signals of all layers by receptive fields and right singular vectors, in float64."""
     inputs = {}
