@@ -540,7 +540,7 @@ def describe(dataset: xr.Dataset, group: str) -> xr.Dataset:
                 # Of an array of Python objects without entries, nothing would tell the kind; and
                 # zarr 3.1 writes text in the order of memory, whatever the strides say.
                 text = described[name].to_numpy().astype(np.dtypes.StringDType())
-                described[name] = (described[name].dims, np.ascontiguousarray(text))
+                described[name] = (described[name].dims, text.copy(order="C"))
             described[name].attrs.update(attributes(variable))
     return described.assign_attrs(meaning=declared(group).meaning)
 
