@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torchvision.models import vgg16_bn
 
 
 class PaperNetwork(nn.Module):
@@ -79,6 +80,23 @@ class CifarResNet(nn.Module):
         x = torch.relu(self.bn1(self.conv1(images)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean(dim=(2, 3)))
+
+
+class CifarVGG16(nn.Module):
+    """VGG-16 with BatchNorm (Simonyan and Zisserman 2015) for images of 32×32 pixels.
+
+    The thirteen convolutions of torchvision's ``vgg16_bn``, of whose five poolings one position
+    is left, and one linear layer instead of three.
+    """
+
+    def __init__(self, classes: int = 10) -> None:
+        super().__init__()
+        self.features = vgg16_bn(weights=None).features
+        self.classifier = nn.Linear(512, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape (n, classes), of images of shape (n, 3, 32, 32)."""
+        return self.classifier(self.features(images).flatten(1))
 
 
 def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:

@@ -7,7 +7,7 @@ from torch import nn
 from toy_networks import InPlaceNetwork
 
 from ddp_tasks.models import model_digest, open_model, read_checkpoint
-from ddp_tasks.networks import PaperNetwork
+from ddp_tasks.networks import CifarVGG16, PaperNetwork
 from schemas import RunError
 from schemas.parameters import ModelParameters
 
@@ -144,3 +144,16 @@ def test_the_papers_network():
         "fc2.weight": (10, 128),
     }
     assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_a_checkpoint_in_half_precision_fits_a_network_in_single(tmp_path):
+    state = {name: tensor.half() for name, tensor in CifarVGG16().state_dict().items()}
+    state = {k: v if "num_batches" not in k else v.long() for k, v in state.items()}
+    torch.save(state, tmp_path / "vgg.pt")
+    parameters = ModelParameters(
+        factory="ddp_tasks.networks:CifarVGG16", weights=str(tmp_path / "vgg.pt")
+    )
+    model = open_model(parameters)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
+    assert sum(isinstance(module, torch.nn.Conv2d) for module in model.modules()) == 13
