@@ -13,7 +13,7 @@ import xarray as xr
 from ddp_tasks.hypergraph_figures import class_names
 from ddp_tasks.notation import COLOURS, NEUTRAL, abbreviated, text_width, vector_names, wrapped
 from ddp_tasks.placement import Levels, place_levels, place_rows
-from ddp_tasks.semantic_hierarchy import levels
+from ddp_tasks.semantic_hierarchy import levels, strict_order
 from ddp_tasks.style import GLYPH_FONT, canvas
 from ddp_tasks.thumbnails import Thumbnail, pictures
 
@@ -46,6 +46,8 @@ class Box:
     """positions of their target classes."""
     left_out: int
     """images not shown."""
+    below: int
+    """equivalence classes that lie below and are not shown."""
     width: float
     height: float
     x: float = 0.0
@@ -64,12 +66,16 @@ class Box:
         return self.x + _PAD + column * _CELL, self.y + self.images_top + row * (_CELL + 4)
 
 
-def hierarchy_boxes(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> list[Box]:
-    """The boxes of a hierarchy diagram, measured but not placed: the most general 60."""
+def hierarchy_boxes(
+    hierarchy: xr.Dataset, of_layer: xr.Dataset, most_boxes: int = _BOXES
+) -> list[Box]:
+    """The boxes of a hierarchy diagram, measured but not placed: the most general ones."""
     names, vectors = vector_names(of_layer), hierarchy["singular_vectors"].to_numpy()
     exemplar = hierarchy["exemplar"].to_numpy().astype(object)
-    shown = min(len(vectors), _BOXES)
+    shown = min(len(vectors), most_boxes)
     most = _IMAGES_IN_BOX if shown <= _CROWDED else _IMAGES_IN_CROWDED_BOX
+    contains = hierarchy["target_classes"].to_numpy()
+    below = strict_order(contains)[:shown, shown:].sum(axis=1) if shown < len(vectors) else None
     boxes = []
     for number, classes in enumerate(class_names(hierarchy)[:shown]):
         members = [names[v] for v in np.flatnonzero(vectors[number])]
@@ -91,11 +97,13 @@ def hierarchy_boxes(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> list[Box]:
             exemplars=tuple(exemplar[number][found[:most]]),
             exemplar_classes=tuple(found[:most].tolist()),
             left_out=max(len(found) - most, 0),
+            below=0 if below is None else int(below[number]),
             width=width,
             height=0,
         )
         rows = -(-len(box.exemplars) // columns)
-        height = box.images_top + rows * (_CELL + 4) + (16 if box.left_out else 0) + _PAD - 4
+        told = 16 * ((box.left_out > 0) + (box.below > 0))
+        height = box.images_top + rows * (_CELL + 4) + told + _PAD - 4
         boxes.append(replace(box, height=height))
     return boxes
 
@@ -136,13 +144,17 @@ def hierarchy_figure(
     covers = hierarchy["covers"].to_numpy()
     placed = _placed(boxes, covers)
     while placed.width > _WIDEST and len(boxes) > 1:
-        boxes = boxes[: len(boxes) * 3 // 4]
+        boxes = hierarchy_boxes(hierarchy, of_layer, len(boxes) * 3 // 4)
         placed = _placed(boxes, covers)
     total = len(covers)
     boxes = [replace(b, x=x, y=y) for b, (x, y) in zip(boxes, placed.corners, strict=True)]
     title = ""
     if len(boxes) < total:
-        title = f"Shown: the {len(boxes)} most general of {total} equivalence classes."
+        depth = int(hierarchy["level"].max()) + 1
+        title = (
+            f"Shown: the {len(boxes)} most general of {total:,} equivalence classes on {depth} "
+            "levels; a box tells how many of the others lie below it."
+        )
     high = placed.height
     arrows = [np.column_stack([line[:, 0], high - line[:, 1]]) for line in placed.lines]
     return hv.Overlay(
@@ -238,8 +250,11 @@ def _texts(boxes: list[Box], high: float) -> list[hv.Labels]:
         titles.append((left, top, box.title))
         vectors.append((left + text_width(box.title, 14) + 8, top - 2, box.vectors))
         classes += [(left, top - 20 - 15 * i, line) for i, line in enumerate(box.classes)]
+        bottom = high - box.y - box.height + _PAD + 12
+        if box.below:
+            vectors.append((left, bottom, f"{box.below:,} more below"))
+            bottom += 16
         if box.left_out:
-            bottom = high - box.y - box.height + _PAD + 12
             classes.append((left, bottom, f"+{box.left_out} more classes' images"))
     style = {"text_align": "left", "text_baseline": "top", "text_font": GLYPH_FONT}
     dims = {"kdims": ["text_x", "text_y"], "vdims": ["text"]}

@@ -13,7 +13,7 @@ from ddp_tasks.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
 
 #: Past these a drawing of hulls can no longer be read, and a matrix of dots takes its place.
 _HULLS, _CIRCLES = 12, 40
-_EQUIVALENCE_CLASSES_IN_MATRIX, _CLASSES_IN_MATRIX = 80, 100
+_EQUIVALENCE_CLASSES_IN_MATRIX, _CLASSES_IN_MATRIX = 120, 100
 _RING = 5.0
 
 
@@ -99,6 +99,15 @@ def has_hulls(hierarchy: xr.Dataset) -> bool:
     """Whether a hypergraph is small enough to be drawn as hulls around circles."""
     member = hierarchy["target_classes"].to_numpy()
     return len(member) <= _CIRCLES and int(member.any(axis=0).sum()) <= _HULLS
+
+
+def has_matrix(hierarchy: xr.Dataset) -> bool:
+    """Whether a hypergraph is small enough for a matrix of dots to show all of it."""
+    member = hierarchy["target_classes"].to_numpy()
+    return (
+        len(member) <= _EQUIVALENCE_CLASSES_IN_MATRIX
+        and int(member.any(axis=0).sum()) <= _CLASSES_IN_MATRIX
+    )
 
 
 def _hull(outline: npt.NDArray[np.float64], name: str, colour: str, vectors: str) -> hv.Polygons:

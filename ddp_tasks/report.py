@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,9 +11,17 @@ from typing import Any
 import holoviews as hv
 import xarray as xr
 
-from ddp_tasks import diagrams, figures, hypergraph_figures, page
+from ddp_tasks import (
+    diagrams,
+    figures,
+    hypergraph_figures,
+    hypernetx_drawing,
+    page,
+    relation_figures,
+)
 from ddp_tasks.images import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE, abbreviated, arbitrary, short
+from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
 from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import Discriminating, LayerSummary, Summary
 from ddp_tasks.thumbnails import Thumbnail, Thumbnails
@@ -55,6 +64,13 @@ class _Section:
     empty: str
     footnote: str
     matrix_only: bool
+    overview: bool
+    """whether a picture of the whole incidence stands beside the matrix."""
+    drawing: str
+    """the hypergraph as HyperNetX draws it, as a data URI; empty where it is too large."""
+    walks: list[WalkRow]
+    classes: list[ClassRow]
+    classes_left_out: int
 
 
 def render(findings: Findings) -> str:
@@ -68,13 +84,7 @@ def render(findings: Findings) -> str:
             drawn = layer_figures(findings, layer.layer, thumbnails)
             plots |= {f"{anchors[layer.layer]} {kind}": drawn[kind] for kind in drawn}
     sections = [
-        _Section(
-            summary=layer,
-            anchor=anchors[layer.layer],
-            empty=str(findings.hypergraphs[layer.layer]["empty"].item()),
-            footnote=_footnote(findings, layer.layer),
-            matrix_only=not hypergraph_figures.has_hulls(findings.hierarchies[layer.layer]),
-        )
+        _section(findings, layer, anchors[layer.layer])
         for layer in findings.summary.layers
         if layer.layer in chosen
     ]
@@ -96,6 +106,28 @@ def render(findings: Findings) -> str:
     )
 
 
+def _section(findings: Findings, layer: LayerSummary, anchor: str) -> _Section:
+    relations, hierarchy = findings.hypergraphs[layer.layer], findings.hierarchies[layer.layer]
+    hulls = hypergraph_figures.has_hulls(hierarchy)
+    drawing = ""
+    if hulls and layer.nodes:
+        svg = hypernetx_drawing.svg(hierarchy, findings.layers.sel(layer=layer.layer))
+        drawing = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    classes, left_out = class_rows(relations)
+    return _Section(
+        summary=layer,
+        anchor=anchor,
+        empty=str(relations["empty"].item()),
+        footnote=_footnote(findings, layer.layer),
+        matrix_only=not hulls,
+        overview=not hypergraph_figures.has_matrix(hierarchy),
+        drawing=drawing,
+        walks=walk_rows(relations),
+        classes=classes,
+        classes_left_out=left_out,
+    )
+
+
 def layers_shown(findings: Findings) -> set[str]:
     """Names of the layers with a section of their own: at most 20, those of the highest η²."""
     best = {}
@@ -114,7 +146,8 @@ def layer_figures(
     of_layer = findings.layers.sel(layer=layer)
     table, hierarchy = _table(findings, layer), findings.hierarchies[layer]
     counts = figures.signal_counts(findings.signals, of_layer)
-    drawn = {
+    relations = findings.hypergraphs[layer]
+    drawn: dict[str, hv.Overlay] = {
         "spectrum": figures.spectrum(table, of_layer),
         "distribution": figures.signal_distribution(counts, float(table["threshold"])),
     }
@@ -125,7 +158,10 @@ def layer_figures(
         image: names[target]
         for image, target in zip(findings.images.ids, findings.images.target, strict=True)
     }
+    if not hypergraph_figures.has_matrix(hierarchy):
+        drawn["overview"] = relation_figures.incidence_overview(hierarchy, relations)
     return drawn | {
+        "jaccard": relation_figures.jaccard_heatmap(relations),
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
         "hierarchy": diagrams.hierarchy_figure(hierarchy, of_layer, thumbnails),
         "significance": figures.significance_heatmap(table, of_layer),

@@ -175,10 +175,19 @@ def test_large_hierarchies_state_what_they_leave_out():
     overlay = diagrams.hierarchy_figure(hierarchy, of_layer, Thumbnails(found.images))
     boxes = _part(overlay, "Boxes").dframe()
     assert len(boxes) <= 60
-    assert (
-        _title(overlay) == f"Shown: the {len(boxes)} most general of {total} equivalence classes."
+    assert _title(overlay).startswith(
+        f"Shown: the {len(boxes)} most general of {total} equivalence classes on "
     )
     _apart(boxes)
+
+
+def test_boxes_tell_what_lies_below_and_is_not_shown(small):
+    _, of_layer, hierarchy = _layer(small)
+    # v0 above all others, v1 and v3 above v4.
+    boxes = diagrams.hierarchy_boxes(hierarchy, of_layer, 3)
+    assert [box.below for box in boxes] == [1, 1, 1]
+    assert boxes[0].height == diagrams.hierarchy_boxes(hierarchy, of_layer)[0].height + 16
+    assert [box.below for box in diagrams.hierarchy_boxes(hierarchy, of_layer, 1)] == [3]
 
 
 def test_long_boxes_abbreviate_vectors_classes_and_images():

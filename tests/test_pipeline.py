@@ -78,6 +78,7 @@ def test_everything_asked_for_is_there(finished):
         "stability",
         "exemplars",
         "hierarchies",
+        "hypergraphs",
     } == set(tree.children)
     assert json.loads(tree.attrs["not_analysed"]) == {
         "norm": "BatchNorm2d scales each channel by itself, which is no linear layer of the paper"

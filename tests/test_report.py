@@ -35,6 +35,14 @@ def test_the_page_says_what_was_found(page, found):
         assert term in own
 
 
+def test_the_page_tells_how_classes_relate(page):
+    own = re.sub(r"\s+", " ", without_data(page))
+    assert own.count("How the classes relate") == 2
+    assert own.count("As HyperNetX draws it") == 2
+    assert "harmonic, s = 4" in own
+    assert "data:image/svg+xml;base64," in page
+
+
 def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
     (empty,) = [layer for layer in found.summary.layers if not layer.nodes]
     sentence = str(found.hypergraphs[empty.layer]["empty"].item())
@@ -61,7 +69,7 @@ def test_many_layers_get_sections_for_the_best(found, monkeypatch):
 
 def test_the_page_opens_without_a_network(browser, page, tmp_path):
     found_in_page = opened(browser, page, tmp_path)
-    assert len(found_in_page.figures) == 2 * 6 + 2
+    assert len(found_in_page.figures) == 2 * 7 + 2
     assert min(found_in_page.figures) > 30
     assert found_in_page.images
     assert min(found_in_page.images) > 0

@@ -1,0 +1,225 @@
+"""How classes relate in a layer, as figures: heat maps in the order of a clustering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import holoviews as hv
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from bokeh.models import CustomJSHover, HoverTool
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from ddp_tasks.notation import NEUTRAL, short
+from ddp_tasks.style import GLYPH_FONT, TABLE_AXES, plain
+
+BLUES = ("#ffffff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
+
+#: Cells of a heat map across and down; of more rows or columns, neighbours are averaged.
+_ROWS, _COLUMNS = 400, 800
+#: Past these, names beside rows and columns would cover each other.
+_NAMED = 40
+#: Side of the largest square heat map, in pixels.
+_LARGEST = 760
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+def clustered(similarity: Floats) -> Integers:
+    """An order of items in which similar ones are neighbours: average linkage, leaves as drawn.
+
+    Parameters
+    ----------
+    similarity
+        shape (item, item), symmetric, from 0 to 1.
+    """
+    if len(similarity) < 3:
+        return np.arange(len(similarity))
+    apart = squareform(1 - similarity, checks=False)
+    # The best of the orders that the tree allows takes the square of the items' number.
+    tree = linkage(apart, "average", optimal_ordering=len(similarity) <= 200)
+    return leaves_list(tree).astype(np.int64)
+
+
+def jaccard_heatmap(relations: xr.Dataset) -> hv.Overlay:
+    """Jaccard similarity of a layer's classes by shared significant vectors, in clustered order.
+
+    Classes without a significant vector are left out. Of more than 400 classes, neighbours are
+    averaged into 400 rows.
+
+    Parameters
+    ----------
+    relations
+        the store's group ``hypergraphs/LAYER``.
+
+    Raises
+    ------
+    ValueError
+        If the hypergraph is empty.
+    """
+    present, similar = _present(relations)
+    if not len(present):
+        raise ValueError(str(relations["empty"].item()))
+    order = clustered(similar)
+    names = [str(name) for name in relations["target_class"].to_numpy()[present[order]]]
+    cells, blocks = _averaged(similar[np.ix_(order, order)], (_ROWS, _ROWS))
+    title = ""
+    if absent := relations.sizes["target_class"] - len(present):
+        title = f"Left out: {absent} classes without a significant vector.  "
+    if len(blocks[0]) < len(names):
+        title += f"{len(names):,} classes, neighbours averaged into {len(blocks[0])} rows."
+    side = min(34, _LARGEST // len(cells)) * len(cells) if len(cells) <= _NAMED else _LARGEST
+    told = [_joined(names, block) for block in blocks[0]]
+    return _heatmap(cells, (told, told), (side, side), title, told=("class", "class", "Jaccard"))
+
+
+def incidence_overview(hierarchy: xr.Dataset, relations: xr.Dataset) -> hv.Overlay:
+    """The whole incidence of a large hypergraph: target classes by equivalence classes.
+
+    Rows are target classes in the order of their clustering; columns are equivalence classes by
+    level of the hierarchy and, within a level, by the middle row of their classes. Darkness is
+    the share of incidences where a cell averages several. It can be zoomed.
+
+    Parameters
+    ----------
+    hierarchy, relations
+        the store's groups ``hierarchies/LAYER`` and ``hypergraphs/LAYER``.
+
+    Raises
+    ------
+    ValueError
+        If the hypergraph is empty.
+    """
+    present, similar = _present(relations)
+    if not len(present):
+        raise ValueError(str(relations["empty"].item()))
+    rows = present[clustered(similar)]
+    member = hierarchy["target_classes"].to_numpy()[:, rows].T
+    level = hierarchy["level"].to_numpy()
+    place = [np.median(np.flatnonzero(column)) for column in member.T]
+    columns = np.lexsort((place, level))
+    cells, (high, wide) = _averaged(member[:, columns].astype(np.float64), (_ROWS, _COLUMNS))
+    names = [str(name) for name in hierarchy["target_class"].to_numpy()[rows]]
+    first = hierarchy["singular_vectors"].to_numpy().argmax(axis=1)[columns]
+    sizes = hierarchy["singular_vectors"].to_numpy().sum(axis=1)[columns]
+    labels = [
+        f"[v{v}]:{size} at level {at}"
+        for v, size, at in zip(first, sizes, level[columns], strict=True)
+    ]
+    title = f"{len(names):,} target classes by {len(labels):,} equivalence classes"
+    if cells.shape != (len(names), len(labels)):
+        title += f", averaged into {len(high)} × {len(wide)} cells"
+    edges = np.flatnonzero(np.diff(level[columns])) + 1
+    at = edges * cells.shape[1] / len(labels) - 0.5
+    lines = [{"level_x": [x, x], "level_y": [-0.5, len(cells) - 0.5]} for x in at]
+    return _heatmap(
+        cells,
+        ([_joined(names, block) for block in high], [_joined(labels, block) for block in wide]),
+        (1200, 460),
+        f"{title}. Lines part the levels of the hierarchy, the most general at the left.",
+        told=("target class", "equivalence class", "share"),
+        over=[
+            hv.Path(lines, ["level_x", "level_y"], group="Levels").opts(
+                color="#e8710a", line_width=1, default_tools=[]
+            )
+        ],
+    )
+
+
+def _present(relations: xr.Dataset) -> tuple[Integers, Floats]:
+    """Classes with a hyperedge, and their Jaccard similarities."""
+    present = np.flatnonzero(relations["vectors"].to_numpy())
+    similar = relations["jaccard"].to_numpy()[np.ix_(present, present)]
+    return present, similar.astype(np.float64)
+
+
+def _averaged(
+    values: Floats, most: tuple[int, int]
+) -> tuple[Floats, tuple[list[Integers], list[Integers]]]:
+    """A matrix of at most so many rows and columns by averaging neighbours, and what each holds."""
+    blocks = []
+    for axis, limit in enumerate(most):
+        cut = np.array_split(np.arange(values.shape[axis]), min(limit, values.shape[axis]))
+        starts = [int(block[0]) for block in cut]
+        sizes = np.array([len(block) for block in cut])
+        values = np.add.reduceat(values, starts, axis=axis)
+        values = values / (sizes[:, None] if axis == 0 else sizes)
+        blocks.append(cut)
+    return values, (blocks[0], blocks[1])
+
+
+def _joined(names: Sequence[str], block: Integers) -> str:
+    first = names[int(block[0])]
+    if len(block) == 1:
+        return first
+    last = names[int(block[-1])]
+    return f"{first}, {last}" if len(block) == 2 else f"{first} … {last}"
+
+
+def _heatmap(
+    cells: Floats,
+    names: tuple[Sequence[str], Sequence[str]],
+    frame: tuple[int, int],
+    title: str,
+    *,
+    told: tuple[str, str, str],
+    over: Sequence[hv.Element] = (),
+) -> hv.Overlay:
+    """Cells from 0 to 1 with the first row on top; hovering tells row, column and value."""
+    (high, wide), (rows, columns) = cells.shape, names
+    # Whole percent: a byte a cell in the page.
+    percent = np.rint(cells * 100).astype(np.uint8)[::-1]
+    row_of, column_of = (
+        CustomJSHover(
+            args={"names": list(told_of)},
+            code="return names[Math.min(names.length - 1, Math.max(0, Math.round(value)))]",
+        )
+        for told_of in (rows[::-1], columns)
+    )
+    hover = HoverTool(
+        tooltips=[
+            (told[0], "$y{custom}"),
+            (told[1], "$x{custom}"),
+            (told[2], "@image %"),
+        ],
+        formatters={"$y": row_of, "$x": column_of},
+    )
+    image = hv.Image(
+        (np.arange(wide), np.arange(high), percent), ["column_x", "row_y"], ["image"], group="Cells"
+    )
+    # No wheel: the page is to scroll on over the figure.
+    zoom = ["box_zoom", "reset"] if max(high, wide) > _NAMED else []
+    layers: list[hv.Element] = [
+        image.opts(cmap=list(BLUES), clim=(0, 100), tools=[hover], default_tools=zoom)
+    ]
+    if zoom:
+        looks = {
+            **{"xaxis": None, "yaxis": None, "toolbar": "right", "active_tools": ["box_zoom"]},
+            "backend_opts": {**TABLE_AXES, "plot.toolbar.logo": None},
+        }
+    else:
+        looks = {
+            "xticks": [(i, short(name)) for i, name in enumerate(columns)],
+            "yticks": [(high - 1 - i, short(name)) for i, name in enumerate(rows)],
+            "backend_opts": TABLE_AXES,
+        }
+        y, x = (a.ravel() for a in np.mgrid[:high, :wide])
+        dark = ["#ffffff" if value >= 55 else NEUTRAL for value in percent.ravel()]
+        cells_told = (x, y, [str(value) for value in percent.ravel()], dark)
+        numbers = hv.Labels(cells_told, ["column_x", "row_y"], ["text", "colour"])
+        style = {"text_font": GLYPH_FONT, "text_font_size": "10px"}
+        layers.append(numbers.opts(text_color="colour", **style))
+    shared = plain(
+        *frame,
+        title,
+        show_legend=False,
+        xlim=(-0.5, wide - 0.5),
+        ylim=(-0.5, high - 0.5),
+        xrotation=90,
+        xlabel="",
+        ylabel="",
+    )
+    return hv.Overlay([*layers, *over]).opts(**(shared | looks))

@@ -1,0 +1,142 @@
+import holoviews as hv
+import numpy as np
+import pytest
+from findings import findings, nested, nothing
+
+from ddp_tasks import hypernetx_drawing, relation_figures
+from ddp_tasks.relation_rows import class_rows, walk_rows
+from schemas.parameters import RunError
+
+
+@pytest.fixture(scope="module")
+def small():
+    return findings(nested())
+
+
+def _cells(overlay):
+    """Whole percent, the first row on top."""
+    (image,) = [element for element in overlay if element.group == "Cells"]
+    return image.dimension_values("image", flat=False)[::-1]
+
+
+def _title(overlay):
+    return hv.Store.lookup_options("bokeh", overlay, "plot").kwargs["title"]
+
+
+def _hover(overlay):
+    (image,) = [element for element in overlay if element.group == "Cells"]
+    return hv.Store.lookup_options("bokeh", image, "plot").kwargs["tools"][0]
+
+
+def _names(overlay, axis):
+    return list(_hover(overlay).formatters[axis].args["names"])
+
+
+def test_similar_classes_are_neighbours_whatever_their_order():
+    # Two clusters, their members taking turns.
+    cluster = np.arange(8) % 2
+    similar = np.where(cluster[:, None] == cluster, 0.9, 0.1)
+    np.fill_diagonal(similar, 1)
+    ordered = cluster[relation_figures.clustered(similar)]
+    assert np.count_nonzero(np.diff(ordered)) == 1
+
+
+def test_the_heat_map_holds_the_similarities_stored(small):
+    relations = small.hypergraphs["layer0"]
+    overlay = relation_figures.jaccard_heatmap(relations)
+    names = _names(overlay, "$x")
+    assert sorted(names) == sorted(small.images.target_classes)
+    assert _names(overlay, "$y") == names[::-1]
+    stored = relations["jaccard"].sel(target_class=names, other_class=names).to_numpy()
+    np.testing.assert_array_equal(_cells(overlay), np.rint(stored * 100))
+    assert _title(overlay) == ""
+
+
+def test_classes_without_vectors_are_left_out_and_counted():
+    strong = nested()
+    strong[0, 3] = False
+    overlay = relation_figures.jaccard_heatmap(findings(strong).hypergraphs["layer0"])
+    assert _cells(overlay).shape == (3, 3)
+    assert "Left out: 1 classes without a significant vector." in _title(overlay)
+
+
+def test_many_classes_are_averaged_and_said_to_be(small, monkeypatch):
+    monkeypatch.setattr(relation_figures, "_ROWS", 2)
+    relations = small.hypergraphs["layer0"]
+    overlay = relation_figures.jaccard_heatmap(relations)
+    assert "4 classes, neighbours averaged into 2 rows." in _title(overlay)
+    order = [name for told in _names(overlay, "$x") for name in told.split(", ")]
+    stored = relations["jaccard"].sel(target_class=order, other_class=order).to_numpy()
+    expected = stored.reshape(2, 2, 2, 2).mean(axis=(1, 3))
+    np.testing.assert_array_equal(_cells(overlay), np.rint(expected * 100))
+
+
+def test_the_overview_shows_every_incidence_by_level(small):
+    hierarchy, relations = small.hierarchies["layer0"], small.hypergraphs["layer0"]
+    overlay = relation_figures.incidence_overview(hierarchy, relations)
+    columns = _names(overlay, "$x")
+    assert columns[0] == "[v0]:1 at level 0"
+    assert columns[-1] == "[v4]:1 at level 2"
+    rows = _names(overlay, "$y")[::-1]
+    first = [int(label.split("]")[0][2:]) for label in columns]
+    member = hierarchy["singular_vectors"].to_numpy()
+    number = [int(np.flatnonzero(member[:, v])[0]) for v in first]
+    expected = hierarchy["target_classes"].sel(target_class=rows).to_numpy()[number].T
+    np.testing.assert_array_equal(_cells(overlay), expected * 100)
+    (lines,) = [element for element in overlay if element.group == "Levels"]
+    assert len(lines.data) == 2
+
+
+def test_figures_of_an_empty_hypergraph_say_why():
+    found = findings(nothing())
+    relations, hierarchy = found.hypergraphs["layer0"], found.hierarchies["layer0"]
+    with pytest.raises(ValueError, match="No singular vector exceeds"):
+        relation_figures.jaccard_heatmap(relations)
+    with pytest.raises(ValueError, match="No singular vector exceeds"):
+        relation_figures.incidence_overview(hierarchy, relations)
+    assert walk_rows(relations) == []
+    assert class_rows(relations) == ([], 0)
+
+
+def test_rows_tell_of_walks_and_classes(small):
+    # v0 for all four classes, v1 and v2 for the first three, v3 for the last three, v4 for one.
+    relations = small.hypergraphs["layer0"]
+    one, two, four = walk_rows(relations)
+    assert (one.s, one.classes, one.components, one.farthest) == (1, 4, "4", 1)
+    assert one.central == "all alike (3)"
+    assert one.between == ""
+    # The last class shares two vectors with the second and third alone.
+    assert (two.classes, two.farthest) == (4, 2)
+    assert "1 - a" in two.between
+    assert "2 - a" in two.between
+    assert (four.classes, four.components) == (2, "2")
+    rows, left_out = class_rows(relations)
+    assert left_out == 0
+    assert [row.vectors for row in rows] == [3, 5, 4, 2]
+    assert [row.toplex for row in rows] == [False, True, False, False]
+    assert rows[2].nearest == small.images.target_classes[1]
+    assert rows[2].similarity == pytest.approx(0.8)
+
+
+def test_hypernetx_draws_small_hypergraphs_as_text_and_the_same_every_time(small):
+    drawn = (small.hierarchies["layer0"], small.layers.sel(layer="layer0"))
+    svg = hypernetx_drawing.svg(*drawn)
+    for label in ("v0*:1", "v1*:2", "v3:1", "v4:1"):
+        assert label in svg
+    assert svg == hypernetx_drawing.svg(*drawn)
+
+
+def test_hypernetx_draws_up_to_a_hundred_nodes_to_a_file(tmp_path):
+    found = findings(np.random.default_rng(0).random((1, 10, 60)) < 0.3, images=20)
+    drawn = (found.hierarchies["layer0"], found.layers.sel(layer="layer0"))
+    assert len(drawn[0]["level"]) > 40
+    hypernetx_drawing.write(*drawn, tmp_path / "graph.png")
+    assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(RunError, match=r"ends in '\.gif'; \.png, \.svg, \.pdf are written"):
+        hypernetx_drawing.write(*drawn, tmp_path / "graph.gif")
+
+
+def test_an_empty_hypergraph_is_not_drawn():
+    found = findings(nothing())
+    with pytest.raises(RunError, match="layer0 has 0 target classes and 0 equivalence classes"):
+        hypernetx_drawing.drawing(found.hierarchies["layer0"], found.layers.sel(layer="layer0"))
