@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench upgrade clean
+.PHONY: setup demo test lint bench validate upgrade clean
 
 setup: .venv/installed
 
@@ -26,6 +26,10 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/main_job.py
+
+# Hours on two cores: MNIST and CIFAR-10 with the paper's networks; DATA holds images and models.
+validate: setup
+	$(BIN)/python -m benchmarks.validation --data $(DATA)
 
 # Resolve the newest versions that pyproject.toml allows; run make test before keeping them.
 upgrade:
