@@ -15,9 +15,9 @@ from ddp_tasks.slabs import CubeSize, Slab
 
 def cube_size(path: Path) -> CubeSize:
     """How a store's cube is cut."""
-    files = store.cube_files(path)
+    cube = store.open_cube(path)
     ranks = store.read(path, "layers")["rank"].to_numpy().tolist()
-    return CubeSize(ranks, len(store.shards(path)), files.block, files.chunk)
+    return CubeSize(ranks, len(cube.shards), cube.files.block, cube.files.chunk)
 
 
 def slab_parts(
@@ -30,11 +30,11 @@ def slab_parts(
     position of the first image, signals (n, width) and target classes (n,), -1 for an image that
     could not be read
     """
-    files, targets = store.cube_files(path), store.targets(path)
-    for shard in store.shards(path)[slab.first_shard : slab.last_shard]:
+    cube = store.open_cube(path)
+    for shard in cube.shards[slab.first_shard : slab.last_shard]:
         signals = np.empty((len(shard), slab.width), dtype=np.float32)
-        files.read(shard.index, slice(0, len(shard)), slab.layer, slab.vectors, signals)
-        target = store.of_images_read(signals, targets[shard.start : shard.stop])
+        cube.files.read(shard.index, slice(0, len(shard)), slab.layer, slab.vectors, signals)
+        target = store.of_images_read(signals, cube.target[shard.start : shard.stop])
         yield shard.start, signals, target
 
 
@@ -63,27 +63,12 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
     layers, signals = store.read(path, "layers"), store.read(path, "signals")
     position = _position(layers, "layer", layer)
     rank = int(layers["rank"][position])
-    targets = store.targets(path)
+    cube = store.open_cube(path)
     if target_class is None:
-        wanted = np.ones(len(targets), dtype=np.bool_)
+        wanted = np.ones(len(cube.target), dtype=np.bool_)
     else:
-        wanted = targets == _position(signals, "target_class", target_class)
-    files = store.cube_files(path)
-    values = np.empty((int(wanted.sum()), rank), dtype=np.float32)
-    filled = 0
-    for shard in store.shards(path):
-        rows = np.flatnonzero(wanted[shard.start : shard.stop])
-        if not len(rows):
-            continue
-        first, last = int(rows[0]), int(rows[-1]) + 1
-        place = values[filled : filled + len(rows)]
-        if last - first == len(rows):
-            files.read(shard.index, slice(first, last), position, slice(0, rank), place)
-        else:
-            between = np.empty((last - first, rank), dtype=np.float32)
-            files.read(shard.index, slice(first, last), position, slice(0, rank), between)
-            np.take(between, rows - first, axis=0, out=place)
-        filled += len(rows)
+        wanted = cube.target == _position(signals, "target_class", target_class)
+    values = rows_of_layer(cube, position, rank, wanted)
     found = xr.DataArray(
         values,
         dims=("image", "singular_vector"),
@@ -92,6 +77,40 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
     )
     unread = np.isnan(values[:, 0])
     return found[~unread] if unread.any() else found
+
+
+def rows_of_layer(
+    cube: store.OpenCube, layer: int, rank: int, wanted: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float32]:
+    """Signals of one layer, of some of the images.
+
+    Parameters
+    ----------
+    layer
+        its position.
+    wanted
+        shape (image,)
+
+    Returns
+    -------
+    shape (wanted images, rank)
+    """
+    signals = np.empty((int(wanted.sum()), rank), dtype=np.float32)
+    filled, vectors = 0, slice(0, rank)
+    for shard in cube.shards:
+        rows = np.flatnonzero(wanted[shard.start : shard.stop])
+        if not len(rows):
+            continue
+        between = slice(int(rows[0]), int(rows[-1]) + 1)
+        place = signals[filled : filled + len(rows)]
+        if between.stop - between.start == len(rows):
+            cube.files.read(shard.index, between, layer, vectors, place)
+        else:
+            block = np.empty((between.stop - between.start, rank), dtype=np.float32)
+            cube.files.read(shard.index, between, layer, vectors, block)
+            np.take(block, rows - between.start, axis=0, out=place)
+        filled += len(rows)
+    return signals
 
 
 def _position(dataset: xr.Dataset, dimension: str, name: str) -> int:

@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,6 +48,11 @@ _MOST_PADDING = 0.05
 #: Variables of the cube that are written shard by shard.
 _OF_SHARDS = ("signal", "predicted", "confidence", "error")
 
+# Zarr decodes in threads of its own, by itself more than a worker has cores. Dask and the cluster
+# files say in this variable how many a process may use.
+_THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
+zarr.config.set({"threading.max_workers": _THREADS, "async.concurrency": _THREADS})
+
 _PACKAGES = ("ddp-flows", "torch", "torchvision", "numpy", "xarray", "zarr", "hypernetx")
 
 
@@ -63,6 +69,21 @@ class Shard:
 
     def __str__(self) -> str:
         return f"shard {self.index} (images {self.start} to {self.stop - 1})"
+
+
+@dataclass(frozen=True)
+class OpenCube:
+    """Where the cube's signals lie, and the target classes of its images."""
+
+    files: ShardFiles
+    target: npt.NDArray[np.int64]
+    """shape (image,), whether an image could be read or not"""
+
+    @property
+    def shards(self) -> list[Shard]:
+        """All shards, in order."""
+        images, block = len(self.target), self.files.block
+        return [_shard(index, images, block) for index in range(-(-images // block))]
 
 
 def create(
@@ -466,13 +487,14 @@ def signal_parts(
     signals (n, layers, singular vectors) and target classes (n,), -1 for an image that could not
     be read
     """
-    files, target = cube_files(path), targets(path)
-    for shard in shards(path):
+    cube = open_cube(path)
+    files = cube.files
+    for shard in cube.shards:
         signals = np.empty((len(shard), files.layers, files.vectors), dtype=np.float32)
         for layer in range(files.layers):
             rows, vectors = slice(0, len(shard)), slice(0, files.vectors)
             files.read(shard.index, rows, layer, vectors, signals[:, layer])
-        yield signals, of_images_read(signals, target[shard.start : shard.stop])
+        yield signals, of_images_read(signals, cube.target[shard.start : shard.stop])
 
 
 def layer_parts(
@@ -491,11 +513,12 @@ def layer_parts(
     ------
     signals (n, rank) and target classes (n,), -1 for an image that could not be read
     """
-    files, target = cube_files(path), targets(path)
-    for shard in shards(path):
+    cube = open_cube(path)
+    files = cube.files
+    for shard in cube.shards:
         signals = np.empty((len(shard), rank), dtype=np.float32)
         files.read(shard.index, slice(0, len(shard)), layer, slice(0, rank), signals)
-        yield signals, of_images_read(signals, target[shard.start : shard.stop])
+        yield signals, of_images_read(signals, cube.target[shard.start : shard.stop])
 
 
 def of_images_read(
@@ -515,26 +538,24 @@ def of_images_read(
     return np.where(np.isnan(first).any(axis=1), -1, target)
 
 
-def targets(path: Path) -> npt.NDArray[np.int64]:
-    """Target classes of all images, whether they could be read or not."""
-    target = _signals(path)["target"]
+def open_cube(path: Path) -> OpenCube:
+    """The cube, opened once for a pass over it.
+
+    Raises
+    ------
+    SchemaError
+        If its chunks are not plain numbers, as those of format version 1 were not.
+    """
+    group = _signals(path)
+    cube, target = group["signal"], group["target"]
+    assert isinstance(cube, zarr.Array)
     assert isinstance(target, zarr.Array)
-    return np.asarray(target[:])
-
-
-def cube_files(path: Path) -> ShardFiles:
-    """The files that hold the cube's signals."""
-    cube = _cube(path)
-    assert cube.shards is not None
+    if cube.shards is None or cube.compressors:
+        raise SchemaError(f"the cube of {path} is not in shards of plain chunks")
     _, layers, vectors = cube.shape
     folder = path / "signals" / "signal" / "c"
-    return ShardFiles(folder, cube.shards[0], layers, vectors, cube.chunks[2])
-
-
-def _cube(path: Path) -> zarr.Array[Any]:
-    cube = _signals(path)["signal"]
-    assert isinstance(cube, zarr.Array)
-    return cube
+    files = ShardFiles(folder, cube.shards[0], layers, vectors, cube.chunks[2])
+    return OpenCube(files, np.asarray(target[:]))
 
 
 def seal(path: Path) -> None:

@@ -131,6 +131,15 @@ def test_a_cube_takes_little_more_than_its_signals(tmp_path, ranks):
     np.testing.assert_array_equal(store.read(path, "signals")["signal"].to_numpy(), signal)
 
 
+def test_a_cube_of_compressed_chunks_is_refused(made):
+    group = store._signals(made, mode="r+")
+    cube = group["signal"]
+    like = {"shape": cube.shape, "chunks": cube.chunks, "shards": cube.shards}
+    group.create_array("signal", **like, dtype="float32", overwrite=True)
+    with pytest.raises(SchemaError, match="not in shards of plain chunks"):
+        next(store.signal_parts(made))
+
+
 def test_chunks_are_as_wide_as_padding_allows():
     assert store.vectors_per_chunk(VGG16) == 256
     assert store.vectors_per_chunk(RESNET20) == 16
