@@ -197,8 +197,11 @@ def reading(path: Path, scattered: Path) -> dict[str, Any]:
         size, all_bytes = values.nbytes, everything.nbytes
         del everything
 
+        opened = {path: open_cube(path), scattered: open_cube(scattered)}
+
         def of_class(path: Path, everything: bool = False) -> None:
-            cube = open_cube(path)
+            # Opened once, as a person or a pass over the cube does.
+            cube = opened[path]
             wanted = np.ones(len(cube.target), dtype=bool) if everything else cube.target == 7
             rows_of_layer(cube, 13, VGG16[13], wanted)
 

@@ -45,34 +45,45 @@ _NUMBERS = slice(
 )
 
 
-def count_upper(values: npt.NDArray[np.float32]) -> Counts:
+def count_upper(values: npt.NDArray[np.float32], counted: Counts | None = None) -> Counts:
     """First pass: how many values have each upper half; NaN counts nowhere.
+
+    Parameters
+    ----------
+    counted
+        counts of other values, to which these are added in place.
 
     Returns
     -------
     shape (65536,)
     """
-    counted = np.zeros(_HALF, dtype=np.int64)
+    counted = np.zeros(_HALF, dtype=np.int64) if counted is None else counted
     for block in _blocks(values):
         upper = (order_preserving(block) >> 16).astype(np.intp)
-        counted += np.bincount(upper, minlength=_HALF)
+        np.add.at(counted, upper, 1)
     counted[: _NUMBERS.start] = counted[_NUMBERS.stop :] = 0
     return counted
 
 
-def count_lower(values: npt.NDArray[np.float32], bins: npt.NDArray[np.int64]) -> Counts:
+def count_lower(
+    values: npt.NDArray[np.float32],
+    bins: npt.NDArray[np.int64],
+    counted: Counts | None = None,
+) -> Counts:
     """Second pass: of the values in each wanted bin, how many have each lower half.
 
     Parameters
     ----------
     bins
         shape (b,), ascending; upper halves.
+    counted
+        counts of other values, to which these are added in place.
 
     Returns
     -------
     shape (b, 65536)
     """
-    counted = np.zeros((len(bins), _HALF), dtype=np.int64)
+    counted = np.zeros((len(bins), _HALF), dtype=np.int64) if counted is None else counted
     wanted = np.zeros(_HALF, dtype=np.bool_)
     wanted[bins] = True
     row = np.zeros(_HALF, dtype=np.intp)
@@ -81,7 +92,6 @@ def count_lower(values: npt.NDArray[np.float32], bins: npt.NDArray[np.int64]) ->
         integers = order_preserving(block)
         integers = integers[wanted.take((integers >> 16).astype(np.intp))]
         lower = (integers & np.uint32(_HALF - 1)).astype(np.intp)
-        # Few of the values are wanted, so adding them one by one beats a histogram of each block.
         np.add.at(counted.reshape(-1), row[integers >> 16] * _HALF + lower, 1)
     return counted
 

@@ -82,31 +82,50 @@ def thresholds(
     layers = 1 + max(slab.layer for slab in pieces)
     counts = [QuantileCounts(quantiles) for _ in range(layers)]
     for slab, counted in mapped(partial(upper_counts, path), pieces):
-        counts[slab.layer].add_upper(counted)
+        counts[slab.layer].add_upper(counted.whole())
     bins = [of_layer.bins for of_layer in counts]
     for slab, counted in mapped(partial(lower_counts, path, bins), pieces):
-        counts[slab.layer].add_lower(counted)
+        counts[slab.layer].add_lower(counted.whole())
     return np.stack([of_layer.quantiles() for of_layer in counts], axis=-1)
 
 
-def upper_counts(path: Path, slab: Slab) -> Counts:
+@dataclass(frozen=True)
+class FewCounts:
+    """Counts that are zero for the most part, as they travel: the others and their places."""
+
+    shape: tuple[int, ...]
+    place: npt.NDArray[np.int64]
+    count: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, counts: Counts) -> FewCounts:
+        """The same counts."""
+        place = np.flatnonzero(counts)
+        return cls(counts.shape, place, counts.reshape(-1)[place])
+
+    def whole(self) -> Counts:
+        """The array of counts."""
+        counts = np.zeros(self.shape, dtype=np.int64)
+        counts.reshape(-1)[self.place] = self.count
+        return counts
+
+
+def upper_counts(path: Path, slab: Slab) -> FewCounts:
     """Upper halves of a slab's signals; images that could not be read are NaN, and count not."""
-    return sum_of(count_upper(signals) for _, signals, _ in slab_parts(path, slab))
+    counted = None
+    for _, signals, _ in slab_parts(path, slab):
+        counted = count_upper(signals, counted)
+    assert counted is not None
+    return FewCounts.of(counted)
 
 
-def lower_counts(path: Path, bins: Sequence[npt.NDArray[np.int64]], slab: Slab) -> Counts:
+def lower_counts(path: Path, bins: Sequence[npt.NDArray[np.int64]], slab: Slab) -> FewCounts:
     """Lower halves of a slab's signals in the wanted bins of each layer."""
-    own = bins[slab.layer]
-    return sum_of(count_lower(signals, own) for _, signals, _ in slab_parts(path, slab))
-
-
-def sum_of(counts: Iterable[Counts]) -> Counts:
-    """Counts of several parts, added up in the first of them."""
-    counts = iter(counts)
-    total = next(counts)
-    for counted in counts:
-        total += counted
-    return total
+    counted = None
+    for _, signals, _ in slab_parts(path, slab):
+        counted = count_lower(signals, bins[slab.layer], counted)
+    assert counted is not None
+    return FewCounts.of(counted)
 
 
 def fraction_slabs(cube: CubeSize, quantiles: int, target_classes: int) -> list[Slab]:
@@ -157,7 +176,8 @@ def significant_counts(
     counts: dict[tuple[int, int], Counts] = {}
     for slab, counted in mapped(partial(counts_between, path, cuts, target_classes), pieces):
         key = slab.layer, slab.first_vector
-        counts[key] = counts[key] + counted if key in counts else counted
+        whole = counted.whole()
+        counts[key] = counts[key] + whole if key in counts else whole
         left[key] -= 1
         if not left[key]:
             between = counts.pop(key)
@@ -172,13 +192,14 @@ def significant_counts(
 
 def counts_between(
     path: Path, cuts: Sequence[npt.NDArray[np.float32]], target_classes: int, slab: Slab
-) -> Counts:
+) -> FewCounts:
     """Signals of a slab between the cut points of its layer, by class and singular vector."""
     own = cuts[slab.layer]
     counted = np.zeros((target_classes, len(own) + 1, slab.width), dtype=np.int64)
     for _, signals, target in slab_parts(path, slab):
         count_between(*images_read(signals, target), own, counted)
-    return counted
+    # Where classes stand in the order of the images, a slab has few of them.
+    return FewCounts.of(counted)
 
 
 def strongest_images(

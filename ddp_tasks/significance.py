@@ -47,7 +47,7 @@ def thresholds(
     for signals, target in parts():
         read, _ = images_read(signals, target)
         for layer, rank in enumerate(ranks):
-            counts[layer].add_upper(count_upper(read[:, layer, :rank]))
+            count_upper(read[:, layer, :rank], counts[layer].upper)
     for signals, target in parts():
         read, _ = images_read(signals, target)
         for layer, rank in enumerate(ranks):

@@ -43,7 +43,7 @@ from schemas.zoo import ZooParameters
 #: Singular vectors in one chunk of the cube: the most with which padding adds little. Wider
 #: chunks are read faster; a layer whose rank is no multiple of them stores padding.
 _CHUNK_WIDTHS = (256, 128, 64, 32, 16, 8)
-_MOST_PADDING = 0.05
+_MOST_PADDING = 0.02
 
 #: Variables of the cube that are written shard by shard.
 _OF_SHARDS = ("signal", "predicted", "confidence", "error")

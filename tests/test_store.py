@@ -141,7 +141,8 @@ def test_a_cube_of_compressed_chunks_is_refused(made):
 
 
 def test_chunks_are_as_wide_as_padding_allows():
-    assert store.vectors_per_chunk(VGG16) == 256
+    assert store.vectors_per_chunk(VGG16) == 128
+    assert store.vectors_per_chunk([512, 512]) == 256
     assert store.vectors_per_chunk(RESNET20) == 16
     assert store.vectors_per_chunk([3]) == 8
 
