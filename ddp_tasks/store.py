@@ -415,7 +415,8 @@ def write_template(
     dataset
         all of the group; of the variables left empty, shape and dtype count.
     by_region
-        chunks of those variables; a chunk that is not written is NaN.
+        of those variables, the shape that is written at a time and makes one file; in it,
+        each place of the first two axes can be read by itself. What is not written is NaN.
 
     Raises
     ------
@@ -426,12 +427,14 @@ def write_template(
     whole = described.drop_vars(list(by_region))
     whole.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
     written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
-    for name, chunks in by_region.items():
+    for name, region in by_region.items():
         variable = described[name]
+        shards = tuple(map(min, region, variable.shape))
         written.create_array(
             name,
             shape=variable.shape,
-            chunks=tuple(map(min, chunks, variable.shape)),
+            chunks=(1, 1, *shards[2:]),
+            shards=shards,
             dtype=variable.dtype,
             fill_value=float("nan"),
             dimension_names=[str(dim) for dim in variable.dims],

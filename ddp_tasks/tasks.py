@@ -258,12 +258,13 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
             "images": np.zeros(classes, dtype=np.int64),
         }
         empty = tables_dataset(tables, layers, target_classes, quantiles)
-        chunks = (1, 1, classes, 1, narrow[0].width)
-        store.write_template(path, "significance", empty, {"fraction": chunks})
+        # The widest slab sets the width: each of them is then written to a file of its own.
+        region = (*shape[:3], 1, max(slab.width for slab in narrow))
+        store.write_template(path, "significance", empty, {"fraction": region})
         for found in reductions.significant_counts(path, narrow, threshold, classes, mapped):
-            region = (slice(None), slice(None), slice(None), found.layer, found.vectors)
+            place = (slice(None), slice(None), slice(None), found.layer, found.vectors)
             fraction = share(found.significant, found.images)
-            store.write_region(path, "significance", "fraction", region, fraction)
+            store.write_region(path, "significance", "fraction", place, fraction)
         store.write_region(path, "significance", "images", (slice(None),), found.images)
     store.finish(path, "significance")
 

@@ -12,9 +12,11 @@ from strategies import Cube
 from ddp_tasks import store
 from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
 from ddp_tasks.layers import LinearLayer
+from ddp_tasks.significance import tables_dataset
 from ddp_tasks.tensor_svd import decompose
 from schemas import SchemaError
 from schemas.parameters import RunError
+from schemas.variables import describe
 
 LAYERS = (
     LinearLayer("conv", "conv", 1, "Conv2d", (4, 2, 3, 3), 1),
@@ -251,3 +253,30 @@ def test_a_sealed_store_opens_as_a_tree_without_a_warning(made):
     shard = store.shards(made)[0]
     store.write_shard(made, shard, rows(shard))
     assert shard not in store.missing_shards(made)
+
+
+def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):
+    path = tmp_path / "store.zarr"
+    signal = np.ones((4, 2, 7), dtype=np.float32)
+    signal[:, 1, 3:] = np.nan
+    stored(path, Cube(signal, np.array([0, 1, 0, 1]), (7, 3), 2, ()), block=2)
+    layers = store.read(path, "layers").load()
+    random = np.random.default_rng(0)
+    fraction = random.uniform(size=(2, 3, 2, 2, 7)).astype(np.float32)
+    fraction[:, :, :, 1, 3:] = np.nan
+    tables = {
+        "threshold": random.normal(size=(2, 3, 2)),
+        "fraction": fraction,
+        "images": np.array([2, 2]),
+    }
+    whole = tables_dataset(tables, layers, ["a", "b"], [0.5, 0.7, 0.9])
+    store.write_template(path, "significance", whole, {"fraction": (2, 3, 2, 1, 4)})
+    assert np.isnan(store.read(path, "significance")["fraction"]).all()
+    for layer, vectors in ((1, slice(0, 3)), (0, slice(4, 7)), (0, slice(0, 4))):
+        place = (slice(None), slice(None), slice(None), layer, vectors)
+        store.write_region(path, "significance", "fraction", place, fraction[place])
+    xr.testing.assert_identical(
+        store.read(path, "significance").load(), describe(whole, "significance")
+    )
+    files = [f for f in (path / "significance/fraction/c").rglob("*") if f.is_file()]
+    assert len(files) == 3
