@@ -108,7 +108,7 @@ def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
         ],
         colorbar=True,
         clabel="",
-        colorbar_opts=_colourbar(len(rows) * cell_height),
+        colorbar_opts=colourbar(len(rows) * cell_height),
     )
     dots = dots.opts(color="white", line_color="#08306b", size=min(7, cell_width / 3))
     return (heatmap * dots).opts(
@@ -345,7 +345,8 @@ def most_discriminating(table: xr.Dataset, most: int = _VECTORS_IN_STRONGEST) ->
     return np.asarray(table["singular_vector"].to_numpy()[ranked[:most]])
 
 
-def _colourbar(height: int) -> dict[str, Any]:
+def colourbar(height: int) -> dict[str, Any]:
+    """Options of a colour bar of shares from 0 to 1 beside a figure of so many pixels."""
     return {
         "height": min(height, 220),
         "width": 10,

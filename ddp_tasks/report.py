@@ -13,6 +13,7 @@ import xarray as xr
 
 from ddp_tasks import (
     diagrams,
+    family_section,
     figures,
     hypergraph_figures,
     hypernetx_drawing,
@@ -47,6 +48,9 @@ class Findings:
     layers: xr.Dataset
     signals: xr.Dataset
     significance: xr.Dataset
+    family: xr.Dataset
+    stability: Mapping[str, xr.Dataset]
+    """by layer; none where the run asks for no resamples and no samples."""
     exemplars: xr.Dataset
     hypergraphs: Mapping[str, xr.Dataset]
     """by layer."""
@@ -62,6 +66,7 @@ class _Section:
     summary: LayerSummary
     anchor: str
     empty: str
+    judged: family_section.Judged | None
     footnote: str
     matrix_only: bool
     overview: bool
@@ -118,6 +123,7 @@ def _section(findings: Findings, layer: LayerSummary, anchor: str) -> _Section:
         summary=layer,
         anchor=anchor,
         empty=str(relations["empty"].item()),
+        judged=_judged(findings, layer.layer),
         footnote=_footnote(findings, layer.layer),
         matrix_only=not hulls,
         overview=not hypergraph_figures.has_matrix(hierarchy),
@@ -151,6 +157,13 @@ def layer_figures(
         "spectrum": figures.spectrum(table, of_layer),
         "distribution": figures.signal_distribution(counts, float(table["threshold"])),
     }
+    drawn |= family_section.family_figures_of(
+        findings.family,
+        findings.stability.get(layer),
+        table,
+        of_layer,
+        findings.run.significance,
+    )
     if not hierarchy.sizes["equivalence_class"]:
         return drawn
     names = findings.images.target_classes
@@ -174,6 +187,16 @@ def layer_figures(
 def _table(findings: Findings, layer: str) -> xr.Dataset:
     quantile, percentage = findings.run.significance.of_layer(layer)
     return layer_table(findings.significance, layer, quantile, percentage)
+
+
+def _judged(findings: Findings, layer: str) -> family_section.Judged | None:
+    return family_section.judged(
+        findings.stability.get(layer),
+        _table(findings, layer),
+        findings.hierarchies[layer],
+        findings.layers.sel(layer=layer),
+        findings.run.significance,
+    )
 
 
 def _footnote(findings: Findings, layer: str) -> str:

@@ -376,6 +376,12 @@ def write_report(run: RunParameters, path: Path, page: Path) -> Summary:
         layers=store.read(path, "layers").load(),
         signals=store.read(path, "signals"),
         significance=store.read(path, "significance").load(),
+        family=store.read(path, "family").load(),
+        stability={
+            layer: store.read(path, f"stability/{layer}").load()
+            for layer in store.read(path, "layers")["layer"].to_numpy().tolist()
+            if store.group_attributes(path, f"stability/{layer}")
+        },
         exemplars=store.read(path, "exemplars").load(),
         hypergraphs={n: store.read(path, f"hypergraphs/{n}").load() for n in names},
         hierarchies={n: store.read(path, f"hierarchies/{n}").load() for n in names},

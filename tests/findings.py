@@ -6,10 +6,13 @@ import numpy as np
 import torch
 
 from ddp_tasks import decomposition, exemplars
+from ddp_tasks.hypergraph_family import family_dataset
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_hypergraphs import layer_hypergraph
+from ddp_tasks.layer_stability import layer_stability
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.report import Findings
+from ddp_tasks.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.significance import layer_table, significance_dataset
 from ddp_tasks.summary import summarise
 from ddp_tasks.tensor_svd import decompose
@@ -91,9 +94,21 @@ def findings(strong: np.ndarray, images: int = 40) -> Findings:
         name: layer_hypergraph(
             layer_table(tables, name, *run.significance.of_layer(name)),
             of_layers.sel(layer=name),
-            lambda i=i: [(cube[:, i], image_set.target)],
-            image_set.ids,
             run.significance.of_layer(name),
+        )
+        for name in names
+    }
+    hierarchies = {
+        name: hierarchy_dataset(
+            built[name].hierarchy,
+            of_layers.sel(layer=name),
+            target_classes,
+            exemplars.class_exemplars(
+                lambda i=i: [(cube[:, i], image_set.target)],
+                built[name].hierarchy.singular_vectors,
+                classes,
+            ),
+            image_set.ids,
         )
         for i, name in enumerate(names)
     }
@@ -105,9 +120,22 @@ def findings(strong: np.ndarray, images: int = 40) -> Findings:
         layers=of_layers,
         signals=signals,
         significance=tables,
+        family=family_dataset(tables, run.significance.all_percentages, lambda _: None),
+        stability={
+            name: layer_stability(
+                lambda i=i: [(cube[:, i], image_set.target)],
+                tables.sel(layer=name),
+                hierarchies[name],
+                run.significance.of_layer(name)[1],
+                run.significance.of_layer(name)[0],
+                resamples=run.significance.resamples,
+                sample_sizes=[3],
+            )
+            for i, name in enumerate(names)
+        },
         exemplars=exemplars.exemplars_dataset(strongest, of_layers, image_set.ids),
         hypergraphs={name: found.relations for name, found in built.items()},
-        hierarchies={name: found.hierarchy for name, found in built.items()},
+        hierarchies=hierarchies,
         images=image_set,
     )
 

@@ -50,7 +50,8 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
     assert "in at least 75 % of any class. The greatest share is " in sentence
     assert str(escape(sentence)) in page
     figures = report.layer_figures(found, empty.layer, {})
-    assert set(figures) == {"spectrum", "distribution"}
+    maps = {f"family {quantity}" for quantity in ("nodes", "equivalence_classes", "depth")}
+    assert set(figures) == {"spectrum", "distribution", *maps}
 
 
 def test_a_run_without_any_significant_vector_has_a_page():
@@ -69,7 +70,7 @@ def test_many_layers_get_sections_for_the_best(found, monkeypatch):
 
 def test_the_page_opens_without_a_network(browser, page, tmp_path):
     found_in_page = opened(browser, page, tmp_path)
-    assert len(found_in_page.figures) == 2 * 7 + 2
+    assert len(found_in_page.figures) == 2 * (7 + 3 + 2) + 2 + 3
     assert min(found_in_page.figures) > 30
     assert found_in_page.images
     assert min(found_in_page.images) > 0

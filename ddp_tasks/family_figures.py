@@ -1,0 +1,426 @@
+"""The family over (q, p) and how sure its findings are: dataset in, HoloViews element out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ddp_tasks.confidence_intervals import wilson_interval
+from ddp_tasks.figures import colourbar
+from ddp_tasks.notation import COLOURS, NEUTRAL, short, text_width, vector_names
+from ddp_tasks.significance_tables import significant_images
+from ddp_tasks.style import GLYPH_FONT, PLAIN_AXES, TABLE_AXES, framed, plain, shown_of
+
+#: What the maps show, with the words that stand above them.
+MAPPED = {
+    "nodes": "nodes",
+    "equivalence_classes": "equivalence classes",
+    "depth": "depth of the hierarchy",
+}
+
+_CELL_WIDTH, _CELL_HEIGHT = 29, 22
+_OWN = "#d6281f"
+#: Shade from which a number is written in white.
+_DARK = 0.62
+_GREENS = ("#ffffff", "#edf6ec", "#d5ebd3", "#b3d9b2", "#86c088", "#58a663", "#33884a", "#1a6a35")
+#: From never by undecided, in orange, to always.
+_UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
+_BARS, _INTERVAL_VECTORS, _INTERVAL_CLASSES = 24, 3, 20
+_STABILITY_VECTORS, _STABILITY_CLASSES = 60, 60
+
+
+def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> hv.Overlay:
+    """One size of all hypergraphs of a layer, over quantile level and percentage.
+
+    Parameters
+    ----------
+    family
+        one layer and direction of the store's group ``family``.
+    quantity
+        nodes, equivalence_classes or depth.
+    own
+        the run's quantile level and percentage, whose cell is framed.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.1, last paragraph.
+    """
+    values = family[quantity].transpose("percentage", "quantile").to_numpy()
+    levels, percentages = family["quantile"].to_numpy(), family["percentage"].to_numpy()
+    y, x = (a.ravel().astype(np.int32) for a in np.mgrid[: len(percentages), : len(levels)])
+    flat = values.ravel()
+    # The square root, or one great corner leaves all else white.
+    shade = np.sqrt(np.maximum(flat, 0) / max(int(flat.max(initial=1)), 1))
+    cells = {
+        "map_x0": x - 0.5,
+        "map_y0": y - 0.5,
+        "map_x1": x + 0.5,
+        "map_y1": y + 0.5,
+        "shade": shade,
+        "quantile": levels[x],
+        "percentage": percentages[y],
+        **{name: family[name].transpose("percentage", "quantile").to_numpy().ravel()
+           for name in MAPPED},
+    }  # fmt: skip
+    kdims = list(cells)[:4]
+    drawn = hv.Rectangles(cells, kdims=kdims, vdims=list(cells)[4:], group="Cells").opts(
+        color="shade",
+        cmap=list(_GREENS),
+        clim=(0, 1),
+        line_color="white",
+        line_width=1,
+        tools=["hover"],
+        hover_tooltips=[
+            ("quantile level", "@quantile{0.0[00]}"),
+            ("percentage p", "@percentage{0.[0]} %"),
+            *((words, f"@{name}{{0,0}}") for name, words in MAPPED.items()),
+        ],
+    )
+    labels = []
+    for dark, colour in ((False, "#1d2329"), (True, "#ffffff")):
+        at = np.flatnonzero((shade > _DARK) == dark)
+        text = (x[at], y[at], [_count(int(v)) for v in flat[at]])
+        labels.append(
+            hv.Labels(text, ["map_x", "map_y"], ["text"], group="Counts").opts(
+                text_font=GLYPH_FONT, text_font_size="10px", text_color=colour
+            )
+        )
+    column = int(np.abs(levels - own[0]).argmin())
+    row = int(np.abs(percentages - own[1]).argmin())
+    frame = hv.Rectangles(
+        [(column - 0.5, row - 0.5, column + 0.5, row + 0.5)], kdims=kdims, group="Own"
+    ).opts(fill_alpha=0, line_color=_OWN, line_width=2.5)
+    return hv.Overlay([drawn, *labels, frame]).opts(
+        **plain(
+            len(levels) * _CELL_WIDTH,
+            len(percentages) * _CELL_HEIGHT,
+            MAPPED[quantity],
+            show_legend=False,
+            xlim=(-0.5, len(levels) - 0.5),
+            ylim=(-0.5, len(percentages) - 0.5),
+            xticks=[(i, f"{level:g}") for i, level in enumerate(levels)],
+            yticks=[(i, f"{p:g} %") for i, p in enumerate(percentages)],
+            xlabel="quantile level",
+            ylabel="percentage p",
+        )
+        | {"backend_opts": TABLE_AXES}
+    )
+
+
+def _count(value: int) -> str:
+    if value < 0:
+        return "…"
+    return f"{value}" if value < 10_000 else f"{value / 1000:.0f}k"
+
+
+def intervals(
+    table: xr.Dataset, of_layer: xr.Dataset, percentage: float, confidence: float
+) -> hv.Overlay:
+    """Fractions of the most discriminating singular vectors with their Wilson intervals.
+
+    Parameters
+    ----------
+    table
+        as ``significance.layer_table`` gives it.
+    of_layer
+        the layer's slice of the store's group ``layers``.
+    percentage
+        p, drawn as a line.
+    confidence
+        level of the intervals.
+
+    Raises
+    ------
+    ValueError
+        If no singular vector is significant for any class.
+    """
+    chosen = _significant_vectors(table)[:_INTERVAL_VECTORS]
+    images = table["images"].to_numpy()
+    rows = np.flatnonzero(images > 0)[:_INTERVAL_CLASSES]
+    fraction = table["fraction"].to_numpy()[np.ix_(rows, chosen)]
+    count = significant_images(fraction, images[rows])
+    low, high = wilson_interval(count, images[rows, None], confidence)
+    names = table["target_class"].to_numpy().astype(object)[rows]
+    vectors = np.array(vector_names(of_layer), dtype=object)[table["singular_vector"][chosen]]
+    title = shown_of(len(rows), int((images > 0).sum()), "target classes", "the first")
+    # Vectors of one class stand under each other, so that whiskers do not overlap.
+    shift = (np.arange(len(chosen)) - (len(chosen) - 1) / 2) * 0.24
+    parts: list[Any] = [
+        hv.VLine(percentage, group="Percentage").opts(
+            color=_OWN, line_width=1.2, line_dash="dashed"
+        )
+    ]
+    for place, vector in enumerate(vectors):
+        y = -np.arange(len(rows)) - shift[place]
+        ends = [100 * bound[:, place] for bound in (low, high)]
+        data = {
+            "interval_x0": ends[0],
+            "interval_y0": y,
+            "interval_x1": ends[1],
+            "interval_y1": y,
+        }
+        whiskers = hv.Segments(data, kdims=list(data), group="Intervals", label=str(vector))
+        dots = hv.Points(
+            (
+                100 * fraction[:, place],
+                y,
+                names,
+                [f"{c} of {n}" for c, n in zip(count[:, place], images[rows], strict=True)],
+                [f"{a:.0f} % to {b:.0f} %" for a, b in zip(*ends, strict=True)],
+            ),
+            kdims=["interval_x", "interval_y"],
+            vdims=["target_class", "images", "interval"],
+            label=str(vector),
+        )
+        colour = COLOURS[place]
+        parts.append(whiskers.opts(color=colour, line_width=2, line_alpha=0.55, show_legend=False))
+        parts.append(
+            dots.opts(
+                color=colour,
+                size=7,
+                tools=["hover"],
+                hover_tooltips=[
+                    ("target class", "@target_class"),
+                    ("images", "@images"),
+                    (f"{100 * confidence:g} % interval", "@interval"),
+                ],
+            )
+        )
+    return hv.Overlay(parts).opts(
+        **framed(
+            400,
+            max(160, 26 * len(rows)),
+            title,
+            xlim=(-3, 103),
+            ylim=(0.6 - len(rows), 0.6),
+            xticks=[(t, f"{t} %") for t in (0, 25, 50, 75, 100)],
+            yticks=[(-i, short(str(name))) for i, name in enumerate(names)],
+            xlabel="share of the class's images",
+            ylabel="",
+            legend_position="right",
+        )
+    )
+
+
+def discrimination_bars(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+    """η² of the most discriminating significant vectors; those of one class alone are marked.
+
+    Parameters
+    ----------
+    table, of_layer
+        as in ``intervals``.
+
+    Raises
+    ------
+    ValueError
+        If no singular vector is significant for any class.
+    """
+    ranked = _significant_vectors(table)
+    chosen = ranked[:_BARS]
+    significant = table["significant"].to_numpy()[:, chosen]
+    names = table["target_class"].to_numpy().astype(object)
+    labels = np.array(vector_names(of_layer), dtype=object)[table["singular_vector"][chosen]]
+    height = table["discrimination"].to_numpy()[chosen]
+    of_classes = significant.sum(axis=0)
+    told = [", ".join(map(str, names[column][:8])) for column in significant.T]
+    parts = []
+    for words, wanted, colour in (
+        ("significant for several classes", of_classes > 1, "#6baed6"),
+        ("for one class alone", of_classes == 1, "#e8710a"),
+    ):
+        x = np.flatnonzero(wanted)
+        if not len(x):
+            continue
+        data = {
+            "bar_x0": x - 0.4,
+            "bar_y0": np.zeros(len(x)),
+            "bar_x1": x + 0.4,
+            "bar_y1": height[x],
+            "vector": labels[x],
+            "classes": np.array(told, dtype=object)[x],
+        }
+        bars = hv.Rectangles(
+            data, kdims=list(data)[:4], vdims=["vector", "classes"], group="Bars", label=words
+        )
+        parts.append(
+            bars.opts(
+                color=colour,
+                line_alpha=0,
+                tools=["hover"],
+                hover_tooltips=[
+                    ("singular vector", "@vector"),
+                    ("η²", "@bar_y1{0.00}"),
+                    ("significant for", "@classes"),
+                ],
+            )
+        )
+    alone = np.flatnonzero(of_classes == 1)
+    text = ["  " + short(str(names[significant[:, i].argmax()]), 14) for i in alone]
+    parts.append(
+        hv.Labels((alone, height[alone], text), ["bar_x", "bar_y"], ["text"]).opts(
+            text_font=GLYPH_FONT,
+            text_font_size="10px",
+            text_color=NEUTRAL,
+            text_baseline="middle",
+            text_align="left",
+            angle=90,
+        )
+    )
+    longest = max((text_width(t, 10) for t in text), default=0)
+    frame = 200
+    top = max(float(height.max()) * 1.06, float(height[alone].max(initial=0)) + longest / frame)
+    turned = max(text_width(str(label), 11) for label in labels) + 4 > 34
+    return hv.Overlay(parts).opts(
+        **plain(
+            max(34 * len(chosen), 200),
+            frame,
+            shown_of(len(chosen), len(ranked), "significant singular vectors", "greatest η²"),
+            xlim=(-0.6, len(chosen) - 0.4),
+            ylim=(0, min(top, 1.4)),
+            xticks=[(i, str(label)) for i, label in enumerate(labels)],
+            xrotation=90 if turned else 0,
+            xlabel="",
+            ylabel="η²",
+            legend_position="right",
+        )
+        | {"backend_opts": PLAIN_AXES}
+    )
+
+
+def stability_heatmap(stability: xr.Dataset, table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+    """Share of resamples in which each incidence holds, of the vectors that are least sure.
+
+    A dot marks the incidences of the run's own hypergraph. Cells are orange where the resamples
+    decide nothing: half of them have the incidence, half have not.
+
+    Parameters
+    ----------
+    stability
+        one direction of the store's group ``stability/LAYER``.
+    table, of_layer
+        as in ``intervals``.
+
+    Raises
+    ------
+    ValueError
+        If every incidence holds in all resamples or in none.
+    """
+    share, open_ = stability["incidence"].to_numpy(), undecided(stability)
+    unsure = np.flatnonzero(open_.max(axis=0) > 0)
+    if not len(unsure):
+        raise ValueError("every incidence holds in all resamples or in none")
+    worst = np.argsort(-open_[:, unsure].max(axis=0), kind="stable")
+    columns = np.sort(unsure[worst[:_STABILITY_VECTORS]])
+    telling = np.argsort(-open_[:, columns].max(axis=1), kind="stable")
+    rows = np.sort(telling[:_STABILITY_CLASSES])
+    title = shown_of(len(columns), len(unsure), "singular vectors", "the least sure")
+    title += shown_of(len(rows), len(share), "target classes", "the least sure")
+    names = table["target_class"].to_numpy().astype(object)[rows]
+    labels = np.array(vector_names(of_layer), dtype=object)[columns]
+    y, x = (a.ravel().astype(np.int32) for a in np.mgrid[: len(rows), : len(columns)])
+    held = share[np.ix_(rows, columns)].ravel()
+    own = table["significant"].to_numpy()[np.ix_(rows, columns)].ravel()
+    cells = {
+        "sure_x0": x - 0.5,
+        "sure_y0": -y - 0.5,
+        "sure_x1": x + 0.5,
+        "sure_y1": -y + 0.5,
+        "share": held,
+        "target_class": names[y],
+        "vector": labels[x],
+        "fraction": table["fraction"].to_numpy()[np.ix_(rows, columns)].ravel(),
+    }
+    width, height = max(15, min(34, 1080 // len(columns))), 22 if len(rows) <= 30 else 14
+    drawn = hv.Rectangles(cells, kdims=list(cells)[:4], vdims=list(cells)[4:], group="Cells").opts(
+        color="share",
+        cmap=list(_UNSURE),
+        clim=(0, 1),
+        line_color="white",
+        line_width=1,
+        colorbar=True,
+        clabel="",
+        colorbar_opts=colourbar(len(rows) * height),
+        tools=["hover"],
+        hover_tooltips=[
+            ("singular vector", "@vector"),
+            ("target class", "@target_class"),
+            ("holds in", "@share{0.0 %} of resamples"),
+            ("share of its images", "@fraction{0.0 %}"),
+        ],
+    )
+    dots = hv.Points((x[own], -y[own]), kdims=["sure_x", "sure_y"], group="Significant").opts(
+        color="white", line_color="#08306b", size=min(7.0, width / 3)
+    )
+    return (drawn * dots).opts(
+        **plain(
+            len(columns) * width,
+            len(rows) * height,
+            title,
+            show_legend=False,
+            xlim=(-0.5, len(columns) - 0.5),
+            ylim=(0.5 - len(rows), 0.5),
+            xticks=[(i, str(label)) for i, label in enumerate(labels)],
+            yticks=[(-i, short(str(name))) for i, name in enumerate(names)],
+            xrotation=0 if width >= text_width(max(labels, key=len), 11) + 4 else 90,
+            xlabel="",
+            ylabel="",
+            xaxis="top",
+        )
+        | {"backend_opts": TABLE_AXES}
+    )
+
+
+def undecided(stability: xr.Dataset) -> npt.NDArray[np.float32]:
+    """How open each incidence is: 0 where all resamples agree, 0.5 where half have it.
+
+    Parameters
+    ----------
+    stability
+        one direction of the store's group ``stability/LAYER``.
+
+    Returns
+    -------
+    shape (class, singular vector); 0 for a class without images
+    """
+    share = stability["incidence"].to_numpy()
+    return np.asarray(np.nan_to_num(np.minimum(share, 1 - share)))
+
+
+def _significant_vectors(table: xr.Dataset) -> npt.NDArray[np.int64]:
+    """Positions of the vectors significant for a class, greatest η² first."""
+    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
+    ranked = ranked[table["significant"].to_numpy()[:, ranked].any(axis=0)]
+    if not len(ranked):
+        raise ValueError("no singular vector is significant for any class")
+    return ranked
+
+
+def unsure_edges(
+    stability: xr.Dataset, labels: Sequence[str], least: float
+) -> list[tuple[str, str, float]]:
+    """Edges of the hierarchy that hold in fewer resamples than asked for, the least sure first.
+
+    Parameters
+    ----------
+    stability
+        the store's group ``stability/LAYER``.
+    labels
+        one an equivalence class.
+    least
+        share of the resamples, from 0 to 1.
+
+    Returns
+    -------
+    labels of the general and of the specific equivalence class, and the share
+    """
+    share = stability["inclusion"].to_numpy()
+    ends = [stability[name].to_numpy() for name in ("general", "specific")]
+    order = np.argsort(share, kind="stable")
+    return [
+        (labels[ends[0][e]], labels[ends[1][e]], float(share[e])) for e in order if share[e] < least
+    ]

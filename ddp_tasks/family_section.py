@@ -1,0 +1,126 @@
+"""What the report says of a layer's family over (q, p) and of how sure its findings are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import holoviews as hv
+import numpy as np
+import xarray as xr
+
+from ddp_tasks import family_figures
+from ddp_tasks.hypergraph_figures import equivalence_class_labels
+from schemas.parameters import SignificanceParameters
+
+#: A finding counts as sure that holds in at least this share of the resamples.
+SURE = 0.95
+
+_EDGES_NAMED = 4
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One layer's findings in numbers, as the report words them."""
+
+    resamples: int
+    incidences: int
+    unsure_incidences: int
+    """those that hold in fewer than 95 % of the resamples."""
+    near_misses: int
+    """pairs that are no incidence but are one in more than 5 % of the resamples."""
+    classes: int
+    unsure_classes: int
+    """equivalence classes whose vectors part in more than 5 % of the resamples."""
+    edges: int
+    unsure_edges: tuple[str, ...]
+    more_edges: int
+    """unsure edges past those named."""
+    samples: tuple[tuple[int, float, float], ...]
+    """images a class, the sample's q, and its difference from q over the layer's |q|."""
+
+
+def judged(
+    stability: xr.Dataset | None,
+    table: xr.Dataset,
+    hierarchy: xr.Dataset,
+    of_layer: xr.Dataset,
+    levels: SignificanceParameters,
+) -> Judged | None:
+    """The numbers of one layer; None where the run judged nothing.
+
+    Parameters
+    ----------
+    stability
+        the store's group ``stability/LAYER``.
+    table
+        as ``significance.layer_table`` gives it, at the layer's own levels.
+    hierarchy
+        the store's group ``hierarchies/LAYER``.
+    of_layer
+        the layer's slice of the store's group ``layers``.
+    """
+    if stability is None:
+        return None
+    share = stability["incidence"].sel(direction="positive").to_numpy()
+    significant = table["significant"].to_numpy()
+    labels = equivalence_class_labels(hierarchy, of_layer)
+    weak = family_figures.unsure_edges(stability, labels, SURE)
+    q = float(table["threshold"])
+    quantile, _ = levels.of_layer(str(of_layer["layer"].item()))
+    level = int(np.abs(stability["quantile"].to_numpy() - quantile).argmin())
+    at = stability.sel(direction="positive").isel(quantile=level)
+    return Judged(
+        resamples=levels.resamples,
+        incidences=int(significant.sum()),
+        unsure_incidences=int((significant & (share < SURE)).sum()),
+        near_misses=int((~significant & (share > 1 - SURE)).sum()),
+        classes=hierarchy.sizes["equivalence_class"],
+        unsure_classes=int((stability["together"] < SURE).sum()),
+        edges=stability.sizes["cover"],
+        unsure_edges=tuple(f"{a} → {b} ({share:.0%})" for a, b, share in weak[:_EDGES_NAMED]),
+        more_edges=max(0, len(weak) - _EDGES_NAMED),
+        samples=tuple(
+            (int(size), float(sampled), float(difference) / abs(q) if q else float("nan"))
+            for size, sampled, difference in zip(
+                at["images_a_class"].to_numpy(),
+                at["threshold_of_sample"].to_numpy(),
+                at["threshold_difference"].to_numpy(),
+                strict=True,
+            )
+        ),
+    )
+
+
+def family_figures_of(
+    family: xr.Dataset,
+    stability: xr.Dataset | None,
+    table: xr.Dataset,
+    of_layer: xr.Dataset,
+    levels: SignificanceParameters,
+) -> Mapping[str, hv.Overlay]:
+    """Figures of one layer by kind: the maps always, the others where there is what they show.
+
+    Parameters
+    ----------
+    family
+        the store's group ``family``.
+    stability, table, of_layer
+        as in ``judged``.
+    """
+    layer = str(of_layer["layer"].item())
+    own = levels.of_layer(layer)
+    mapped = family.sel(layer=layer, direction="positive")
+    drawn = {
+        f"family {quantity}": family_figures.family_map(mapped, quantity, own)
+        for quantity in family_figures.MAPPED
+    }
+    if not table["significant"].to_numpy().any():
+        return drawn
+    drawn["intervals"] = family_figures.intervals(table, of_layer, own[1], levels.confidence)
+    drawn["discrimination"] = family_figures.discrimination_bars(table, of_layer)
+    if stability is not None and levels.resamples:
+        positive = stability.sel(direction="positive")
+        if family_figures.undecided(positive).any():
+            drawn["stability"] = family_figures.stability_heatmap(positive, table, of_layer)
+    return drawn
