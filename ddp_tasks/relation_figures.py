@@ -195,6 +195,7 @@ def _heatmap(
     layers: list[hv.Element] = [
         image.opts(cmap=list(BLUES), clim=(0, 100), tools=[hover], default_tools=zoom)
     ]
+    looks: dict[str, Any]
     if zoom:
         looks = {
             **{"xaxis": None, "yaxis": None, "toolbar": "right", "active_tools": ["box_zoom"]},
