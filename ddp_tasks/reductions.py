@@ -91,17 +91,20 @@ def thresholds(
 
 @dataclass(frozen=True)
 class FewCounts:
-    """Counts that are zero for the most part, as they travel: the others and their places."""
+    """Counts that are zero for the most part, as they travel: the others and their places.
+
+    A slab has far fewer than 2**32 signals.
+    """
 
     shape: tuple[int, ...]
-    place: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
+    place: npt.NDArray[np.uint32]
+    count: npt.NDArray[np.uint32]
 
     @classmethod
     def of(cls, counts: Counts) -> FewCounts:
         """The same counts."""
-        place = np.flatnonzero(counts)
-        return cls(counts.shape, place, counts.reshape(-1)[place])
+        place = np.flatnonzero(counts).astype(np.uint32)
+        return cls(counts.shape, place, counts.reshape(-1)[place].astype(np.uint32))
 
     def whole(self) -> Counts:
         """The array of counts."""
