@@ -1,0 +1,256 @@
+"""From the cube of a layer of 1,000 classes and 4,096 vectors to its hierarchy, and its family.
+
+    python -m benchmarks.family
+
+Writes a store with synthetic signals of the shape of an ImageNet classifier's layer (1,000
+classes x 50 images x 4,096 singular vectors), then measures each step in a process of its own,
+so that the peak memory is the step's: thresholds and fractions, one hypergraph with its semantic
+hierarchy, a slice of the family, the whole family's sizes, and the bootstrap. Appends a section
+to benchmarks/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+LAYER, QUANTILE, PERCENTAGE = "classifier.3", 0.9, 75.0
+_GROUPS, _SHARD = 25, 1000
+
+
+def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
+    """Write a finished cube of one layer, and what of a run's store the later steps read.
+
+    Each class's signals are the sum of a level of its vector, of its group of classes, of the
+    class itself, and noise: some vectors are general, some belong to groups, some to classes.
+    """
+    import xarray as xr
+
+    from ddp_tasks import store
+    from schemas.parameters import RunParameters
+
+    run = RunParameters.model_validate(
+        {
+            "name": "family",
+            "model": {"factory": "benchmarks.family:none"},
+            "images": {"factory": "benchmarks.family:none"},
+            "significance": {"quantile": QUANTILE, "percentage": PERCENTAGE},
+            "shards": {"images": _SHARD},
+        }
+    )
+    total = classes * images
+    one = (1, vectors)
+    layers = xr.Dataset(
+        {
+            "kind": ("layer", np.array(["Linear"], dtype=object)),
+            "shape": ("layer", np.array([f"{vectors} x {vectors}"], dtype=object)),
+            "rank": ("layer", np.array([vectors])),
+            "singular_value": (("layer", "singular_vector"), np.linspace(9, 1, vectors)[None]),
+            "relative_gap": (("layer", "singular_vector"), np.ones(one)),
+            "block": (("layer", "singular_vector"), np.zeros(one, dtype=np.int64)),
+        },
+        coords={
+            "layer": np.array([LAYER], dtype=object),
+            "singular_vector": np.arange(vectors),
+        },
+    )
+    # As in most image sets, a class's images do not lie together.
+    target = np.tile(np.arange(classes), images)
+    signals = xr.Dataset(
+        {"target": ("image", target), "dataset_index": ("image", np.arange(total))},
+        coords={
+            "image": np.array([f"{i:06d}" for i in range(total)], dtype=object),
+            "target_class": np.array([f"class {c}" for c in range(classes)], dtype=object),
+            "layer": layers["layer"],
+            "singular_vector": layers["singular_vector"],
+        },
+    )
+    identity = store.Identity.of_run(run, "none", "none")
+    store.create(path, run, identity, not_analysed={}, groups={"layers": layers}, signals=signals)
+    random = np.random.default_rng(0)
+    general = random.normal(0, 0.5, vectors)
+    of_group = random.normal(0, 0.8, (_GROUPS, vectors))
+    of_class = random.normal(0, 0.6, (classes, vectors)).astype(np.float32)
+    of_class += general + of_group[np.arange(classes) % _GROUPS]
+    for shard in store.shards(path):
+        rows = target[shard.start : shard.stop]
+        noise = random.standard_normal((len(rows), vectors), dtype=np.float32)
+        store.write_shard(
+            path,
+            shard,
+            {
+                "signal": (of_class[rows] + np.float32(0.7) * noise)[:, None],
+                "predicted": rows,
+                "confidence": np.ones(len(rows), dtype=np.float32),
+            },
+        )
+
+
+def measure_significance(path: Path) -> str:
+    """From the cube to thresholds and fractions at all eleven levels, both directions."""
+    from ddp_tasks import store
+    from ddp_tasks.significance import significance_dataset
+
+    tables = significance_dataset(
+        partial(store.signal_parts, path),
+        store.read(path, "layers").load(),
+        store.read(path, "signals")["target_class"].to_numpy().tolist(),
+        _levels().quantiles,
+    )
+    store.write(path, "significance", tables)
+    return f"{tables.sizes['quantile']} levels, {tables.sizes['direction']} directions"
+
+
+def build_hierarchy(path: Path) -> str:
+    """The hypergraph's equivalence classes and the diagram of their partial order."""
+    from ddp_tasks import store
+    from ddp_tasks.hierarchy_depth import distinct_sets, inclusions
+    from ddp_tasks.hypergraph_family import Family
+
+    at = Family.of(store.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
+    sets = distinct_sets(at.significant)
+    pairs = inclusions(sets)
+    return f"{at.sizes()}, {len(pairs[0]):,} inclusions"
+
+
+def take_slice(path: Path) -> str:
+    """One hypergraph of the family as a table, at levels that are not the run's."""
+    from ddp_tasks import store
+    from ddp_tasks.hypergraph_family import Family
+
+    at = Family.of(store.read(path, "significance"), LAYER).at(0.8, 60, "negative")
+    return f"{int(at.significant.sum()):,} incidences"
+
+
+def map_family(path: Path) -> str:
+    """Sizes and depth at all levels, percentages and directions."""
+    from ddp_tasks import store
+    from ddp_tasks.hypergraph_family import family_dataset
+
+    found = family_dataset(
+        store.read(path, "significance"), _levels().all_percentages, lambda _: None
+    )
+    store.write(path, "family", found)
+    return f"{found['depth'].size} hypergraphs, greatest depth {int(found['depth'].max())}"
+
+
+def bootstrap(path: Path) -> str:
+    """Two hundred resamples of incidences, equivalence classes and inclusions, one direction."""
+    from ddp_tasks import stability, store
+    from ddp_tasks.hierarchy_depth import distinct_sets, inclusions
+    from ddp_tasks.hypergraph_family import Family
+
+    at = Family.of(store.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
+    sets = distinct_sets(at.significant)
+    # The equivalence class of each vector, by the bytes of its set of classes.
+    columns = {row.tobytes(): place for place, row in enumerate(sets)}
+    members: list[list[int]] = [[] for _ in sets]
+    for vector, column in enumerate(at.significant.T):
+        if column.any():
+            members[columns[column.tobytes()]].append(vector)
+    hierarchy = stability.Hierarchy(tuple(map(np.array, members)), *inclusions(sets))
+    parts = partial(store.layer_parts, path, 0, at.fraction.shape[1])
+    found = stability.indicators(parts, [at.threshold, np.inf], len(at.target_classes))
+    judged = stability.bootstrap(found[0], PERCENTAGE, 200, hierarchy)
+    sure = judged.incidence[at.significant] >= 0.95
+    return f"{int(sure.sum()):,} of {len(sure):,} incidences hold in 95 % of resamples"
+
+
+def _levels():
+    from schemas.parameters import SignificanceParameters
+
+    return SignificanceParameters(quantile=QUANTILE, percentage=PERCENTAGE)
+
+
+STEPS = {
+    "thresholds and fractions": measure_significance,
+    "hypergraph, classes, order": build_hierarchy,
+    "a slice": take_slice,
+    "family of sizes": map_family,
+    "bootstrap": bootstrap,
+}
+
+
+def step_line(path: Path, step: str) -> str:
+    """Carry out a step; a row of the table: seconds, processor's seconds, peak memory, found."""
+    # Imported before the clock starts: the steps' own imports then cost nothing.
+
+    start, busy = time.perf_counter(), time.process_time()
+    found = STEPS[step](path)
+    seconds, cpu = time.perf_counter() - start, time.process_time() - busy
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return f"| {step} | {seconds:.2f} | {cpu:.2f} | {peak:.2f} | {found} |"
+
+
+def section(classes: int, images: int, vectors: int, rows: list[str]) -> list[str]:
+    """The section of RESULTS.md, by lines."""
+    load = os.getloadavg()[0]
+    return [
+        f"\n## The family of hypergraphs, {datetime.date.today().isoformat()}",
+        "",
+        f"`python -m benchmarks.family`: {classes:,} classes x {images} images x a "
+        f"layer of {vectors:,} singular vectors, synthetic signals in a real store; "
+        f"{os.cpu_count()} cores, load {load:.1f} at the end, Python {platform.python_version()}. "
+        "Each step in a process of its own; peak memory includes Python and the imports.",
+        "",
+        "| step | seconds | processor's seconds | peak, GiB | found |",
+        "| --- | ---: | ---: | ---: | --- |",
+        *rows,
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and append."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--classes", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=50, help="a class")
+    parser.add_argument("--vectors", type=int, default=4096)
+    parser.add_argument("--folder", type=Path, help="for the store; default a temporary one")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to append to")
+    parser.add_argument("--step", nargs=2, metavar=("STORE", "STEP"), help=argparse.SUPPRESS)
+    asked = parser.parse_args(arguments)
+    if asked.step:
+        print(step_line(Path(asked.step[0]), asked.step[1]))
+        return
+    with contextlib.ExitStack() as stack:
+        folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        path = folder / "store.zarr"
+        if not path.exists():
+            make_store(path, asked.classes, asked.images, asked.vectors)
+        rows = [_in_own_process(path, step) for step in STEPS]
+    lines = section(asked.classes, asked.images, asked.vectors, rows)
+    with asked.results.open("a") as file:
+        file.write("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+def _in_own_process(path: Path, step: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.family", "--step", str(path), step],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"{step}: {done.stderr}")
+    print(done.stdout.strip(), flush=True)
+    return done.stdout.strip().splitlines()[-1]
+
+
+if __name__ == "__main__":
+    main()
