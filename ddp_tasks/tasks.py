@@ -329,26 +329,28 @@ def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: s
     names = layers["layer"].to_numpy().tolist()
     target_classes = significance["target_class"].to_numpy().tolist()
     hierarchies = []
-    for layer in names:
-        quantile, percentage = run.significance.of_layer(layer)
-        table = layer_table(significance, layer, quantile, percentage)
-        found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
-        metadata = {
-            "run": run.name,
-            "quantile": quantile,
-            "percentage": percentage,
-            "threshold": float(table["threshold"]),
-        }
-        if found.empty:
-            log.warning("%s: %s", layer, found.empty)
-            metadata["empty"] = found.empty
-        hif.write_hif(found.graph, metadata, folder / f"{layer}.hif.json")
-        store.write(path, f"hypergraphs/{layer}", found.relations)
-        hierarchies.append(found.hierarchy)
+    with progress("hypergraphs", "hypergraphs of layers", len(names)) as done:
+        for layer in names:
+            quantile, percentage = run.significance.of_layer(layer)
+            table = layer_table(significance, layer, quantile, percentage)
+            found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
+            metadata = {
+                "run": run.name,
+                "quantile": quantile,
+                "percentage": percentage,
+                "threshold": float(table["threshold"]),
+            }
+            if found.empty:
+                log.warning("%s: %s", layer, found.empty)
+                metadata["empty"] = found.empty
+            hif.write_hif(found.graph, metadata, folder / f"{layer}.hif.json")
+            store.write(path, f"hypergraphs/{layer}", found.relations)
+            hierarchies.append(found.hierarchy)
+            done(1)
     sets = [exemplars.vector_sets(found.singular_vectors) for found in hierarchies]
     pieces = slabs(cube_size(path))
     with _over_workers(
-        run, scheduler, "hypergraphs", "exemplars of classes", len(pieces)
+        run, scheduler, "class-exemplars", "exemplars of classes", len(pieces)
     ) as mapped:
         strongest = reductions.class_exemplars(path, pieces, sets, len(target_classes), mapped)
     for layer, hierarchy, best in zip(names, hierarchies, strongest, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import xarray as xr
 
 from ddp_tasks import decomposition, exemplars
 from ddp_tasks.hypergraph_family import family_dataset
@@ -99,17 +100,7 @@ def findings(strong: np.ndarray, images: int = 40) -> Findings:
         for name in names
     }
     hierarchies = {
-        name: hierarchy_dataset(
-            built[name].hierarchy,
-            of_layers.sel(layer=name),
-            target_classes,
-            exemplars.class_exemplars(
-                lambda i=i: [(cube[:, i], image_set.target)],
-                built[name].hierarchy.singular_vectors,
-                classes,
-            ),
-            image_set.ids,
-        )
+        name: _hierarchy(built[name].hierarchy, of_layers.sel(layer=name), cube[:, i], image_set)
         for i, name in enumerate(names)
     }
     return Findings(
@@ -142,6 +133,14 @@ def findings(strong: np.ndarray, images: int = 40) -> Findings:
 
 def _linear(name, shape):
     return LinearLayer(name=name, module=name, call=0, kind="Linear", shape=shape, groups=1)
+
+
+def _hierarchy(hierarchy, of_layer, signals, image_set) -> xr.Dataset:
+    names = image_set.target_classes
+    best = exemplars.class_exemplars(
+        lambda: [(signals, image_set.target)], hierarchy.singular_vectors, len(names)
+    )
+    return hierarchy_dataset(hierarchy, of_layer, names, best, image_set.ids)
 
 
 def nested(classes: int = 4, vectors: int = 6) -> np.ndarray:
