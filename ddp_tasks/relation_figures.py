@@ -13,6 +13,7 @@ from bokeh.models import CustomJSHover, HoverTool
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from ddp_tasks.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.notation import NEUTRAL, short
 from ddp_tasks.style import GLYPH_FONT, TABLE_AXES, plain
 
@@ -77,7 +78,9 @@ def jaccard_heatmap(relations: xr.Dataset) -> hv.Overlay:
     return _heatmap(cells, (told, told), (side, side), title, told=("class", "class", "Jaccard"))
 
 
-def incidence_overview(hierarchy: xr.Dataset, relations: xr.Dataset) -> hv.Overlay:
+def incidence_overview(
+    hierarchy: xr.Dataset, relations: xr.Dataset, of_layer: xr.Dataset
+) -> hv.Overlay:
     """The whole incidence of a large hypergraph: target classes by equivalence classes.
 
     Rows are target classes in the order of their clustering; columns are equivalence classes by
@@ -88,6 +91,8 @@ def incidence_overview(hierarchy: xr.Dataset, relations: xr.Dataset) -> hv.Overl
     ----------
     hierarchy, relations
         the store's groups ``hierarchies/LAYER`` and ``hypergraphs/LAYER``.
+    of_layer
+        the layer's slice of the store's group ``layers``.
 
     Raises
     ------
@@ -104,12 +109,8 @@ def incidence_overview(hierarchy: xr.Dataset, relations: xr.Dataset) -> hv.Overl
     columns = np.lexsort((place, level))
     cells, (high, wide) = _averaged(member[:, columns].astype(np.float64), (_ROWS, _COLUMNS))
     names = [str(name) for name in hierarchy["target_class"].to_numpy()[rows]]
-    first = hierarchy["singular_vectors"].to_numpy().argmax(axis=1)[columns]
-    sizes = hierarchy["singular_vectors"].to_numpy().sum(axis=1)[columns]
-    labels = [
-        f"[v{v}]:{size} at level {at}"
-        for v, size, at in zip(first, sizes, level[columns], strict=True)
-    ]
+    named = np.array(equivalence_class_labels(hierarchy, of_layer), dtype=object)[columns]
+    labels = [f"{label} at level {at}" for label, at in zip(named, level[columns], strict=True)]
     title = f"{len(names):,} target classes by {len(labels):,} equivalence classes"
     if cells.shape != (len(names), len(labels)):
         title += f", averaged into {len(high)} × {len(wide)} cells"

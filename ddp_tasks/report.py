@@ -172,7 +172,7 @@ def layer_figures(
         for image, target in zip(findings.images.ids, findings.images.target, strict=True)
     }
     if not hypergraph_figures.has_matrix(hierarchy):
-        drawn["overview"] = relation_figures.incidence_overview(hierarchy, relations)
+        drawn["overview"] = relation_figures.incidence_overview(hierarchy, relations, of_layer)
     return drawn | {
         "jaccard": relation_figures.jaccard_heatmap(relations),
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),

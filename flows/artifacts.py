@@ -11,6 +11,7 @@ import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from ddp_tasks import store as stores
+from ddp_tasks.notation import vector_names
 from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import Summary
 from ddp_tasks.unreadable import told
@@ -87,8 +88,8 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
     ]
     lines += ["", "## The most discriminating singular vectors", ""]
     lines += [
-        f"{place}. **{v.layer} v{v.singular_vector}** (s = {v.singular_value:.3g}, "
-        f"η² = {v.eta_squared:.2f}): {', '.join(v.significant_for)}"
+        f"{place}. **{v.layer} v{v.singular_vector}{'*' if v.arbitrary else ''}** "
+        f"(s = {v.singular_value:.3g}, η² = {v.eta_squared:.2f}): {', '.join(v.significant_for)}"
         for place, v in enumerate(summary.discriminating, start=1)
     ]
     lines += ["", f"- store: `{store}`", f"- report: `{page}`", f"- hypergraphs: `{folder}`"]
@@ -99,7 +100,8 @@ def significance_rows(run: RunParameters, store: Path, layer: str) -> list[dict[
     """One row for each singular vector that is significant for a class, most telling first."""
     levels = run.significance.of_layer(layer)
     table = layer_table(stores.read(store, "significance"), layer, *levels)
-    values = stores.read(store, "layers")["singular_value"].sel(layer=layer).to_numpy()
+    of_layer = stores.read(store, "layers").sel(layer=layer)
+    values, vectors = of_layer["singular_value"].to_numpy(), vector_names(of_layer)
     names = table["target_class"].to_numpy()
     fraction, significant = table["fraction"].to_numpy(), table["significant"].to_numpy()
     eta_squared = table["discrimination"].to_numpy()
@@ -109,7 +111,7 @@ def significance_rows(run: RunParameters, store: Path, layer: str) -> list[dict[
         if len(classes):
             rows.append(
                 {
-                    "singular vector": int(vector),
+                    "singular vector": vectors[vector],
                     "singular value": round(float(values[vector]), 4),
                     "η²": round(float(eta_squared[vector]), 3),
                     "significant for": _classes(names[classes], fraction[classes, vector]),

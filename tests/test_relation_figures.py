@@ -73,12 +73,13 @@ def test_many_classes_are_averaged_and_said_to_be(small, monkeypatch):
 
 def test_the_overview_shows_every_incidence_by_level(small):
     hierarchy, relations = small.hierarchies["layer0"], small.hypergraphs["layer0"]
-    overlay = relation_figures.incidence_overview(hierarchy, relations)
+    of_layer = small.layers.sel(layer="layer0")
+    overlay = relation_figures.incidence_overview(hierarchy, relations, of_layer)
     columns = _names(overlay, "$x")
-    assert columns[0] == "[v0]:1 at level 0"
-    assert columns[-1] == "[v4]:1 at level 2"
+    assert columns[0] == "v0*:1 at level 0"
+    assert columns[-1] == "v4:1 at level 2"
     rows = _names(overlay, "$y")[::-1]
-    first = [int(label.split("]")[0][2:]) for label in columns]
+    first = [int(label.split(":")[0].strip("v*")) for label in columns]
     member = hierarchy["singular_vectors"].to_numpy()
     number = [int(np.flatnonzero(member[:, v])[0]) for v in first]
     expected = hierarchy["target_classes"].sel(target_class=rows).to_numpy()[number].T
@@ -93,7 +94,7 @@ def test_figures_of_an_empty_hypergraph_say_why():
     with pytest.raises(ValueError, match="No singular vector exceeds"):
         relation_figures.jaccard_heatmap(relations)
     with pytest.raises(ValueError, match="No singular vector exceeds"):
-        relation_figures.incidence_overview(hierarchy, relations)
+        relation_figures.incidence_overview(hierarchy, relations, found.layers.sel(layer="layer0"))
     assert walk_rows(relations) == []
     assert class_rows(relations) == ([], 0)
 
