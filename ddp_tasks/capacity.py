@@ -147,8 +147,9 @@ def spectrum(
     ValueError
         If the arguments do not fit together.
     """
-    weight = W.detach().to(torch.float64)
-    variance = _variance(weight)
+    if matrization is Matrization.UNFOLDED:
+        return unfolded_spectrum(W, groups)
+    variance = _variance(W.detach().to(torch.float64))
     taps = prod(W.shape[2:])
     epsilon = torch.finfo(torch.float64).eps
     if matrization is Matrization.TOEPLITZ:
@@ -158,13 +159,37 @@ def spectrum(
         taps_of_phases = _taps_of_phases(W.shape[2:], stride, dilation)
         edge = bulk_edge([variance * n for n in taps_of_phases], W.shape[0] // groups, W.shape[1])
         return Spectrum(S, layer.floor, edge)
-    if matrization is Matrization.SLICES:
-        S = kernel_slices(W)
-        k = W.shape[2] if W.ndim > 2 else 1
-        return Spectrum(S, _floor(S, taps, epsilon), bulk_edge([variance], k, taps // k))
+    S = kernel_slices(W)
+    k = W.shape[2] if W.ndim > 2 else 1
+    return Spectrum(S, _floor(S, taps, epsilon), bulk_edge([variance], k, taps // k))
+
+
+def unfolded_spectrum(W: Tensor, groups: int = 1, S: Tensor | None = None) -> Spectrum:
+    """Singular values of the unfolded weight W̄1.
+
+    Parameters
+    ----------
+    W
+        shape (d, c / groups, k, ...), or (d, c).
+    S
+        float64, shape (rank,), descending: its nonzero singular values, where a decomposition
+        has found them already.
+
+    Raises
+    ------
+    NotFiniteError
+        If W holds NaN or infinity.
+    """
+    weight = W.detach().to(torch.float64)
+    variance = _variance(weight)
     unfolded = weight.reshape(groups, W.shape[0] // groups, -1)
-    S, floor = _unfolded_values(unfolded)
-    return Spectrum(S, floor, bulk_edge([variance], unfolded.shape[1], unfolded.shape[2]))
+    rows, columns = unfolded.shape[1:]
+    edge = bulk_edge([variance], rows, columns)
+    if S is None:
+        return Spectrum(*_unfolded_values(unfolded), edge)
+    every = S.new_zeros(groups * min(rows, columns))
+    every[: len(S)] = S
+    return Spectrum(every, 0.0, edge)
 
 
 def bulk_edge(variances: Sequence[float], rows: int, columns: int) -> float:

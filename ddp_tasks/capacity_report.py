@@ -17,8 +17,13 @@ from ddp_tasks.capacity_tables import (
     DEFINITIONS,
     MATRIZATION_MEANINGS,
     MEASURES,
+    Boundaries,
+    Folding,
+    alpha_hats,
     associations,
+    boundaries,
     drawn,
+    folding,
     layer_rows,
     model_rows,
     named,
@@ -56,6 +61,8 @@ class _Section:
     """matrizations with a spectrum of that layer."""
     layers: int
     rows: list[Any]
+    folding: Folding
+    boundaries: Boundaries
 
 
 def render(findings: CapacityFindings) -> str:
@@ -80,6 +87,8 @@ def render(findings: CapacityFindings) -> str:
                 panels=tuple(kind for kind in figures if kind != "layers"),
                 layers=capacity.sizes["layer"],
                 rows=layer_rows(capacity),
+                folding=folding(capacity),
+                boundaries=boundaries(capacity),
             )
         )
     matrizations = texts(zoo["matrization"])
@@ -123,6 +132,32 @@ def model_figures(capacity: xr.Dataset) -> tuple[str, dict[str, hv.Overlay]]:
     if np.nansum(share) > 0:
         panels["layers"] = spectral_panels.layer_spectra(capacity)
     return layer, panels
+
+
+def run_section(capacity: xr.Dataset | None) -> tuple[dict[str, Any], dict[str, hv.Overlay]]:
+    """What a run's report says of its capacity metric, and the figure it shows.
+
+    Parameters
+    ----------
+    capacity
+        the store's group ``capacity``; None where the run has none, and then ``capacity`` is empty.
+    """
+    if capacity is None:
+        return {"capacity": {}}, {}
+    _, figures = model_figures(capacity)
+    told = {
+        "capacity": {
+            "rows": layer_rows(capacity),
+            "matrizations": texts(capacity["matrization"]),
+            "alpha_hat": alpha_hats(capacity),
+            "folding": folding(capacity),
+        },
+        "meanings": MATRIZATION_MEANINGS,
+        "named": named,
+        "customary": CUSTOMARY,
+        "definitions": DEFINITIONS,
+    }
+    return told, {"capacity layers": figures["layers"]} if "layers" in figures else {}
 
 
 def _alpha_hat_figures(zoo: xr.Dataset) -> dict[str, hv.Overlay]:

@@ -269,6 +269,82 @@ def _layer_fit(one: xr.Dataset) -> LayerFit:
     )
 
 
+def alpha_hats(capacity: xr.Dataset) -> dict[str, dict[str, str]]:
+    """α̂ of one model by matrization: its sum over layers as ``total``, and its ``mean``."""
+    total, mean = (_by_matrization(capacity[name]) for name in ("alpha_hat", "alpha_hat_mean"))
+    return {m: {"total": total[m], "mean": mean[m]} for m in total}
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Which BatchNorms were folded into a model's layers, as the page prints it."""
+
+    asked: bool
+    folded: list[str]
+    refused: list[str]
+
+
+def folding(capacity: xr.Dataset) -> Folding:
+    """The BatchNorms folded into a model's layers, and why others were not."""
+    if "batch_norm" not in capacity:
+        return Folding(False, [], [])
+    layers = texts(capacity["layer"])
+    folded = zip(layers, texts(capacity["batch_norm"]), strict=True)
+    refused = zip(layers, texts(capacity["not_folded"]), strict=True)
+    return Folding(
+        True,
+        [f"{layer} with {norm}" for layer, norm in folded if norm],
+        [f"{layer}: {why}" for layer, why in refused if why],
+    )
+
+
+@dataclass(frozen=True)
+class BoundaryRow:
+    """One layer whose periodic spectrum was held against exact ones."""
+
+    layer: str
+    input: str
+    whole: bool
+    """whether that is the layer's own input."""
+    figures: list[str]
+    """largest value, Frobenius norm and spectrum, for zeros and then for the valid convolution."""
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """How far the periodic spectra of a model lie from exact ones, as the page prints it."""
+
+    asked: bool
+    rows: list[BoundaryRow]
+    refused: Mapping[str, list[str]]
+    """layers that were not compared, by reason."""
+
+    @property
+    def smaller(self) -> bool:
+        """Whether any layer was compared at a smaller input than its own."""
+        return any(not row.whole for row in self.rows)
+
+
+def boundaries(capacity: xr.Dataset) -> Boundaries:
+    """What taking images as periodic does to the Toeplitz spectra of a model's layers."""
+    if "boundary_input" not in capacity:
+        return Boundaries(False, [], {})
+    rows, refused = [], dict[str, list[str]]()
+    for layer in texts(capacity["layer"]):
+        one = capacity.sel(layer=layer)
+        if why := str(one["boundary_refusal"].item()):
+            refused.setdefault(why, []).append(layer)
+            continue
+        figures = [
+            _figure(float(one[f"boundary_{name}"].sel(boundary=boundary)), form)
+            for boundary in ("zeros", "valid")
+            for name, form in (("largest", "+.3f"), ("frobenius", "+.3f"), ("spectrum", ".3f"))
+        ]
+        whole = bool(one["boundary_whole"].item())
+        rows.append(BoundaryRow(layer, str(one["boundary_input"].item()), whole, figures))
+    return Boundaries(True, rows, refused)
+
+
 def count(number: int) -> str:
     """A number of singular values: in full below a million, such as 3.21e6 from there on."""
     if number < 1_000_000:

@@ -1,8 +1,14 @@
-"""The capacity metric of one model, and of a list of them, as Prefect tasks."""
+"""The capacity metric of a run, and of a list of models, as Prefect tasks."""
 
 from __future__ import annotations
 
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import xarray as xr
@@ -11,10 +17,24 @@ from prefect import get_run_logger
 
 from ddp_tasks import capacity_report, store
 from ddp_tasks.capacity import Matrization
-from ddp_tasks.layer_spectra import cost, layer_spectra, model_dataset, trace
+from ddp_tasks.layer_spectra import (
+    ModelAsked,
+    RunAsked,
+    cost,
+    layer_spectra,
+    model_dataset,
+    run_layer_spectra,
+    toeplitz_values,
+    trace,
+)
+from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
+from ddp_tasks.preparation import prepare
 from ddp_tasks.tasks import progress, stage
+from schemas.parameters import RunParameters
 from schemas.zoo import ZooModel, ZooParameters
+
+_SECONDS_BETWEEN_LOOKS = 0.1
 
 
 @stage("spectra")
@@ -36,6 +56,8 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
         "model_digest": model_digest(network),
         "input_size": " × ".join(map(str, input_size)),
         "matrizations": ", ".join(zoo.matrizations),
+        "fold_batch_norm": str(zoo.fold_batch_norm),
+        "boundary_side": str(zoo.boundary_side),
     }
     del network
     group = f"capacity/{model.name}"
@@ -43,32 +65,106 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
         log.info("%s: kept from before", model.name)
         return
     matrizations = tuple(Matrization(name) for name in zoo.matrizations)
+    asked = ModelAsked(
+        model=model.parameters.model_dump_json(),
+        input_size=input_size,
+        matrizations=matrizations,
+        fold_batch_norm=zoo.fold_batch_norm,
+        boundary_side=zoo.boundary_side,
+        topic=f"spectra-{uuid4()}",
+    )
+    calls = {one.name: partial(layer_spectra, asked, one.name) for one in layers}
+    rows = _over_layers(f"spectra of {model.name}", calls, layers, asked, scheduler)
+    dataset = model_dataset(rows, layers, matrizations)
+    _warn_of_refusals(model.name, dataset)
+    store.write(path, group, dataset.assign_attrs(attributes))
+
+
+@stage("capacity")
+def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Compute spectra and power laws of a run's layers on the Dask workers, and store them.
+
+    Of the unfolded weights the store has the singular values already. Where the group
+    ``capacity`` is there, or the run asks for no matrization, nothing is done: a store belongs
+    to runs of the same parameters and weights.
+    """
+    log = get_run_logger()
+    if not run.capacity:
+        return
+    if store.group_attributes(path, "capacity"):
+        log.info("the capacity metric is kept from before")
+        return
+    analysed = store.read(path, "layers").load()
+    names = analysed["layer"].to_numpy().tolist()
+    by_name = {layer.name: layer for layer in prepare(run).layers.linear}
+    layers = tuple(by_name[name] for name in names)
+    matrizations = tuple(Matrization(name) for name in run.capacity)
+    asked = RunAsked(run.model_dump_json(), matrizations, f"spectra-{uuid4()}")
+    rank = analysed["rank"].to_numpy()
+    calls = {
+        name: partial(run_layer_spectra, asked, name, S[:r])
+        for name, S, r in zip(names, analysed["singular_value"].to_numpy(), rank, strict=True)
+    }
+    rows = _over_layers(f"spectra of {run.name}", calls, layers, asked, scheduler)
+    dataset = model_dataset(rows, layers, matrizations)
+    _warn_of_refusals(run.name, dataset)
+    store.write(path, "capacity", dataset.assign_attrs(matrizations=", ".join(run.capacity)))
+
+
+def _over_layers(
+    description: str,
+    calls: Mapping[str, Callable[[], xr.Dataset]],
+    layers: Sequence[LinearLayer],
+    asked: ModelAsked | RunAsked,
+    scheduler: str,
+) -> list[xr.Dataset]:
+    """What each layer's call gives, computed on the workers, the costliest first.
+
+    Progress counts singular values, as the blocks of large layers tell of them on Dask's events.
+    """
+    toeplitz = Matrization.TOEPLITZ in asked.matrizations
+    values = {one.name: toeplitz_values(one) if toeplitz else 1 for one in layers}
+    told: deque[dict[str, Any]] = deque()
+    rows: dict[str, xr.Dataset] = {}
     with (
         Client(scheduler, set_as_default=False) as client,
-        progress("spectra", f"spectra of {model.name}", len(layers)) as done,
+        progress("spectra", description, sum(values.values())) as done,
     ):
-        # Largest first: the workers then finish together.
-        position = {
-            client.submit(
-                layer_spectra,
-                model.parameters.model_dump_json(),
-                input_size,
-                layer.name,
-                matrizations,
-                pure=False,
-                priority=cost(layer),
-            ): i
-            for i, layer in enumerate(layers)
+        client.subscribe_topic(asked.topic, lambda event: told.append(event[1]))
+        futures = {
+            client.submit(calls[one.name], pure=False, priority=cost(one)): one.name
+            for one in layers
         }
-        rows: dict[int, xr.Dataset] = {}
-        for future in as_completed(list(position), loop=client.loop):
-            rows[position[future]] = future.result()
-            done(1)
-    dataset = model_dataset([rows[i] for i in range(len(layers))], layers, matrizations)
+        left = dict(values)
+        finished = as_completed(list(futures), loop=client.loop)
+        while not finished.is_empty():
+            if finished.has_ready():
+                future = next(finished)
+                name = futures[future]
+                rows[name] = future.result()
+                done(left.pop(name))
+            else:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            while told:
+                event = told.popleft()
+                if (some := min(event["values"], left.get(event["layer"], 0))) > 0:
+                    left[event["layer"]] -= some
+                    done(some)
+        client.unsubscribe_topic(asked.topic)
+    return [rows[one.name] for one in layers]
+
+
+def _warn_of_refusals(name: str, dataset: xr.Dataset) -> None:
+    log = get_run_logger()
     for row in dataset["refusal"].stack(row=("layer", "matrization")):
         if row.item():
-            log.warning("%s, %s: %s", model.name, row["row"].item(), row.item())
-    store.write(path, group, dataset.assign_attrs(attributes))
+            log.warning("%s, %s: %s", name, row["row"].item(), row.item())
+    if "not_folded" in dataset:
+        for layer, reason in zip(
+            dataset["layer"].to_numpy(), dataset["not_folded"].to_numpy(), strict=True
+        ):
+            if reason:
+                log.warning("%s: no BatchNorm is folded into %s: %s", name, layer, reason)
 
 
 @stage("zoo-report")

@@ -43,7 +43,7 @@ def decompose_layer(run: str, layer: str) -> Decomposed:
     parameters = RunParameters.model_validate_json(run)
     prepared = prepared_once(run)
     found = next(one for one in prepared.layers.linear if one.name == layer)
-    folded = _folding(run).layers.get(layer)
+    folded = folding_once(run).layers.get(layer)
     W = unfolded_weight(prepared.model, found) if folded is None else unfold_weight(folded.weight)
     keep = stores_right_singular_vectors(
         found.unfolded_shape, found.groups, parameters.right_singular_vectors
@@ -92,5 +92,6 @@ def _folds(layer: LinearLayer) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _folding(run: str) -> Folding:
+def folding_once(run: str) -> Folding:
+    """What ``folding_of`` gives for run parameters as JSON, once in each worker process."""
     return folding_of(RunParameters.model_validate_json(run), prepared_once(run))

@@ -14,7 +14,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import is_parametrized
 
 from ddp_tasks.class_scores import class_scores
-from ddp_tasks.linear_calls import LINEAR, LinearCall, LinearCalls
+from ddp_tasks.linear_calls import LINEAR, LinearCall, LinearCalls, Steps
 from ddp_tasks.not_analysed import ParameterUses, not_analysed, own_parameters
 from ddp_tasks.unfolding import transposed_filters, unfold_weight
 
@@ -65,6 +65,10 @@ class LinearLayer:
     these the number of windows, where each image is cut into some."""
     output_shape: tuple[int, ...] = field(default=(), compare=False)
     """of one image, likewise."""
+    stride: Steps = field(default=1, compare=False)
+    padding: Steps | str = field(default=0, compare=False)
+    dilation: Steps = field(default=1, compare=False)
+    """of a convolution; padding that is no zeros is part of ``input_shape`` instead."""
     image_axis: int = field(default=0, compare=False)
     """of the output that ``attach`` gives: 1 where sequences come first, as inside attention."""
 
@@ -247,6 +251,8 @@ class _Met:
     shape: tuple[int, ...]
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
+    steps: dict[str, Any]
+    """stride, padding and dilation."""
     means: dict[int, Tensor]
     """mean of Ȳ for each image, for every axis that might be the images'."""
     weight: Source
@@ -288,6 +294,7 @@ class _Pass:
             shape=tuple(call.filters.shape),
             input_shape=tuple(call.input.shape),
             output_shape=shape,
+            steps={key: getattr(call, key) for key in ("stride", "padding", "dilation")},
             means={
                 axis: call.linear_mean(images, axis)
                 for axis in axes
@@ -386,6 +393,7 @@ def _layer(name: str, met: _Met, images: int, axis: int) -> LinearLayer:
         bias=met.bias,
         input_shape=_of_one_image(met.input_shape, images, axis),
         output_shape=_of_one_image(met.output_shape, images, axis),
+        **met.steps,
         image_axis=axis,
     )
 

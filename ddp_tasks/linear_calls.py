@@ -32,6 +32,9 @@ LINEAR = (
     nn.ConvTranspose3d,
 )
 
+#: One number for all axes of a kernel, or one for each.
+Steps = int | tuple[int, ...]
+
 _CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 _TRANSPOSED = (
     "input",
@@ -76,6 +79,10 @@ class LinearCall:
     """the output; None where a fused function keeps it to itself."""
     whole: tuple[Tensor | None, Tensor | None] = (None, None)
     """the parameters that weight and bias are rows of, where the function takes these."""
+    stride: Steps = 1
+    padding: Steps | str = 0
+    dilation: Steps = 1
+    """of a convolution, as torch's function takes them."""
 
     @property
     def output(self) -> Tensor:
@@ -194,7 +201,10 @@ class LinearCalls(TorchFunctionMode):
             name, module = self._layer(kind, weight)
             groups = given.get("groups", 1)
             bias = given.get("bias")
-            yield LinearCall(name, module, kind, weight, bias, groups, given["input"], output)
+            steps = {key: given[key] for key in ("stride", "padding", "dilation") if key in given}
+            yield LinearCall(
+                name, module, kind, weight, bias, groups, given["input"], output, **steps
+            )
         elif func is functional.multi_head_attention_forward:
             yield from self._projections(_attention_arguments(args, kwargs), output[0])
         elif func in _PRODUCTS and len(args) == 2 and isinstance(args[1], Tensor):

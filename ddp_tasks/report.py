@@ -12,6 +12,7 @@ import holoviews as hv
 import xarray as xr
 
 from ddp_tasks import (
+    capacity_report,
     diagrams,
     family_section,
     figures,
@@ -57,6 +58,8 @@ class Findings:
     hierarchies: Mapping[str, xr.Dataset]
     """by layer."""
     images: ImageSet
+    capacity: xr.Dataset | None = None
+    """the group ``capacity``, where the run asks for it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def render(findings: Findings) -> str:
         for layer in findings.summary.layers
         if layer.layer in chosen
     ]
+    capacity, spectra = capacity_report.run_section(findings.capacity)
+    plots |= spectra
     return page.rendered(
         "report.html.jinja",
         plots,
@@ -105,6 +110,7 @@ def render(findings: Findings) -> str:
         vectors=[_vector_row(findings, v, thumbnails) for v in findings.summary.discriminating],
         footnote=ARBITRARY_FOOTNOTE,
         unreadable_named=_UNREADABLE_NAMED,
+        **capacity,
         directions=findings.significance["direction"].to_numpy().tolist(),
         versions=json.loads(findings.attributes["software_versions"]),
         parameters=json.dumps(json.loads(findings.attributes["run_parameters"]), indent=2),

@@ -388,6 +388,7 @@ def write_report(run: RunParameters, path: Path, page: Path) -> Summary:
         hypergraphs={n: store.read(path, f"hypergraphs/{n}").load() for n in names},
         hierarchies={n: store.read(path, f"hierarchies/{n}").load() for n in names},
         images=open_images(run.images),
+        capacity=store.read(path, "capacity").load() if run.capacity else None,
     )
     part = page.with_suffix(".part")
     part.write_text(report.render(findings))

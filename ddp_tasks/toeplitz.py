@@ -21,6 +21,12 @@ cheap without changing the values:
   channels on the grid of outputs. Its blocks are, up to a unitary matrix, the t² blocks A(ω) of
   the frequencies that the stride aliases, side by side.
 * Dilation puts zeros between the places of the kernel; groups make every A(ω) block-diagonal.
+* A transposed convolution adds W[r, h, s] x[r, u] to y[h, t·u + e·s], e being its dilation. The
+  convolution with the same weight, its roles swapped (c filters of d channels), the same stride
+  and dilation is x[r, u] = Σ W[r, h, s] y[h, t·u + e·s]: its matrix is the transpose, and has the
+  same singular values. Its image is the layer's output, t·m places on a ring for an input of m
+  (``image_of_transposed``), so the frequencies are those of the layer's input. Padding and
+  output padding crop or lengthen the output, and count no more here than a convolution's padding.
 
 Squares cost small values their digits: errors stay below about 1e-7 of the largest value, and
 values below ``Symbol.floor`` cannot be told from zero.
@@ -126,6 +132,20 @@ def symbol(
     floor = sqrt(greatest * kernel.shape[1] * torch.finfo(torch.float64).eps)
     even, odd = (R + R.mT).flatten(2), (R - R.mT).flatten(2)
     return Symbol(even, odd, lags, outputs, frequency, count, floor)
+
+
+def image_of_transposed(size: Sequence[int], stride: Sequence[int] | int) -> tuple[int, ...]:
+    """Size of the periodic output of a transposed convolution.
+
+    ``toeplitz_spectrum`` of its weight as torch holds it, shape (c, d / groups, k, ...), with
+    this as ``size`` and the same stride and dilation, is the layer's spectrum.
+
+    Parameters
+    ----------
+    size
+        of the layer's input along each axis.
+    """
+    return tuple(m * t for m, t in zip(size, per_axis(stride, len(size)), strict=True))
 
 
 def frequencies(size: Sequence[int]) -> tuple[Tensor, Tensor]:

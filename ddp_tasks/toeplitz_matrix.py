@@ -14,7 +14,11 @@ from math import ceil, prod
 import torch
 from torch import Tensor
 
+from ddp_tasks.gram_matrix import eigenvalues, gram_matrix
 from ddp_tasks.toeplitz import Boundary, per_axis, require_fit, toeplitz_spectrum
+
+#: Entries that a matrix may have to be held against the periodic spectrum (128 MiB).
+_MOST_ENTRIES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -134,8 +138,56 @@ def boundary_differences(
             groups=groups,
             memory=memory,
         )
-        differences[boundary] = _difference(periodic, torch.linalg.svdvals(matrix))
+        squares = eigenvalues(gram_matrix(matrix[None])[0])
+        differences[boundary] = _difference(periodic, squares.clamp_min(0).sqrt().flip(0))
     return differences
+
+
+def checkable_size(
+    shape: Sequence[int],
+    size: Sequence[int],
+    side: int,
+    *,
+    padding: Sequence[int] | int | None = None,
+    stride: Sequence[int] | int = 1,
+    dilation: Sequence[int] | int = 1,
+    groups: int = 1,
+) -> tuple[int, ...] | None:
+    """The largest input whose exact matrices are small, not above the layer's own.
+
+    The share of an image that its boundary is falls with its size, so what a smaller image
+    shows is more than what the layer's own would.
+
+    Parameters
+    ----------
+    shape
+        of the weight, (d, c / groups, k, ...).
+    size
+        of the layer's input; smaller ones keep its proportions.
+    side
+        rows or columns that the zero-padded matrix may have, the lesser of the two.
+
+    Returns
+    -------
+    None where no input that holds the filter is small enough
+    """
+    strides, dilations = per_axis(stride, len(size)), per_axis(dilation, len(size))
+    margins = per_axis(padding, len(size)) if padding is not None else (None,) * len(size)
+    steps = list(zip(strides, dilations, strict=True))
+    reach = [e * (k - 1) + 1 for e, k in zip(dilations, shape[2:], strict=True)]
+    for longest in range(max(size), 0, -1):
+        tried = tuple(max(1, m * longest // max(size)) for m in size)
+        if any(m < extent for m, extent in zip(tried, reach, strict=True)):
+            return None
+        axes = [
+            _axis(m, k, each, "zeros", margin)
+            for m, k, each, margin in zip(tried, shape[2:], steps, margins, strict=True)
+        ]
+        rows = shape[0] * prod(axis.outputs for axis in axes)
+        columns = shape[1] * groups * prod(tried)
+        if min(rows, columns) <= side and rows * columns <= _MOST_ENTRIES:
+            return tried
+    return None
 
 
 def _difference(periodic: Tensor, exact: Tensor) -> SpectrumDifference:

@@ -97,7 +97,7 @@ def capacity(
     ] = None,
     overrides: Set = None,
 ) -> None:
-    """Compute the capacity metric of a list of models with known accuracies (section 4.1).
+    """Compute the capacity metric of a list of models with known accuracies (figures 3 and 4).
 
     DIR receives capacity.zarr and capacity.html. A model that fails does not stop the others;
     it is named at the end, and the command then ends with status 1.
@@ -131,7 +131,7 @@ def steps(
     ] = None,
     overrides: Set = None,
 ) -> None:
-    """Show each step of a layer's computation on one image, and what its weight does to a circle.
+    """Show each step of a layer's computation on one image, and a circle (figures 5 and 8).
 
     Writes a page that opens without a network. --set tells where files lie that were moved since
     the run, such as images.kwargs.root=FOLDER.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from ddp_tasks import extraction_tasks, family_tasks, run_lock, signal_tasks, tasks
+from ddp_tasks import capacity_tasks, extraction_tasks, family_tasks, run_lock, signal_tasks, tasks
 from ddp_tasks import store as stores
 from ddp_tasks.identity import Identity
 from ddp_tasks.models import model_digest
@@ -96,6 +96,8 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             if not run.extraction.plain:
                 extraction_tasks.measure_extraction(run, store, address)
             signal_tasks.fill_cube(run, store, address)
+        with timings.part("capacity metric"):
+            capacity_tasks.measure_capacity(run, store, address)
         with timings.part("significance"):
             tasks.measure_significance(run, store, address)
             family_tasks.group_classes(run, store)

@@ -18,6 +18,13 @@ PERCENTAGES = (50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 100.0
 
 _CHECKPOINTS = {".pt", ".pth", ".bin", ".ckpt"}
 
+Matrization = Literal["unfolded", "toeplitz", "slices"]
+
+#: The three matrizations of figure 4, as the store names them.
+MATRIZATIONS: tuple[Matrization, ...] = ("unfolded", "toeplitz", "slices")
+
+_CHEAP: tuple[Matrization, ...] = ("unfolded", "slices")
+
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 Percentage = Annotated[float, Field(gt=0, le=100)]
 Positive = Annotated[int, Field(gt=0)]
@@ -256,6 +263,11 @@ class RunParameters(Section):
         description="store the greatest and least signal of all positions and the share of "
         "positions past the threshold; a second pass over the images",
     )
+    capacity: list[Matrization] = Field(
+        default_factory=lambda: list(_CHEAP),
+        description="matrizations whose spectra and power laws are stored; toeplitz takes minutes "
+        "where layers are wide and images large; [] for none",
+    )
     exemplars: Positive = Field(9, description="strongest images kept for each singular vector")
     cluster: str = Field(
         "auto",
@@ -267,6 +279,15 @@ class RunParameters(Section):
     def _layers_named(self) -> Self:
         if self.layers == []:
             raise ValueError('layers is empty; write "all" or at least one name or glob')
+        return self
+
+    @model_validator(mode="after")
+    def _unfolded_first(self) -> Self:
+        if self.capacity and "unfolded" not in self.capacity:
+            raise ValueError(
+                f"capacity: {self.capacity} lacks unfolded, which tables compare with; add it, or "
+                "write [] for no capacity metric"
+            )
         return self
 
     def selects(self, layer: str) -> bool:

@@ -46,6 +46,7 @@ DIMENSIONS = {
     "matrization": "how a weight is read as a matrix (Fig. 4)",
     "bin": "bins of a spectral distribution",
     "edge_index": "one more than there are bins",
+    "boundary": "zeros: images continued with zeros; valid: filters that lie inside the image",
     "model": "models of a list, in its order",
     "other_class": "target_class once more, as the other of a pair",
     "s": "number of singular vectors that two classes must share for a step of a walk",
@@ -82,6 +83,10 @@ def _row(meaning: str, source: str = "", kind: Kind = "float") -> Variable:
     return Variable(_ROW, kind, meaning, source=source)
 
 
+def _of_boundary(meaning: str) -> Variable:
+    return Variable(("boundary", "layer"), "float", meaning, "1", "3.2", optional=True)
+
+
 _CAPACITY: Mapping[str, Variable] = {
     "matrization": _MATRIZATION,
     "layer": _LAYER,
@@ -112,6 +117,36 @@ _CAPACITY: Mapping[str, Variable] = {
     ),
     "alpha_hat_mean": Variable(("matrization",), "float", "the same over the layers counted"),
     "left_out": Variable(("matrization",), "integer", "layers without a power law"),
+    "batch_norm": Variable(
+        ("layer",),
+        "string",
+        "BatchNorm folded into the weight first; empty where none is",
+        optional=True,
+    ),
+    "not_folded": Variable(
+        ("layer",),
+        "string",
+        "why the BatchNorm that reads the layer's output is not folded; empty otherwise",
+        optional=True,
+    ),
+    "boundary": Variable(("boundary",), "string", "zeros or valid", optional=True),
+    "boundary_largest": _of_boundary("(periodic - exact) / exact of the largest singular value"),
+    "boundary_frobenius": _of_boundary("(periodic - exact) / exact of the Frobenius norm"),
+    "boundary_spectrum": _of_boundary(
+        "distance of the sorted spectra of W̄2, periodic and exact, over the exact Frobenius norm"
+    ),
+    "boundary_input": Variable(
+        ("layer",),
+        "string",
+        "size of the input at which the two were compared; empty where they were not",
+        optional=True,
+    ),
+    "boundary_whole": Variable(
+        ("layer",), "boolean", "whether that is the layer's own input size", optional=True
+    ),
+    "boundary_refusal": Variable(
+        ("layer",), "string", "why they were not compared; empty where they were", optional=True
+    ),
 }
 
 GROUPS: Mapping[str, Group] = {
@@ -435,6 +470,9 @@ GROUPS: Mapping[str, Group] = {
                 "Eq. 20 restricted to images",
             ),
         },
+    ),
+    "capacity": Group(
+        "spectra, power laws and norms of the run's layers, as in capacity/{model}", _CAPACITY
     ),
     "capacity/{model}": Group(
         "spectra, power laws and norms of one model's layers; eigenvalues are λ = s², s the "

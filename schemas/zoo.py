@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from schemas.parameters import Factory, ModelParameters, Positive, Section
-
-Matrization = Literal["unfolded", "toeplitz", "slices"]
-
-#: The three matrizations of figure 4, as the store names them.
-MATRIZATIONS: tuple[Matrization, ...] = ("unfolded", "toeplitz", "slices")
+from schemas.parameters import (
+    MATRIZATIONS,
+    Factory,
+    Matrization,
+    ModelParameters,
+    Positive,
+    Section,
+)
 
 
 class ZooModel(Section):
@@ -46,6 +48,12 @@ class ZooParameters(Section):
     )
     matrizations: Annotated[list[Matrization], Field(min_length=1)] = Field(
         default_factory=lambda: list(MATRIZATIONS), description="which spectra to compute"
+    )
+    fold_batch_norm: bool = Field(False, description="as in a run file")
+    boundary_side: Annotated[int, Field(ge=0, le=4096)] = Field(
+        1024,
+        description="exact Toeplitz matrices, zero-padded and valid, of up to so many rows or "
+        "columns (the fewer) are held against the periodic spectrum; 0 for none",
     )
     models: Annotated[list[ZooModel], Field(min_length=1)]
     cluster: str = Field("auto", min_length=1, description="as in a run file")

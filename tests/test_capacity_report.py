@@ -87,3 +87,34 @@ def test_the_page_opens_without_a_network(browser, page, tmp_path):
     assert min(shown.figures) > 200
     assert shown.width <= shown.window
     assert shown.errors == []
+
+
+def test_folded_layers_and_exact_boundaries_are_told_with_what_is_left_out():
+    whole = resnets()
+    of_model = whole.capacity["resnet20"]
+    layers = of_model["layer"].to_numpy().tolist()
+    some = [name.startswith("layer1.0") for name in layers]
+    compared = np.where(some, 0.1234, np.nan)
+    told = of_model.assign(
+        batch_norm=("layer", ["bn1", *[""] * (len(layers) - 1)]),
+        not_folded=("layer", [*[""] * (len(layers) - 1), "add uses its output, <beside> bn2"]),
+        boundary_input=("layer", ["8 × 8" if one else "" for one in some]),
+        boundary_whole=("layer", [False] * len(layers)),
+        boundary_refusal=("layer", ["" if one else "there is no boundary" for one in some]),
+        **{
+            f"boundary_{name}": (("boundary", "layer"), np.stack([compared, 2 * compared]))
+            for name in ("largest", "frobenius", "spectrum")
+        },
+    ).assign_coords(boundary=["zeros", "valid"])
+    page = capacity_report.render(replace(whole, capacity={**whole.capacity, "resnet20": told}))
+    own = _told(page)
+    assert own.count("Periodic images beside exact boundaries") == 1
+    assert "<td>8 × 8 *</td>" in own
+    row = own[own.index("<td>8 × 8 *</td>") :]
+    assert re.findall(r">([+−.\d]+)</td>", row)[:6] == [
+        *("+0.123", "+0.123", "0.123"),
+        *("+0.247", "+0.247", "0.247"),
+    ]
+    assert "Not compared (there is no boundary): conv1, layer1.1.conv1" in own
+    assert "conv1 with bn1" in own
+    assert "Not folded: linear: add uses its output, &lt;beside&gt; bn2" in own

@@ -79,6 +79,7 @@ def test_everything_asked_for_is_there(finished):
         "exemplars",
         "hierarchies",
         "hypergraphs",
+        "capacity",
     } == set(tree.children)
     assert json.loads(tree.attrs["not_analysed"]) == {
         "norm": "BatchNorm2d scales each channel by itself, which is no linear layer of the paper"
@@ -226,6 +227,48 @@ def test_exemplars_are_the_strongest_images(finished):
     found = exemplars["image"].sel(layer="fc1", singular_vector=0).values.tolist()
     order = np.argsort(-signals["signal"].sel(layer="fc1", singular_vector=0).to_numpy())
     assert found == signals["image"].to_numpy()[order[:4]].tolist()
+
+
+def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):
+    found = stores.read(finished.store, "capacity").load()
+    layers = stores.read(finished.store, "layers").load()
+    assert found["matrization"].values.tolist() == ["unfolded", "slices"]
+    assert found["layer"].values.tolist() == layers["layer"].values.tolist()
+    unfolded = found.sel(matrization="unfolded")
+    squares = layers["singular_value"] ** 2
+    np.testing.assert_allclose(unfolded["lambda_max"], squares.max("singular_vector"))
+    np.testing.assert_allclose(10 ** unfolded["log_norm"], squares.sum("singular_vector"))
+    np.testing.assert_array_equal(unfolded["values"], layers["rank"])
+    for layer in ("conv1", "conv2"):
+        W = TinyNetwork().get_submodule(layer).weight.detach().double().numpy()
+        slices = np.linalg.svd(W, compute_uv=False)
+        row = found.sel(layer=layer, matrization="slices")
+        assert int(row["values"]) == slices.size
+        np.testing.assert_allclose(float(row["lambda_max"]), slices.max() ** 2)
+    np.testing.assert_allclose(found["alpha_hat"], found["capacity_term"].sum("layer"))
+    assert "Capacity metric" in finished.report.read_text()
+
+
+def test_a_capacity_metric_that_is_there_is_kept_and_one_that_is_lost_comes_back(copied):
+    written = copied / "store.zarr/capacity/alpha/zarr.json"
+    before = written.stat().st_mtime_ns
+    run_pipeline(tiny_run(), copied)
+    assert written.stat().st_mtime_ns == before
+    alpha = stores.read(copied / "store.zarr", "capacity")["alpha"].load()
+    shutil.rmtree(copied / "store.zarr/capacity")
+    run_pipeline(tiny_run(), copied)
+    again = stores.read(copied / "store.zarr", "capacity")["alpha"]
+    np.testing.assert_array_equal(again, alpha)
+
+
+def test_a_run_may_ask_for_w2_or_for_no_capacity_metric(tmp_path):
+    outcome = run_pipeline(tiny_run(capacity=["unfolded", "toeplitz"]), tmp_path / "w2")
+    found = stores.read(outcome.store, "capacity").load()
+    # conv1 sees 8 x 8 images of two channels.
+    assert int(found["values"].sel(layer="conv1", matrization="toeplitz")) == 2 * 64
+    outcome = run_pipeline(tiny_run(capacity=[]), tmp_path / "none")
+    assert "capacity" not in xr.open_datatree(outcome.store, engine="zarr").children
+    assert "Capacity metric" not in outcome.report.read_text()
 
 
 def test_a_second_run_writes_no_shard_and_changes_nothing(copied):

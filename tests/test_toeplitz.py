@@ -13,11 +13,12 @@ from ddp_tasks.toeplitz import (
     block_spectrum,
     blocks,
     frequencies,
+    image_of_transposed,
     kernel_slices,
     symbol,
     toeplitz_spectrum,
 )
-from ddp_tasks.toeplitz_matrix import boundary_differences, toeplitz_matrix
+from ddp_tasks.toeplitz_matrix import boundary_differences, checkable_size, toeplitz_matrix
 
 # Singular values come from eigenvalues of Gram matrices in float64: a zero is known to about
 # sqrt(size * 2.2e-16) of the largest, 1e-7 for the sizes here; the stated accuracy is 1e-6.
@@ -221,3 +222,66 @@ def test_what_does_not_fit_is_refused_by_name():
             toeplitz_spectrum(W, (4, 4))
         with pytest.raises(ValueError, match="NaN or infinity"):
             kernel_slices(W)
+
+
+@st.composite
+def transposed_convolutions(draw):
+    """A weight as torch holds it, (c, d / groups, k, ...), a size, and the layer's steps."""
+    axes = draw(st.integers(1, 2))
+    groups = draw(st.integers(1, 2))
+    size = draw(st.tuples(*[st.integers(1, 4)] * axes))
+    kernel = draw(st.tuples(*[st.integers(1, 3)] * axes))
+    per_axis = st.tuples(*[st.integers(1, 2)] * axes)
+    generator = torch.Generator().manual_seed(draw(SEEDS))
+    shape = (groups * draw(st.integers(1, 3)), draw(st.integers(1, 3)), *kernel)
+    W = torch.randn(shape, generator=generator, dtype=torch.float64)
+    return W, size, {"stride": draw(per_axis), "dilation": draw(per_axis), "groups": groups}
+
+
+def on_a_ring(W, X, steps):
+    """y[h, t·u + e·s] += W[r, h, s] x[r, u], places of y modulo t·m: the definition in loops."""
+    groups = steps["groups"]
+    size = [m * t for m, t in zip(X.shape[1:], steps["stride"], strict=True)]
+    Y = np.zeros((W.shape[1] * groups, *size))
+    for r, h, *s in np.ndindex(*W.shape):
+        group = r // (len(W) // groups)
+        for u in np.ndindex(*X.shape[1:]):
+            rows = zip(u, s, steps["stride"], steps["dilation"], size, strict=True)
+            place = tuple((t * v + e * k) % m for v, k, t, e, m in rows)
+            Y[(group * W.shape[1] + h, *place)] += W[(r, h, *s)] * X[(r, *u)]
+    return Y
+
+
+@given(transposed_convolutions())
+def test_a_transposed_convolution_has_the_spectrum_of_its_dense_matrix(example):
+    W, size, steps = example
+    columns = []
+    for at in np.ndindex(len(W), *size):
+        X = np.zeros((len(W), *size))
+        X[at] = 1
+        columns.append(on_a_ring(W.numpy(), X, steps).ravel())
+    expected = np.linalg.svd(np.stack(columns, axis=1), compute_uv=False)
+    found = toeplitz_spectrum(W, image_of_transposed(size, steps["stride"]), **steps)
+    np.testing.assert_allclose(found, expected[: len(found)], atol=GRAM * expected[0])
+    np.testing.assert_allclose(expected[len(found) :], 0, atol=1e-13 * expected[0])
+
+
+def test_a_transposed_layers_matrix_is_the_transpose_of_a_convolutions():
+    # With a kernel of 2 at stride 2 nothing reaches over the edge: torch's own layer is exact.
+    layer = torch.nn.ConvTranspose2d(3, 4, 2, stride=2, bias=False).double().requires_grad_(False)
+    basis = torch.eye(3 * 6, dtype=torch.float64).reshape(-1, 3, 2, 3)
+    expected = np.linalg.svd(layer(basis).flatten(1).numpy(), compute_uv=False)
+    found = toeplitz_spectrum(layer.weight, image_of_transposed((2, 3), 2), stride=2)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    matrix = toeplitz_matrix(layer.weight, (4, 6), "valid", stride=2)
+    np.testing.assert_allclose(matrix, layer(basis).flatten(1), atol=1e-15)
+
+
+def test_the_size_at_which_boundaries_are_compared():
+    # 16 x 3 filters: at 18 x 18 the image has 3 · 324 = 972 columns, at 19 x 19 1,083.
+    assert checkable_size((16, 3, 3, 3), (32, 32), 1024, padding=1) == (18, 18)
+    assert checkable_size((16, 3, 3, 3), (12, 24), 1024, padding=1) == (12, 24)
+    assert checkable_size((64, 64, 3, 3), (8, 8), 1024, padding=1) == (4, 4)
+    assert checkable_size((512, 512, 3, 3), (14, 14), 1024, padding=1) is None
+    # At stride 2 the outputs are the fewer: 16 · 8 · 8.
+    assert checkable_size((16, 16, 3, 3), (32, 32), 1024, padding=1, stride=2) == (16, 16)

@@ -1,0 +1,138 @@
+"""One layer of a model under every matrization, as a worker computes it, with no cluster."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ddp_tasks.capacity import Matrization
+from ddp_tasks.layer_spectra import (
+    ModelAsked,
+    layer_spectra,
+    model_dataset,
+    toeplitz_values,
+    trace,
+)
+from ddp_tasks.toeplitz import symbol, toeplitz_spectrum
+from schemas.variables import validate
+
+
+class Unusual(nn.Module):
+    """A transposed, a circular, a functional and a normalised convolution, and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.up = nn.ConvTranspose2d(2, 3, 3, stride=2, padding=1, output_padding=1)
+            self.ring = nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")
+            self.strided = nn.Parameter(torch.randn(5, 4, 3, 3) / 6)
+            self.last = nn.Conv2d(5, 6, 3, padding=1)
+            self.norm = nn.BatchNorm2d(6)
+            self.skipped = nn.Conv2d(6, 6, 1)
+            self.beside = nn.BatchNorm2d(6)
+            self.fc = nn.Linear(6, 3)
+
+    def forward(self, images):
+        x = self.ring(self.up(images).relu()).relu()
+        x = functional.conv2d(x, self.strided, stride=2, padding=1, dilation=1)
+        x = self.norm(self.last(x)).relu()
+        y = self.skipped(x)
+        return self.fc((self.beside(y) + y).mean((2, 3)))
+
+
+INPUT = (2, 4, 4)
+EVERY = tuple(Matrization)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Unusual().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def layers(network):
+    return trace(network, INPUT, "Unusual")
+
+
+def asked(**changes):
+    model = json.dumps({"factory": f"{__file__}:Unusual"})
+    return ModelAsked(model, INPUT, EVERY, **changes)
+
+
+@pytest.fixture(scope="module")
+def whole(layers):
+    rows = [
+        layer_spectra(asked(fold_batch_norm=True, boundary_side=256), one.name) for one in layers
+    ]
+    return model_dataset(rows, layers, EVERY)
+
+
+def toeplitz_norm(found, layer):
+    return float(found.sel(layer=layer, matrization="toeplitz")["log_norm"])
+
+
+def test_every_layer_has_every_matrization(whole, layers):
+    validate(whole, "capacity/unusual")
+    assert whole["layer"].values.tolist() == ["up", "ring", "strided", "last", "skipped", "fc"]
+    assert np.isfinite(whole["lambda_max"]).all()
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "stride"),
+    [("up", (8, 8), 2), ("ring", (8, 8), 1), ("strided", (8, 8), 2)],
+)
+def test_the_toeplitz_spectrum_is_that_at_the_layers_own_size(whole, network, layer, size, stride):
+    # The image of the circular layer is 8 x 8, though torch's convolution is given 10 x 10.
+    W = network.strided if layer == "strided" else network.get_submodule(layer).weight
+    S = toeplitz_spectrum(W, size, stride=stride)
+    row = whole.sel(layer=layer, matrization="toeplitz")
+    assert int(row["values"] + row["zeros"]) == len(S)
+    assert float(row["lambda_max"]) == pytest.approx(float(S[0]) ** 2)
+    assert float(row["log_norm"]) == pytest.approx(np.log10(float(S.square().sum())))
+
+
+def test_progress_counts_the_values_of_w2(layers, network):
+    for name, size, stride in (("up", (8, 8), 2), ("strided", (8, 8), 2), ("last", (4, 4), 1)):
+        W = network.strided if name == "strided" else network.get_submodule(name).weight
+        layer = next(one for one in layers if one.name == name)
+        assert toeplitz_values(layer) == symbol(W, size, stride=stride).values
+
+
+def test_a_batch_norm_is_folded_or_named_with_its_reason(whole, network, layers):
+    assert whole["batch_norm"].values.tolist() == ["", "", "", "norm", "", ""]
+    told = dict(zip(whole["layer"].values, whole["not_folded"].values, strict=True))
+    assert "beside" in told["skipped"]
+    assert [name for name, why in told.items() if why] == ["skipped"]
+    norm = network.norm
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    W = network.last.weight.double() * scale.double().reshape(-1, 1, 1, 1)
+    S = torch.linalg.svdvals(W.flatten(1))
+    found = whole.sel(layer="last", matrization="unfolded")
+    assert float(found["lambda_max"]) == pytest.approx(float(S[0]) ** 2)
+    plain = layer_spectra(asked(), "last")
+    assert "batch_norm" not in plain
+    W = network.last.weight.double().flatten(1)
+    S = torch.linalg.svdvals(W)
+    assert float(plain["lambda_max"][0]) == pytest.approx(float(S[0]) ** 2)
+
+
+def test_boundaries_are_compared_where_matrices_are_small(whole):
+    told = dict(zip(whole["layer"].values, whole["boundary_refusal"].values, strict=True))
+    assert "no boundary" in told["skipped"]
+    assert "no boundary" in told["fc"]
+    assert [name for name, why in told.items() if not why] == ["up", "ring", "strided", "last"]
+    assert whole["boundary_input"].sel(layer="last").item() == "4 × 4"
+    assert bool(whole["boundary_whole"].sel(layer="last"))
+    # Zeros beyond the edge take from the periodic sum of squares, and the valid rows are fewer.
+    compared = whole["boundary_frobenius"].sel(layer="last")
+    assert 0 < float(compared.sel(boundary="zeros")) < float(compared.sel(boundary="valid"))
+    small = layer_spectra(asked(boundary_side=60), "last")
+    assert small["boundary_input"].item() == "3 × 3"
+    assert not bool(small["boundary_whole"])
+    none = layer_spectra(asked(boundary_side=20), "last")
+    assert "more than 20 rows and columns" in none["boundary_refusal"].item()
+    assert np.isnan(none["boundary_largest"]).all()
