@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from schemas.capacity_variables import CAPACITY_GROUPS
 from schemas.declaration import DIRECTION as _DIRECTION
 from schemas.declaration import GRID as _GRID
 from schemas.declaration import LAYER as _LAYER
@@ -18,6 +19,7 @@ from schemas.declaration import SINGULAR_VECTOR as _SINGULAR_VECTOR
 from schemas.declaration import TARGET_CLASS as _TARGET_CLASS
 from schemas.declaration import Group, Kind, Variable
 from schemas.family_variables import FAMILY_GROUPS
+from schemas.hypergraph_variables import HYPERGRAPH_GROUPS
 
 #: Goes up with every change of a stored variable.
 FORMAT_VERSION = 2
@@ -68,86 +70,8 @@ class SchemaError(ValueError):
 
 _IMAGE = Variable(("image",), "string", "stable id: the file's path below the root, or the index")
 
-_WALKS = "Aksoy et al. 2020"
-
-_MATRIZATION = Variable(
-    ("matrization",),
-    "string",
-    "unfolded: W̄1 (Eq. 8); toeplitz: W̄2 (Eq. 11); slices: the kernels W[h, r] together",
-)
-_ROW = ("matrization", "layer")
 _CUBE = ("image", "layer", "singular_vector")
 
-
-def _row(meaning: str, source: str = "", kind: Kind = "float") -> Variable:
-    return Variable(_ROW, kind, meaning, source=source)
-
-
-def _of_boundary(meaning: str) -> Variable:
-    return Variable(("boundary", "layer"), "float", meaning, "1", "3.2", optional=True)
-
-
-_CAPACITY: Mapping[str, Variable] = {
-    "matrization": _MATRIZATION,
-    "layer": _LAYER,
-    "kind": Variable(("layer",), "string", "type of the layer"),
-    "shape": Variable(("layer",), "string", "shape of the weight, output channels first"),
-    "alpha": _row("exponent of the power law p(λ) ∝ λ^-alpha for λ ≥ xmin", "4.1"),
-    "xmin": _row("least λ of the tail: the one with the least D"),
-    "D": _row("Kolmogorov-Smirnov distance between the tail and the power law"),
-    "sigma": _row("standard error of alpha, (alpha - 1) / sqrt(tail)"),
-    "tail": _row("number of λ not below xmin", kind="integer"),
-    "values": _row("number of λ above zero, to which the power law is fitted", kind="integer"),
-    "zeros": _row("number of λ that are zero to rounding, left out", kind="integer"),
-    "lambda_max": _row("greatest λ", "4.1"),
-    "capacity_term": _row("alpha · ln(lambda_max): the layer's term of the sum", "Eq. 12"),
-    "weighted_alpha": _row("alpha · log10(lambda_max)", "Martin et al. 2021"),
-    "log_norm": _row("log10 of the squared Frobenius norm", "Martin et al. 2021"),
-    "log_spectral_norm": _row("log10(lambda_max)", "Martin et al. 2021"),
-    "stable_rank": _row("squared Frobenius norm over lambda_max"),
-    "matrix_rank": _row("number of λ above zero", kind="integer"),
-    "bulk_edge": _row("Marchenko-Pastur λ₊ for the variance of the matrix's entries"),
-    "spikes": _row("number of λ above bulk_edge", kind="integer"),
-    "mp_softrank": _row("bulk_edge / lambda_max"),
-    "refusal": _row("why there is no power law; empty where there is one", kind="string"),
-    "density": Variable((*_ROW, "bin"), "float", "share of the λ above zero in each bin"),
-    "edge": Variable((*_ROW, "edge_index"), "float", "edges of the bins, log-spaced"),
-    "alpha_hat": Variable(
-        ("matrization",), "float", "sum over layers of capacity_term", source="Eq. 12"
-    ),
-    "alpha_hat_mean": Variable(("matrization",), "float", "the same over the layers counted"),
-    "left_out": Variable(("matrization",), "integer", "layers without a power law"),
-    "batch_norm": Variable(
-        ("layer",),
-        "string",
-        "BatchNorm folded into the weight first; empty where none is",
-        optional=True,
-    ),
-    "not_folded": Variable(
-        ("layer",),
-        "string",
-        "why the BatchNorm that reads the layer's output is not folded; empty otherwise",
-        optional=True,
-    ),
-    "boundary": Variable(("boundary",), "string", "zeros or valid", optional=True),
-    "boundary_largest": _of_boundary("(periodic - exact) / exact of the largest singular value"),
-    "boundary_frobenius": _of_boundary("(periodic - exact) / exact of the Frobenius norm"),
-    "boundary_spectrum": _of_boundary(
-        "distance of the sorted spectra of W̄2, periodic and exact, over the exact Frobenius norm"
-    ),
-    "boundary_input": Variable(
-        ("layer",),
-        "string",
-        "size of the input at which the two were compared; empty where they were not",
-        optional=True,
-    ),
-    "boundary_whole": Variable(
-        ("layer",), "boolean", "whether that is the layer's own input size", optional=True
-    ),
-    "boundary_refusal": Variable(
-        ("layer",), "string", "why they were not compared; empty where they were", optional=True
-    ),
-}
 
 GROUPS: Mapping[str, Group] = {
     "layers": Group(
@@ -344,161 +268,8 @@ GROUPS: Mapping[str, Group] = {
             ),
         },
     ),
-    "hypergraphs/{layer}": Group(
-        "how the target classes of one layer relate by the singular vectors that they share, at "
-        "the run's quantile level and percentage",
-        {
-            "target_class": _TARGET_CLASS,
-            "other_class": Variable(("other_class",), "string", "name of the target class"),
-            "s": Variable(
-                ("s",), "integer", "width of s-walks: 1, 2, 4, ... while two classes share s"
-            ),
-            "empty": Variable((), "string", "why the hypergraph is empty; empty where it is not"),
-            "vectors": Variable(
-                ("target_class",),
-                "integer",
-                "size of the hyperedge; 0 where there is none",
-                "",
-                "5.1",
-            ),
-            "toplex": Variable(
-                ("target_class",), "boolean", "whether no greater hyperedge contains this one"
-            ),
-            "shared": Variable(
-                ("target_class", "other_class"),
-                "integer",
-                "number of singular vectors significant for both",
-            ),
-            "jaccard": Variable(
-                ("target_class", "other_class"),
-                "float",
-                "vectors significant for both over those for either; NaN where there are none",
-                "1",
-            ),
-            "left_out": Variable(
-                ("s",), "string", "why walks of this width are not followed; empty where they are"
-            ),
-            "component": Variable(
-                ("s", "target_class"),
-                "integer",
-                "number of the s-connected component; -1 for classes of fewer than s vectors",
-                source=_WALKS,
-            ),
-            "distance": Variable(
-                ("s", "target_class", "other_class"),
-                "integer",
-                "steps of the shortest s-walk; -1 where there is none",
-                source=_WALKS,
-            ),
-            "betweenness": Variable(
-                ("s", "target_class"),
-                "float",
-                "s-betweenness: share of the shortest s-walks of two others that pass through; "
-                "NaN where there is no hyperedge",
-                "1",
-                _WALKS,
-            ),
-            "harmonic": Variable(
-                ("s", "target_class"),
-                "float",
-                "s-harmonic centrality: sum over the other classes of 1 / distance; NaN where "
-                "there is no hyperedge",
-                source=_WALKS,
-            ),
-        },
-    ),
-    "hierarchies/{layer}": Group(
-        "semantic hierarchy of one layer at the run's quantile level and percentage",
-        {
-            "target_class": _TARGET_CLASS,
-            "singular_vector": _SINGULAR_VECTOR,
-            "singular_vectors": Variable(
-                ("equivalence_class", "singular_vector"),
-                "boolean",
-                "the singular vectors of the equivalence class",
-                source="Eq. 17",
-            ),
-            "target_classes": Variable(
-                ("equivalence_class", "target_class"),
-                "boolean",
-                "the target classes its singular vectors are significant for",
-                source="Eq. 17",
-            ),
-            "covers": Variable(
-                ("equivalence_class", "below"),
-                "boolean",
-                "edges of the diagram: the transitive reduction of the partial order",
-                source="Eq. 18",
-            ),
-            "level": Variable(
-                ("equivalence_class",),
-                "integer",
-                "the longest way down to it from a top of the diagram, 0 at the top; the depth "
-                "of the hierarchy is the number of levels",
-                source="5.2",
-            ),
-            "summed_singular_value": Variable(
-                ("equivalence_class",),
-                "float",
-                "sum of s_i over its singular vectors",
-                "layer output per unit of receptive field",
-            ),
-            "greatest_singular_value": Variable(
-                ("equivalence_class",),
-                "float",
-                "s_i of its first singular vector, the representative",
-                "layer output per unit of receptive field",
-            ),
-            "arbitrary": Variable(
-                ("equivalence_class",),
-                "integer",
-                "number of its singular vectors that the arithmetic leaves arbitrary, their "
-                "relative_gap being too small",
-                source="footnote 8",
-            ),
-            "exemplar": Variable(
-                ("equivalence_class", "target_class"),
-                "string",
-                "image of that class with the greatest summed signal; empty for other classes",
-                source="6",
-            ),
-            "exemplar_signal": Variable(
-                ("equivalence_class", "target_class"),
-                "float",
-                "its signal, summed over the equivalence class's singular vectors",
-                "layer output before bias",
-                "Eq. 20 restricted to images",
-            ),
-        },
-    ),
-    "capacity": Group(
-        "spectra, power laws and norms of the run's layers, as in capacity/{model}", _CAPACITY
-    ),
-    "capacity/{model}": Group(
-        "spectra, power laws and norms of one model's layers; eigenvalues are λ = s², s the "
-        "singular values of a matrization, never divided by a dimension",
-        _CAPACITY,
-    ),
-    "zoo": Group(
-        "the capacity metric over a list of models",
-        {
-            "model": Variable(("model",), "string", "name of the model"),
-            "matrization": _MATRIZATION,
-            "family": Variable(("model",), "string", "models of one family share a linear fit"),
-            "accuracy": Variable(("model",), "float", "test accuracy", "%"),
-            "layers": Variable(("model",), "integer", "linear layers; 0 where the model failed"),
-            "alpha_hat": Variable(
-                ("matrization", "model"),
-                "float",
-                "sum over layers of alpha · ln(lambda_max); grows with depth",
-                source="Eq. 12",
-            ),
-            "alpha_hat_mean": Variable(
-                ("matrization", "model"), "float", "the same over the number of layers counted"
-            ),
-            "error": Variable(("model",), "string", "why the model failed; empty otherwise"),
-        },
-    ),
+    **HYPERGRAPH_GROUPS,
+    **CAPACITY_GROUPS,
 }
 
 #: Attributes of the root group of a run's store, all of them text.
