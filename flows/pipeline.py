@@ -8,7 +8,16 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from ddp_tasks import capacity_tasks, extraction_tasks, family_tasks, run_lock, signal_tasks, tasks
+from ddp_tasks import (
+    capacity_tasks,
+    extraction_tasks,
+    family_tasks,
+    model_tasks,
+    report_tasks,
+    run_lock,
+    signal_tasks,
+    significance_tasks,
+)
 from ddp_tasks import store as stores
 from ddp_tasks.identity import Identity
 from ddp_tasks.models import model_digest
@@ -85,13 +94,13 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
     log, timings = get_run_logger(), Timings()
 
     with timings.part("training"):
-        model = tasks.train_model(run, out / "checkpoint.pt")
+        model = model_tasks.train_model(run, out / "checkpoint.pt")
     run = run.model_copy(update={"model": model})
     with ExitStack() as stack:
         with timings.part("Dask's start"):
             address = stack.enter_context(scheduler(run.cluster))
         with timings.part("decomposition"):
-            tasks.decompose_layers(run, store, address)
+            model_tasks.decompose_layers(run, store, address)
         with timings.part("signals"):
             if not run.extraction.plain:
                 extraction_tasks.measure_extraction(run, store, address)
@@ -99,21 +108,21 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
         with timings.part("capacity metric"):
             capacity_tasks.measure_capacity(run, store, address)
         with timings.part("significance"):
-            tasks.measure_significance(run, store, address)
+            significance_tasks.measure_significance(run, store, address)
             family_tasks.group_classes(run, store)
         if run.spatial_statistics:
             with timings.part("positions"):
                 extraction_tasks.measure_positions(run, store, address)
         with timings.part("exemplars"):
-            tasks.find_exemplars(run, store, address)
+            significance_tasks.find_exemplars(run, store, address)
         with timings.part("hypergraphs"):
-            tasks.build_hypergraphs(run, store, hypergraphs, address)
+            significance_tasks.build_hypergraphs(run, store, hypergraphs, address)
     with timings.part("family"):
         family_tasks.map_family(run, store)
     with timings.part("stability"):
         family_tasks.judge_stability(run, store)
     with timings.part("report"):
-        summary = tasks.write_report(run, store, page)
+        summary = report_tasks.write_report(run, store, page)
         artifacts.publish(run, summary, store, page, hypergraphs)
     log.info("%s, %s and %s are written", store, page, hypergraphs)
     return Outcome(store, page, hypergraphs, summary, timings.seconds)

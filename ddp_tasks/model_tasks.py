@@ -1,0 +1,166 @@
+"""From a run's model to its store, as Prefect tasks: train where asked, decompose every layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from distributed import Client
+from prefect import get_run_logger
+
+from ddp_tasks import decomposition, store
+from ddp_tasks.bounded_futures import outcomes
+from ddp_tasks.identity import Identity
+from ddp_tasks.images import open_images
+from ddp_tasks.layer_decompositions import Decomposed, cost, decompose_layer, folding_of
+from ddp_tasks.layers import LinearLayer
+from ddp_tasks.models import model_digest, open_model
+from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
+from ddp_tasks.tasks import progress, stage
+from ddp_tasks.tensor_svd import GAP_TOLERANCE, relative_gaps
+from ddp_tasks.training import images_trained_on, train
+from schemas.parameters import ModelParameters, RunError, RunParameters, stored_identity
+
+
+@stage("train")
+def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
+    """Train the run's network where it asks for that, and keep it; give the trained model.
+
+    A checkpoint that the same training left is used again.
+
+    Raises
+    ------
+    RunError
+        If the checkpoint comes from another training.
+    """
+    training = run.model.training
+    if training is None:
+        return run.model
+    trained = run.model.model_copy(update={"weights": str(checkpoint), "training": None})
+    asked = run.model_dump_json(include={"model": True, "images": {"factory", "kwargs"}})
+    if checkpoint.exists():
+        kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if kept.get("trained_by") != asked:
+            raise RunError(f"{checkpoint} comes from another training. Choose another --out")
+        get_run_logger().info("using the network trained before, %s", checkpoint)
+        return trained
+    images = open_images(run.images.training_set(training))
+    with progress(
+        "training", f"training {run.name}", images_trained_on(len(images), training)
+    ) as done:
+        model = train(partial(open_model, run.model), images, training, done)
+    part = checkpoint.with_suffix(".part")
+    torch.save({"state_dict": model.state_dict(), "trained_by": asked}, part)
+    part.replace(checkpoint)
+    return trained
+
+
+@stage("decompose")
+def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Decompose every linear layer and create the store, or check that it may be continued.
+
+    Raises
+    ------
+    RunError
+        If the store at the path belongs to another run, or a layer has no decomposition.
+    """
+    log = get_run_logger()
+    prepared = prepare(run)
+    identity = Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())
+    if path.exists():
+        store.check_continuable(path, identity)
+        log.info("continuing %s", path)
+        return
+    not_analysed = dict(prepared.layers.not_analysed)
+    for name, why in not_analysed.items():
+        log.warning("not analysed: %s (%s)", name, why)
+    for name, why in folding_of(run, prepared).refused.items():
+        log.warning("no BatchNorm is folded into %s: %s", name, why)
+    with Client(scheduler, set_as_default=False) as client:
+        found, refused = _decompositions(run, prepared.layers.linear, client)
+        not_analysed |= refused
+        if not found:
+            raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
+        run = _with_shards(run, prepared, [one.svd.rank for one in found.values()], client)
+    layers = tuple(layer for layer in prepared.layers.linear if layer.name in found)
+    svd = {name: decomposed.svd for name, decomposed in found.items()}
+    datasets = {"layers": decomposition.layers_dataset(layers, svd)}
+    for name, decomposed in found.items():
+        datasets[f"decomposition/{name}"] = decomposition.decomposition_dataset(
+            decomposed.svd, run.right_singular_vectors
+        ).assign_attrs(batch_norm=decomposed.batch_norm)
+    vectors = datasets["layers"].sizes["singular_vector"]
+    coordinates = decomposition.layer_coordinates(layers, vectors)
+    store.create(
+        path,
+        run,
+        replace(identity, parameters=stored_identity(run)),
+        not_analysed=not_analysed,
+        groups=datasets,
+        signals=prepared.images.described().assign_coords(coordinates),
+    )
+
+
+def _decompositions(
+    run: RunParameters, layers: Sequence[LinearLayer], client: Client
+) -> tuple[dict[str, Decomposed], dict[str, str]]:
+    """Decompose layers on the Dask workers, the costliest first.
+
+    Returns
+    -------
+    decompositions in forward order, and why layers without one have none
+    """
+    log = get_run_logger()
+    found: dict[str, Decomposed] = {}
+    refused: dict[str, str] = {}
+    by_name = {layer.name: layer for layer in sorted(layers, key=cost, reverse=True)}
+    decompose = partial(decompose_layer, run.model_dump_json())
+    with progress("decomposition", "decomposing layers", len(layers)) as done:
+        for outcome in outcomes(
+            client, decompose, by_name, retries=0, patience=run.shards.patience
+        ):
+            layer = by_name[outcome.item]
+            done(1)
+            if isinstance(outcome.error, ValueError):
+                refused[layer.name] = str(outcome.error)
+                log.warning("not analysed: %s (%s)", layer.name, outcome.error)
+                continue
+            if outcome.error is not None:
+                raise RunError(f"layer {layer.name}: {outcome.error}") from outcome.error
+            assert outcome.result is not None
+            found[layer.name] = outcome.result
+            svd = outcome.result.svd
+            log.info("%s: %s, rank %d", layer.name, "×".join(map(str, layer.shape)), svd.rank)
+            if close := int((relative_gaps(svd.S) < GAP_TOLERANCE).sum()):
+                log.warning(
+                    "%s: %d singular values are too close to tell their vectors apart",
+                    layer.name,
+                    close,
+                )
+    return {one.name: found[one.name] for one in layers if one.name in found}, refused
+
+
+def _with_shards(
+    run: RunParameters, prepared: Prepared, ranks: Sequence[int], client: Client
+) -> RunParameters:
+    """The run with the images of one shard chosen, where it leaves that to us."""
+    shards = run.shards
+    if shards.images != "auto":
+        return run
+    workers = list(client.run(worker_size).values())
+    operations = forward_operations(prepared.model, prepared.images.batch(0, 1))
+    images = images_per_shard(
+        len(prepared.images), shards.batch_size, ImageCost(ranks, operations), workers
+    )
+    get_run_logger().info(
+        "%d images a shard: %.3g MB of signals, %.3g operations an image, %d threads",
+        images,
+        4e-6 * sum(ranks) * images,
+        operations,
+        sum(worker.threads for worker in workers),
+    )
+    return run.model_copy(update={"shards": shards.model_copy(update={"images": images})})
