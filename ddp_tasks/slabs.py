@@ -1,4 +1,4 @@
-"""How a pass over the cube is cut: each piece is small enough for any worker."""
+"""How the cube is cut: its chunks, and the pieces of a pass over it, small enough for any worker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from dataclasses import dataclass
 
 #: Signals that one task reads, in bytes: about a second of work.
 TASK_BYTES = 1 << 27
+
+#: Singular vectors in one chunk of the cube: the most with which padding adds little. Wider
+#: chunks are read faster; a layer whose rank is no multiple of them stores padding.
+_CHUNK_WIDTHS = (256, 128, 64, 32, 16, 8)
+_MOST_PADDING = 0.02
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,12 @@ def slabs(cube: CubeSize, widest: int | None = None, task_bytes: int = TASK_BYTE
 
 def _whole_chunks(widest: int, chunk: int) -> int:
     return widest // chunk * chunk or max(widest, 1)
+
+
+def vectors_per_chunk(ranks: Sequence[int]) -> int:
+    """Width of the cube's chunks for layers of these ranks."""
+    for width in _CHUNK_WIDTHS:
+        padded = sum(-(-rank // width) * width for rank in ranks)
+        if padded <= (1 + _MOST_PADDING) * sum(ranks):
+            return width
+    return _CHUNK_WIDTHS[-1]

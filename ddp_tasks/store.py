@@ -26,6 +26,7 @@ import zarr.errors
 
 from ddp_tasks.identity import Identity
 from ddp_tasks.shard_files import ShardFiles
+from ddp_tasks.slabs import vectors_per_chunk
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
 from schemas.variables import (
@@ -39,11 +40,6 @@ from schemas.variables import (
     validate,
 )
 from schemas.zoo import ZooParameters
-
-#: Singular vectors in one chunk of the cube: the most with which padding adds little. Wider
-#: chunks are read faster; a layer whose rank is no multiple of them stores padding.
-_CHUNK_WIDTHS = (256, 128, 64, 32, 16, 8)
-_MOST_PADDING = 0.02
 
 #: Variables of the cube that are written shard by shard.
 _OF_SHARDS = ("signal", "predicted", "confidence", "error")
@@ -207,15 +203,6 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[in
         group.create_array(
             name, dimension_names=variable.dims, attributes={**attributes(variable)}, **template
         )
-
-
-def vectors_per_chunk(ranks: Sequence[int]) -> int:
-    """Width of the cube's chunks for layers of these ranks."""
-    for width in _CHUNK_WIDTHS:
-        padded = sum(-(-rank // width) * width for rank in ranks)
-        if padded <= (1 + _MOST_PADDING) * sum(ranks):
-            return width
-    return _CHUNK_WIDTHS[-1]
 
 
 def check_continuable(path: Path, identity: Identity) -> None:

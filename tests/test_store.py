@@ -13,6 +13,7 @@ from ddp_tasks import store
 from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.significance import tables_dataset
+from ddp_tasks.slabs import vectors_per_chunk
 from ddp_tasks.tensor_svd import decompose
 from schemas import SchemaError
 from schemas.parameters import RunError
@@ -143,10 +144,10 @@ def test_a_cube_of_compressed_chunks_is_refused(made):
 
 
 def test_chunks_are_as_wide_as_padding_allows():
-    assert store.vectors_per_chunk(VGG16) == 128
-    assert store.vectors_per_chunk([512, 512]) == 256
-    assert store.vectors_per_chunk(RESNET20) == 16
-    assert store.vectors_per_chunk([3]) == 8
+    assert vectors_per_chunk(VGG16) == 128
+    assert vectors_per_chunk([512, 512]) == 256
+    assert vectors_per_chunk(RESNET20) == 16
+    assert vectors_per_chunk([3]) == 8
 
 
 def test_a_store_that_exists_is_never_created_over(made):
