@@ -1,4 +1,4 @@
-"""How the cube is cut: its chunks, and the pieces of a pass over it, small enough for any worker."""
+"""How the cube is cut: into chunks, and into pieces of a pass small enough for any worker."""
 
 from __future__ import annotations
 
