@@ -175,21 +175,6 @@ def linear_part(module: LinearModule, output: Tensor) -> Tensor:
     return Y if module.bias is None else Y - module.bias.reshape(1, -1, 1)
 
 
-def mean_over_positions(module: LinearModule, output: Tensor) -> Tensor:
-    """Mean of a layer's output over its positions, bias included.
-
-    Parameters
-    ----------
-    output
-        shape (n, d, ...) of a convolution, (n, ..., d) of a fully connected layer.
-
-    Returns
-    -------
-    shape (n, d)
-    """
-    return mean_of_images(output, len(output), channels_last=isinstance(module, nn.Linear))
-
-
 def mean_of_images(
     output: Tensor, images: int, *, channels_last: bool, image_axis: int = 0
 ) -> Tensor:

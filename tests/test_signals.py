@@ -14,7 +14,7 @@ from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import trace_layers, unfolded_weight
 from ddp_tasks.signals import extract, signal_vector, signals_of_means
 from ddp_tasks.tensor_svd import decompose
-from ddp_tasks.unfolding import mean_over_positions, receptive_fields, unfold_weight
+from ddp_tasks.unfolding import mean_of_images, receptive_fields, unfold_weight
 
 
 def _left_singular_vectors(model, layers):
@@ -91,7 +91,9 @@ def test_signals_from_u_and_from_v_agree(example):
         module.weight.fill_(1)
     groups = getattr(module, "groups", 1)
     svd = decompose(unfold_weight(module.weight), groups)
-    by_means = signals_of_means(mean_over_positions(module, module(X)), module.bias, svd.U)
+    last = isinstance(module, torch.nn.Linear)
+    mean = mean_of_images(module(X), len(X), channels_last=last)
+    by_means = signals_of_means(mean, module.bias, svd.U)
     Psi = receptive_fields(module, X).flatten(1, 2)
     by_definition = torch.stack([signal_vector(psi, svd.S, svd.V) for psi in Psi])
     # Both in float64; entries are at most 4, so sums stay below 1e3 and rounding below 1e-11.

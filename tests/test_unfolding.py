@@ -9,7 +9,6 @@ from torch import nn
 from ddp_tasks.unfolding import (
     linear_part,
     mean_of_images,
-    mean_over_positions,
     receptive_fields,
     transposed_filters,
     unfold_weight,
@@ -68,7 +67,8 @@ def test_unfolded_weight_times_receptive_fields_is_convolution(example):
     Y = (blocks @ Psi).flatten(1, 2)
 
     assert torch.equal(Y, linear_part(module, output))
-    assert torch.equal(mean_over_positions(module, output), output.flatten(2).mean(dim=2))
+    mean = mean_of_images(output, len(X), channels_last=False)
+    assert torch.equal(mean, output.flatten(2).mean(dim=2))
     geometry = {
         "stride": module.stride,
         "padding": module.padding,
@@ -144,13 +144,13 @@ def test_every_position_of_a_sequence_is_a_receptive_field(example):
             assert torch.equal(Psi[image, 0, :, position], flat[image, position])
     mean = output.reshape(len(X), positions, module.out_features).sum(dim=1) / positions
     # Whole numbers sum exactly; dividing them once may round in the last of 53 bits.
-    torch.testing.assert_close(mean_over_positions(module, output), mean, rtol=2**-52, atol=0)
+    found = mean_of_images(output, len(X), channels_last=True)
+    torch.testing.assert_close(found, mean, rtol=2**-52, atol=0)
 
 
-def test_mean_over_positions_of_one_position_is_the_output():
-    module = nn.Linear(2, 2)
+def test_the_mean_over_one_position_is_the_output():
     output = torch.tensor([[1.0, 2.0]])
-    assert torch.equal(mean_over_positions(module, output), output)
+    assert torch.equal(mean_of_images(output, 1, channels_last=True), output)
 
 
 def test_mean_of_images_by_hand_wherever_the_images_stand():
