@@ -98,7 +98,7 @@ def left_singular_vectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def eigenvalues(G: Tensor) -> Tensor:
     """Eigenvalues of Hermitian matrices, ascending; only their lower triangles are read.
 
-    On the CPU numpy's LAPACK, OpenBLAS in its wheels, takes 0.65 to 0.9 of the time of torch's,
+    On the CPU numpy's LAPACK, OpenBLAS in its wheels, takes 0.7 to 0.9 of the time of torch's,
     the more of it saved the larger the matrix (complex, 64 to 512 rows, one thread of a Zen 3).
 
     Parameters
