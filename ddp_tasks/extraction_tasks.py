@@ -30,13 +30,13 @@ def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
             extraction_error, str(path), run.model_dump_json(), pure=False
         ).result()
     store.write(path, "extraction", found)
-    relative = found["relative_error"]
+    relative = found["relative_error"].to_numpy()
     get_run_logger().info(
         "error of the signals on %d images: at most %.1e of a layer's root mean square (%s); "
         "%d predictions changed",
         found.attrs["images"],
         float(relative.max()),
-        relative["layer"].to_numpy()[int(relative.argmax())],
+        found["layer"].to_numpy()[int(relative.argmax())],
         found.attrs["predictions_changed"],
     )
 
