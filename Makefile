@@ -25,7 +25,7 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
 # Hours on two cores: MNIST and CIFAR-10 with the paper's networks; DATA holds images and models.
 validate: setup

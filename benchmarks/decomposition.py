@@ -123,7 +123,7 @@ def accuracy_section(models: Path, limit: int | None) -> list[str]:
         )
         print(rows[-1], flush=True)
     return [
-        "## Accuracy: singular values against float64 SVD",
+        "### Accuracy: singular values against float64 SVD",
         "",
         *rows,
         "",
@@ -177,7 +177,7 @@ def speed_section(limit: int | None) -> list[str]:
     rows.append(_speed_row("all", "", ours_in_all, theirs_in_all))
     ratio = theirs_in_all.wall / ours_in_all.wall
     return [
-        "## Speed: VGG-16, U and S against torch.linalg.svd in float32 (U, S and V)",
+        "### Speed: VGG-16, U and S against torch.linalg.svd in float32 (U, S and V)",
         "",
         *rows,
         "",
@@ -204,7 +204,7 @@ def memory_section(limit: int | None) -> list[str]:
     before, peak = map(float, printed.split())
     print(f"peak memory {peak:.2f} GiB", flush=True)
     return [
-        "## Peak memory: VGG-16, U and S of all layers",
+        "### Peak memory: VGG-16, U and S of all layers",
         "",
         f"{peak:.2f} GiB resident, the network's weights ({before:.2f} GiB with Python and torch, "
         f"before) and all results held; asked for {PEAK_GIB:g}: "
@@ -228,7 +228,7 @@ def _peak_gib() -> float:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure and write the page of results."""
+    """Measure and append."""
     parser = argparse.ArgumentParser(description=__doc__)
     default = Path(os.environ.get("DDP_MODELS", "models"))
     parser.add_argument(
@@ -237,7 +237,7 @@ def main(arguments: list[str] | None = None) -> None:
         default=default,
         help="folder of state dicts, NAME.pt; default $DDP_MODELS or models",
     )
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--results", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--tiny", action="store_true", help="three layers of each network")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of torch")
     parser.add_argument("--peak", nargs="?", type=int, const=-1, help=argparse.SUPPRESS)
@@ -248,7 +248,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     limit, load = 3 if options.tiny else None, os.getloadavg()[0]
     lines = [
-        "# Decomposition of linear layers",
+        "## Decomposition of linear layers",
         "",
         f"`python -m benchmarks.decomposition --threads {options.threads}"
         f"{' --tiny' if options.tiny else ''}` on "
@@ -263,8 +263,8 @@ def main(arguments: list[str] | None = None) -> None:
         "",
         *accuracy_section(options.models, limit),
     ]
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "decomposition.md").write_text("\n".join(lines) + "\n")
+    with options.results.open("a") as results:
+        results.write("\n" + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

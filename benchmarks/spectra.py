@@ -1,8 +1,8 @@
 """Spectra and power laws beside the tools people use for them; one command, every figure a ratio.
 
-    python -m benchmarks.spectra [--models DIR] [--sample SECONDS] [--output FILE]
+    python -m benchmarks.spectra [--models DIR] [--sample SECONDS]
 
-Prints a section of Markdown, and writes it to benchmarks/results/spectra.md. powerlaw and
+Appends a section to benchmarks/RESULTS.md. powerlaw and
 weightwatcher (the ``bench`` extra) are needed; every comparison runs both sides in this process,
 on the machine's cores as each side uses them by default, unless the text says otherwise.
 """
@@ -31,6 +31,8 @@ from ddp_tasks.toeplitz import Block, block_spectrum, blocks, symbol, toeplitz_s
 from ddp_tasks.toeplitz_matrix import boundary_differences
 
 T = TypeVar("T")
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
 
 DEPTHS = (20, 32, 44, 56)
 
@@ -286,7 +288,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=Path(os.environ.get("DDP_MODELS", "models")))
     parser.add_argument("--sample", type=float, default=1.5, help="seconds of numpy a layer")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/spectra.md"))
     arguments = parser.parse_args()
     models = arguments.models.expanduser()
     packages = ("torch", "numpy", "powerlaw", "weightwatcher")
@@ -310,8 +311,8 @@ def main() -> None:
         section = part()
         print("\n".join(section), flush=True)
         lines += ["", *section]
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text("\n".join(lines) + "\n")
+    with RESULTS.open("a") as results:
+        results.write("\n" + "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
