@@ -9,6 +9,7 @@ chromedriver, which take the picture of the same figures as in the report.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import shutil
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 import holoviews as hv
 from bokeh.embed import components
 from bokeh.resources import Resources
+from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
@@ -80,7 +82,9 @@ def _photograph(html: Path, file: Path) -> None:
         # The window's own frame takes a part of its size.
         driver.set_window_size(size[0] + 20, size[1] + 160)
         element = driver.find_element("id", "all")
-        file.write_bytes(element.screenshot_as_png)
+        picture = Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB")
+        # A third of the bytes.
+        picture.quantize(256).save(file, optimize=True)
     finally:
         driver.quit()
 

@@ -210,7 +210,7 @@ def _heatmap(
             "backend_opts": TABLE_AXES,
         }
         y, x = (a.ravel() for a in np.mgrid[:high, :wide])
-        dark = ["#ffffff" if value >= 55 else NEUTRAL for value in percent.ravel()]
+        dark = ["#ffffff" if value >= 50 else NEUTRAL for value in percent.ravel()]
         cells_told = (x, y, [str(value) for value in percent.ravel()], dark)
         numbers = hv.Labels(cells_told, ["column_x", "row_y"], ["text", "colour"])
         style = {"text_font": GLYPH_FONT, "text_font_size": "10px"}
