@@ -96,35 +96,56 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
                 "signal": (of_class[rows] + np.float32(0.7) * noise)[:, None],
                 "predicted": rows,
                 "confidence": np.ones(len(rows), dtype=np.float32),
+                "error": np.full(len(rows), "", dtype=object),
             },
         )
 
 
 def measure_significance(path: Path) -> str:
-    """From the cube to thresholds and fractions at all eleven levels, both directions."""
-    from ddp_tasks import store
-    from ddp_tasks.significance import significance_dataset
+    """From the cube to thresholds and fractions at all eleven levels, both directions.
 
-    tables = significance_dataset(
-        partial(store.signal_parts, path),
-        store.read(path, "layers").load(),
-        store.read(path, "signals")["target_class"].to_numpy().tolist(),
-        _levels().quantiles,
-    )
-    store.write(path, "significance", tables)
-    return f"{tables.sizes['quantile']} levels, {tables.sizes['direction']} directions"
+    The pipeline's own reductions, slab by slab in this process instead of on Dask workers.
+    """
+    from ddp_tasks import reductions, store
+    from ddp_tasks.cube import cube_size
+    from ddp_tasks.significance import share, tables_dataset
+    from ddp_tasks.slabs import slabs
+
+    quantiles, cube = _levels().quantiles, cube_size(path)
+    names = store.read(path, "signals")["target_class"].to_numpy().tolist()
+    narrow = reductions.fraction_slabs(cube, len(quantiles), len(names))
+    threshold = reductions.thresholds(path, slabs(cube), quantiles, reductions.one_by_one)
+    shape = (*threshold.shape[:2], len(names), len(cube.ranks), max(cube.ranks))
+    empty = {
+        "threshold": threshold,
+        "fraction": np.broadcast_to(np.float32(np.nan), shape),
+        "images": np.zeros(len(names), dtype=np.int64),
+    }
+    tables = tables_dataset(empty, store.read(path, "layers").load(), names, quantiles)
+    region = (*shape[:3], 1, max(slab.width for slab in narrow))
+    store.write_template(path, "significance", tables, {"fraction": region})
+    for found in reductions.significant_counts(
+        path, narrow, threshold, len(names), reductions.one_by_one
+    ):
+        place = (slice(None), slice(None), slice(None), found.layer, found.vectors)
+        values = share(found.significant, found.images)
+        store.write_region(path, "significance", "fraction", place, values)
+    store.write_region(path, "significance", "images", (slice(None),), found.images)
+    return f"{len(quantiles)} levels, {len(threshold)} directions"
 
 
 def build_hierarchy(path: Path) -> str:
     """The hypergraph's equivalence classes and the diagram of their partial order."""
     from ddp_tasks import store
-    from ddp_tasks.hierarchy_depth import distinct_sets, inclusions
     from ddp_tasks.hypergraph_family import Family
+    from ddp_tasks.semantic_hierarchy import semantic_hierarchy
 
     at = Family.of(store.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
-    sets = distinct_sets(at.significant)
-    pairs = inclusions(sets)
-    return f"{at.sizes()}, {len(pairs[0]):,} inclusions"
+    found = semantic_hierarchy(at.significant)
+    return (
+        f"{int(at.significant.sum()):,} incidences, {len(found):,} equivalence classes, "
+        f"{int(found.covers.sum()):,} edges, depth {found.depth}"
+    )
 
 
 def take_slice(path: Path) -> str:
@@ -149,23 +170,18 @@ def map_family(path: Path) -> str:
 
 
 def bootstrap(path: Path) -> str:
-    """Two hundred resamples of incidences, equivalence classes and inclusions, one direction."""
+    """Two hundred resamples of incidences, equivalence classes and edges, in one direction."""
     from ddp_tasks import stability, store
-    from ddp_tasks.hierarchy_depth import distinct_sets, inclusions
     from ddp_tasks.hypergraph_family import Family
+    from ddp_tasks.semantic_hierarchy import semantic_hierarchy
 
     at = Family.of(store.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
-    sets = distinct_sets(at.significant)
-    # The equivalence class of each vector, by the bytes of its set of classes.
-    columns = {row.tobytes(): place for place, row in enumerate(sets)}
-    members: list[list[int]] = [[] for _ in sets]
-    for vector, column in enumerate(at.significant.T):
-        if column.any():
-            members[columns[column.tobytes()]].append(vector)
-    hierarchy = stability.Hierarchy(tuple(map(np.array, members)), *inclusions(sets))
+    found = semantic_hierarchy(at.significant)
+    members = tuple(np.flatnonzero(row) for row in found.singular_vectors)
+    hierarchy = stability.Hierarchy(members, *np.nonzero(found.covers))
     parts = partial(store.layer_parts, path, 0, at.fraction.shape[1])
-    found = stability.indicators(parts, [at.threshold, np.inf], len(at.target_classes))
-    judged = stability.bootstrap(found[0], PERCENTAGE, 200, hierarchy)
+    indicators = stability.indicators(parts, [at.threshold, np.inf], len(at.target_classes))
+    judged = stability.bootstrap(indicators[0], PERCENTAGE, 200, hierarchy)
     sure = judged.incidence[at.significant] >= 0.95
     return f"{int(sure.sum()):,} of {len(sure):,} incidences hold in 95 % of resamples"
 

@@ -107,12 +107,6 @@ class Family:
         """Images of each class; shape (class,)."""
         return np.asarray(self.table["images"].to_numpy())
 
-    @cached_property
-    def rank(self) -> int:
-        """Number of the layer's singular vectors; 0 where no class has an image."""
-        first = self.table["fraction"].isel(direction=0, quantile=0).to_numpy()
-        return int(np.isfinite(first).any(axis=0).sum())
-
     def at(self, quantile: float, percentage: float, direction: str = "positive") -> Slice:
         """The hypergraph at one place of the family.
 
@@ -164,15 +158,16 @@ class Family:
         dims (target_class, singular_vector); NaN where it holds at no stored level
         """
         levels = self.table["quantile"].to_numpy()
-        greatest = np.full((len(self.images), self.rank), np.nan)
-        for level in levels:
-            greatest[self.at(level, percentage, direction).significant] = level
+        held = [self.at(level, percentage, direction).significant for level in levels]
+        greatest = np.full_like(held[0], np.nan, dtype=np.float64)
+        for level, significant in zip(levels, held, strict=True):
+            greatest[significant] = level
         return xr.DataArray(
             greatest,
             dims=("target_class", "singular_vector"),
             coords={
                 "target_class": self.table["target_class"],
-                "singular_vector": np.arange(self.rank),
+                "singular_vector": np.arange(greatest.shape[1]),
             },
             attrs={"long_name": "greatest quantile level at which the incidence holds"},
         )
@@ -209,8 +204,9 @@ class Family:
         )
 
     def _fraction(self, **place: int) -> npt.NDArray[np.float32]:
-        fraction = self.table["fraction"].isel({"singular_vector": slice(self.rank), **place})
-        return np.asarray(fraction.to_numpy())
+        """Fractions at one direction and level, up to the rank; no vector where no image is."""
+        fraction = self.table["fraction"].isel({**place}).to_numpy()
+        return np.asarray(fraction[:, : np.isfinite(fraction).any(axis=0).sum()])
 
 
 def family_dataset(

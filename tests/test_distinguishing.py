@@ -134,7 +134,8 @@ def folder(tmp_path_factory):
     """The store of a small run, as far as class tables go."""
     made = findings(np.concatenate([nested(), nested()]))
     out = tmp_path_factory.mktemp("run")
-    run = made.run
+    shards = made.run.shards.model_copy(update={"images": 8})
+    run = made.run.model_copy(update={"shards": shards})
     names = made.significance["target_class"].values.tolist()
     groups = {"first two": names[:2], "last": names[3:]}
     identity = store.Identity.of_run(run, "ab", "cd")
