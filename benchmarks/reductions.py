@@ -94,7 +94,9 @@ def make(path: Path, images: int, scattered: bool) -> None:
             noise = (noise + means[layer][classes]) / np.sqrt(1 + np.arange(rank))
             signal[: len(shard), layer, :rank] = noise
         confidence = np.ones(len(shard), dtype=np.float32)
+        error = np.full(len(shard), "", dtype=object)
         values = {"signal": signal[: len(shard)], "predicted": classes, "confidence": confidence}
+        values["error"] = error
         store.write_shard(path, shard, values)
 
 

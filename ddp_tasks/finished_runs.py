@@ -12,6 +12,7 @@ import xarray as xr
 from torch import Tensor
 
 from ddp_tasks import store
+from ddp_tasks.identity import same_images
 from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.tensor_svd import TensorSVD
@@ -78,7 +79,7 @@ class FinishedRun:
                 f"{self.store} was made with: their digests differ; --set model.weights=FILE "
                 "names the right weights"
             )
-        if prepared.images.digest() != self.attributes["images_digest"]:
+        if not same_images(prepared.images.digest(), self.attributes["images_digest"]):
             raise RunError(
                 f"the images opened are not those that {self.store} was made with: their digests "
                 "differ; --set images.kwargs.KEY=VALUE says where the right ones lie"

@@ -23,6 +23,7 @@ from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import ImageParameters, RunError, TransformParameters
 
 _DIGEST_SAMPLES = 16
+_DIGITS = 16
 _CPU = torch.device("cpu")
 
 
@@ -203,20 +204,26 @@ class ImageSet:
         )
 
     def digest(self) -> str:
-        """SHA-256 of ids, targets and transform, and of the content of images spread over the set.
+        """SHA-256 of ids, targets and transform, then digests of images spread over the set.
 
         The content of a picture file is its bytes, so the digest is the same whatever decodes
-        them on whichever machine. Of an image that cannot be read, that is the content.
+        them on whichever machine. An image that cannot be read has a dash, so that it may be
+        repaired: ``identity.same_images`` compares.
         """
         hashed = hashlib.sha256()
         hashed.update("\n".join(self.ids).encode())
         hashed.update(self.target.tobytes())
         hashed.update(self.transform.model_dump_json().encode() if self.transform else b"null")
         samples = np.linspace(0, len(self) - 1, min(_DIGEST_SAMPLES, len(self)))
-        for image in samples.astype(int):
-            content = self.reader.content(int(self.dataset_index[image]))
-            hashed.update(content or b"unreadable")
-        return hashed.hexdigest()
+        contents = [self._content_digest(int(image)) for image in samples]
+        return f"{hashed.hexdigest()}:{','.join(contents)}"
+
+    def _content_digest(self, image: int) -> str:
+        (picture,) = self.read(image, image + 1)
+        if isinstance(picture, str):
+            return "-"
+        content = self.reader.content(int(self.dataset_index[image]))
+        return hashlib.sha256(content).hexdigest()[:_DIGITS]
 
     def _picture(self, image: int) -> Tensor | Reason:
         (found,) = self.reader.read(self.dataset_index[image : image + 1], _CPU)

@@ -11,7 +11,7 @@ from torch import Tensor
 from ddp_tasks.batch_norm_folding import Folding, fold_batch_norms
 from ddp_tasks.decomposition import stores_right_singular_vectors
 from ddp_tasks.layers import LinearLayer, unfolded_weight
-from ddp_tasks.preparation import Prepared, prepared_once
+from ddp_tasks.preparation import ONE_AT_A_TIME, Prepared, prepared_once
 from ddp_tasks.tensor_svd import TensorSVD, decompose
 from ddp_tasks.unfolding import unfold_weight
 from schemas.parameters import RunParameters
@@ -43,7 +43,8 @@ def decompose_layer(run: str, layer: str) -> Decomposed:
     parameters = RunParameters.model_validate_json(run)
     prepared = prepared_once(run)
     found = next(one for one in prepared.layers.linear if one.name == layer)
-    folded = folding_once(run).layers.get(layer)
+    with ONE_AT_A_TIME:
+        folded = folding_once(run).layers.get(layer)
     W = unfolded_weight(prepared.model, found) if folded is None else unfold_weight(folded.weight)
     keep = stores_right_singular_vectors(
         found.unfolded_shape, found.groups, parameters.right_singular_vectors

@@ -125,7 +125,7 @@ def _decompositions(
         ):
             layer = by_name[outcome.item]
             done(1)
-            if isinstance(outcome.error, ValueError):
+            if isinstance(outcome.error, ValueError) and not isinstance(outcome.error, RunError):
                 refused[layer.name] = str(outcome.error)
                 log.warning("not analysed: %s (%s)", layer.name, outcome.error)
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from threading import RLock
 
 import torch
 from torch import nn
@@ -15,6 +16,10 @@ from ddp_tasks.layers import Layers, trace_layers
 from ddp_tasks.models import missing_weights, open_model
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest
+
+#: Held while the model of a worker is opened or run. A worker may have several threads, but it has
+#: one model, and what hooks read of it belongs to one pass.
+ONE_AT_A_TIME = RLock()
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,14 @@ def prepare(run: RunParameters) -> Prepared:
     return Prepared(model, images, _selected(run, layers))
 
 
-@lru_cache(maxsize=1)
 def prepared_once(run: str) -> Prepared:
     """What ``prepare`` gives for run parameters as JSON, once in each worker process."""
+    with ONE_AT_A_TIME:
+        return _prepared(run)
+
+
+@lru_cache(maxsize=1)
+def _prepared(run: str) -> Prepared:
     return prepare(RunParameters.model_validate_json(run))
 
 

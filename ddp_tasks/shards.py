@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,16 +24,13 @@ from ddp_tasks.identity import Identity
 from ddp_tasks.images import ImageSet
 from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.models import model_digest
-from ddp_tasks.preparation import best_device, prepared_once
+from ddp_tasks.preparation import ONE_AT_A_TIME, best_device, prepared_once
 from ddp_tasks.reading_ahead import read_ahead
 from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import Shard
 from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
-
-#: A worker may have several threads, but it has one model, whose hooks belong to one pass.
-_ONE_PASS_AT_A_TIME = Lock()
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
     reasons: dict[int, str] = {}
     try:
         stamp = store.stamp(Path(path))
-        with _ONE_PASS_AT_A_TIME:
+        with ONE_AT_A_TIME:
             forward, images = _opened(path, run, stamp)
             chosen = range(shard.start, shard.stop)
             reading = read_ahead(images, chosen, batch_size, forward.device, reasons)
@@ -128,7 +124,7 @@ def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
     parameters = RunParameters.model_validate_json(run)
     reasons: dict[int, str] = {}
     try:
-        with _ONE_PASS_AT_A_TIME:
+        with ONE_AT_A_TIME:
             _, images = _opened(path, run, store.stamp(Path(path)))
             plain = _forward_pass(path, run, ExtractionParameters())
             chosen = range(shard.start, shard.stop)

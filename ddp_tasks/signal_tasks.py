@@ -68,7 +68,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
         except TooManyUnreadableError:
             store.take_back_unreadable(path)
             raise
-    if not failed and (lacking := store.missing_shards(path)):
+    if not failed and (lacking := store.missing_shards(path, read_back=False)):
         failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
     if failed:
         raise RunError(

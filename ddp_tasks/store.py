@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -282,15 +283,22 @@ def _shard(index: int, images: int, block: int) -> Shard:
     return Shard(index, index * block, min((index + 1) * block, images))
 
 
-def missing_shards(path: Path) -> list[Shard]:
+def missing_shards(path: Path, *, read_back: bool = True) -> list[Shard]:
     """The shards whose data are not recorded as written, or cannot be read back.
 
-    Of each shard that is recorded as written one chunk is read: a file that is gone or cut off,
-    as after a power failure, is told by that.
+    Parameters
+    ----------
+    read_back
+        read one chunk of each shard that is recorded as written: a file that is gone or cut off,
+        as after a power failure, is told by that.
     """
     group = _signals(path)
     cube, complete = group["signal"], np.asarray(group["complete"][:])  # type: ignore[index]
-    return [s for s in _shards(cube) if not complete[s.index] or not _is_there(group, s)]
+    return [
+        shard
+        for shard in _shards(cube)
+        if not complete[shard.index] or (read_back and not _is_there(group, shard))
+    ]
 
 
 def _is_there(group: zarr.Group, shard: Shard) -> bool:
@@ -346,7 +354,12 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
                 f"{name} of shard {shard.index} has shape {arrays[name].shape}, "
                 f"not {(len(shard), *target.shape[1:])}"
             )
-        target[shard.start : shard.stop] = arrays[name]
+        try:
+            target[shard.start : shard.stop] = arrays[name]
+        except (ValueError, RuntimeError, IndexError):
+            # Zarr first reads what is there, and half a file keeps it from writing a whole one.
+            shutil.rmtree(path / "signals" / name / "c" / str(shard.index), ignore_errors=True)
+            target[shard.start : shard.stop] = arrays[name]
     group["complete"][shard.index] = 1  # type: ignore[index]
 
 

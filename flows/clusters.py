@@ -25,13 +25,14 @@ _MOST_LOCAL_WORKERS = 8
 
 _SECONDS_TO_CONNECT = 30
 
+_LOG = logging.getLogger(__name__)
+
 #: What torch, the libraries under numpy, and Zarr read their numbers of threads from.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
-    "BLOSC_NTHREADS",
     "ZARR_THREADING__MAX_WORKERS",
 )
 
@@ -72,8 +73,24 @@ def scheduler(cluster: str) -> Iterator[str]:
         return
     # Their comings and goings at INFO would bury the run's own lines.
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    with _started(cluster) as started:
+    with ending(_started(cluster)) as started:
         yield started.scheduler_address
+
+
+@contextmanager
+def ending(cluster: Any) -> Iterator[Any]:
+    """A cluster that ends with the context.
+
+    On a machine with much else to do, workers take longer to end than Dask waits for them: they
+    are killed then, and what they have written stays written, so that is no failure of the run.
+    """
+    try:
+        yield cluster
+    finally:
+        try:
+            cluster.close()
+        except TimeoutError:
+            _LOG.warning("Dask's workers did not end in time and were killed")
 
 
 def local_workers(cores: int) -> tuple[int, int]:
@@ -87,8 +104,11 @@ def _started(cluster: str) -> Any:
         # Imported only where there is a GPU: building one without raises NVMLError.
         from dask_cuda import LocalCUDACluster
 
-        # One worker for each GPU, of one thread.
-        return LocalCUDACluster(host="127.0.0.1", dashboard_address="127.0.0.1:0")
+        # One worker for each GPU. Of its two threads one writes a shard while the other computes
+        # the next: a pass over the images belongs to one of them at a time.
+        return LocalCUDACluster(
+            threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        )
     if cluster in ("auto", "local"):
         return _local(*local_workers(CPU_COUNT))
     return _from_file(load_cluster(Path(cluster)))

@@ -279,7 +279,8 @@ ROOT_ATTRIBUTES = {
     "run_parameters": "JSON of everything the run was asked to do",
     "identity": "JSON of the parameters that a run continuing this store must share",
     "model_digest": "SHA-256 of the weights",
-    "images_digest": "SHA-256 of image ids, targets, transform and the content of sampled images",
+    "images_digest": "SHA-256 of image ids, targets and transform, and of the content of sampled "
+    "images; a dash for one that could not be read",
     "not_analysed": "JSON: modules with weights that are no analysed linear layer, and why",
     "sign_convention": "how the sign of each pair (u_i, v_i) is fixed",
     "software_versions": "JSON of the packages that made the store",

@@ -91,7 +91,10 @@ def tiny_run(images: str = "Noise", kwargs: dict[str, Any] | None = None, **chan
     content: dict[str, Any] = {
         "name": "tiny",
         "model": {"factory": f"{HERE}:TinyNetwork"},
-        "images": {"factory": f"{HERE}:{images}", "kwargs": kwargs or {}},
+        "images": {
+            "factory": images if ":" in images else f"{HERE}:{images}",
+            "kwargs": kwargs or {},
+        },
         "significance": {"quantile": 0.8, "percentage": 60, "layers": {"fc*": {"quantile": 0.7}}},
         "shards": {"images": 8, "batch_size": 3},
         "exemplars": 4,

@@ -15,13 +15,14 @@ from ddp_tasks.bounded_futures import (
     ClusterLostError,
     outcomes,
 )
+from flows.clusters import ending
 
 OPTIONS = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(n_workers=2, **OPTIONS) as started:
+    with ending(LocalCluster(n_workers=2, **OPTIONS)) as started:
         yield started
 
 
@@ -79,7 +80,7 @@ def test_what_fails_twice_succeeds_where_there_are_two_retries(client, tmp_path)
 
 def test_without_a_worker_the_wait_ends_with_an_error_that_says_so():
     with (
-        LocalCluster(n_workers=0, **OPTIONS) as empty,
+        ending(LocalCluster(n_workers=0, **OPTIONS)) as empty,
         Client(empty.scheduler_address, set_as_default=False) as connected,
         pytest.raises(ClusterLostError, match=r"no worker has been connected to .*tcp://127"),
     ):
@@ -88,7 +89,7 @@ def test_without_a_worker_the_wait_ends_with_an_error_that_says_so():
 
 def test_a_worker_that_comes_late_is_waited_for():
     with (
-        LocalCluster(n_workers=0, **OPTIONS) as late,
+        ending(LocalCluster(n_workers=0, **OPTIONS)) as late,
         Client(late.scheduler_address, set_as_default=False) as connected,
     ):
 

@@ -1,9 +1,20 @@
+import importlib.util
+import inspect
+import os
+import time
+from pathlib import Path
+
 import pytest
 import torch
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
-from flows.clusters import check_cluster, local_workers, scheduler
+from ddp_tasks.bounded_futures import outcomes
+from flows.clusters import _local, check_cluster, ending, local_workers, scheduler
 from schemas.parameters import RunError
+from schemas.run_files import load_cluster
+
+GPUS = Path(__file__).parents[1] / "deployment/clusters/gpus.yaml"
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 7, 8, 9, 16, 63, 128])
@@ -12,6 +23,89 @@ def test_worker_threads_times_torch_threads_never_exceed_the_cores(cores):
     assert workers >= 1
     assert threads >= 1
     assert workers * threads <= cores
+
+
+def threads_of(dask_worker):
+    """Numbers of threads that everything in a worker would compute with at once."""
+    import zarr
+    from threadpoolctl import threadpool_info
+    from zarr.core.sync import _get_executor
+
+    return {
+        "shards": dask_worker.state.nthreads,
+        "torch": torch.get_num_threads(),
+        "OMP": int(os.environ["OMP_NUM_THREADS"]),
+        "MKL": int(os.environ["MKL_NUM_THREADS"]),
+        "blas": max((pool["num_threads"] for pool in threadpool_info()), default=1),
+        "zarr": _get_executor()._max_workers,
+        "zarr's setting": zarr.config.get("threading.max_workers"),
+    }
+
+
+@pytest.mark.parametrize(("workers", "threads"), [local_workers(CPU_COUNT), (1, 2)])
+def test_no_worker_has_more_threads_than_its_share(monkeypatch, workers, threads):
+    # What a shell asks for is not for each of several workers.
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    monkeypatch.setenv("MKL_NUM_THREADS", "64")
+    with (
+        ending(_local(workers, threads)) as cluster,
+        Client(cluster.scheduler_address, set_as_default=False) as client,
+    ):
+        found = client.run(threads_of)
+    assert len(found) == workers
+    for counted in found.values():
+        assert counted.pop("shards") == 1
+        assert set(counted.values()) == {threads}, str(counted)
+
+
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def test_a_cluster_grows_and_shrinks_while_the_job_goes_on(tmp_path):
+    file = tmp_path / "adaptive.yaml"
+    file.write_text(
+        "factory: distributed:LocalCluster\n"
+        "kwargs: {n_workers: 0, threads_per_worker: 1, host: 127.0.0.1, "
+        'dashboard_address: "127.0.0.1:0"}\n'
+        "minimum: 1\n"
+        "maximum: 2\n"
+    )
+    asked = []
+    with scheduler(str(file)) as address, Client(address, set_as_default=False) as client:
+
+        def items():
+            """Work for more than one worker until there are two, none until one retires, more."""
+            while len(client.nthreads()) < 2:
+                asked.append(1.0)
+                yield 1.0
+            while len(client.nthreads()) > 1:
+                time.sleep(0.1)
+            for _ in range(3):
+                asked.append(0.0)
+                yield 0.0
+
+        found = [o.result for o in outcomes(client, sleep, items(), retries=0, patience=None)]
+        assert len(client.nthreads()) == 1
+    assert sorted(found) == sorted(asked)
+    assert len(found) > 3
+
+
+def test_the_gpus_file_asks_for_what_a_cluster_of_gpus_takes():
+    from dask_cuda import LocalCUDACluster
+
+    kwargs = load_cluster(GPUS).kwargs
+    assert {"rmm_pool_size", "memory_limit"} <= set(kwargs)
+    taken = inspect.signature(LocalCUDACluster).parameters
+    others = inspect.signature(LocalCluster).parameters
+    assert set(kwargs) <= set(taken) | set(others)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rmm") is not None, reason="RMM is installed")
+def test_a_memory_pool_without_rmm_is_refused_before_work_starts():
+    with pytest.raises(RunError, match=r"rmm_pool_size need RMM; install the extra rmm"):
+        check_cluster(str(GPUS))
 
 
 def test_a_scheduler_that_runs_already_is_used_and_left_running():
@@ -61,5 +155,22 @@ def test_cluster_files_are_checked(tmp_path, content, said):
 def test_there_is_one_worker_for_each_gpu():
     with scheduler("cuda") as address, Client(address, set_as_default=False) as client:
         client.wait_for_workers(torch.cuda.device_count(), timeout=120)
-        devices = client.run(lambda: torch.cuda.current_device() is not None)
-    assert len(devices) == torch.cuda.device_count()
+        devices = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0])
+    assert len(set(devices.values())) == torch.cuda.device_count()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif(importlib.util.find_spec("rmm") is None, reason="needs RMM")
+def test_torch_allocates_in_the_pool_that_the_gpus_file_asks_for():
+    def allocated():
+        import rmm.statistics
+
+        with rmm.statistics.statistics():
+            kept = torch.zeros(2**20, device="cuda")
+            return rmm.statistics.get_statistics().current_bytes, kept.nbytes
+
+    with scheduler(str(GPUS)) as address, Client(address, set_as_default=False) as client:
+        client.wait_for_workers(torch.cuda.device_count(), timeout=120)
+        found = client.run(allocated)
+    assert all(in_pool >= wanted for in_pool, wanted in found.values())

@@ -208,6 +208,10 @@ def test_a_shard_whose_file_is_cut_off_or_gone_is_missing_though_it_is_recorded(
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         shard_file(made, first).write_bytes(whole[:length])
         assert store.missing_shards(made) == [first]
+        store.write_shard(made, first, rows(first))
+        assert shard_file(made, first).read_bytes() == whole
+        assert store.missing_shards(made) == []
+    shard_file(made, first).write_bytes(whole[:-1])
     shard_file(made, third).unlink()
     assert store.missing_shards(made) == [first, third]
     shard_file(made, first).write_bytes(whole)
@@ -223,6 +227,12 @@ def test_half_written_files_are_cleared_and_no_others(made):
     assert not left.exists()
     assert store.clear_partial_files(made) == 0
     assert shard not in store.missing_shards(made)
+
+
+def test_chunks_are_compressed_by_a_codec_without_threads_of_its_own(made):
+    # Blosc starts as many threads as there are cores in every process that compresses with it.
+    for array in made.rglob("zarr.json"):
+        assert "blosc" not in array.read_text()
 
 
 def test_a_store_made_anew_has_another_stamp(made):

@@ -1,0 +1,1 @@
+"""Faults that take minutes, or more than a test may ask of a machine."""

@@ -1,0 +1,54 @@
+"""Run every script of this folder and print the last lines of its log.
+
+    python -m benchmarks.faults [NAME ...]
+
+Each script carries out a tiny run with its fault and one without, and ends with status 0 only if
+both gave the same cube, or the fault the error that the script names.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+LAST_LINES = 4
+
+
+def main() -> int:
+    """Run the scripts asked for, or all; 1 if one failed."""
+    asked = sys.argv[1:] or sorted(f.stem for f in HERE.glob("*.py") if f.stem[0] != "_")
+    failed = 0
+    for name in asked:
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+                "PREFECT_HOME": f"{folder}/prefect",
+                "TMPDIR": folder,
+            }
+            done = subprocess.run(
+                [sys.executable, "-m", f"benchmarks.faults.{name}"],
+                cwd=ROOT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        failed += done.returncode != 0
+        lines = (done.stdout if done.returncode == 0 else done.stdout + done.stderr).splitlines()
+        seconds = time.monotonic() - start
+        print(f"\n{name}: {'passed' if done.returncode == 0 else 'FAILED'} in {seconds:.0f} s")
+        shown = lines[-LAST_LINES:] if done.returncode == 0 else lines[-40:]
+        print("\n".join(f"    {line}" for line in shown), flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
