@@ -61,7 +61,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     }
     del network
     group = f"capacity/{model.name}"
-    if store.group_attributes(path, group).items() >= attributes.items():
+    if store.is_recorded(path, group, attributes):
         log.info("%s: kept from before", model.name)
         return
     matrizations = tuple(Matrization(name) for name in zoo.matrizations)

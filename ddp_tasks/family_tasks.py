@@ -24,7 +24,7 @@ def group_classes(run: RunParameters, path: Path) -> None:
     """
     groups = run.significance.superclasses
     asked = {"superclasses": json.dumps(groups)}
-    if not groups or store.group_attributes(path, "superclasses").items() >= asked.items():
+    if not groups or store.is_recorded(path, "superclasses", asked):
         return
     store.write(path, "superclasses", superclass_dataset(store.read(path, "significance"), groups))
     store.record(path, "superclasses", asked)
@@ -35,7 +35,7 @@ def map_family(run: RunParameters, path: Path) -> None:
     """Count the sizes of all hypergraphs over quantile levels and percentages."""
     percentages = run.significance.all_percentages
     asked = {"percentages": ", ".join(f"{p:g}" for p in percentages)}
-    if store.group_attributes(path, "family").items() >= asked.items():
+    if store.is_recorded(path, "family", asked):
         get_run_logger().info("family: kept from before")
         return
     significance = store.read(path, "significance")
@@ -62,7 +62,7 @@ def judge_stability(run: RunParameters, path: Path) -> None:
     with progress("stability", "stability of layers", len(names)) as done:
         for position, layer in enumerate(names):
             group, asked = f"stability/{layer}", made_with(levels, layer)
-            if not store.group_attributes(path, group).items() >= asked.items():
+            if not store.is_recorded(path, group, asked):
                 quantile, percentage = levels.of_layer(layer)
                 rank = int(layers["rank"].to_numpy()[position])
                 judged = layer_stability(

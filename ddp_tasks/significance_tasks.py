@@ -22,6 +22,9 @@ from ddp_tasks.slabs import Slab, slabs
 from ddp_tasks.tasks import progress, stage
 from schemas.parameters import RunError, RunParameters
 
+#: What a reduction of the whole cube leaves in its group's attributes.
+_FINISHED = {"finished": "yes"}
+
 #: Attempts after the first that a slab gets.
 _RETRIES = 2
 
@@ -60,7 +63,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
             fraction = share(found.significant, found.images)
             store.write_region(path, "significance", "fraction", place, fraction)
         store.write_region(path, "significance", "images", (slice(None),), found.images)
-    store.finish(path, "significance")
+    store.record(path, "significance", _FINISHED)
 
 
 @stage("exemplars")
@@ -78,14 +81,14 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
         places = min(run.exemplars, len(ids))
         strongest = reductions.strongest_images(path, pieces, places, mapped)
     store.write(path, "exemplars", exemplars.exemplars_dataset(strongest, layers, ids))
-    store.finish(path, "exemplars")
+    store.record(path, "exemplars", _FINISHED)
 
 
 def _kept(path: Path, group: str) -> bool:
     """Whether a reduction of the cube is finished; refuses a cube that is not."""
     if missing := store.missing_shards(path):
         raise RunError(f"{len(missing)} shards of {path} are not written yet")
-    if kept := store.is_finished(path, group):
+    if kept := store.is_recorded(path, group, _FINISHED):
         get_run_logger().info("%s: kept from before", group)
     return kept
 

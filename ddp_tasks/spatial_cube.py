@@ -20,7 +20,8 @@ GROUP = "spatial"
 
 def create(path: Path) -> None:
     """Make the group with empty arrays, where it is not there yet."""
-    if store.group_attributes(path, GROUP):
+    made_with = {"shards": str(len(store.shards(path)))}
+    if store.is_recorded(path, GROUP, made_with):
         return
     signals = store.read(path, "signals")
     coordinates = xr.Dataset(
@@ -49,7 +50,7 @@ def create(path: Path) -> None:
             **(done if name == "complete" else template),
         )
     # Only now is the group whole.
-    store.record(path, GROUP, {"shards": str(len(store.shards(path)))})
+    store.record(path, GROUP, made_with)
 
 
 def missing_shards(path: Path) -> list[Shard]:

@@ -451,21 +451,15 @@ def write_region(
     array[region] = values
 
 
-def finish(path: Path, group: str) -> None:
-    """Record that a group is complete."""
-    written = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)
-    written.attrs["finished"] = "yes"
-
-
-def is_finished(path: Path, group: str) -> bool:
-    """Whether a group is there and recorded as complete."""
-    return group_attributes(path, group).get("finished") == "yes"
-
-
 def record(path: Path, group: str, made_with: Mapping[str, str]) -> None:
     """Note in a group's attributes what it was made with, once all of it is written."""
     written = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)
     written.attrs.update(made_with)
+
+
+def is_recorded(path: Path, group: str, made_with: Mapping[str, str]) -> bool:
+    """Whether a group is there whole, and was made with this."""
+    return group_attributes(path, group).items() >= made_with.items()
 
 
 def read(path: Path, group: str) -> xr.Dataset:

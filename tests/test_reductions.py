@@ -239,7 +239,8 @@ def test_a_slab_past_the_end_of_the_images_has_the_last_block_short(noise):
 
 def test_an_unfinished_group_is_told_from_a_finished_one(noise):
     path, _ = noise
-    assert not store.is_finished(path, "layers")
-    assert not store.is_finished(path, "significance")
-    store.finish(path, "layers")
-    assert store.is_finished(path, "layers")
+    finished = {"finished": "yes"}
+    assert not store.is_recorded(path, "layers", finished)
+    assert not store.is_recorded(path, "significance", finished)
+    store.record(path, "layers", finished)
+    assert store.is_recorded(path, "layers", finished)
