@@ -171,7 +171,7 @@ def map_family(path: Path) -> str:
 
 def bootstrap(path: Path) -> str:
     """Two hundred resamples of incidences, equivalence classes and edges, in one direction."""
-    from ddp_tasks import stability, store
+    from ddp_tasks import cube, stability, store
     from ddp_tasks.hypergraph_family import Family
     from ddp_tasks.semantic_hierarchy import semantic_hierarchy
 
@@ -179,7 +179,7 @@ def bootstrap(path: Path) -> str:
     found = semantic_hierarchy(at.significant)
     members = tuple(np.flatnonzero(row) for row in found.singular_vectors)
     hierarchy = stability.Hierarchy(members, *np.nonzero(found.covers))
-    parts = partial(store.layer_parts, path, 0, at.fraction.shape[1])
+    parts = partial(cube.layer_parts, path, 0, at.fraction.shape[1])
     indicators = stability.indicators(parts, [at.threshold, np.inf], len(at.target_classes))
     judged = stability.bootstrap(indicators[0], PERCENTAGE, 200, hierarchy)
     sure = judged.incidence[at.significant] >= 0.95

@@ -189,8 +189,7 @@ def reading(path: Path, scattered: Path) -> dict[str, Any]:
     """MB a second of one layer and one class: ours, plain xarray's, and numpy.load's."""
     import xarray as xr
 
-    from ddp_tasks.cube import layer_signals, rows_of_layer
-    from ddp_tasks.store import open_cube
+    from ddp_tasks.cube import layer_signals, open_cube, rows_of_layer
 
     layer, name = "layer 13", "class 7"
     values = layer_signals(path, layer, name).to_numpy()

@@ -3,19 +3,115 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+import zarr
 
 from ddp_tasks import store
+from ddp_tasks.shard_files import ShardFiles
 from ddp_tasks.slabs import CubeSize, Slab
+from ddp_tasks.store import Shard
+from schemas.variables import SchemaError
+
+
+@dataclass(frozen=True)
+class OpenCube:
+    """Where the cube's signals lie, its shards in order, and the target classes of its images."""
+
+    files: ShardFiles
+    shards: list[Shard]
+    target: npt.NDArray[np.int64]
+    """shape (image,), whether an image could be read or not"""
+
+
+def signal_parts(
+    path: Path,
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    """The cube block by block, in the order of the images.
+
+    Yields
+    ------
+    signals (n, layers, singular vectors) and target classes (n,), -1 for an image that could not
+    be read
+    """
+    cube = open_cube(path)
+    files = cube.files
+    for shard in cube.shards:
+        signals = np.empty((len(shard), files.layers, files.vectors), dtype=np.float32)
+        for layer in range(files.layers):
+            rows, vectors = slice(0, len(shard)), slice(0, files.vectors)
+            files.read(shard.index, rows, layer, vectors, signals[:, layer])
+        yield signals, of_images_read(signals, cube.target[shard.start : shard.stop])
+
+
+def layer_parts(
+    path: Path, layer: int, rank: int
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    """One layer of the cube block by block, in the order of the images.
+
+    Parameters
+    ----------
+    layer
+        position of the layer.
+    rank
+        of the layer.
+
+    Yields
+    ------
+    signals (n, rank) and target classes (n,), -1 for an image that could not be read
+    """
+    cube = open_cube(path)
+    files = cube.files
+    for shard in cube.shards:
+        signals = np.empty((len(shard), rank), dtype=np.float32)
+        files.read(shard.index, slice(0, len(shard)), layer, slice(0, rank), signals)
+        yield signals, of_images_read(signals, cube.target[shard.start : shard.stop])
+
+
+def of_images_read(
+    signals: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Target classes, -1 where an image could not be read.
+
+    Parameters
+    ----------
+    signals
+        shape (n, ...); NaN throughout for an image that could not be read, and for no other image
+        in the first place of the last axis.
+    target
+        shape (n,)
+    """
+    first = signals[..., 0].reshape(len(signals), -1)[:, :1]
+    return np.where(np.isnan(first).any(axis=1), -1, target)
+
+
+def open_cube(path: Path) -> OpenCube:
+    """The cube, opened once for a pass over it.
+
+    Raises
+    ------
+    SchemaError
+        If its chunks are not plain numbers, as those of format version 1 were not.
+    """
+    group = zarr.open_group(store=path, path="signals", mode="r", use_consolidated=False)
+    cube, target = group["signal"], group["target"]
+    assert isinstance(cube, zarr.Array)
+    assert isinstance(target, zarr.Array)
+    if cube.shards is None or cube.compressors:
+        raise SchemaError(f"the cube of {path} is not in shards of plain chunks")
+    _, layers, vectors = cube.shape
+    folder = path / "signals" / "signal" / "c"
+    files = ShardFiles(folder, cube.shards[0], layers, vectors, cube.chunks[2])
+    return OpenCube(files, store.shards(path), np.asarray(target[:]))
 
 
 def cube_size(path: Path) -> CubeSize:
     """How a store's cube is cut."""
-    cube = store.open_cube(path)
+    cube = open_cube(path)
     ranks = store.read(path, "layers")["rank"].to_numpy().tolist()
     return CubeSize(ranks, len(cube.shards), cube.files.block, cube.files.chunk)
 
@@ -30,11 +126,11 @@ def slab_parts(
     position of the first image, signals (n, width) and target classes (n,), -1 for an image that
     could not be read
     """
-    cube = store.open_cube(path)
+    cube = open_cube(path)
     for shard in cube.shards[slab.first_shard : slab.last_shard]:
         signals = np.empty((len(shard), slab.width), dtype=np.float32)
         cube.files.read(shard.index, slice(0, len(shard)), slab.layer, slab.vectors, signals)
-        target = store.of_images_read(signals, cube.target[shard.start : shard.stop])
+        target = of_images_read(signals, cube.target[shard.start : shard.stop])
         yield shard.start, signals, target
 
 
@@ -63,7 +159,7 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
     layers, signals = store.read(path, "layers"), store.read(path, "signals")
     position = _position(layers, "layer", layer)
     rank = int(layers["rank"][position])
-    cube = store.open_cube(path)
+    cube = open_cube(path)
     if target_class is None:
         wanted = np.ones(len(cube.target), dtype=np.bool_)
     else:
@@ -80,7 +176,7 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
 
 
 def rows_of_layer(
-    cube: store.OpenCube, layer: int, rank: int, wanted: npt.NDArray[np.bool_]
+    cube: OpenCube, layer: int, rank: int, wanted: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
     """Signals of one layer, of some of the images.
 

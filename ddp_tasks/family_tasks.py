@@ -8,7 +8,7 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from ddp_tasks import store
+from ddp_tasks import cube, store
 from ddp_tasks.hypergraph_family import family_dataset
 from ddp_tasks.layer_stability import layer_stability, made_with
 from ddp_tasks.significance_tables import superclass_dataset
@@ -66,7 +66,7 @@ def judge_stability(run: RunParameters, path: Path) -> None:
                 quantile, percentage = levels.of_layer(layer)
                 rank = int(layers["rank"].to_numpy()[position])
                 judged = layer_stability(
-                    partial(store.layer_parts, path, position, rank),
+                    partial(cube.layer_parts, path, position, rank),
                     significance.sel(layer=layer),
                     store.read(path, f"hierarchies/{layer}").load(),
                     percentage,

@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ import zarr
 import zarr.errors
 
 from ddp_tasks.identity import Identity
-from ddp_tasks.shard_files import ShardFiles
 from ddp_tasks.slabs import vectors_per_chunk
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
@@ -66,21 +65,6 @@ class Shard:
 
     def __str__(self) -> str:
         return f"shard {self.index} (images {self.start} to {self.stop - 1})"
-
-
-@dataclass(frozen=True)
-class OpenCube:
-    """Where the cube's signals lie, and the target classes of its images."""
-
-    files: ShardFiles
-    target: npt.NDArray[np.int64]
-    """shape (image,), whether an image could be read or not"""
-
-    @property
-    def shards(self) -> list[Shard]:
-        """All shards, in order."""
-        images, block = len(self.target), self.files.block
-        return [_shard(index, images, block) for index in range(-(-images // block))]
 
 
 def create(
@@ -472,87 +456,6 @@ def read(path: Path, group: str) -> xr.Dataset:
     """
     dataset = xr.open_zarr(path, group=group, zarr_format=3, consolidated=False, chunks=None)
     return validate(dataset, group)
-
-
-def signal_parts(
-    path: Path,
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-    """The cube block by block, in the order of the images.
-
-    Yields
-    ------
-    signals (n, layers, singular vectors) and target classes (n,), -1 for an image that could not
-    be read
-    """
-    cube = open_cube(path)
-    files = cube.files
-    for shard in cube.shards:
-        signals = np.empty((len(shard), files.layers, files.vectors), dtype=np.float32)
-        for layer in range(files.layers):
-            rows, vectors = slice(0, len(shard)), slice(0, files.vectors)
-            files.read(shard.index, rows, layer, vectors, signals[:, layer])
-        yield signals, of_images_read(signals, cube.target[shard.start : shard.stop])
-
-
-def layer_parts(
-    path: Path, layer: int, rank: int
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-    """One layer of the cube block by block, in the order of the images.
-
-    Parameters
-    ----------
-    layer
-        position of the layer.
-    rank
-        of the layer.
-
-    Yields
-    ------
-    signals (n, rank) and target classes (n,), -1 for an image that could not be read
-    """
-    cube = open_cube(path)
-    files = cube.files
-    for shard in cube.shards:
-        signals = np.empty((len(shard), rank), dtype=np.float32)
-        files.read(shard.index, slice(0, len(shard)), layer, slice(0, rank), signals)
-        yield signals, of_images_read(signals, cube.target[shard.start : shard.stop])
-
-
-def of_images_read(
-    signals: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Target classes, -1 where an image could not be read.
-
-    Parameters
-    ----------
-    signals
-        shape (n, ...); NaN throughout for an image that could not be read, and for no other image
-        in the first place of the last axis.
-    target
-        shape (n,)
-    """
-    first = signals[..., 0].reshape(len(signals), -1)[:, :1]
-    return np.where(np.isnan(first).any(axis=1), -1, target)
-
-
-def open_cube(path: Path) -> OpenCube:
-    """The cube, opened once for a pass over it.
-
-    Raises
-    ------
-    SchemaError
-        If its chunks are not plain numbers, as those of format version 1 were not.
-    """
-    group = _signals(path)
-    cube, target = group["signal"], group["target"]
-    assert isinstance(cube, zarr.Array)
-    assert isinstance(target, zarr.Array)
-    if cube.shards is None or cube.compressors:
-        raise SchemaError(f"the cube of {path} is not in shards of plain chunks")
-    _, layers, vectors = cube.shape
-    folder = path / "signals" / "signal" / "c"
-    files = ShardFiles(folder, cube.shards[0], layers, vectors, cube.chunks[2])
-    return OpenCube(files, np.asarray(target[:]))
 
 
 def seal(path: Path) -> None:

@@ -9,6 +9,7 @@ from runs import tiny_run
 from stored_cubes import stored
 from strategies import Cube
 
+from ddp_tasks import cube as cubes
 from ddp_tasks import store
 from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
 from ddp_tasks.layers import LinearLayer
@@ -84,11 +85,11 @@ def test_what_is_written_is_read_back_whole_and_by_layer(made):
         store.write_shard(made, shard, rows(shard))
     expected = np.concatenate([rows(s)["signal"] for s in store.shards(made)])
     assert store.missing_shards(made) == []
-    whole = np.concatenate([signal for signal, _ in store.signal_parts(made)])
+    whole = np.concatenate([signal for signal, _ in cubes.signal_parts(made)])
     np.testing.assert_array_equal(whole, expected)
-    layer = np.concatenate([signal for signal, _ in store.layer_parts(made, 1, 3)])
+    layer = np.concatenate([signal for signal, _ in cubes.layer_parts(made, 1, 3)])
     np.testing.assert_array_equal(layer, expected[:, 1, :3])
-    target = np.concatenate([target for _, target in store.signal_parts(made)])
+    target = np.concatenate([target for _, target in cubes.signal_parts(made)])
     np.testing.assert_array_equal(target, np.arange(IMAGES) % 2)
     np.testing.assert_array_equal(store.read(made, "signals")["signal"].to_numpy(), expected)
 
@@ -140,7 +141,7 @@ def test_a_cube_of_compressed_chunks_is_refused(made):
     like = {"shape": cube.shape, "chunks": cube.chunks, "shards": cube.shards}
     group.create_array("signal", **like, dtype="float32", overwrite=True)
     with pytest.raises(SchemaError, match="not in shards of plain chunks"):
-        next(store.signal_parts(made))
+        next(cubes.signal_parts(made))
 
 
 def test_chunks_are_as_wide_as_padding_allows():
