@@ -207,7 +207,7 @@ def ddp(*arguments: str, cwd: Path | None = None, **environment: str):
         env={**kept, "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", **environment},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=560,
         check=False,
     )
 
