@@ -10,9 +10,10 @@ from prefect import get_run_logger
 
 from ddp_tasks import store
 from ddp_tasks.bounded_futures import ClusterLostError, outcomes
+from ddp_tasks.images import open_images
 from ddp_tasks.shards import fill_shard
 from ddp_tasks.tasks import progress, stage
-from ddp_tasks.unreadable import TooManyUnreadableError, Unreadable
+from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import RunError, RunParameters
 
 #: Attempts after the first that a shard gets, on another worker where its own died.
@@ -31,13 +32,12 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     RunError
         Naming the shard that failed, and why; or that the cluster is lost. It says how many
         shards are written, and that a run started again writes the others. Also if more images
-        cannot be read than the run allows; shards with such images then count as not written,
-        so that a run started again reads them again.
+        cannot be read than the run allows. A run started again tries those images once more.
     """
     log = get_run_logger()
     if left := store.clear_partial_files(path):
         log.info("%d half-written files of a run that was killed are removed", left)
-    unreadable = _unreadable_before(run, path)
+    unreadable = _still_unreadable(run, path)
     missing, every = store.missing_shards(path), len(store.shards(path))
     log.info("%d of %d shards to write", len(missing), every)
     if not missing:
@@ -65,9 +65,6 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
                     break
         except ClusterLostError as lost:
             failed.insert(0, lost)
-        except TooManyUnreadableError:
-            store.take_back_unreadable(path)
-            raise
     if not failed and (lacking := store.missing_shards(path, read_back=False)):
         failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
     if failed:
@@ -80,15 +77,25 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     log.info("cube complete")
 
 
-def _unreadable_before(run: RunParameters, path: Path) -> Unreadable:
-    """Images of shards written before that cannot be read; too many are to be read again."""
-    images = store.shards(path)[-1].stop
-    found = store.unreadable_images(path)
-    unreadable = Unreadable(run.images.unreadable, images)
-    if len(found) > unreadable.allowed:
-        store.take_back_unreadable(path)
-        found = {}
-    unreadable.add(found)
+def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
+    """Images of shards written before that cannot be read now either.
+
+    Shards with an image that was repaired since count as not written from here on.
+    """
+    before = store.unreadable_images(path)
+    unreadable = Unreadable(run.images.unreadable, store.shards(path)[-1].stop)
+    if not before:
+        return unreadable
+    images = open_images(run.images)
+    now = {
+        image: images.read(at, at + 1)[0] for at, image in enumerate(images.ids) if image in before
+    }
+    still = {image: found for image, found in now.items() if isinstance(found, str)}
+    if repaired := before.keys() - still.keys():
+        store.take_back(path, repaired)
+        log = get_run_logger()
+        log.info("%d images can be read now; their shards are written anew", len(repaired))
+    unreadable.add(still)
     return unreadable
 
 

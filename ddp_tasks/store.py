@@ -14,7 +14,7 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,9 @@ from schemas.zoo import ZooParameters
 
 #: Variables of the cube that are written shard by shard.
 _OF_SHARDS = ("signal", "predicted", "confidence", "error")
+
+#: Groups that stay when shards are taken back: of the weights, the cube, and the pass.
+_NOT_OF_THE_CUBE = ("layers", "decomposition", "signals", "extraction", "capacity")
 
 # Zarr decodes in threads of its own, by itself more than a worker has cores. Dask and the cluster
 # files say in this variable how many a process may use.
@@ -368,13 +371,17 @@ def unreadable_images(path: Path) -> dict[str, str]:
     return {str(ids[row]): str(error[row]) for row in np.flatnonzero(unread)}
 
 
-def take_back_unreadable(path: Path) -> None:
-    """Let shards with unreadable images count as not written, so that they are read again."""
-    group = _signals(path, mode="r+")
-    error = np.asarray(group["error"][:])  # type: ignore[index]
+def take_back(path: Path, images: Collection[str]) -> None:
+    """Let shards with these images count as not written; what the cube gave goes with them."""
+    # Groups first: a cube that is whole again never stands beside findings of the one before.
+    for group in path.iterdir():
+        if group.is_dir() and group.name not in _NOT_OF_THE_CUBE:
+            shutil.rmtree(group)
+    signals = _signals(path, mode="r+")
+    taken = np.isin(np.asarray(signals["image"][:]), list(images))  # type: ignore[index]
     for shard in shards(path):
-        if (error[shard.start : shard.stop] != "").any():
-            group["complete"][shard.index] = 0  # type: ignore[index]
+        if taken[shard.start : shard.stop].any():
+            signals["complete"][shard.index] = 0  # type: ignore[index]
 
 
 def write(path: Path, group: str, dataset: xr.Dataset) -> None:

@@ -9,10 +9,6 @@ from schemas.parameters import RunError
 _NAMED = 5
 
 
-class TooManyUnreadableError(RunError):
-    """More images cannot be read than the run allows."""
-
-
 class Unreadable:
     """A tally of a run's unreadable images, held against the share that the run allows.
 
@@ -42,12 +38,12 @@ class Unreadable:
 
         Raises
         ------
-        TooManyUnreadableError
+        RunError
             If there are now more than allowed, naming how many, the limit and the first of them.
         """
         self._reasons |= reasons
         if len(self._reasons) > self.allowed:
-            raise TooManyUnreadableError(
+            raise RunError(
                 f"{self.told()}. That is more than images.unreadable = {self._share:g} of the "
                 f"run's {self._images:,} images allows, {self.allowed:,}: repair them, or allow "
                 "more with --set images.unreadable=SHARE"
