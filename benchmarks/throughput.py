@@ -67,6 +67,12 @@ CASES = {
 }
 #: Asked of ResNet-18's fast pass in float32, against the plain loop.
 FAST = 1.3
+#: What the flow's workers are started with: memory that a pass frees is kept for its next layer.
+KEEPING = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(2**32),
+}
 GROWTH = (1000, 10000, 60000)
 #: A cube's rate at ten times as many images, past start-up, and its memory may differ so far.
 ALIKE = 0.10
@@ -128,14 +134,15 @@ def bare(case: Case, file: Path, count: int) -> float:
         return count / (time.perf_counter() - start)
 
 
-def bare_apart(name: str, file: Path, count: int) -> float:
-    """``bare`` in a process of its own."""
+def bare_apart(name: str, file: Path, count: int, **environment: str) -> float:
+    """``bare`` in a process of its own, with these variables added to its environment."""
     command = [sys.executable, "-m", "benchmarks.throughput", "--bare", name]
     done = subprocess.run(
         [*command, "--file", str(file), "--images", str(count)],
         check=True,
         capture_output=True,
         text=True,
+        env=os.environ | environment,
     )
     return float(done.stdout.split()[-1])
 
@@ -231,9 +238,11 @@ def lines_of(names: list[str], data: Path, folder: Path, most: int | None) -> li
             before = bare_apart(name, file, few)
             found = signals_stage(case, file, count, **changes)
             after = bare_apart(name, file, few)
+            keeping = bare_apart(name, file, few, **KEEPING)
             loop, flow = (before + after) / 2, count / found.seconds
             rows.append(
                 f"| {name}{label} | {count:,} | {case.batch} | {before:.1f}, {after:.1f} "
+                f"| {keeping:.1f} "
                 f"| {flow:.1f} | {found.shards} | {found.worker:.2f} | **{flow / loop:.2f}** "
                 f"| {least:.2f} |"
             )
@@ -289,10 +298,12 @@ def main() -> None:
         f"`python -m benchmarks.throughput --data FOLDER`: {os.cpu_count()} cores, "
         f"{platform.machine()}, load {os.getloadavg()[1]:.1f} over the last five minutes, Python "
         f"{platform.python_version()}, {versions}. Images a second; the loop before and after the "
-        "flow. The flow's time runs from the start of the stage to the sealed cube.",
+        "flow. The flow's time runs from the start of the stage to the sealed cube. A loop that "
+        "keeps memory has glibc's variables set as the flow's workers have them (after the flow).",
         "",
-        "| network | images | batch | loop | flow | shards | a worker, GiB | flow / loop | asked |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| network | images | batch | loop | loop that keeps memory | flow | shards "
+        "| a worker, GiB | flow / loop | asked |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         *rows,
     ]
     if grown:

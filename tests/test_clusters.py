@@ -52,6 +52,8 @@ def test_no_worker_has_more_threads_than_its_share(monkeypatch, workers, threads
         Client(cluster.scheduler_address, set_as_default=False) as client,
     ):
         found = client.run(threads_of)
+        mapped = client.run(os.environ.get, "MALLOC_MMAP_MAX_")
+    assert set(mapped.values()) == {"0"}, "a pass has its memory zeroed anew at every layer"
     assert len(found) == workers
     for counted in found.values():
         assert counted.pop("shards") == 1
