@@ -2,7 +2,7 @@
 
     python -m benchmarks.throughput --data FOLDER [--only NAME ...] [--images N]
 
-FOLDER holds ``imagenet-sample``, ``cifar10/train``, ``MNIST`` and ``models/cifar10_resnet20.pt``.
+FOLDER holds ``imagenet-sample``, ``cifar10/train`` and ``MNIST``; the networks have random weights.
 The bare loop is what a person would write: the network as it comes, ``inference_mode``, float32
 input tensors that lie ready in memory, the same batch, torch on all cores. The flow reads decoded
 uint8 pictures, standardises them, passes them through the network on its Dask workers, and writes
@@ -118,12 +118,25 @@ def decoded(data: Path, which: str, folder: Path) -> Path:
     return file
 
 
+def model_of(case: Case, folder: Path) -> dict[str, Any]:
+    """The run file's section ``model``, with random weights that every process finds the same."""
+    from ddp_tasks import factories
+
+    kept = folder / f"{case.factory.rpartition(':')[2]}.pt"
+    if not kept.exists():
+        torch.manual_seed(0)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(factories.call(case.factory, case.kwargs).state_dict(), kept)
+    return {"factory": case.factory, "kwargs": case.kwargs, "weights": str(kept)}
+
+
 def bare(case: Case, file: Path, count: int) -> float:
     """Images a second of the plain loop, in this process."""
     from ddp_tasks.models import open_model
     from schemas.parameters import ModelParameters
 
-    model: nn.Module = open_model(ModelParameters(factory=case.factory, kwargs=case.kwargs))
+    given = ModelParameters.model_validate(model_of(case, file.parent))
+    model: nn.Module = open_model(given)
     pixels = torch.from_numpy(np.load(file, mmap_mode="r")[:count].copy())
     images = transforms.normalize(pixels.float() / 255, case.mean, case.std)
     with torch.inference_mode():
@@ -170,7 +183,7 @@ def signals_stage(case: Case, file: Path, count: int, **changes: Any) -> Measure
     run = RunParameters.model_validate(
         {
             "name": "throughput",
-            "model": {"factory": case.factory, "kwargs": case.kwargs},
+            "model": model_of(case, file.parent),
             "images": {
                 "factory": f"{HERE}:Decoded",
                 "kwargs": {"file": str(file), "count": count},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import holoviews as hv
@@ -15,33 +17,71 @@ from markupsafe import Markup
 from ddp_tasks.notation import short
 
 
-def rendered(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> str:
-    """A page whose template extends ``base.html.jinja``.
+@dataclass(frozen=True)
+class Fragment:
+    """A part of a page, which another process may have made."""
+
+    html: Markup
+    script: Markup
+    """what fills in its figures, once the page is there."""
+
+
+def fragment(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> Fragment:
+    """A part of a page.
 
     Parameters
     ----------
     template
         file name within this package.
     plots
-        figures of the page; the template finds their elements as ``figure``, by the same keys.
+        figures of the part; the template finds their elements as ``figure``, by the same keys.
     context
         what else the template uses.
     """
     script, figure = _embedded(plots)
-    environment = jinja2.Environment(
+    html = _templates().get_template(template).render(figure=figure, short=short, **context)
+    return Fragment(Markup(html), script)
+
+
+def rendered(
+    template: str,
+    plots: Mapping[str, hv.Overlay],
+    fragments: Sequence[Fragment] = (),
+    **context: Any,
+) -> str:
+    """A page whose template extends ``base.html.jinja``.
+
+    Parameters
+    ----------
+    fragments
+        parts of the page, which the template places.
+    template, plots, context
+        as of ``fragment``.
+    """
+    script, figure = _embedded(plots)
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            # js_raw alone: the rest of it names scripts that Panel, if imported, would have loaded.
+            bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
+            scripts=[part.script for part in fragments] + [script],
+            fragments=fragments,
+            figure=figure,
+            short=short,
+            **context,
+        )
+    )
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("ddp_tasks", "."),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-    )
-    return environment.get_template(template).render(
-        # js_raw alone: the rest of it names scripts that Panel, if imported, would have loaded.
-        bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
-        script=script,
-        figure=figure,
-        short=short,
-        **context,
     )
 
 

@@ -1,49 +1,43 @@
-"""The report of a run, as a Prefect task."""
+"""The report of a run, as a Prefect task: sections of layers on Dask workers, then the page."""
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 
+from distributed import Client
+
 from ddp_tasks import report, store
-from ddp_tasks.images import open_images
-from ddp_tasks.summary import Summary, summarise
-from ddp_tasks.tasks import stage
+from ddp_tasks.bounded_futures import results
+from ddp_tasks.page import Fragment
+from ddp_tasks.stored_findings import drawn_section, run_findings
+from ddp_tasks.summary import Summary
+from ddp_tasks.tasks import progress, stage
 from schemas.parameters import RunParameters
+
+#: Attempts after the first that a section gets.
+_RETRIES = 1
 
 
 @stage("report")
-def write_report(run: RunParameters, path: Path, page: Path) -> Summary:
+def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> Summary:
     """Seal the store and lay its figures out as one page that opens with no network."""
     store.seal(path)
-    summary = summarise(
-        run,
-        store.read(path, "layers").load(),
-        store.read(path, "signals"),
-        store.read(path, "significance").load(),
-    )
-    names = store.read(path, "layers")["layer"].to_numpy().tolist()
-    findings = report.Findings(
-        run=run,
-        summary=summary,
-        attributes=store.root_attributes(path),
-        not_analysed=json.loads(store.root_attributes(path)["not_analysed"]),
-        layers=store.read(path, "layers").load(),
-        signals=store.read(path, "signals"),
-        significance=store.read(path, "significance").load(),
-        family=store.read(path, "family").load(),
-        stability={
-            layer: store.read(path, f"stability/{layer}").load()
-            for layer in store.read(path, "layers")["layer"].to_numpy().tolist()
-            if store.group_attributes(path, f"stability/{layer}")
-        },
-        exemplars=store.read(path, "exemplars").load(),
-        hypergraphs={n: store.read(path, f"hypergraphs/{n}").load() for n in names},
-        hierarchies={n: store.read(path, f"hierarchies/{n}").load() for n in names},
-        images=open_images(run.images),
-        capacity=store.read(path, "capacity").load() if run.capacity else None,
-    )
+    findings = run_findings(run, path)
+    anchors = report.anchors(findings.summary)
+    shown = [layer for layer in findings.summary.layers if layer.layer in anchors]
+    draw = partial(drawn_section, str(path), run.model_dump_json(), anchors)
+    sections: dict[str, Fragment] = {}
+    with (
+        Client(scheduler, set_as_default=False) as client,
+        progress("report", "sections of layers", len(shown)) as done,
+    ):
+        for layer, section in results(
+            client, draw, shown, retries=_RETRIES, patience=run.shards.patience
+        ):
+            sections[layer.layer] = section
+            done(1)
     part = page.with_suffix(".part")
-    part.write_text(report.render(findings))
+    part.write_text(report.render(findings, sections))
     part.replace(page)
-    return summary
+    return findings.summary

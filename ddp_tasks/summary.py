@@ -30,6 +30,8 @@ class LayerSummary:
     depth: int
     """number of levels of the semantic hierarchy."""
     close_singular_values: int
+    eta_squared: float
+    """greatest η² of a significant singular vector; 0 where there is none."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def _layer_summary(
     layer: xr.Dataset, table: xr.Dataset, quantile: float, percentage: float
 ) -> LayerSummary:
     significant = table["significant"].to_numpy()
+    found = table["discrimination"].to_numpy()[significant.any(axis=0)]
     _, classes = equivalence_classes(significant)
     return LayerSummary(
         layer=str(layer["layer"].item()),
@@ -122,6 +125,7 @@ def _layer_summary(
         # The order has the levels of its transitive reduction.
         depth=int(levels(strict_order(classes)).max(initial=-1)) + 1,
         close_singular_values=int((layer["relative_gap"] < GAP_TOLERANCE).sum()),
+        eta_squared=float(found.max(initial=0)),
     )
 
 

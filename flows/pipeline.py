@@ -117,12 +117,12 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             significance_tasks.find_exemplars(run, store, address)
         with timings.part("hypergraphs"):
             significance_tasks.build_hypergraphs(run, store, hypergraphs, address)
-    with timings.part("family"):
-        family_tasks.map_family(run, store)
-    with timings.part("stability"):
-        family_tasks.judge_stability(run, store)
-    with timings.part("report"):
-        summary = report_tasks.write_report(run, store, page)
-        artifacts.publish(run, summary, store, page, hypergraphs)
+        with timings.part("family"):
+            family_tasks.map_family(run, store)
+        with timings.part("stability"):
+            family_tasks.judge_stability(run, store)
+        with timings.part("report"):
+            summary = report_tasks.write_report(run, store, page, address)
+            artifacts.publish(run, summary, store, page, hypergraphs)
     log.info("%s, %s and %s are written", store, page, hypergraphs)
     return Outcome(store, page, hypergraphs, summary, timings.seconds)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import xarray as xr
 
-from ddp_tasks import decomposition, exemplars
+from ddp_tasks import decomposition, exemplars, layer_section, report
 from ddp_tasks.hypergraph_family import family_dataset
-from ddp_tasks.images import open_images
+from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layer_hypergraphs import layer_hypergraph
+from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.layer_stability import layer_stability
 from ddp_tasks.layers import LinearLayer
-from ddp_tasks.report import Findings
 from ddp_tasks.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.significance import layer_table, significance_dataset
-from ddp_tasks.summary import summarise
+from ddp_tasks.summary import Summary, summarise
 from ddp_tasks.tensor_svd import decompose
 from schemas.parameters import RunParameters
 
@@ -44,7 +46,61 @@ class Pictures:
         return torch.full((1, 6, 6), 5 * index % 255, dtype=torch.uint8), self.targets[index]
 
 
-def findings(strong: np.ndarray, images: int = 40) -> Findings:
+@dataclass(frozen=True)
+class Made:
+    """The groups of a store, and what a report shows of them."""
+
+    run: RunParameters
+    summary: Summary
+    layers: xr.Dataset
+    signals: xr.Dataset
+    significance: xr.Dataset
+    family: xr.Dataset
+    stability: dict[str, xr.Dataset]
+    exemplars: xr.Dataset
+    hypergraphs: dict[str, xr.Dataset]
+    hierarchies: dict[str, xr.Dataset]
+    images: ImageSet
+
+    def of_page(self) -> report.Findings:
+        return report.Findings(
+            run=self.run,
+            summary=self.summary,
+            attributes=_ATTRIBUTES,
+            not_analysed={"norm": "BatchNorm2d is <no> linear layer"},
+            directions=("positive", "negative"),
+            exemplars=self.exemplars,
+            images=self.images,
+        )
+
+    def of_layer(self, layer: str) -> LayerFindings:
+        levels = self.run.significance
+        (summary,) = [one for one in self.summary.layers if one.layer == layer]
+        return LayerFindings(
+            levels=levels,
+            summary=summary,
+            of_layer=self.layers.sel(layer=layer),
+            signals=self.signals,
+            table=layer_table(self.significance, layer, *levels.of_layer(layer)),
+            family=self.family,
+            stability=self.stability[layer],
+            exemplars=self.exemplars,
+            hypergraph=self.hypergraphs[layer],
+            hierarchy=self.hierarchies[layer],
+            images=self.images,
+        )
+
+    def page(self) -> str:
+        """The report whole."""
+        anchors = report.anchors(self.summary)
+        sections = {
+            layer: layer_section.drawn(self.of_layer(layer), anchor)
+            for layer, anchor in anchors.items()
+        }
+        return report.render(self.of_page(), sections)
+
+
+def findings(strong: np.ndarray, images: int = 40) -> Made:
     """Findings whose significant vectors are those that ``strong`` (layer, class, vector) marks.
 
     Signals lie between 1 and 2 where strong and between -1 and 0 elsewhere, and each layer's
@@ -103,11 +159,9 @@ def findings(strong: np.ndarray, images: int = 40) -> Findings:
         name: _hierarchy(built[name].hierarchy, of_layers.sel(layer=name), cube[:, i], image_set)
         for i, name in enumerate(names)
     }
-    return Findings(
+    return Made(
         run=run,
         summary=summarise(run, of_layers, signals, tables),
-        attributes=_ATTRIBUTES,
-        not_analysed={"norm": "BatchNorm2d is <no> linear layer"},
         layers=of_layers,
         signals=signals,
         significance=tables,

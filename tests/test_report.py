@@ -6,7 +6,7 @@ from findings import findings, nested, nothing
 from markupsafe import escape
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
 
-from ddp_tasks import report
+from ddp_tasks import layer_section, report
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def page(found):
-    return report.render(found)
+    return found.page()
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -49,20 +49,20 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
     assert sentence.startswith("No singular vector exceeds q = ")
     assert "in at least 75 % of any class. The greatest share is " in sentence
     assert str(escape(sentence)) in page
-    figures = report.layer_figures(found, empty.layer, {})
+    figures = layer_section.layer_figures(found.of_layer(empty.layer), {})
     maps = {f"family {quantity}" for quantity in ("nodes", "equivalence_classes", "depth")}
     assert set(figures) == {"spectrum", "distribution", *maps}
 
 
 def test_a_run_without_any_significant_vector_has_a_page():
-    page = report.render(findings(nothing()))
+    page = findings(nothing()).page()
     assert "No singular vector is significant for any class" in page
 
 
 def test_many_layers_get_sections_for_the_best(found, monkeypatch):
     monkeypatch.setattr(report, "_SECTIONS", 2)
-    assert report.layers_shown(found) == {"layer0", "layer2"}
-    own = re.sub(r"\s+", " ", without_data(report.render(found)))
+    assert report.anchors(found.summary) == {"layer0": "layer-0", "layer2": "layer-2"}
+    own = re.sub(r"\s+", " ", without_data(found.page()))
     assert "2 of 3 layers have a section below" in own
     assert ">layer1</h2>" not in own
     assert ">layer1<" in own

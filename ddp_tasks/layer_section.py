@@ -1,0 +1,138 @@
+"""One layer's section of a report, drawn by itself: on a worker, beside those of other layers."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import holoviews as hv
+import xarray as xr
+
+from ddp_tasks import (
+    diagrams,
+    family_section,
+    figures,
+    hypergraph_figures,
+    hypernetx_drawing,
+    page,
+    relation_figures,
+)
+from ddp_tasks.images import ImageSet
+from ddp_tasks.notation import ARBITRARY_FOOTNOTE, arbitrary
+from ddp_tasks.page import Fragment
+from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
+from ddp_tasks.summary import LayerSummary
+from ddp_tasks.thumbnails import Thumbnail, Thumbnails
+from schemas.parameters import SignificanceParameters
+
+
+@dataclass(frozen=True)
+class LayerFindings:
+    """Everything that a section shows: what the groups of a store have of one layer."""
+
+    levels: SignificanceParameters
+    summary: LayerSummary
+    of_layer: xr.Dataset
+    """the layer's slice of the group ``layers``."""
+    signals: xr.Dataset
+    """the group ``signals``, not loaded."""
+    table: xr.Dataset
+    """as ``significance.layer_table`` gives it, at the layer's own levels."""
+    family: xr.Dataset
+    """the group ``family``."""
+    stability: xr.Dataset | None
+    """None where the run asks for no resamples and no samples."""
+    exemplars: xr.Dataset
+    """the group ``exemplars``."""
+    hypergraph: xr.Dataset
+    hierarchy: xr.Dataset
+    images: ImageSet
+
+
+@dataclass(frozen=True)
+class _Section:
+    """What the template says beside its figures."""
+
+    summary: LayerSummary
+    anchor: str
+    empty: str
+    judged: family_section.Judged | None
+    footnote: str
+    matrix_only: bool
+    overview: bool
+    """whether a picture of the whole incidence stands beside the matrix."""
+    drawing: str
+    """the hypergraph as HyperNetX draws it, as a data URI; empty where it is too large."""
+    walks: list[WalkRow]
+    classes: list[ClassRow]
+    classes_left_out: int
+
+
+def drawn(findings: LayerFindings, anchor: str) -> Fragment:
+    """The section as a part of a page, to which links lead under ``anchor``."""
+    return page.fragment(
+        "layer.html.jinja",
+        layer_figures(findings, Thumbnails(findings.images)),
+        section=_section(findings, anchor),
+        levels=findings.levels,
+    )
+
+
+def layer_figures(
+    findings: LayerFindings, thumbnails: Mapping[str, Thumbnail]
+) -> dict[str, hv.Overlay]:
+    """All figures of one layer by kind; those of a hypergraph only where it is not empty."""
+    of_layer, table, hierarchy = findings.of_layer, findings.table, findings.hierarchy
+    counts = figures.signal_counts(findings.signals, of_layer)
+    found: dict[str, hv.Overlay] = {
+        "spectrum": figures.spectrum(table, of_layer),
+        "distribution": figures.signal_distribution(counts, float(table["threshold"])),
+    }
+    found |= family_section.family_figures_of(
+        findings.family, findings.stability, table, of_layer, findings.levels
+    )
+    if not hierarchy.sizes["equivalence_class"]:
+        return found
+    names = findings.images.target_classes
+    target_class_of = {
+        image: names[target]
+        for image, target in zip(findings.images.ids, findings.images.target, strict=True)
+    }
+    relations = findings.hypergraph
+    if not hypergraph_figures.has_matrix(hierarchy):
+        found["overview"] = relation_figures.incidence_overview(hierarchy, relations, of_layer)
+    return found | {
+        "jaccard": relation_figures.jaccard_heatmap(relations),
+        "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
+        "hierarchy": diagrams.hierarchy_figure(hierarchy, of_layer, thumbnails),
+        "significance": figures.significance_heatmap(table, of_layer),
+        "strongest": figures.strongest_images(
+            findings.exemplars, table, of_layer, thumbnails, target_class_of
+        ),
+    }
+
+
+def _section(findings: LayerFindings, anchor: str) -> _Section:
+    relations, hierarchy, of_layer = findings.hypergraph, findings.hierarchy, findings.of_layer
+    hulls = hypergraph_figures.has_hulls(hierarchy)
+    drawing = ""
+    if hulls and findings.summary.nodes:
+        svg = hypernetx_drawing.svg(hierarchy, of_layer)
+        drawing = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+    classes, left_out = class_rows(relations)
+    return _Section(
+        summary=findings.summary,
+        anchor=anchor,
+        empty=str(relations["empty"].item()),
+        judged=family_section.judged(
+            findings.stability, findings.table, hierarchy, of_layer, findings.levels
+        ),
+        footnote=ARBITRARY_FOOTNOTE if arbitrary(of_layer).any() else "",
+        matrix_only=not hulls,
+        overview=not hypergraph_figures.has_matrix(hierarchy),
+        drawing=drawing,
+        walks=walk_rows(relations),
+        classes=classes,
+        classes_left_out=left_out,
+    )

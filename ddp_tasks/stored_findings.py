@@ -1,0 +1,73 @@
+"""What a report shows, read from a finished store: of the whole run, and of one layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from ddp_tasks import layer_section, report, store
+from ddp_tasks.images import open_images
+from ddp_tasks.layer_section import LayerFindings
+from ddp_tasks.page import Fragment
+from ddp_tasks.preparation import ONE_AT_A_TIME, prepared_once
+from ddp_tasks.significance import layer_table
+from ddp_tasks.summary import LayerSummary, summarise
+from schemas.parameters import RunParameters
+
+
+def run_findings(run: RunParameters, path: Path) -> report.Findings:
+    """What the page shows beside the sections of layers."""
+    attributes = store.root_attributes(path)
+    # Tables of all layers and classes may be larger than memory: they are read layer by layer.
+    significance = store.read(path, "significance")
+    return report.Findings(
+        run=run,
+        summary=summarise(
+            run, store.read(path, "layers").load(), store.read(path, "signals"), significance
+        ),
+        attributes=attributes,
+        not_analysed=json.loads(attributes["not_analysed"]),
+        directions=tuple(significance["direction"].to_numpy().tolist()),
+        exemplars=store.read(path, "exemplars"),
+        images=open_images(run.images),
+        capacity=store.read(path, "capacity").load() if run.capacity else None,
+    )
+
+
+def drawn_section(
+    path: str, run: str, anchors: Mapping[str, str], summary: LayerSummary
+) -> Fragment:
+    """One layer's section of the report, drawn in a Dask worker.
+
+    Parameters
+    ----------
+    path
+        of the finished store.
+    run
+        run parameters as JSON; images are opened once per worker.
+    anchors
+        as ``report.anchors`` gives them.
+    """
+    # HoloViews and Matplotlib keep options for the whole process.
+    with ONE_AT_A_TIME:
+        return layer_section.drawn(layer_findings(Path(path), run, summary), anchors[summary.layer])
+
+
+def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings:
+    """What the section of one layer shows."""
+    layer, levels = summary.layer, RunParameters.model_validate_json(run).significance
+    judged = f"stability/{layer}"
+    return LayerFindings(
+        levels=levels,
+        summary=summary,
+        of_layer=store.read(path, "layers").sel(layer=layer).load(),
+        signals=store.read(path, "signals"),
+        table=layer_table(store.read(path, "significance"), layer, *levels.of_layer(layer)),
+        family=store.read(path, "family").sel(layer=[layer]).load(),
+        stability=store.read(path, judged).load() if store.group_attributes(path, judged) else None,
+        exemplars=store.read(path, "exemplars").sel(layer=[layer]).load(),
+        hypergraph=store.read(path, f"hypergraphs/{layer}").load(),
+        hierarchy=store.read(path, f"hierarchies/{layer}").load(),
+        images=prepared_once(run).images,
+    )
