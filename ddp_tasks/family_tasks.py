@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+import xarray as xr
+from distributed import Client
 from prefect import get_run_logger
 
-from ddp_tasks import cube, store
-from ddp_tasks.hypergraph_family import family_dataset
-from ddp_tasks.layer_stability import layer_stability, made_with
+from ddp_tasks import store
+from ddp_tasks.bounded_futures import results
+from ddp_tasks.layer_stability import made_with
 from ddp_tasks.significance_tables import superclass_dataset
+from ddp_tasks.stored_family import family_of_layer, judged_layer
 from ddp_tasks.tasks import progress, stage
 from schemas.parameters import RunParameters
+
+#: Attempts after the first that a layer gets.
+_RETRIES = 1
 
 
 @stage("superclasses")
@@ -31,49 +38,60 @@ def group_classes(run: RunParameters, path: Path) -> None:
 
 
 @stage("family")
-def map_family(run: RunParameters, path: Path) -> None:
-    """Count the sizes of all hypergraphs over quantile levels and percentages."""
+def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Have the Dask workers count the sizes of all hypergraphs over levels and percentages."""
     percentages = run.significance.all_percentages
     asked = {"percentages": ", ".join(f"{p:g}" for p in percentages)}
     if store.is_recorded(path, "family", asked):
         get_run_logger().info("family: kept from before")
         return
-    significance = store.read(path, "significance")
-    grids = 1
-    for dimension in ("direction", "quantile", "layer"):
-        grids *= significance.sizes[dimension]
-    with progress("family", "sizes over quantile levels and percentages", grids) as done:
-        store.write(path, "family", family_dataset(significance, percentages, done))
+    names = _layers(path)
+    count = partial(family_of_layer, str(path), percentages)
+    found = dict(_over_layers(run, scheduler, "family of each layer", count, names))
+    store.write(path, "family", xr.concat([found[name] for name in names], dim="layer"))
     store.record(path, "family", asked)
 
 
 @stage("stability")
-def judge_stability(run: RunParameters, path: Path) -> None:
-    """Judge each layer's findings by resampling its images; layers judged before are kept.
+def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Have the Dask workers judge each layer's findings by resampling its images.
 
-    A run with neither resamples nor sample sizes leaves a store without these groups.
+    Layers judged before are kept. A run with neither resamples nor sample sizes leaves a store
+    without these groups.
     """
     levels = run.significance
     if not levels.resamples and not levels.sample_sizes:
         return
-    layers = store.read(path, "layers").load()
-    significance = store.read(path, "significance")
-    names = [str(name) for name in layers["layer"].to_numpy()]
-    with progress("stability", "stability of layers", len(names)) as done:
-        for position, layer in enumerate(names):
-            group, asked = f"stability/{layer}", made_with(levels, layer)
-            if not store.is_recorded(path, group, asked):
-                quantile, percentage = levels.of_layer(layer)
-                rank = int(layers["rank"].to_numpy()[position])
-                judged = layer_stability(
-                    partial(cube.layer_parts, path, position, rank),
-                    significance.sel(layer=layer),
-                    store.read(path, f"hierarchies/{layer}").load(),
-                    percentage,
-                    quantile,
-                    resamples=levels.resamples,
-                    sample_sizes=levels.sample_sizes,
-                )
-                store.write(path, group, judged)
-                store.record(path, group, asked)
+    missing = [
+        layer
+        for layer in _layers(path)
+        if not store.is_recorded(path, f"stability/{layer}", made_with(levels, layer))
+    ]
+    judge = partial(judged_layer, str(path), levels)
+    for layer, found in _over_layers(run, scheduler, "stability of each layer", judge, missing):
+        store.write(path, f"stability/{layer}", found)
+        store.record(path, f"stability/{layer}", made_with(levels, layer))
+
+
+def _layers(path: Path) -> list[str]:
+    return [str(name) for name in store.read(path, "layers")["layer"].to_numpy()]
+
+
+def _over_layers(
+    run: RunParameters,
+    scheduler: str,
+    description: str,
+    function: Callable[[str], xr.Dataset],
+    layers: Sequence[str],
+) -> Iterator[tuple[str, xr.Dataset]]:
+    """What a function finds of each layer on the Dask workers, in order of completion."""
+    key = description.partition(" ")[0]
+    with (
+        Client(scheduler, set_as_default=False) as client,
+        progress(key, description, len(layers)) as done,
+    ):
+        for layer, found in results(
+            client, function, layers, retries=_RETRIES, patience=run.shards.patience
+        ):
+            yield layer, found
             done(1)

@@ -30,7 +30,7 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
     sections: dict[str, Fragment] = {}
     with (
         Client(scheduler, set_as_default=False) as client,
-        progress("report", "sections of layers", len(shown)) as done,
+        progress("sections", "sections of the report", len(shown)) as done,
     ):
         for layer, section in results(
             client, draw, shown, retries=_RETRIES, patience=run.shards.patience

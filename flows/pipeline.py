@@ -118,9 +118,9 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
         with timings.part("hypergraphs"):
             significance_tasks.build_hypergraphs(run, store, hypergraphs, address)
         with timings.part("family"):
-            family_tasks.map_family(run, store)
+            family_tasks.map_family(run, store, address)
         with timings.part("stability"):
-            family_tasks.judge_stability(run, store)
+            family_tasks.judge_stability(run, store, address)
         with timings.part("report"):
             summary = report_tasks.write_report(run, store, page, address)
             artifacts.publish(run, summary, store, page, hypergraphs)

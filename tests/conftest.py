@@ -4,7 +4,13 @@ import os
 import shutil
 
 import pytest
+import stages
+from distributed import LocalCluster
 from hypothesis import settings
+from prefect.testing.utilities import prefect_test_harness
+from runs import tiny_run
+
+from flows.clusters import ending
 
 # In continuous integration the same examples are drawn on every run, so a failure there can be
 # repeated; elsewhere every run draws new ones.
@@ -19,6 +25,28 @@ _CHROMIUM_OPTIONS = (
     *("--disable-dev-shm-usage", "--window-size=1400,1000"),
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """A Prefect server with a database of its own."""
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Of a Dask scheduler with two workers."""
+    with ending(LocalCluster(n_workers=2, **stages.CLUSTER)) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prefect_server, address, tmp_path_factory):
+    """The store of the tiny run, its cube finished."""
+    path = tmp_path_factory.mktemp("undisturbed") / "store.zarr"
+    stages.fill(tiny_run(), path, address)
+    return path
 
 
 @pytest.fixture(scope="session")

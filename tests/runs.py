@@ -101,3 +101,10 @@ def tiny_run(images: str = "Noise", kwargs: dict[str, Any] | None = None, **chan
         "cluster": "local",
     }
     return check(RunParameters, {**content, **changes}, "tiny")
+
+
+def unreadable_run(broken, share, **changes):
+    """The tiny run, some of whose images cannot be read; a share of them may."""
+    run = tiny_run("Unreadable", {"broken": broken}, **changes)
+    images = run.images.model_copy(update={"unreadable": share})
+    return run.model_copy(update={"images": images})

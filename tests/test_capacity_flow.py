@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from prefect.testing.utilities import prefect_test_harness
 from runs import HERE, TinyNetwork
 
 from ddp_tasks import store as stores
@@ -13,11 +12,7 @@ from schemas.parameters import RunError
 from schemas.run_files import check
 from schemas.zoo import ZooParameters
 
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server():
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def tiny_zoo(models, **changes):
@@ -36,7 +31,7 @@ def model(name, accuracy, factory="TinyNetwork", **more):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, prefect_server):
     out = tmp_path_factory.mktemp("zoo")
     zoo = tiny_zoo(
         [

@@ -14,45 +14,20 @@ from threading import Thread
 import faulty
 import numpy as np
 import pytest
+import stages
 from distributed import Client, LocalCluster
-from prefect import flow
 from prefect.settings import get_current_settings
-from prefect.testing.utilities import prefect_test_harness
 from runs import tiny_run
+from stages import fill
 
-from ddp_tasks import model_tasks, signal_tasks, store
+from ddp_tasks import store
 from flows.clusters import ending
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
 
 ROOT = Path(__file__).parents[1]
-OPTIONS = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server():
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
-
-
-@pytest.fixture(scope="module")
-def address():
-    with ending(LocalCluster(n_workers=2, **OPTIONS)) as cluster:
-        yield cluster.scheduler_address
-
-
-@flow
-def fill(run, path, scheduler):
-    """The two stages of a run that the workers do."""
-    model_tasks.decompose_layers(run, path, scheduler)
-    signal_tasks.fill_cube(run, path, scheduler)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(address, tmp_path_factory):
-    path = tmp_path_factory.mktemp("undisturbed") / "store.zarr"
-    fill(tiny_run(), path, address)
-    return path
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture
@@ -204,7 +179,7 @@ def test_the_model_is_opened_once_by_each_worker_however_many_threads_it_has(
     undisturbed, path, tmp_path
 ):
     makers = tmp_path / "makers"
-    options = {**OPTIONS, "threads_per_worker": 3}
+    options = {**stages.CLUSTER, "threads_per_worker": 3}
     with ending(LocalCluster(n_workers=1, **options)) as cluster:
         fill(networked("CountsItself", makers=str(makers)), path, cluster.scheduler_address)
     counted = makers.read_text().split()

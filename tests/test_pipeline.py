@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,18 +10,13 @@ import reference
 import torch
 import xarray as xr
 from prefect.client.orchestration import get_client
-from prefect.testing.utilities import prefect_test_harness
-from runs import Noise, TinyNetwork, tiny_run
+from runs import Noise, TinyNetwork, tiny_run, unreadable_run
 
 from ddp_tasks import store as stores
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def prefect_server():
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
+pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 @pytest.fixture(scope="module")
@@ -103,38 +96,6 @@ def test_the_cube_agrees_with_the_reference(finished):
         assert np.isnan(of_layer[:, signals.shape[1] :]).all()
 
 
-def test_a_faster_pass_is_measured_and_gives_the_same_cube(finished, tmp_path):
-    fast = {"fast": True, "precision": "float32"}
-    run_pipeline(tiny_run(extraction=fast), tmp_path / "out")
-    error = stores.read(tmp_path / "out/store.zarr", "extraction").load()
-    assert error["folded"].to_numpy().tolist() == ["norm", "", "", ""]
-    assert error.attrs["images"] == 30
-    assert 0 < float(error["relative_error"].max()) < 1e-5
-    with pytest.raises(RunError, match=r"extraction\.fast is True there and False here"):
-        run_pipeline(tiny_run(), tmp_path / "out")
-    np.testing.assert_allclose(cube(tmp_path / "out"), cube(finished.store.parent), atol=1e-5)
-
-
-def test_statistics_over_positions_are_added_to_a_finished_store(copied, finished):
-    run_pipeline(tiny_run(spatial_statistics=True), copied)
-    found = stores.read(copied / "store.zarr", "spatial").load()
-    assert found["complete"].to_numpy().tolist() == [1, 1, 1, 1]
-    signal = cube(copied)
-    padding = np.isnan(signal)
-    for name in ("maximum", "minimum", "share_above", "share_below"):
-        np.testing.assert_array_equal(np.isnan(found[name].to_numpy()), padding)
-    inside = ~padding
-    assert (found["minimum"].to_numpy()[inside] <= signal[inside] + 1e-4).all()
-    assert (found["maximum"].to_numpy()[inside] >= signal[inside] - 1e-4).all()
-    # fc1 has one position: it exceeds q where the image's signal does.
-    q = stores.read(copied / "store.zarr", "significance")["threshold"].load()
-    q = float(q.sel(layer="fc1", direction="positive").sel(quantile=0.7, method="nearest"))
-    above = found["share_above"].sel(layer="fc1").to_numpy()
-    of_layer = stores.read(finished.store, "signals")["signal"].sel(layer="fc1").to_numpy()
-    clear = np.abs(of_layer - q) > 1e-5
-    np.testing.assert_array_equal(above[clear] == 1, (of_layer > q)[clear])
-
-
 def reference_signals(model, images):
     """Signals of all layers by receptive fields and right singular vectors, in float64."""
     inputs = {}
@@ -206,21 +167,6 @@ def test_the_familys_map_and_the_stability_are_those_of_the_stored_hypergraphs(f
             assert ((judged[name] >= 0) & (judged[name] <= 1)).all()
 
 
-def test_what_was_judged_is_kept_until_it_is_asked_for_otherwise(copied):
-    group = copied / "store.zarr/stability/conv1"
-    kept = {f: f.stat().st_mtime_ns for f in group.rglob("*") if f.is_file()}
-    run_pipeline(tiny_run(), copied)
-    assert {f: f.stat().st_mtime_ns for f in group.rglob("*") if f.is_file()} == kept
-    levels = tiny_run().significance.model_dump() | {"resamples": 3, "sample_sizes": [2]}
-    groups = {"one side": ["left", "right"]}
-    run_pipeline(tiny_run(significance=levels | {"superclasses": groups}), copied)
-    judged = stores.read(copied / "store.zarr", "stability/conv1").load()
-    assert judged["images_a_class"].values.tolist() == [2]
-    assert set(np.unique(judged["incidence"] * 3).round(4)) <= {0, 1, 2, 3}
-    grouped = stores.read(copied / "store.zarr", "superclasses").load()
-    assert grouped["images"].values.tolist() == [20]
-
-
 def test_exemplars_are_the_strongest_images(finished):
     exemplars = stores.read(finished.store, "exemplars").load()
     signals = stores.read(finished.store, "signals").load()
@@ -249,48 +195,11 @@ def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):
     assert "Capacity metric" in finished.report.read_text()
 
 
-def test_a_capacity_metric_that_is_there_is_kept_and_one_that_is_lost_comes_back(copied):
-    written = copied / "store.zarr/capacity/alpha/zarr.json"
-    before = written.stat().st_mtime_ns
-    run_pipeline(tiny_run(), copied)
-    assert written.stat().st_mtime_ns == before
-    alpha = stores.read(copied / "store.zarr", "capacity")["alpha"].load()
-    shutil.rmtree(copied / "store.zarr/capacity")
-    run_pipeline(tiny_run(), copied)
-    again = stores.read(copied / "store.zarr", "capacity")["alpha"]
-    np.testing.assert_array_equal(again, alpha)
-
-
-def test_a_run_may_ask_for_w2_or_for_no_capacity_metric(tmp_path):
-    outcome = run_pipeline(tiny_run(capacity=["unfolded", "toeplitz"]), tmp_path / "w2")
-    found = stores.read(outcome.store, "capacity").load()
-    # conv1 sees 8 x 8 images of two channels.
-    assert int(found["values"].sel(layer="conv1", matrization="toeplitz")) == 2 * 64
-    outcome = run_pipeline(tiny_run(capacity=[]), tmp_path / "none")
-    assert "capacity" not in xr.open_datatree(outcome.store, engine="zarr").children
-    assert "Capacity metric" not in outcome.report.read_text()
-
-
 def test_a_second_run_writes_no_shard_and_changes_nothing(copied):
     before, written = cube(copied), shard_files(copied)
     run_pipeline(tiny_run(), copied)
     assert shard_files(copied) == written
     np.testing.assert_array_equal(cube(copied), before)
-
-
-def test_a_half_written_shard_is_written_again_and_no_other(copied):
-    before, written = cube(copied), shard_files(copied)
-    shard = stores.shards(copied / "store.zarr")[2]
-    group = stores._signals(copied / "store.zarr", mode="r+")
-    group["complete"][shard.index] = 0
-    group["signal"][shard.start : shard.start + 3] = 17.0
-    damaged = shard_files(copied)
-    run_pipeline(tiny_run(), copied)
-    np.testing.assert_array_equal(cube(copied), before)
-    after = shard_files(copied)
-    assert {f for f in after if after[f] != damaged[f]} == {
-        f for f in written if damaged[f] != written[f]
-    }
 
 
 def test_a_store_of_other_parameters_is_refused_and_left_alone(copied):
@@ -314,37 +223,6 @@ def rename_kwargs(path, kwargs):
     root.attrs["identity"] = json.dumps(identity)
 
 
-@pytest.mark.parametrize(
-    "shards", [{"images": 30, "batch_size": 30}, {"images": 7, "batch_size": 2}]
-)
-def test_shard_and_batch_size_change_nothing(finished, tmp_path, shards):
-    other = run_pipeline(tiny_run(shards=shards), tmp_path)
-    first, second = cube(finished.store.parent), cube(tmp_path)
-    largest = np.nanmax(np.abs(first), axis=(0, 2), keepdims=True)
-    np.testing.assert_array_equal(np.isnan(first), np.isnan(second))
-    # Batches of other sizes may add in another order: float32 rounding, far below the promise.
-    assert np.nanmax(np.abs(first - second) / largest) < 1e-5
-    assert other.summary.accuracy == finished.summary.accuracy
-
-
-def test_one_worker_writes_the_same_cube_as_two(finished, tmp_path):
-    cluster = tmp_path / "one-worker.yaml"
-    cluster.write_text(
-        "factory: distributed:LocalCluster\n"
-        "kwargs: {n_workers: 1, threads_per_worker: 1, host: 127.0.0.1, dashboard_address: null}\n"
-    )
-    run_pipeline(tiny_run(cluster=str(cluster)), tmp_path / "out")
-    np.testing.assert_array_equal(cube(tmp_path / "out"), cube(finished.store.parent))
-
-
-def test_a_killed_worker_costs_only_its_shard(finished, tmp_path):
-    flag = tmp_path / "killed"
-    kwargs = {"flag": str(flag), "owner": os.getpid()}
-    run_pipeline(tiny_run("KillsItsWorker", kwargs), tmp_path / "out")
-    assert flag.exists()
-    np.testing.assert_array_equal(cube(tmp_path / "out"), cube(finished.store.parent))
-
-
 def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path):
     said = r"shard 2 \(images 16 to 23\): 1 image cannot be read: 18 \(OSError: the disk is gone\)"
     with pytest.raises(RunError, match=said):
@@ -354,13 +232,6 @@ def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path):
     missing = [shard.index for shard in stores.missing_shards(tmp_path / "store.zarr")]
     assert missing == [2]
     assert not (tmp_path / "report.html").exists()
-
-
-def unreadable_run(broken, share, **changes):
-    """The tiny run, some of whose images cannot be read; a share of them may."""
-    run = tiny_run("Unreadable", {"broken": broken}, **changes)
-    images = run.images.model_copy(update={"unreadable": share})
-    return run.model_copy(update={"images": images})
 
 
 def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp_path):
@@ -402,92 +273,17 @@ def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp
     page = outcome.report.read_text()
     assert "10\n  more images</a> could not be read" in page
     assert "<code>18</code>: OSError: the disk is gone" in page
-    # Repaired, they are read: what the cube gave before goes with their rows.
-    written = shard_files(tmp_path)
-    repaired = run_pipeline(unreadable_run([18], 0.4), tmp_path)
-    assert set(repaired.summary.unreadable) == {"18"}
-    # Of three shards with such images one still has its own, which is tried and left alone.
-    again = {Path(f).parts[4] for f, when in shard_files(tmp_path).items() if written[f] != when}
-    assert again == {"0", "1"}
-    np.testing.assert_array_equal(
-        np.delete(cube(tmp_path), range(16, 24), 0), np.delete(whole, range(16, 24), 0)
-    )
-    significance = stores.read(outcome.store, "significance").load()
-    assert significance["images"].to_numpy().tolist() == [9, 10, 10]
-
-
-def test_a_run_with_too_many_unreadable_images_stops_and_goes_on_once_they_are_repaired(
-    finished, tmp_path
-):
-    # Two in each shard, of which each alone may be: 8 of 30 are more than a tenth.
-    broken = [1, 2, 9, 10, 17, 18, 25, 26]
-    said = r"images cannot be read: .*more than images.unreadable = 0.1 of the run's 30 .*allows, 3"
-    with pytest.raises(RunError, match=said):
-        run_pipeline(unreadable_run(broken, 0.1), tmp_path)
-    # Nothing that lacks an image counts as written, whatever was underway when the run stopped.
-    with pytest.raises(RunError, match=said):
-        run_pipeline(unreadable_run(broken, 0.1), tmp_path)
-    run_pipeline(unreadable_run([], 0.1), tmp_path)
-    np.testing.assert_array_equal(cube(tmp_path), cube(finished.store.parent))
-    assert stores.unreadable_images(tmp_path / "store.zarr") == {}
-
-
-def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):
-    model = {
-        "factory": tiny_run().model.factory,
-        "training": {"kwargs": {"images": 60, "seed": 1}, "epochs": 2, "batch_size": 10},
-    }
-    first = run_pipeline(tiny_run(model=model), tmp_path)
-    kept = (tmp_path / "checkpoint.pt").read_bytes()
-    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["state_dict"]
-    assert not torch.equal(state["fc2.weight"], TinyNetwork().state_dict()["fc2.weight"])
-    second = run_pipeline(tiny_run(model=model), tmp_path)
-    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
-    assert first.summary == second.summary
-    model["training"] = {**model["training"], "epochs": 3}
-    shutil.rmtree(tmp_path / "store.zarr")
-    with pytest.raises(RunError, match="comes from another training"):
-        run_pipeline(tiny_run(model=model), tmp_path)
-    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
-
-
-def test_a_folded_batch_norm_gives_the_signals_of_the_layer_it_makes(finished, tmp_path):
-    run_pipeline(tiny_run(fold_batch_norm=True), tmp_path)
-    tree = xr.open_datatree(tmp_path / "store.zarr", engine="zarr")
-    assert tree["decomposition/conv1"].attrs["batch_norm"] == "norm"
-    assert tree["decomposition/conv2"].attrs["batch_norm"] == ""
-    model, images = TinyNetwork().double().eval(), Noise().images.double()
-    with torch.no_grad():
-        mean = model.norm(model.conv1(images)).mean(dim=(2, 3))
-        at_zero = model.norm(model.conv1.bias.reshape(1, -1, 1, 1).expand(1, -1, 8, 8))
-        expected = (mean - at_zero.mean(dim=(2, 3))) @ torch.from_numpy(
-            tree["decomposition/conv1/U"].to_numpy()
-        )
-    found = tree["signals/signal"].sel(layer="conv1").to_numpy()[:, : expected.shape[1]]
-    bound = 1e-5 * float(expected.abs().max())
-    np.testing.assert_allclose(found, expected, rtol=0, atol=bound)
-    # Other layers stay as they were.
-    np.testing.assert_array_equal(cube(tmp_path)[:, 1:], cube(finished.store.parent)[:, 1:])
-
-
-def test_a_layer_of_zeros_is_left_out_by_name_and_no_other(finished, tmp_path):
-    network = TinyNetwork()
-    torch.nn.init.zeros_(network.conv2.weight)
-    torch.save(network.state_dict(), tmp_path / "zeros.pt")
-    model = {"factory": tiny_run().model.factory, "weights": str(tmp_path / "zeros.pt")}
-    run_pipeline(tiny_run(model=model), tmp_path / "out")
-    tree = xr.open_datatree(tmp_path / "out/store.zarr", engine="zarr")
-    assert tree["signals"]["layer"].values.tolist() == ["conv1", "fc1", "fc2"]
-    assert "zero throughout" in json.loads(tree.attrs["not_analysed"])["conv2"]
-    np.testing.assert_array_equal(cube(tmp_path / "out")[:, 0], cube(finished.store.parent)[:, 0])
 
 
 def test_a_run_in_which_nothing_is_significant_says_so(tmp_path):
     nothing = {"quantile": 0.99, "percentage": 100, "layers": {}}
-    outcome = run_pipeline(tiny_run(significance=nothing), tmp_path)
+    outcome = run_pipeline(tiny_run(significance=nothing, capacity=[]), tmp_path)
     assert [layer.nodes for layer in outcome.summary.layers] == [0, 0, 0, 0]
     assert "no singular vector exceeds" in outcome.report.read_text().lower()
     assert json.loads((tmp_path / "hypergraphs/fc1.hif.json").read_text())["nodes"] == []
+    # Nor does it ask for the capacity metric.
+    assert "capacity" not in xr.open_datatree(outcome.store, engine="zarr").children
+    assert "Capacity metric" not in outcome.report.read_text()
 
 
 def test_the_prefect_ui_is_given_summary_tables_and_places(finished):

@@ -1,0 +1,50 @@
+"""One layer's family and stability from a finished cube, computed in a Dask worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import xarray as xr
+
+from ddp_tasks import cube, store
+from ddp_tasks.hypergraph_family import family_dataset
+from ddp_tasks.layer_stability import layer_stability
+from schemas.parameters import SignificanceParameters
+
+
+def family_of_layer(path: str, percentages: Sequence[float], layer: str) -> xr.Dataset:
+    """The layer's part of the group ``family``.
+
+    Parameters
+    ----------
+    path
+        of the store, whose significance is known.
+    percentages
+        ascending.
+    """
+    significance = store.read(Path(path), "significance").sel(layer=[layer])
+    return family_dataset(significance, percentages, lambda _: None)
+
+
+def judged_layer(path: str, levels: SignificanceParameters, layer: str) -> xr.Dataset:
+    """The group ``stability/LAYER``, at the layer's own levels.
+
+    Parameters
+    ----------
+    path
+        of the store, whose hierarchies are built.
+    """
+    layers = store.read(Path(path), "layers")
+    position = layers["layer"].to_numpy().tolist().index(layer)
+    quantile, percentage = levels.of_layer(layer)
+    return layer_stability(
+        partial(cube.layer_parts, Path(path), position, int(layers["rank"][position])),
+        store.read(Path(path), "significance").sel(layer=layer),
+        store.read(Path(path), f"hierarchies/{layer}").load(),
+        percentage,
+        quantile,
+        resamples=levels.resamples,
+        sample_sizes=levels.sample_sizes,
+    )

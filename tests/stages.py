@@ -1,0 +1,21 @@
+"""The stages of a run that make its cube, without those that follow."""
+
+from prefect import flow
+
+from ddp_tasks import extraction_tasks, model_tasks, signal_tasks, store
+
+CLUSTER = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
+
+
+@flow
+def fill(run, path, scheduler):
+    """Decompose the layers and have the workers write the cube."""
+    model_tasks.decompose_layers(run, path, scheduler)
+    if not run.extraction.plain:
+        extraction_tasks.measure_extraction(run, path, scheduler)
+    signal_tasks.fill_cube(run, path, scheduler)
+
+
+def cube(path):
+    """The signals of a store, shape (image, layer, singular vector)."""
+    return store.read(path, "signals")["signal"].to_numpy()
