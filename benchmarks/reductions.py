@@ -104,24 +104,19 @@ def ours(path: Path, workers: int) -> dict[str, Any]:
     """Thresholds, then fractions of all levels; with 0 workers in this process."""
     from contextlib import ExitStack
 
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     from ddp_tasks import reductions
     from ddp_tasks.bounded_futures import results
     from ddp_tasks.cube import cube_size
     from ddp_tasks.slabs import slabs
+    from flows.clusters import ending, local_cluster
 
     with ExitStack() as stack:
         mapped: Any = reductions.one_by_one
         if workers:
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    host="127.0.0.1",
-                    dashboard_address="127.0.0.1:0",
-                )
-            )
+            # As the flow starts them.
+            cluster = stack.enter_context(ending(local_cluster(workers, 1)))
             client = stack.enter_context(Client(cluster, set_as_default=False))
 
             def over_workers(function: Any, pieces: Any) -> Any:

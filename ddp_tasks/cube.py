@@ -191,21 +191,23 @@ def rows_of_layer(
     -------
     shape (wanted images, rank)
     """
-    signals = np.empty((int(wanted.sum()), rank), dtype=np.float32)
-    filled, vectors = 0, slice(0, rank)
-    for shard in cube.shards:
-        rows = np.flatnonzero(wanted[shard.start : shard.stop])
-        if not len(rows):
+    images, vectors = np.flatnonzero(wanted), slice(0, rank)
+    signals = np.empty((len(images), rank), dtype=np.float32)
+    stops = np.searchsorted(images, [shard.stop for shard in cube.shards])
+    first = 0
+    for shard, stop in zip(cube.shards, stops.tolist(), strict=True):
+        if first == stop:
             continue
+        rows = images[first:stop] - shard.start
         between = slice(int(rows[0]), int(rows[-1]) + 1)
-        place = signals[filled : filled + len(rows)]
+        place = signals[first:stop]
         if between.stop - between.start == len(rows):
             cube.files.read(shard.index, between, layer, vectors, place)
         else:
             block = np.empty((between.stop - between.start, rank), dtype=np.float32)
             cube.files.read(shard.index, between, layer, vectors, block)
             np.take(block, rows - between.start, axis=0, out=place)
-        filled += len(rows)
+        first = stop
     return signals
 
 

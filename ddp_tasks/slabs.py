@@ -11,7 +11,7 @@ TASK_BYTES = 1 << 27
 #: Singular vectors in one chunk of the cube: the most with which padding adds little. Wider
 #: chunks are read faster; a layer whose rank is no multiple of them stores padding.
 _CHUNK_WIDTHS = (256, 128, 64, 32, 16, 8)
-_MOST_PADDING = 0.02
+_MOST_PADDING = 0.06
 
 
 @dataclass(frozen=True)

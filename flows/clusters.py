@@ -119,11 +119,11 @@ def _started(cluster: str) -> Any:
             threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         )
     if cluster in ("auto", "local"):
-        return _local(*local_workers(CPU_COUNT))
+        return local_cluster(*local_workers(CPU_COUNT))
     return _from_file(load_cluster(Path(cluster)))
 
 
-def _local(workers: int, threads: int) -> LocalCluster:
+def local_cluster(workers: int, threads: int) -> LocalCluster:
     """Worker processes of one shard each, with so many threads for what computes it."""
     # Dask hands its workers these variables as this process has them, whatever it is configured
     # to: eight threads that a shell asks for would be eight in each worker.

@@ -10,7 +10,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
 from ddp_tasks.bounded_futures import outcomes
-from flows.clusters import _local, check_cluster, ending, local_workers, scheduler
+from flows.clusters import check_cluster, ending, local_cluster, local_workers, scheduler
 from schemas.parameters import RunError
 from schemas.run_files import load_cluster
 
@@ -48,7 +48,7 @@ def test_no_worker_has_more_threads_than_its_share(monkeypatch, workers, threads
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     monkeypatch.setenv("MKL_NUM_THREADS", "64")
     with (
-        ending(_local(workers, threads)) as cluster,
+        ending(local_cluster(workers, threads)) as cluster,
         Client(cluster.scheduler_address, set_as_default=False) as client,
     ):
         found = client.run(threads_of)

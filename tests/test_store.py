@@ -145,7 +145,7 @@ def test_a_cube_of_compressed_chunks_is_refused(made):
 
 
 def test_chunks_are_as_wide_as_padding_allows():
-    assert vectors_per_chunk(VGG16) == 128
+    assert vectors_per_chunk(VGG16) == 256
     assert vectors_per_chunk([512, 512]) == 256
     assert vectors_per_chunk(RESNET20) == 16
     assert vectors_per_chunk([3]) == 8
