@@ -67,6 +67,9 @@ class _Section:
     walks: list[WalkRow]
     classes: list[ClassRow]
     classes_left_out: int
+    """of the table of classes."""
+    absent: int
+    """classes without a significant vector."""
 
 
 def drawn(findings: LayerFindings, anchor: str) -> Fragment:
@@ -135,4 +138,5 @@ def _section(findings: LayerFindings, anchor: str) -> _Section:
         walks=walk_rows(relations),
         classes=classes,
         classes_left_out=left_out,
+        absent=int((relations["vectors"] == 0).sum()),
     )

@@ -69,10 +69,8 @@ def jaccard_heatmap(relations: xr.Dataset) -> hv.Overlay:
     names = [str(name) for name in relations["target_class"].to_numpy()[present[order]]]
     cells, blocks = _averaged(similar[np.ix_(order, order)], (_ROWS, _ROWS))
     title = ""
-    if absent := relations.sizes["target_class"] - len(present):
-        title = f"Left out: {absent} classes without a significant vector.  "
     if len(blocks[0]) < len(names):
-        title += f"{len(names):,} classes, neighbours averaged into {len(blocks[0])} rows."
+        title = f"{len(names):,} classes, neighbours averaged into {len(blocks[0])} rows."
     side = min(34, _LARGEST // len(cells)) * len(cells) if len(cells) <= _NAMED else _LARGEST
     told = [_joined(names, block) for block in blocks[0]]
     return _heatmap(cells, (told, told), (side, side), title, told=("class", "class", "Jaccard"))

@@ -55,9 +55,10 @@ def test_the_heat_map_holds_the_similarities_stored(small):
 def test_classes_without_vectors_are_left_out_and_counted():
     strong = nested()
     strong[0, 3] = False
-    overlay = relation_figures.jaccard_heatmap(findings(strong).hypergraphs["layer0"])
+    found = findings(strong)
+    overlay = relation_figures.jaccard_heatmap(found.hypergraphs["layer0"])
     assert _cells(overlay).shape == (3, 3)
-    assert "Left out: 1 classes without a significant vector." in _title(overlay)
+    assert "Left out: 1 class that has none." in found.page()
 
 
 def test_many_classes_are_averaged_and_said_to_be(small, monkeypatch):
