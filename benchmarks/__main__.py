@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "spectra": ("--models", "{data}/models"),
     "images": ("--images", "{data}/imagenet-sample"),
     "throughput": ("--data", "{data}"),
+    "faults": (),
 }
 
 

@@ -66,11 +66,17 @@ class Decoded:
         return torch.from_numpy(self.pixels[index].copy()).permute(2, 0, 1), self.targets[index]
 
 
+def network() -> torch.nn.Module:
+    """ResNet-18 with the same random weights in every process."""
+    torch.manual_seed(0)
+    return torchvision.models.resnet18()
+
+
 def run_over(images: dict[str, Any], transform: dict[str, Any], **changes: Any) -> RunParameters:
     """A run of ResNet-18 with random weights; its time does not depend on them."""
     content = {
         "name": "images",
-        "model": {"factory": "torchvision.models:resnet18"},
+        "model": {"factory": f"{HERE}:network"},
         "images": {**images, "transform": {**transform, "mean": MEAN, "std": STD}},
         "shards": {"images": 128, "batch_size": BATCH},
         "cluster": "local",

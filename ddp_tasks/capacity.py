@@ -149,7 +149,7 @@ def spectrum(
     """
     if matrization is Matrization.UNFOLDED:
         return unfolded_spectrum(W, groups)
-    variance = _variance(W.detach().to(torch.float64))
+    variance = _variance(_in_float64(W))
     taps = prod(W.shape[2:])
     epsilon = torch.finfo(torch.float64).eps
     if matrization is Matrization.TOEPLITZ:
@@ -180,7 +180,7 @@ def unfolded_spectrum(W: Tensor, groups: int = 1, S: Tensor | None = None) -> Sp
     NotFiniteError
         If W holds NaN or infinity.
     """
-    weight = W.detach().to(torch.float64)
+    weight = _in_float64(W)
     variance = _variance(weight)
     unfolded = weight.reshape(groups, W.shape[0] // groups, -1)
     rows, columns = unfolded.shape[1:]
@@ -334,12 +334,26 @@ def alpha_hat(layers: Iterable[Capacity]) -> AlphaHat:
     return AlphaHat(total, total / len(counted), len(counted), len(terms) - len(counted))
 
 
+def _in_float64(W: Tensor) -> Tensor:
+    # On the processor numpy does the work of small layers: torch spreads it over all cores, and
+    # its threads, still awake, then hold up those of numpy's LAPACK, five times on two cores.
+    if W.device.type == "cpu" and W.dtype is torch.float32:
+        return torch.from_numpy(W.detach().numpy().astype(np.float64))
+    return W.detach().to(torch.float64)
+
+
 def _variance(weight: Tensor) -> float:
     """Variance of the entries of a float64 weight; one that is not finite is refused.
 
     The variance itself tells: a look at every entry is needed only where it overflows.
     """
-    variance = float(weight.var(correction=0))
+    if weight.device.type == "cpu":
+        entries = weight.numpy().reshape(-1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart = entries - entries.mean()
+            variance = float(apart @ apart) / len(entries)
+    else:
+        variance = float(weight.var(correction=0))
     if not isfinite(variance) and not bool(torch.isfinite(weight).all()):
         raise NotFiniteError("the weight holds NaN or infinity")
     return variance
@@ -361,13 +375,10 @@ def _unfolded_values(unfolded: Tensor) -> tuple[Tensor, float]:
         # numpy knows that a product with its own transpose is symmetric, and computes half of it.
         whole = wide.numpy()
         gram = torch.from_numpy(np.matmul(whole, whole.swapaxes(1, 2)))
+        ordered = np.sort(eigenvalues(gram).numpy(), axis=None)[::-1]
+        S = torch.from_numpy(np.sqrt(np.maximum(ordered, 0)))
     else:
-        gram = wide @ wide.mT
-    squares = eigenvalues(gram)
-    squares = (
-        squares[0].flip(0) if len(squares) == 1 else squares.flatten().sort(descending=True)[0]
-    )
-    S = squares.clamp_min(0).sqrt()
+        S = eigenvalues(wide @ wide.mT).flatten().sort(descending=True)[0].clamp_min(0).sqrt()
     return S, float(S[0]) * sqrt(min(rows, columns) * epsilon)
 
 

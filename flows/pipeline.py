@@ -20,8 +20,8 @@ from ddp_tasks import (
 )
 from ddp_tasks import store as stores
 from ddp_tasks.identity import Identity
-from ddp_tasks.models import model_digest
-from ddp_tasks.preparation import prepare
+from ddp_tasks.models import model_digest, open_model
+from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.summary import Summary
 from flows import artifacts
 from flows.clusters import check_cluster, scheduler
@@ -54,11 +54,23 @@ def check(run: RunParameters, out: Path) -> None:
         raise RunError(f"--out {str(out)!r} is a file, not a folder")
     check_cluster(run.cluster)
     prepared = prepare(run)
+    _check_same_weights(run, prepared)
     if (out / "store.zarr").exists():
         # Weights that are still to be trained are compared once they are there.
         weights = None if run.model.training else model_digest(prepared.model)
         identity = Identity.of_run(run, weights, prepared.images.digest())
         stores.check_continuable(out / "store.zarr", identity)
+
+
+def _check_same_weights(run: RunParameters, prepared: Prepared) -> None:
+    """Refuse a network that each worker would find with random weights of its own."""
+    if run.model.weights or run.model.training:
+        return
+    if model_digest(open_model(run.model)) != model_digest(prepared.model):
+        raise RunError(
+            f"model.factory {run.model.factory!r} gives other weights at every call, so that each "
+            "worker would have a network of its own; name a checkpoint with model.weights"
+        )
 
 
 @flow(name="ddp-run", flow_run_name="{run.name}")

@@ -39,6 +39,14 @@ class TinyNetwork(nn.Module):
         return self.fc2(self.relu(self.fc1(x.flatten(1))))
 
 
+class UnseededNetwork(TinyNetwork):
+    """Other weights at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        nn.init.normal_(self.fc2.weight)
+
+
 class Noise:
     """Seeded noise (2, 8, 8), brighter in one channel or the other by class."""
 

@@ -223,6 +223,13 @@ def rename_kwargs(path, kwargs):
     root.attrs["identity"] = json.dumps(identity)
 
 
+def test_a_network_with_other_weights_in_every_worker_is_refused_before_any_work(tmp_path):
+    model = {"factory": tiny_run().model.factory.replace("TinyNetwork", "UnseededNetwork")}
+    with pytest.raises(RunError, match="gives other weights at every call"):
+        run_pipeline(tiny_run(model=model), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path):
     said = r"shard 2 \(images 16 to 23\): 1 image cannot be read: 18 \(OSError: the disk is gone\)"
     with pytest.raises(RunError, match=said):

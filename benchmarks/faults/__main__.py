@@ -1,4 +1,4 @@
-"""Run every script of this folder and print the last lines of its log.
+"""Run every script of this folder; the last lines of their logs go to benchmarks/RESULTS.md.
 
     python -m benchmarks.faults [NAME ...]
 
@@ -8,6 +8,7 @@ both gave the same cube, or the fault the error that the script names.
 
 from __future__ import annotations
 
+import datetime
 import os
 import subprocess
 import sys
@@ -17,13 +18,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+RESULTS = HERE.parent / "RESULTS.md"
 LAST_LINES = 4
+COMMAND = (
+    "`python -m benchmarks.faults`: each fault beside an undisturbed run; the logs' last lines."
+)
 
 
 def main() -> int:
     """Run the scripts asked for, or all; 1 if one failed."""
     asked = sys.argv[1:] or sorted(f.stem for f in HERE.glob("*.py") if f.stem[0] != "_")
-    failed = 0
+    failed, told = 0, [f"## Faults, {datetime.date.today().isoformat()}", "", COMMAND]
     for name in asked:
         start = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
@@ -44,9 +49,13 @@ def main() -> int:
         failed += done.returncode != 0
         lines = (done.stdout if done.returncode == 0 else done.stdout + done.stderr).splitlines()
         seconds = time.monotonic() - start
-        print(f"\n{name}: {'passed' if done.returncode == 0 else 'FAILED'} in {seconds:.0f} s")
+        said = f"{name}: {'passed' if done.returncode == 0 else 'FAILED'} in {seconds:.0f} s"
         shown = lines[-LAST_LINES:] if done.returncode == 0 else lines[-40:]
-        print("\n".join(f"    {line}" for line in shown), flush=True)
+        indented = [f"    {line}".rstrip() for line in shown]
+        print("\n".join(["", said, *indented]), flush=True)
+        told += ["", said, "", *indented]
+    with RESULTS.open("a") as results:
+        results.write("\n" + "\n".join(told) + "\n")
     return int(failed > 0)
 
 
