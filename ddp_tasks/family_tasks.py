@@ -67,6 +67,9 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
         for layer in _layers(path)
         if not store.is_recorded(path, f"stability/{layer}", made_with(levels, layer))
     ]
+    if not missing:
+        get_run_logger().info("stability: kept from before")
+        return
     judge = partial(judged_layer, str(path), levels)
     for layer, found in _over_layers(run, scheduler, "stability of each layer", judge, missing):
         store.write(path, f"stability/{layer}", found)

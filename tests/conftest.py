@@ -11,6 +11,7 @@ from prefect.testing.utilities import prefect_test_harness
 from runs import tiny_run
 
 from flows.clusters import ending
+from flows.pipeline import run_pipeline
 
 # In continuous integration the same examples are drawn on every run, so a failure there can be
 # repeated; elsewhere every run draws new ones.
@@ -32,6 +33,12 @@ def prefect_server():
     """A Prefect server with a database of its own."""
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture(scope="session")
+def finished(prefect_server, tmp_path_factory):
+    """The tiny run, whole; tests leave its folder as it is."""
+    return run_pipeline(tiny_run(), tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture(scope="module")

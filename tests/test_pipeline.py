@@ -19,12 +19,6 @@ from schemas.parameters import RunError
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, prefect_server):
-    out = tmp_path_factory.mktemp("finished")
-    return run_pipeline(tiny_run(), out)
-
-
 @pytest.fixture
 def copied(finished, tmp_path):
     shutil.copytree(finished.store.parent, tmp_path / "out")

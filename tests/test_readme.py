@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_pipeline import finished, prefect_server  # noqa: F401 - fixtures
 from typer.testing import CliRunner
 
 from flows import cli
@@ -32,7 +31,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-def test_the_queries_run_without_torch_and_without_this_project(finished, tmp_path):  # noqa: F811
+def test_the_queries_run_without_torch_and_without_this_project(finished, tmp_path):
     (queries,) = [block for block in blocks("python") if "open_datatree" in block]
     assert queries.count("\n\n") >= 3, "three queries after the opening"
     script = tmp_path / "queries.py"

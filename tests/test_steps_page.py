@@ -8,7 +8,6 @@ import pytest
 import torch
 from pages import opened
 from runs import TinyNetwork
-from test_pipeline import finished, prefect_server  # noqa: F401 - fixtures
 
 from ddp_tasks import finished_runs, steps_page, store
 from flows import cli
@@ -30,13 +29,13 @@ def ddp(monkeypatch, capsys):
 
 
 @pytest.fixture
-def folder(finished, tmp_path):  # noqa: F811
+def folder(finished, tmp_path):
     shutil.copytree(finished.store.parent, tmp_path / "out")
     return tmp_path / "out"
 
 
 @pytest.fixture(scope="module")
-def shown(finished):  # noqa: F811
+def shown(finished):
     run = finished_runs.open_finished(finished.store.parent)
     return steps_page.compute(run, "conv2", run.position("04"))
 
@@ -84,7 +83,7 @@ def test_the_command_writes_the_page_and_prints_its_place(ddp, folder):
         (["conv1", "04", "--set", "model.weights=gone.pt"], "gone.pt' does not exist"),
     ],
 )
-def test_what_cannot_be_done_is_refused(ddp, finished, arguments, said):  # noqa: F811
+def test_what_cannot_be_done_is_refused(ddp, finished, arguments, said):
     before = set(finished.store.parent.iterdir())
     status, told = ddp("steps", finished.store.parent, *arguments)
     assert status == 2
@@ -93,7 +92,7 @@ def test_what_cannot_be_done_is_refused(ddp, finished, arguments, said):  # noqa
     assert set(finished.store.parent.iterdir()) == before
 
 
-def test_a_layer_or_image_is_refused_before_the_model_is_opened(ddp, finished, monkeypatch):  # noqa: F811
+def test_a_layer_or_image_is_refused_before_the_model_is_opened(ddp, finished, monkeypatch):
     monkeypatch.setattr(finished_runs, "prepare", lambda run: pytest.fail("opened"))
     assert ddp("steps", finished.store.parent, "conv9", "04")[0] == 2
     assert ddp("steps", finished.store.parent, "conv1", "99")[0] == 2
