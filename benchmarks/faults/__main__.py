@@ -36,6 +36,7 @@ def main() -> int:
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
                 "PREFECT_HOME": f"{folder}/prefect",
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
                 "TMPDIR": folder,
             }
             done = subprocess.run(
@@ -54,8 +55,9 @@ def main() -> int:
         indented = [f"    {line}".rstrip() for line in shown]
         print("\n".join(["", said, *indented]), flush=True)
         told += ["", said, "", *indented]
-    with RESULTS.open("a") as results:
-        results.write("\n" + "\n".join(told) + "\n")
+    if not failed:  # a traceback has no place among results
+        with RESULTS.open("a") as results:
+            results.write("\n" + "\n".join(told) + "\n")
     return int(failed > 0)
 
 
