@@ -67,12 +67,6 @@ CASES = {
 }
 #: Asked of ResNet-18's fast pass in float32, against the plain loop.
 FAST = 1.3
-#: What the flow's workers are started with: memory that a pass frees is kept for its next layer.
-KEEPING = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-}
 GROWTH = (1000, 10000, 60000)
 #: A cube's rate at ten times as many images, past start-up, and its memory may differ so far.
 ALIKE = 0.10
@@ -238,6 +232,9 @@ def memory_watched() -> Iterator[dict[str, float]]:
 
 def lines_of(names: list[str], data: Path, folder: Path, most: int | None) -> list[str]:
     """Rows of the table: flow beside loop."""
+    from flows.clusters import ALLOCATION
+
+    keeping_memory = {name: str(value) for name, value in ALLOCATION.items()}
     rows = []
     for name in names:
         case = CASES[name]
@@ -251,7 +248,7 @@ def lines_of(names: list[str], data: Path, folder: Path, most: int | None) -> li
             before = bare_apart(name, file, few)
             found = signals_stage(case, file, count, **changes)
             after = bare_apart(name, file, few)
-            keeping = bare_apart(name, file, few, **KEEPING)
+            keeping = bare_apart(name, file, few, **keeping_memory)
             loop, flow = (before + after) / 2, count / found.seconds
             rows.append(
                 f"| {name}{label} | {count:,} | {case.batch} | {before:.1f}, {after:.1f} "

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import xarray as xr
-from distributed import Client
 from prefect import get_run_logger
 
 from ddp_tasks import store
-from ddp_tasks.bounded_futures import results
 from ddp_tasks.layer_stability import made_with
 from ddp_tasks.significance_tables import superclass_dataset
 from ddp_tasks.stored_family import family_of_layer, judged_layer
-from ddp_tasks.tasks import progress, stage
+from ddp_tasks.tasks import on_workers, stage
 from schemas.parameters import RunParameters
-
-#: Attempts after the first that a layer gets.
-_RETRIES = 1
 
 
 @stage("superclasses")
@@ -47,7 +41,9 @@ def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
         return
     names = _layers(path)
     count = partial(family_of_layer, str(path), percentages)
-    found = dict(_over_layers(run, scheduler, "family of each layer", count, names))
+    found = dict(
+        on_workers(run, scheduler, count, names, key="family", description="family of each layer")
+    )
     store.write(path, "family", xr.concat([found[name] for name in names], dim="layer"))
     store.record(path, "family", asked)
 
@@ -71,30 +67,12 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
         get_run_logger().info("stability: kept from before")
         return
     judge = partial(judged_layer, str(path), levels)
-    for layer, found in _over_layers(run, scheduler, "stability of each layer", judge, missing):
+    for layer, found in on_workers(
+        run, scheduler, judge, missing, key="stability", description="stability of each layer"
+    ):
         store.write(path, f"stability/{layer}", found)
         store.record(path, f"stability/{layer}", made_with(levels, layer))
 
 
 def _layers(path: Path) -> list[str]:
     return [str(name) for name in store.read(path, "layers")["layer"].to_numpy()]
-
-
-def _over_layers(
-    run: RunParameters,
-    scheduler: str,
-    description: str,
-    function: Callable[[str], xr.Dataset],
-    layers: Sequence[str],
-) -> Iterator[tuple[str, xr.Dataset]]:
-    """What a function finds of each layer on the Dask workers, in order of completion."""
-    key = description.partition(" ")[0]
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress(key, description, len(layers)) as done,
-    ):
-        for layer, found in results(
-            client, function, layers, retries=_RETRIES, patience=run.shards.patience
-        ):
-            yield layer, found
-            done(1)

@@ -5,18 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from distributed import Client
-
 from ddp_tasks import report, store
-from ddp_tasks.bounded_futures import results
-from ddp_tasks.page import Fragment
 from ddp_tasks.stored_findings import drawn_section, run_findings
 from ddp_tasks.summary import Summary
-from ddp_tasks.tasks import progress, stage
+from ddp_tasks.tasks import on_workers, stage
 from schemas.parameters import RunParameters
-
-#: Attempts after the first that a section gets.
-_RETRIES = 1
 
 
 @stage("report")
@@ -27,16 +20,10 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
     anchors = report.anchors(findings.summary)
     shown = [layer for layer in findings.summary.layers if layer.layer in anchors]
     draw = partial(drawn_section, str(path), run.model_dump_json(), anchors)
-    sections: dict[str, Fragment] = {}
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress("sections", "sections of the report", len(shown)) as done,
-    ):
-        for layer, section in results(
-            client, draw, shown, retries=_RETRIES, patience=run.shards.patience
-        ):
-            sections[layer.layer] = section
-            done(1)
+    drawn = on_workers(
+        run, scheduler, draw, shown, key="sections", description="sections of the report"
+    )
+    sections = {layer.layer: section for layer, section in drawn}
     part = page.with_suffix(".part")
     part.write_text(report.render(findings, sections))
     part.replace(page)

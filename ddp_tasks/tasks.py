@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar, cast
 from uuid import UUID
 
+from distributed import Client
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ddp_tasks.bounded_futures import results
+from schemas.parameters import RunParameters
+
 _SECONDS_BETWEEN_UPDATES = 2.0
 
+#: Attempts after the first that an item gets on the workers.
+_RETRIES = 1
+
 Arguments = ParamSpec("Arguments")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -62,3 +70,30 @@ def progress(key: str, description: str, total: int) -> Iterator[Callable[[int],
         line = bar.add_task(description, total=total)
         yield advance
     update_progress_artifact(artifact, progress=100 * finished / total if total else 100.0)
+
+
+def on_workers(
+    run: RunParameters,
+    scheduler: str,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    key: str,
+    description: str,
+) -> Iterator[tuple[Item, Result]]:
+    """What a function finds of each item on the Dask workers, in order of completion.
+
+    Parameters
+    ----------
+    key, description
+        as of ``progress``.
+    """
+    with (
+        Client(scheduler, set_as_default=False) as client,
+        progress(key, description, len(items)) as done,
+    ):
+        for item, found in results(
+            client, function, items, retries=_RETRIES, patience=run.shards.patience
+        ):
+            yield item, found
+            done(1)

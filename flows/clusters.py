@@ -37,9 +37,9 @@ _THREAD_VARIABLES = (
 )
 
 #: A pass frees and asks again for the same large blocks, which glibc by default hands back to the
-#: system each time; a third of a ResNet's pass goes into having them zeroed anew. Workers keep
-#: them: no block is mapped by itself, one arena for all threads, nothing trimmed below 4 GiB.
-_ALLOCATION = {
+#: system each time, to have them zeroed anew. Workers keep them: no block is mapped by itself,
+#: one arena for all threads, nothing trimmed below 4 GiB.
+ALLOCATION = {
     "MALLOC_MMAP_MAX_": 0,
     "MALLOC_ARENA_MAX": 1,
     "MALLOC_TRIM_THRESHOLD_": 2**32,
@@ -128,7 +128,7 @@ def local_cluster(workers: int, threads: int) -> LocalCluster:
     # Dask hands its workers these variables as this process has them, whatever it is configured
     # to: eight threads that a shell asks for would be eight in each worker.
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    environment = {**dict.fromkeys(_THREAD_VARIABLES, threads), **_ALLOCATION}
+    environment = {**dict.fromkeys(_THREAD_VARIABLES, threads), **ALLOCATION}
     settings = {f"distributed.nanny.pre-spawn-environ.{v}": n for v, n in environment.items()}
     with dask.config.set(settings):
         return LocalCluster(
