@@ -105,8 +105,9 @@ def layer_figures(
     relations = findings.hypergraph
     if not hypergraph_figures.has_matrix(hierarchy):
         found["overview"] = relation_figures.incidence_overview(hierarchy, relations, of_layer)
+    if findings.summary.hyperedges > 1:
+        found["jaccard"] = relation_figures.jaccard_heatmap(relations)
     return found | {
-        "jaccard": relation_figures.jaccard_heatmap(relations),
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
         "hierarchy": diagrams.hierarchy_figure(hierarchy, of_layer, thumbnails),
         "significance": figures.significance_heatmap(table, of_layer),

@@ -7,6 +7,7 @@ from markupsafe import escape
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
 
 from ddp_tasks import layer_section, report
+from ddp_tasks.thumbnails import Thumbnails
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,17 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
 def test_a_run_without_any_significant_vector_has_a_page():
     page = findings(nothing()).page()
     assert "No singular vector is significant for any class" in page
+
+
+def test_a_class_alone_is_not_compared_with_itself():
+    alone = nothing()
+    alone[0, 2, 1] = True
+    made = findings(alone)
+    figures = layer_section.layer_figures(made.of_layer("layer0"), Thumbnails(made.images))
+    assert "jaccard" not in figures
+    own = re.sub(r"\s+", " ", without_data(made.page()))
+    name = escape(made.images.target_classes[2])
+    assert f"{name} is the only class that has a significant singular vector" in own
 
 
 def test_many_layers_get_sections_for_the_best(found, monkeypatch):
