@@ -164,9 +164,7 @@ def map_family(path: Path) -> str:
     from ddp_tasks import store
     from ddp_tasks.hypergraph_family import family_dataset
 
-    found = family_dataset(
-        store.read(path, "significance"), _levels().all_percentages, lambda _: None
-    )
+    found = family_dataset(store.read(path, "significance"), _levels().all_percentages)
     store.write(path, "family", found)
     return f"{found['depth'].size} hypergraphs, greatest depth {int(found['depth'].max())}"
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-import hypernetx as hnx
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks import hierarchy_depth
-from ddp_tasks.hypergraph import hypergraph
+from ddp_tasks.hypergraph import why_empty
+from ddp_tasks.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
 from ddp_tasks.significance_tables import least_images, significant_images
 from schemas.parameters import RunError
 from schemas.run_files import nearest
@@ -42,34 +42,19 @@ class Slice:
         """Nodes, hyperedges, incidences, equivalence classes, and depth of the hierarchy."""
         return hierarchy_depth.sizes(self.significant)
 
+    def hierarchy(self) -> SemanticHierarchy:
+        """Equivalence classes and their partial order."""
+        return semantic_hierarchy(self.significant)
+
     def empty_because(self) -> str:
         """Why the hypergraph is empty and what to change; empty text where it is not."""
-        if self.significant.any():
-            return ""
-        if not self.images.any():
-            return f"{self.layer}: no class has an image"
-        greatest = float(np.nanmax(self.fraction, initial=0))
-        if greatest == 0:
-            return (
-                f"{self.layer}: no signal exceeds q = {self.threshold:.3g}; where the signals "
-                "are constant, q equals them at every quantile level"
-            )
-        return (
-            f"{self.layer}: no singular vector exceeds q = {self.threshold:.3g} in at least "
-            f"{self.percentage:g} % of any class, at most in {100 * greatest:.3g} %; lower the "
-            f"quantile level (now {self.quantile:g}) or the percentage"
-        )
-
-    def hypergraph(self, singular_values: npt.NDArray[np.float64]) -> hnx.Hypergraph:
-        """The same as HyperNetX has it.
-
-        Parameters
-        ----------
-        singular_values
-            shape (singular vector,).
-        """
-        return hypergraph(
-            self.significant, self.fraction, self.target_classes, singular_values, self.layer
+        return why_empty(
+            self.fraction,
+            self.significant,
+            self.target_classes,
+            threshold=self.threshold,
+            quantile=self.quantile,
+            percentage=self.percentage,
         )
 
 
@@ -172,15 +157,13 @@ class Family:
             attrs={"long_name": "greatest quantile level at which the incidence holds"},
         )
 
-    def sizes(self, percentages: Sequence[float], done: Callable[[int], None]) -> xr.Dataset:
+    def sizes(self, percentages: Sequence[float]) -> xr.Dataset:
         """Sizes of all hypergraphs of the family, over (direction, quantile, percentage).
 
         Parameters
         ----------
         percentages
             ascending.
-        done
-            told of every direction and quantile level finished.
         """
         shape = (self.table.sizes["direction"], self.table.sizes["quantile"], len(percentages))
         found = {name: np.zeros(shape, dtype=np.int64) for name in _SIZES}
@@ -192,7 +175,6 @@ class Family:
                 of_slice = hierarchy_depth.sizes(count >= enough)
                 for name in _SIZES:
                     found[name][direction, level, place] = getattr(of_slice, name)
-            done(1)
         dims = ("direction", "quantile", "percentage")
         return xr.Dataset(
             {name: (dims, values) for name, values in found.items()},
@@ -209,9 +191,7 @@ class Family:
         return np.asarray(fraction[:, : np.isfinite(fraction).any(axis=0).sum()])
 
 
-def family_dataset(
-    significance: xr.Dataset, percentages: Sequence[float], done: Callable[[int], None]
-) -> xr.Dataset:
+def family_dataset(significance: xr.Dataset, percentages: Sequence[float]) -> xr.Dataset:
     """The group ``family``: sizes over all levels, percentages, directions and layers.
 
     Parameters
@@ -220,11 +200,9 @@ def family_dataset(
         the store's group ``significance``.
     percentages
         ascending.
-    done
-        told of every direction and quantile level of a layer finished.
     """
     layers = [str(name) for name in significance["layer"].to_numpy()]
-    found = [Family.of(significance, layer).sizes(percentages, done) for layer in layers]
+    found = [Family.of(significance, layer).sizes(percentages) for layer in layers]
     joined = xr.concat(found, dim="layer").assign_coords(layer=np.array(layers, dtype=object))
     return joined.transpose("direction", "quantile", "percentage", "layer").drop_vars(
         [name for name in ("threshold", "images") if name in joined.coords]

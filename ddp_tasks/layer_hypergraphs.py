@@ -28,9 +28,7 @@ class LayerHypergraph:
 
 
 def layer_hypergraph(
-    table: xr.Dataset,
-    of_layer: xr.Dataset,
-    levels: tuple[float, float],
+    table: xr.Dataset, of_layer: xr.Dataset, levels: tuple[float, float]
 ) -> LayerHypergraph:
     """Hypergraph, relations of classes and semantic hierarchy of one layer.
 
@@ -43,29 +41,69 @@ def layer_hypergraph(
     levels
         quantile level and percentage p.
     """
-    names = [str(name) for name in table["target_class"].to_numpy()]
-    layer = str(of_layer["layer"].item())
-    significant, fraction = table["significant"].to_numpy(), table["fraction"].to_numpy()
+    names, significant = _names(table), table["significant"].to_numpy()
     quantile, percentage = levels
-    graph = hypergraph(
-        significant,
-        fraction,
-        names,
-        of_layer["singular_value"].to_numpy(),
-        layer,
-        node_properties={
-            "relative_gap": of_layer["relative_gap"].to_numpy(),
-            "discrimination": table["discrimination"].to_numpy(),
-        },
-        edge_properties={"images": table["images"].to_numpy()},
-    )
     empty = why_empty(
-        fraction,
+        table["fraction"].to_numpy(),
         significant,
         names,
         threshold=float(table["threshold"]),
         quantile=quantile,
         percentage=percentage,
     )
+    graph = layer_graph(table, of_layer)
     relations = relations_dataset(significant, graph, names, empty)
     return LayerHypergraph(graph, relations, semantic_hierarchy(significant))
+
+
+def layer_graph(table: xr.Dataset, of_layer: xr.Dataset) -> hnx.Hypergraph:
+    """The hypergraph alone, its nodes, hyperedges and incidences with all that is known of them.
+
+    Parameters
+    ----------
+    table, of_layer
+        as ``layer_hypergraph`` takes them; the table may be over groups of classes.
+    """
+    return hypergraph(
+        table["significant"].to_numpy(),
+        table["fraction"].to_numpy(),
+        _names(table),
+        of_layer["singular_value"].to_numpy(),
+        str(of_layer["layer"].item()),
+        node_properties={
+            "relative_gap": of_layer["relative_gap"].to_numpy(),
+            "discrimination": table["discrimination"].to_numpy(),
+        },
+        edge_properties={"images": table["images"].to_numpy()},
+    )
+
+
+def file_metadata(
+    run: str, table: xr.Dataset, percentage: float, empty: str, hyperedges: str = "target_class"
+) -> dict[str, float | str]:
+    """What a file of a hypergraph says of it: where in the family it is, and why it is empty.
+
+    Parameters
+    ----------
+    run
+        name of the run.
+    table
+        as ``layer_hypergraph`` takes it.
+    empty
+        empty text where the hypergraph is not.
+    hyperedges
+        what they are, ``target_class`` or ``superclass``.
+    """
+    return {
+        "run": run,
+        "hyperedges": hyperedges,
+        "direction": str(table["direction"].item()),
+        "quantile": float(table["quantile"]),
+        "threshold": float(table["threshold"]),
+        "percentage": percentage,
+        **({"empty": empty} if empty else {}),
+    }
+
+
+def _names(table: xr.Dataset) -> list[str]:
+    return [str(name) for name in table["target_class"].to_numpy()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,14 +13,14 @@ import numpy.typing as npt
 from distributed import Client
 from prefect import get_run_logger
 
-from ddp_tasks import exemplars, hif, reductions, store
+from ddp_tasks import exemplars, reductions, store
 from ddp_tasks.bounded_futures import results
 from ddp_tasks.cube import cube_size
-from ddp_tasks.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.semantic_hierarchy import hierarchy_dataset
-from ddp_tasks.significance import layer_table, share, tables_dataset
+from ddp_tasks.significance import share, tables_dataset
 from ddp_tasks.slabs import Slab, slabs
-from ddp_tasks.tasks import progress, stage
+from ddp_tasks.stored_hypergraphs import built_hypergraph
+from ddp_tasks.tasks import on_workers, progress, stage
 from schemas.parameters import RunError, RunParameters
 
 #: What a reduction of the whole cube leaves in its group's attributes.
@@ -117,40 +118,32 @@ def _over_workers(
 
 @stage("hypergraphs")
 def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: str) -> None:
-    """Build each layer's hypergraph and semantic hierarchy; write HIF files and the store."""
+    """Have the Dask workers build each layer's hypergraph and semantic hierarchy.
+
+    HIF files go to the folder, relations of classes and hierarchies to the store.
+    """
     folder.mkdir(exist_ok=True)
-    log = get_run_logger()
     layers = store.read(path, "layers").load()
-    significance = store.read(path, "significance")
-    ids = store.read(path, "signals")["image"].to_numpy().tolist()
-    names = layers["layer"].to_numpy().tolist()
-    target_classes = significance["target_class"].to_numpy().tolist()
-    hierarchies = []
-    with progress("hypergraphs", "hypergraphs of layers", len(names)) as done:
-        for layer in names:
-            quantile, percentage = run.significance.of_layer(layer)
-            table = layer_table(significance, layer, quantile, percentage)
-            found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
-            metadata = {
-                "run": run.name,
-                "quantile": quantile,
-                "percentage": percentage,
-                "threshold": float(table["threshold"]),
-            }
-            if found.empty:
-                log.warning("%s: %s", layer, found.empty)
-                metadata["empty"] = found.empty
-            hif.write_hif(found.graph, metadata, folder / f"{layer}.hif.json")
-            store.write(path, f"hypergraphs/{layer}", found.relations)
-            hierarchies.append(found.hierarchy)
-            done(1)
-    sets = [exemplars.vector_sets(found.singular_vectors) for found in hierarchies]
+    names = [str(name) for name in layers["layer"].to_numpy()]
+    build = partial(built_hypergraph, str(path), str(folder), run.name, run.significance)
+    hierarchies = {}
+    for layer, built in on_workers(
+        run, scheduler, build, names, key="hypergraphs", description="hypergraphs of layers"
+    ):
+        if because := str(built.relations["empty"].item()):
+            get_run_logger().warning("%s: %s", layer, because)
+        store.write(path, f"hypergraphs/{layer}", built.relations)
+        hierarchies[layer] = built.hierarchy
+    sets = [exemplars.vector_sets(hierarchies[layer].singular_vectors) for layer in names]
     pieces = slabs(cube_size(path))
+    signals = store.read(path, "signals")
+    ids = signals["image"].to_numpy().tolist()
+    target_classes = signals["target_class"].to_numpy().tolist()
     with _over_workers(
         run, scheduler, "class-exemplars", "exemplars of classes", len(pieces)
     ) as mapped:
         strongest = reductions.class_exemplars(path, pieces, sets, len(target_classes), mapped)
-    for layer, hierarchy, best in zip(names, hierarchies, strongest, strict=True):
+    for layer, best in zip(names, strongest, strict=True):
         of_layer = layers.sel(layer=layer)
-        dataset = hierarchy_dataset(hierarchy, of_layer, target_classes, best, ids)
+        dataset = hierarchy_dataset(hierarchies[layer], of_layer, target_classes, best, ids)
         store.write(path, f"hierarchies/{layer}", dataset)

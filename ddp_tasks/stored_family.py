@@ -25,7 +25,7 @@ def family_of_layer(path: str, percentages: Sequence[float], layer: str) -> xr.D
         ascending.
     """
     significance = store.read(Path(path), "significance").sel(layer=[layer])
-    return family_dataset(significance, percentages, lambda _: None)
+    return family_dataset(significance, percentages)
 
 
 def judged_layer(path: str, levels: SignificanceParameters, layer: str) -> xr.Dataset:

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import hypernetx as hnx
 import pandas as pd
 import xarray as xr
 
 from ddp_tasks import store
 from ddp_tasks.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.hypergraph_family import Family
+from ddp_tasks.layer_hypergraphs import file_metadata, layer_graph
+from ddp_tasks.significance import layer_table
 from ddp_tasks.significance_tables import layer_frame, over_superclasses
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
@@ -85,6 +88,29 @@ class StoredSignificance:
             confidence=confidence,
         )
         return frame.rename(columns={"target_class": self.class_axis})
+
+    def hypergraph(
+        self,
+        layer: str,
+        quantile: float | None = None,
+        percentage: float | None = None,
+        direction: str = "positive",
+    ) -> tuple[hnx.Hypergraph, dict[str, float | str]]:
+        """A hypergraph of the family, and what a file of it says of its place there.
+
+        At the layer's own levels and in the positive direction the hypergraph is that which the
+        run wrote to ``hypergraphs/LAYER.hif.json``. ``hif.write_hif`` takes what is returned.
+
+        Raises
+        ------
+        RunError
+            If the layer, level or direction is not stored.
+        """
+        levels = self.levels(layer, quantile, percentage)
+        empty = self.family(layer).at(*levels, direction).empty_because()
+        table = layer_table(self.significance, layer, *levels, direction)
+        metadata = file_metadata(self.run.name, table, levels[1], empty, self.class_axis)
+        return layer_graph(table, self.layers.sel(layer=layer)), metadata
 
     def ranked(self, layer: str, direction: str = "positive") -> pd.DataFrame:
         """The layer's singular vectors, most discriminating first, at the run's own levels.
@@ -182,6 +208,20 @@ def open_significance(folder: Path, superclasses: bool = False) -> StoredSignifi
     )
 
 
+def check_file(path: Path, suffixes: Sequence[str]) -> None:
+    """Refuse a file that cannot be written, before what it is to hold is computed.
+
+    Raises
+    ------
+    RunError
+        If its ending is none of these, or its folder is missing.
+    """
+    if not path.name.endswith(tuple(suffixes)):
+        raise RunError(f"--out {str(path)!r}: the ending must be {' or '.join(suffixes)}")
+    if not path.expanduser().parent.is_dir():
+        raise RunError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}")
+
+
 def check_table_file(path: Path) -> None:
     """Refuse a file that a table cannot be written to, before it is computed.
 
@@ -191,10 +231,7 @@ def check_table_file(path: Path) -> None:
         If its ending is not .csv or .parquet, its folder is missing, or Parquet is not
         installed.
     """
-    if path.suffix not in _SUFFIXES:
-        raise RunError(f"--out {str(path)!r}: the ending must be {' or '.join(_SUFFIXES)}")
-    if not path.expanduser().parent.is_dir():
-        raise RunError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}")
+    check_file(path, _SUFFIXES)
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise RunError(
             f"--out {str(path)!r}: Parquet needs pyarrow; pip install 'ddp-flows[parquet]', "

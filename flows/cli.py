@@ -31,6 +31,18 @@ Set = Annotated[
         "May be given more than once.",
     ),
 ]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")]
+Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")]
+Quantile = Annotated[
+    float | None, typer.Option(help="A stored quantile level; default the layer's own.")
+]
+Percentage = Annotated[
+    float | None, typer.Option(help="p, above 0, at most 100; default the layer's own.")
+]
+Direction = Annotated[str, typer.Option(help="positive or negative.")]
+Superclasses = Annotated[
+    bool, typer.Option("--superclasses", help="Over the run's groups of classes.")
+]
 
 
 @app.command()
@@ -115,8 +127,8 @@ def capacity(
 
 @app.command()
 def steps(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")],
-    layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")],
+    folder: Folder,
+    layer: Layer,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="The id of an image of the run.")],
     *,
     vectors: Annotated[
@@ -144,24 +156,14 @@ def steps(
     typer.echo(page)
 
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")]
-Superclasses = Annotated[
-    bool, typer.Option("--superclasses", help="Over the run's groups of classes.")
-]
-
-
 @app.command()
 def table(
     folder: Folder,
-    layer: Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")],
+    layer: Layer,
     *,
-    quantile: Annotated[
-        float | None, typer.Option(help="A stored quantile level; default the layer's own.")
-    ] = None,
-    percentage: Annotated[
-        float | None, typer.Option(help="p, above 0, at most 100; default the layer's own.")
-    ] = None,
-    direction: Annotated[str, typer.Option(help="positive or negative.")] = "positive",
+    quantile: Quantile = None,
+    percentage: Percentage = None,
+    direction: Direction = "positive",
     superclasses: Superclasses = False,
     out: Annotated[
         Path | None,
@@ -185,6 +187,40 @@ def table(
         typer.echo(significance_text.table_lines(frame, at, confidence))
     else:
         stored_significance.write_table(frame, out)
+        typer.echo(out)
+
+
+@app.command()
+def hypergraph(
+    folder: Folder,
+    layer: Layer,
+    *,
+    quantile: Quantile = None,
+    percentage: Percentage = None,
+    direction: Direction = "positive",
+    superclasses: Superclasses = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write it as HIF JSON to FILE.json instead."),
+    ] = None,
+) -> None:
+    """Show one hypergraph of a layer's family over (q, p): its equivalence classes, in order.
+
+    A file receives the hypergraph itself, as HyperNetX, XGI and others read it.
+    """
+    from ddp_tasks import hif, stored_significance
+    from flows import significance_text
+
+    if out is not None:
+        stored_significance.check_file(out, (".json",))
+    stored = stored_significance.open_significance(folder, superclasses)
+    if out is None:
+        at = stored.family(layer).at(*stored.levels(layer, quantile, percentage), direction)
+        values = stored.layers["singular_value"].sel(layer=layer).to_numpy()
+        typer.echo(significance_text.hypergraph_lines(at, values, stored.class_axis))
+    else:
+        graph, metadata = stored.hypergraph(layer, quantile, percentage, direction)
+        hif.write_hif(graph, metadata, out.expanduser())
         typer.echo(out)
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ddp_tasks.hypergraph_family import Slice
 from flows.summary_text import columns
+
+#: Names of one kind that a line tells.
+_MOST_NAMES = 10
 
 
 def table_lines(frame: pd.DataFrame, at: Slice, confidence: float) -> str:
@@ -21,9 +26,8 @@ def table_lines(frame: pd.DataFrame, at: Slice, confidence: float) -> str:
     axis = str(frame.columns[0])
     chosen = frame[frame["significant"]]
     lines = [
-        f"{at.layer}, {at.direction} direction, quantile level {at.quantile:g} (q = "
-        f"{at.threshold:.4g}), p = {at.percentage:g} %: {len(chosen):,} of {len(frame):,} pairs of "
-        "class and singular vector are significant"
+        f"{_place(at)}: {len(chosen):,} of {len(frame):,} pairs of class and singular vector are "
+        "significant"
     ]
     if because := at.empty_because():
         return "\n".join([*lines, because])
@@ -49,6 +53,61 @@ def table_lines(frame: pd.DataFrame, at: Slice, confidence: float) -> str:
         "images",
     )
     return "\n".join([*lines, "", *columns(header, rows)])
+
+
+def hypergraph_lines(at: Slice, singular_values: npt.NDArray[np.float64], axis: str) -> str:
+    """A hypergraph as its equivalence classes, most general first, level by level.
+
+    Parameters
+    ----------
+    singular_values
+        of the layer, shape (singular vector,).
+    axis
+        what the hyperedges are, target_class or superclass.
+    """
+    if because := at.empty_because():
+        return f"{_place(at)}: the hypergraph is empty\n{because}"
+    found, sizes = at.hierarchy(), at.sizes()
+    told = ", ".join(
+        f"{number:,} {name}{ending if number != 1 else ''}"
+        for number, name, ending in (
+            (sizes.nodes, "singular vector", "s"),
+            (sizes.hyperedges, "hyperedge", "s"),
+            (sizes.incidences, "incidence", "s"),
+            (sizes.equivalence_classes, "equivalence class", "es"),
+            (sizes.depth, "level", "s"),
+        )
+    )
+    rows = []
+    for level, vectors, classes in zip(
+        found.level, found.singular_vectors, found.target_classes, strict=True
+    ):
+        inside = np.flatnonzero(vectors)
+        rows.append(
+            (
+                int(level),
+                len(inside),
+                f"{singular_values[inside[0]]:.4g}",
+                _some([f"v{v}" for v in inside]),
+                _some([at.target_classes[c] for c in np.flatnonzero(classes)]),
+            )
+        )
+    several = {"target_class": "target classes", "superclass": "superclasses"}[axis]
+    header = ("level", "vectors", "greatest s", "singular vectors", several)
+    return "\n".join([f"{_place(at)}: {told}", "", *columns(header, rows)])
+
+
+def _place(at: Slice) -> str:
+    return (
+        f"{at.layer}, {at.direction} direction, quantile level {at.quantile:g} (q = "
+        f"{at.threshold:.4g}), p = {at.percentage:g} %"
+    )
+
+
+def _some(names: list[str]) -> str:
+    """Names, or the first of them and how many more there are."""
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def distinguishing_lines(frame: pd.DataFrame, a: str, b: str, top: int, confidence: float) -> str:

@@ -165,7 +165,7 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
         layers=of_layers,
         signals=signals,
         significance=tables,
-        family=family_dataset(tables, run.significance.all_percentages, lambda _: None),
+        family=family_dataset(tables, run.significance.all_percentages),
         stability={
             name: layer_stability(
                 lambda i=i: [(cube[:, i], image_set.target)],

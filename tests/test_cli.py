@@ -281,6 +281,21 @@ def test_the_table_of_a_layer_and_what_distinguishes_two_digits(digits):
     )
 
 
+def test_a_hypergraph_of_the_family_is_told_and_written(digits):
+    folder, _ = digits
+    out = folder / "ddp-results/digits"
+    printed = ddp("hypergraph", str(out), "fc1").stdout.splitlines()
+    parts = int(re.search(r"(\d+) equivalence class(?:es)?, \d+ levels?$", printed[0])[1])
+    assert len(printed) == 3 + parts
+    assert re.match(r"level +vectors +greatest s +singular vectors +target classes", printed[2])
+    assert re.match(r"0 +\d+ +\d", printed[3])
+    done = ddp("hypergraph", str(out), "fc1", "--out", "fc1.json", cwd=folder)
+    assert done.stdout == "fc1.json\n"
+    # That of the run itself.
+    assert (folder / "fc1.json").read_bytes() == (out / "hypergraphs/fc1.hif.json").read_bytes()
+    assert "the ending must be .json" in ddp("hypergraph", "x", "fc1", "--out", "fc1.csv").stderr
+
+
 def test_nothing_outside_this_machine_is_asked_for(digits):
     folder, _ = digits
     places = (folder / "audit.log").read_text().splitlines()

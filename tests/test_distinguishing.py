@@ -12,6 +12,7 @@ from test_hypergraph_family import significance_of
 from ddp_tasks import store
 from ddp_tasks.confidence_intervals import difference_interval
 from ddp_tasks.distinguishing import distinguishing, ranked_vectors
+from ddp_tasks.hif import read_hif, write_hif
 from ddp_tasks.significance_tables import superclass_dataset
 from ddp_tasks.stored_significance import open_significance, write_table
 from schemas.parameters import RunError
@@ -179,6 +180,34 @@ def test_a_finished_run_answers_from_its_store(folder, tmp_path):
     assert over.family("layer0").at(*over.levels("layer0")).significant[:, 4].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("superclasses", [False, True])
+def test_any_hypergraph_of_the_family_goes_to_a_file_and_comes_back(folder, tmp_path, superclasses):
+    stored = open_significance(folder, superclasses)
+    for percentage, direction in ((75, "positive"), (10, "negative"), (100, "negative")):
+        at = stored.family("layer1").at(0.8, percentage, direction)
+        graph, metadata = stored.hypergraph("layer1", 0.8, percentage, direction)
+        write_hif(graph, metadata, tmp_path / "one.hif.json")
+        read, told = read_hif(tmp_path / "one.hif.json")
+        incidences = {(edge, node) for edge in read.edges for node in read.edges[edge]}
+        assert incidences == {
+            (at.target_classes[c], v) for c, v in np.argwhere(at.significant).tolist()
+        }
+        assert told == {
+            "name": "layer1",
+            "run": stored.run.name,
+            "hyperedges": "superclass" if superclasses else "target_class",
+            "direction": direction,
+            "quantile": 0.8,
+            "threshold": at.threshold,
+            "percentage": percentage,
+            **({} if incidences else {"empty": at.empty_because()}),
+        }
+        if incidences:
+            edge, node = next(iter(incidences))
+            assert read.edges[edge].images == at.images[at.target_classes.index(edge)]
+            assert np.isfinite(read.nodes[node].discrimination)
+
+
 def test_what_there_is_not_is_refused(folder):
     stored = open_significance(folder)
     a = str(stored.significance["target_class"].values[0])
@@ -194,6 +223,8 @@ def test_what_there_is_not_is_refused(folder):
         (lambda: stored.ranked("layer7"), "there is no layer 'layer7'"),
         (lambda: stored.table("layer0", quantile=0.123), "quantile level 0.123 is not stored"),
         (lambda: stored.table("layer0", percentage=101), "percentage: 101 is refused"),
+        (lambda: stored.hypergraph("layer7"), "there is no layer 'layer7'"),
+        (lambda: stored.hypergraph("layer0", direction="up"), "direction 'up' is not stored"),
         (lambda: open_significance(folder / "nowhere"), "is no Zarr store"),
     ):
         with pytest.raises(RunError) as refusal:

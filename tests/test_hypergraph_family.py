@@ -12,6 +12,7 @@ from ddp_tasks import hierarchy_depth
 from ddp_tasks.hierarchy_depth import distinct_sets, inclusions, sizes
 from ddp_tasks.hypergraph_family import Family, family_dataset
 from ddp_tasks.significance import significance_dataset
+from flows.significance_text import hypergraph_lines
 from schemas.parameters import RunError
 from schemas.variables import validate
 
@@ -103,9 +104,7 @@ def test_slices_and_persistence_equal_the_loops_over_images(cube, levels, p):
 @given(cubes(), LEVELS)
 def test_the_map_holds_every_slice_and_raising_q_or_p_never_adds(cube, levels):
     significance = significance_of(cube, levels)
-    told = []
-    family = validate(family_dataset(significance, PERCENTAGES, told.append), "family")
-    assert sum(told) == 2 * len(levels) * len(cube.ranks)
+    family = validate(family_dataset(significance, PERCENTAGES), "family")
     for layer in family["layer"].to_numpy():
         of_layer = Family.of(significance, layer)
         for direction in ("positive", "negative"):
@@ -116,6 +115,9 @@ def test_the_map_holds_every_slice_and_raising_q_or_p_never_adds(cube, levels):
                     stored = family.sel(place).sel(percentage=p)
                     for name, value in vars(at.sizes()).items():
                         assert stored[name] == value
+                    hierarchy = at.hierarchy()
+                    assert len(hierarchy) == stored["equivalence_classes"]
+                    assert hierarchy.depth == stored["depth"]
                 higher = [of_layer.at(level, p, direction).significant for p in PERCENTAGES]
                 assert not any((more & ~less).any() for less, more in pairwise(higher))
             for p in PERCENTAGES:
@@ -139,7 +141,14 @@ def _constant(signal, classes=2, targets=(0, 0, 1)):
 def test_a_constant_signal_leaves_nothing_and_says_so():
     found = Family.of(_constant(1.5), "layer0").at(0.9, 50)
     assert vars(found.sizes()) == dict.fromkeys(vars(found.sizes()), 0)
-    assert found.empty_because().startswith("layer0: no signal exceeds q = 1.5; where the signals")
+    assert found.empty_because().startswith("No signal exceeds q = 1.5, the layer's quantile at")
+
+
+def test_an_empty_hypergraph_is_told_without_a_table():
+    at = Family.of(_constant(1.5), "layer0").at(0.9, 50)
+    first, second = hypergraph_lines(at, np.ones(3), "target_class").splitlines()
+    assert first.endswith("(q = 1.5), p = 50 %: the hypergraph is empty")
+    assert second == at.empty_because()
 
 
 def test_a_p_that_leaves_nothing_says_what_to_change():
@@ -155,10 +164,10 @@ def test_a_p_that_leaves_nothing_says_what_to_change():
     family = Family.of(significance_of(Cube, (0.5,)), "layer0")
     assert family.at(0.5, 50).empty_because() == ""
     assert family.at(0.5, 75).empty_because() == (
-        "layer0: no singular vector exceeds q = 1 in at least 75 % of any class, at most in 50 %; "
-        "lower the quantile level (now 0.5) or the percentage"
+        "No singular vector exceeds q = 1, the layer's quantile at level 0.5, in at least 75 % of "
+        "any class. The greatest share is 50 %, of class 0 for v0: lower p to that, or the "
+        "quantile level."
     )
-    assert len(family.at(0.5, 75).hypergraph(np.array([2.0, 1.0])).nodes) == 0
 
 
 def test_a_class_without_images_and_one_image_a_class():
