@@ -20,16 +20,18 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 import numpy as np
 import psutil
 import xarray as xr
 from distributed import Client, LocalCluster
 
-from ddp_tasks import store
+from ddp_tasks import factories, store
 from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.decomposition import layer_coordinates
 from ddp_tasks.identity import Identity
+from ddp_tasks.images import open_images
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.shard_sizes import ImageCost, WorkerSize, images_per_shard
 from flows.clusters import ending
@@ -57,6 +59,33 @@ def timed(name: str, function: Callable[[], Result]) -> Result:
         f"| {name} | {seconds:.2f} s, {spent:.2f} s of processor | {grown:+.0f} MiB |", flush=True
     )
     return result
+
+
+class Listing:
+    """What walking through ImageNet's folders gives: paths and targets, and no file."""
+
+    root = "/data/imagenet/train"
+
+    def __init__(self, images: int) -> None:
+        self.targets = (np.arange(images) * 1000 // images).tolist()
+        self.classes = [f"n{t:08d}" for t in range(1000)]
+        self.samples = [
+            (f"{self.root}/n{t:08d}/n{t:08d}_{i}.JPEG", t) for i, t in enumerate(self.targets)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        raise OSError(f"there is no {self.samples[index][0]}")
+
+
+def image_set(images: int) -> None:
+    """Ids, targets and names of classes from such a listing, less the time to make it."""
+    listing = Listing(images)
+    with mock.patch.object(factories, "call", return_value=listing):
+        parameters = ImageParameters(factory="torchvision.datasets:ImageNet")
+        timed("ids and targets of a listing of files", lambda: open_images(parameters))
 
 
 def template(path: Path, images: int, block: int, ranks: tuple[int, ...] = RANKS) -> None:
@@ -192,6 +221,7 @@ def main() -> None:
     print(f"{asked.images} images, {block} a shard; load {os.getloadavg()[0]:.1f}\n")
     print("| what | time | memory |\n| --- | ---: | ---: |")
     with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+        image_set(asked.images)
         path, whole = Path(folder) / "store.zarr", Path(folder) / "whole.zarr"
         timed("create the store", lambda: template(whole, asked.images, block))
         write_whole_shards(whole)
