@@ -27,7 +27,7 @@ lint: setup
 bench: setup
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
 
-# Hours on two cores: MNIST and CIFAR-10 with the paper's networks; DATA holds images and models.
+# Most of an hour on two cores: MNIST and CIFAR-10 with the paper's networks; DATA holds images and models.
 validate: setup
 	$(BIN)/python -m benchmarks.validation --data $(DATA)
 

@@ -3,9 +3,10 @@
     make validate DATA=DIR     (or: python -m benchmarks.validation --data DIR)
 
 Runs the whole job on MNIST with the paper's network and on CIFAR-10 with ResNet-56 and VGG-16,
-50 and 1,000 images a class, and writes benchmarks/results/validation.md: for every layer the
-sizes of its hypergraph and hierarchy, and what figure 9 shows, whether the equivalence classes of
-VGG-16's seventh convolution keep animals apart from vehicles. Takes hours on two cores.
+50 and 1,000 images a class, and appends to benchmarks/RESULTS.md: for every layer the sizes of its
+hypergraph and hierarchy, how many findings of 50 images a class are those of 1,000, and what
+figure 9 shows, whether the equivalence classes of VGG-16's seventh convolution keep animals apart
+from vehicles. Takes three quarters of an hour on two cores.
 
 DIR holds MNIST/raw as torchvision reads it, cifar10/test/CLASS/*.jpg, and models/ with
 cifar10_resnet56.pt and cifar10_vgg16_bn.pt. A run that was finished before is not repeated.
@@ -18,6 +19,8 @@ import datetime
 import os
 import platform
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -26,12 +29,13 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ddp_tasks import store
 from ddp_tasks.summary import Summary
 from schemas import load_run
 from schemas.parameters import RunParameters
 from schemas.run_files import check
 
-HERE = Path(__file__).parent
+RESULTS = Path(__file__).with_name("RESULTS.md")
 PER_CLASS = (50, 1000)
 
 VEHICLES = ("airplane", "automobile", "ship", "truck")
@@ -89,22 +93,73 @@ RUNS = {
 }
 
 
-def section(run: RunParameters, summary: Summary, per_class: int) -> list[str]:
-    """Sizes of every layer's hypergraph and hierarchy, as Markdown."""
+@dataclass(frozen=True)
+class Found:
+    """What a finished run is asked here."""
+
+    summary: Summary
+    hierarchies: Mapping[str, xr.Dataset]
+    """the store's groups ``hierarchies/LAYER`` by layer."""
+
+
+def section(name: str, runs: Mapping[int, Found]) -> list[str]:
+    """Sizes of every layer's hypergraph and hierarchy, as Markdown, and what stays the same.
+
+    Parameters
+    ----------
+    name
+        of the network's runs.
+    runs
+        of the same layers, by images a class; a cell has a number for each.
+    """
+    told = "; ".join(
+        f"{per_class:,} a class: {run.summary.images:,} images, accuracy {run.summary.accuracy:.1%}"
+        for per_class, run in runs.items()
+    )
+    rows = []
+    for of_layer in zip(*(run.summary.layers for run in runs.values()), strict=True):
+        first = of_layer[0]
+        cells = [first.layer, first.rank, f"{first.quantile:g}", f"{first.percentage:g}"]
+        for size in ("nodes", "hyperedges", "equivalence_classes", "depth"):
+            cells.append(", ".join(str(getattr(layer, size)) for layer in of_layer))
+        same, used = same_classes([run.hierarchies[first.layer] for run in runs.values()])
+        rows.append([*cells, f"{same} of {used}"])
+    header = (
+        "layer", "rank", "level", "p, %", "nodes", "hyperedges", "equivalence classes", "depth",
+        "vectors of the same classes",
+    )  # fmt: skip
     return [
-        f"## {run.name}, {per_class:,} images a class",
+        f"### {name}",
         "",
-        f"Accuracy {summary.accuracy:.1%} on {summary.images:,} images.",
+        f"{told}.",
         "",
-        "| layer | rank | level | p, % | nodes | hyperedges | equivalence classes | depth |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-        *(
-            f"| {s.layer} | {s.rank} | {s.quantile:g} | {s.percentage:g} | {s.nodes} "
-            f"| {s.hyperedges} | {s.equivalence_classes} | {s.depth} |"
-            for s in summary.layers
-        ),
+        f"| {' | '.join(header)} |",
+        f"| --- | {' | '.join(['---:'] * (len(header) - 1))} |",
+        *(f"| {' | '.join(map(str, row))} |" for row in rows),
         "",
     ]
+
+
+def same_classes(hierarchies: Sequence[xr.Dataset]) -> tuple[int, int]:
+    """How many singular vectors are significant for the same target classes in all runs.
+
+    Parameters
+    ----------
+    hierarchies
+        of one layer, the stores' groups ``hierarchies/LAYER``.
+
+    Returns
+    -------
+    those vectors, and the vectors significant for a class in any run
+    """
+    # Vector by class: the classes of the equivalence class that the vector is in.
+    of_vector = [
+        h["singular_vectors"].to_numpy().T.astype(int) @ h["target_classes"].to_numpy()
+        for h in hierarchies
+    ]
+    used = np.any([sets.any(axis=1) for sets in of_vector], axis=0)
+    same = np.all([(sets == of_vector[0]).all(axis=1) for sets in of_vector], axis=0)
+    return int((same & used).sum()), int(used.sum())
 
 
 def parted(
@@ -160,7 +215,7 @@ def figure_nine(hierarchy: xr.Dataset, per_class: int) -> list[str]:
     """Whether the layer of figure 9 keeps animals apart from vehicles, as Markdown."""
     shared, share, chance = parted(hierarchy, VEHICLES)
     lines = [
-        f"### Figure 9: {SEVENTH}, {per_class:,} images a class",
+        f"#### Figure 9: {SEVENTH}, {per_class:,} images a class",
         "",
         f"Equivalence classes of more than one target class: {len(shared['others'])} of animals "
         f"alone, {len(shared['group'])} of vehicles alone, {len(shared['both'])} of both. "
@@ -179,25 +234,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of images and models")
     parser.add_argument("--out", type=Path, default=Path("ddp-results/validation"))
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--per-class", type=int, nargs="+", default=PER_CLASS)
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
     options = parser.parse_args(arguments)
-    from ddp_tasks import store
     from flows.pipeline import run_pipeline
 
     data = options.data.expanduser().resolve()
     asked = f"--per-class {' '.join(map(str, options.per_class))} --only {' '.join(options.only)}"
     lines = [
-        "# Hypergraphs and semantic hierarchies of the paper's networks",
+        f"## Hypergraphs and semantic hierarchies, {datetime.datetime.now(datetime.UTC).date()}",
         "",
-        f"`python -m benchmarks.validation --data DIR {asked}` on "
-        f"{datetime.datetime.now(datetime.UTC).date()}: {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}.",
+        f"`python -m benchmarks.validation --data DIR {asked}`: {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}. A cell has a number for each number of images a class; the "
+        "last column counts the singular vectors significant for the same classes in all runs, "
+        "of those significant for a class in any.",
         "",
     ]
     for name in options.only:
         trained: Path | None = None
+        runs, pictures = {}, []
         for per_class in options.per_class:
             run, out = RUNS[name](data, per_class), options.out / f"{name}-{per_class}"
             out.mkdir(parents=True, exist_ok=True)
@@ -205,12 +261,17 @@ def main(arguments: list[str] | None = None) -> None:
                 shutil.copy(trained, out)  # the same training, whatever is analysed
             outcome = run_pipeline(run, out)
             trained = out / "checkpoint.pt"
-            lines += section(run, outcome.summary, per_class)
+            hierarchies = {
+                layer.layer: store.read(outcome.store, f"hierarchies/{layer.layer}").load()
+                for layer in outcome.summary.layers
+            }
+            runs[per_class] = Found(outcome.summary, hierarchies)
             if name == "vgg16":
-                hierarchy = store.read(outcome.store, f"hierarchies/{SEVENTH}").load()
-                lines += figure_nine(hierarchy, per_class)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "validation.md").write_text("\n".join(lines))
+                pictures += figure_nine(hierarchies[SEVENTH], per_class)
+        lines += section(run.name, runs) + pictures
+    print("\n".join(lines))
+    with options.results.open("a") as file:
+        file.write("\n" + "\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,15 @@ def test_classes_kept_apart_by_hand(validation):
     assert chance == sum(count >= 6 for count in every.values()) / 10
 
 
+def test_vectors_of_the_same_classes_by_hand(validation):
+    few = _hierarchy(["ab", "cde", "b"], [2, 1, 3])
+    many = _hierarchy(["ab", "cd", "b"], [3, 1, 2])
+    # v0 and v1 stay with a and b, v4 and v5 with b; v2 went from cde to ab, v3 from b to cd.
+    assert validation["same_classes"]([few, many]) == (4, 6)
+    assert validation["same_classes"]([few, few.isel(equivalence_class=[])]) == (0, 6)
+    assert validation["same_classes"]([few]) == (6, 6)
+
+
 def test_no_shared_vectors_part_nothing(validation):
     _, share, chance = validation["parted"](_hierarchy(["a", "b"], [1, 1]), ("a", "b"))
     assert np.isnan(share)
@@ -63,7 +72,14 @@ def test_runs_are_those_that_a_run_file_could_ask_for(validation, name, tmp_path
             assert 100 * images / 2 < percentage * images <= 100 * (images / 2 + 1)
 
 
-def test_every_layer_has_a_row(validation):
-    found = findings(nested())
-    lines = validation["section"](found.run, found.summary, 10)
-    assert "| layer0 | 6 | 0.416667 | 75 | 5 | 4 | 4 | 3 |" in lines
+def test_every_layer_has_a_row_with_a_number_for_each_run(validation):
+    few, many = findings(nested()), findings(nested(), images=80)
+    runs = {
+        count: validation["Found"](made.summary, made.hierarchies)
+        for count, made in ((10, few), (20, many))
+    }
+    lines = validation["section"]("small", runs)
+    assert (
+        "10 a class: 40 images, accuracy 100.0%; 20 a class: 80 images, accuracy 100.0%." in lines
+    )
+    assert "| layer0 | 6 | 0.416667 | 75 | 5, 5 | 4, 4 | 4, 4 | 3, 3 | 5 of 5 |" in lines
