@@ -11,10 +11,18 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.confidence_intervals import wilson_interval
-from ddp_tasks.figures import colourbar
 from ddp_tasks.notation import COLOURS, NEUTRAL, short, text_width, vector_names
 from ddp_tasks.significance_tables import significant_images
-from ddp_tasks.style import GLYPH_FONT, PLAIN_AXES, TABLE_AXES, framed, plain, shown_of
+from ddp_tasks.style import (
+    DARK,
+    GLYPH_FONT,
+    GREENS,
+    PLAIN_AXES,
+    TABLE_AXES,
+    framed,
+    plain,
+    shown_of,
+)
 
 #: What the maps show, with the words that stand above them.
 MAPPED = {
@@ -25,13 +33,7 @@ MAPPED = {
 
 _CELL_WIDTH, _CELL_HEIGHT = 29, 22
 _OWN = "#d6281f"
-#: Shade from which a number is written in white.
-_DARK = 0.62
-_GREENS = ("#ffffff", "#edf6ec", "#d5ebd3", "#b3d9b2", "#86c088", "#58a663", "#33884a", "#1a6a35")
-#: From never by undecided, in orange, to always.
-_UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
 _BARS, _INTERVAL_VECTORS, _INTERVAL_CLASSES = 24, 3, 20
-_STABILITY_VECTORS, _STABILITY_CLASSES = 60, 60
 
 
 def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> hv.Overlay:
@@ -70,7 +72,7 @@ def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> h
     kdims = list(cells)[:4]
     drawn = hv.Rectangles(cells, kdims=kdims, vdims=list(cells)[4:], group="Cells").opts(
         color="shade",
-        cmap=list(_GREENS),
+        cmap=list(GREENS),
         clim=(0, 1),
         line_color="white",
         line_width=1,
@@ -83,7 +85,7 @@ def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> h
     )
     labels = []
     for dark, colour in ((False, "#1d2329"), (True, "#ffffff")):
-        at = np.flatnonzero((shade > _DARK) == dark)
+        at = np.flatnonzero((shade > DARK) == dark)
         text = (x[at], y[at], [_count(int(v)) for v in flat[at]])
         labels.append(
             hv.Labels(text, ["map_x", "map_y"], ["text"], group="Counts").opts(
@@ -290,105 +292,6 @@ def discrimination_bars(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
         )
         | {"backend_opts": PLAIN_AXES}
     )
-
-
-def stability_heatmap(stability: xr.Dataset, table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
-    """Share of resamples in which each incidence holds, of the vectors that are least sure.
-
-    A dot marks the incidences of the run's own hypergraph. Cells are orange where the resamples
-    decide nothing: half of them have the incidence, half have not.
-
-    Parameters
-    ----------
-    stability
-        one direction of the store's group ``stability/LAYER``.
-    table, of_layer
-        as in ``intervals``.
-
-    Raises
-    ------
-    ValueError
-        If every incidence holds in all resamples or in none.
-    """
-    share, open_ = stability["incidence"].to_numpy(), undecided(stability)
-    unsure = np.flatnonzero(open_.max(axis=0) > 0)
-    if not len(unsure):
-        raise ValueError("every incidence holds in all resamples or in none")
-    worst = np.argsort(-open_[:, unsure].max(axis=0), kind="stable")
-    columns = np.sort(unsure[worst[:_STABILITY_VECTORS]])
-    telling = np.argsort(-open_[:, columns].max(axis=1), kind="stable")
-    rows = np.sort(telling[:_STABILITY_CLASSES])
-    title = shown_of(len(columns), len(unsure), "singular vectors", "the least sure")
-    title += shown_of(len(rows), len(share), "target classes", "the least sure")
-    names = table["target_class"].to_numpy().astype(object)[rows]
-    labels = np.array(vector_names(of_layer), dtype=object)[columns]
-    y, x = (a.ravel().astype(np.int32) for a in np.mgrid[: len(rows), : len(columns)])
-    held = share[np.ix_(rows, columns)].ravel()
-    own = table["significant"].to_numpy()[np.ix_(rows, columns)].ravel()
-    cells = {
-        "sure_x0": x - 0.5,
-        "sure_y0": -y - 0.5,
-        "sure_x1": x + 0.5,
-        "sure_y1": -y + 0.5,
-        "share": held,
-        "target_class": names[y],
-        "vector": labels[x],
-        "fraction": table["fraction"].to_numpy()[np.ix_(rows, columns)].ravel(),
-    }
-    width, height = max(15, min(34, 1080 // len(columns))), 22 if len(rows) <= 30 else 14
-    drawn = hv.Rectangles(cells, kdims=list(cells)[:4], vdims=list(cells)[4:], group="Cells").opts(
-        color="share",
-        cmap=list(_UNSURE),
-        clim=(0, 1),
-        line_color="white",
-        line_width=1,
-        colorbar=True,
-        clabel="",
-        colorbar_opts=colourbar(len(rows) * height),
-        tools=["hover"],
-        hover_tooltips=[
-            ("singular vector", "@vector"),
-            ("target class", "@target_class"),
-            ("holds in", "@share{0.0 %} of resamples"),
-            ("share of its images", "@fraction{0.0 %}"),
-        ],
-    )
-    dots = hv.Points((x[own], -y[own]), kdims=["sure_x", "sure_y"], group="Significant").opts(
-        color="white", line_color="#08306b", size=min(7.0, width / 3)
-    )
-    return (drawn * dots).opts(
-        **plain(
-            len(columns) * width,
-            len(rows) * height,
-            title,
-            show_legend=False,
-            xlim=(-0.5, len(columns) - 0.5),
-            ylim=(0.5 - len(rows), 0.5),
-            xticks=[(i, str(label)) for i, label in enumerate(labels)],
-            yticks=[(-i, short(str(name))) for i, name in enumerate(names)],
-            xrotation=0 if width >= text_width(max(labels, key=len), 11) + 4 else 90,
-            xlabel="",
-            ylabel="",
-            xaxis="top",
-        )
-        | {"backend_opts": TABLE_AXES}
-    )
-
-
-def undecided(stability: xr.Dataset) -> npt.NDArray[np.float32]:
-    """How open each incidence is: 0 where all resamples agree, 0.5 where half have it.
-
-    Parameters
-    ----------
-    stability
-        one direction of the store's group ``stability/LAYER``.
-
-    Returns
-    -------
-    shape (class, singular vector); 0 for a class without images
-    """
-    share = stability["incidence"].to_numpy()
-    return np.asarray(np.nan_to_num(np.minimum(share, 1 - share)))
 
 
 def _significant_vectors(table: xr.Dataset) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from ddp_tasks import family_figures
+from ddp_tasks import class_heatmaps, family_figures
 from ddp_tasks.hypergraph_figures import equivalence_class_labels
 from schemas.parameters import SignificanceParameters
 
@@ -94,9 +94,11 @@ def judged(
 
 def family_figures_of(
     family: xr.Dataset,
+    persistence: xr.DataArray,
     stability: xr.Dataset | None,
     table: xr.Dataset,
     of_layer: xr.Dataset,
+    *,
     levels: SignificanceParameters,
 ) -> Mapping[str, hv.Overlay]:
     """Figures of one layer by kind: the maps always, the others where there is what they show.
@@ -105,6 +107,8 @@ def family_figures_of(
     ----------
     family
         the store's group ``family``.
+    persistence
+        as ``Family.persistence`` gives it, at the layer's own percentage.
     stability, table, of_layer
         as in ``judged``.
     """
@@ -117,10 +121,13 @@ def family_figures_of(
     }
     if not table["significant"].to_numpy().any():
         return drawn
+    drawn["persistence"] = class_heatmaps.persistence_heatmap(
+        persistence, table, of_layer, mapped["quantile"].to_numpy().tolist()
+    )
     drawn["intervals"] = family_figures.intervals(table, of_layer, own[1], levels.confidence)
     drawn["discrimination"] = family_figures.discrimination_bars(table, of_layer)
     if stability is not None and levels.resamples:
         positive = stability.sel(direction="positive")
-        if family_figures.undecided(positive).any():
-            drawn["stability"] = family_figures.stability_heatmap(positive, table, of_layer)
+        if class_heatmaps.undecided(positive).any():
+            drawn["stability"] = class_heatmaps.stability_heatmap(positive, table, of_layer)
     return drawn

@@ -14,120 +14,15 @@ import holoviews as hv
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from bokeh.models import FixedTicker, NumeralTickFormatter
 
-from ddp_tasks.notation import NEUTRAL, arbitrary, short, text_width, vector_names
-from ddp_tasks.style import FONT, GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of, with_axes
+from ddp_tasks.notation import NEUTRAL, arbitrary, vector_names
+from ddp_tasks.style import GLYPH_FONT, canvas, with_axes
 from ddp_tasks.thumbnails import Thumbnail, pictures
 
-BLUES = ("#ffffff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
-
-_VECTORS_IN_HEATMAP = 80
-_CLASSES_SHOWN = 100
-_CELLS_IN_HEATMAP = 2500
 _VECTORS_IN_STRONGEST = 6
 #: Images whose signals a distribution counts: enough for its shape, few enough to read quickly.
 _IMAGES_IN_DISTRIBUTION = 20_000
 _BINS = 120
-
-
-def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
-    """Share of each class's images that each singular vector is significant for.
-
-    Shown are the singular vectors that are significant for a class, most discriminating first;
-    a dot marks the cells that make up the hyperedges.
-
-    Parameters
-    ----------
-    table
-        as ``significance.layer_table`` gives it.
-    of_layer
-        the layer's slice of the store's group ``layers``.
-
-    Raises
-    ------
-    ValueError
-        If no singular vector is significant for any class.
-
-    References
-    ----------
-    Praggastis et al. 2022, section 5.
-    """
-    significant = table["significant"].to_numpy()
-    if not significant.any():
-        raise ValueError("no singular vector is significant for any class")
-    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
-    ranked = ranked[significant[:, ranked].any(axis=0)]
-    # Classes without a significant vector tell least, where there is no room for all.
-    busiest = np.argsort(-significant.sum(axis=1), kind="stable")[:_CLASSES_SHOWN]
-    rows = np.sort(busiest)
-    columns = ranked[: min(_VECTORS_IN_HEATMAP, max(_CELLS_IN_HEATMAP // len(rows), 1))]
-    title = shown_of(
-        len(columns), len(ranked), "significant singular vectors", "most discriminating"
-    )
-    title += shown_of(
-        len(rows), len(significant), "target classes", "with most significant vectors"
-    )
-
-    names = table["target_class"].to_numpy().astype(object)[rows]
-    vectors = table["singular_vector"].to_numpy()[columns]
-    labels = np.array(vector_names(of_layer), dtype=object)[vectors]
-    # Half the bytes of int64 in the page.
-    y, x = (a.ravel().astype(np.int32) for a in np.mgrid[: len(rows), : len(columns)])
-    cells = {
-        "x0": x - 0.5,
-        "y0": -y - 0.5,
-        "x1": x + 0.5,
-        "y1": -y + 0.5,
-        "fraction": table["fraction"].to_numpy()[np.ix_(rows, columns)].ravel(),
-        "target_class": names[y],
-        "vector": labels[x],
-        "singular_value": of_layer["singular_value"].to_numpy()[vectors][x],
-        "eta_squared": table["discrimination"].to_numpy()[columns][x],
-        "significant": significant[np.ix_(rows, columns)].ravel(),
-    }
-    told = list(cells)[4:]
-    heatmap = hv.Rectangles(cells, kdims=list(cells)[:4], vdims=told, group="Cells")
-    marked = cells["significant"]
-    dots = hv.Points((x[marked], -y[marked]), kdims=["heat_x", "heat_y"], group="Significant")
-    cell_width = max(15, min(40, 1080 // len(columns)))
-    cell_height = 22 if len(rows) <= 30 else 14
-    heatmap = heatmap.opts(
-        color="fraction",
-        cmap=list(BLUES),
-        clim=(0, 1),
-        line_color="white",
-        line_width=1,
-        tools=["hover"],
-        hover_tooltips=[
-            ("singular vector", "@vector"),
-            ("target class", "@target_class"),
-            ("share of its images", "@fraction{0.0 %}"),
-            ("singular value", "@singular_value{0.000}"),
-            ("η²", "@eta_squared{0.00}"),
-        ],
-        colorbar=True,
-        clabel="",
-        colorbar_opts=colourbar(len(rows) * cell_height),
-    )
-    dots = dots.opts(color="white", line_color="#08306b", size=min(7, cell_width / 3))
-    return (heatmap * dots).opts(
-        **plain(
-            len(columns) * cell_width,
-            len(rows) * cell_height,
-            title,
-            show_legend=False,
-            xlim=(-0.5, len(columns) - 0.5),
-            ylim=(0.5 - len(rows), 0.5),
-            xticks=[(i, str(label)) for i, label in enumerate(labels)],
-            yticks=[(-i, short(str(name))) for i, name in enumerate(names)],
-            xrotation=0 if cell_width >= text_width(max(labels, key=len), 11) + 4 else 90,
-            xlabel="",
-            ylabel="",
-            xaxis="top",
-        )
-        | {"backend_opts": TABLE_AXES}
-    )
 
 
 def spectrum(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
@@ -343,18 +238,3 @@ def most_discriminating(table: xr.Dataset, most: int = _VECTORS_IN_STRONGEST) ->
     ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
     ranked = ranked[table["significant"].to_numpy()[:, ranked].any(axis=0)]
     return np.asarray(table["singular_vector"].to_numpy()[ranked[:most]])
-
-
-def colourbar(height: int) -> dict[str, Any]:
-    """Options of a colour bar of shares from 0 to 1 beside a figure of so many pixels."""
-    return {
-        "height": min(height, 220),
-        "width": 10,
-        "title": "",
-        "major_label_text_font": FONT,
-        "ticker": FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1]),
-        "formatter": NumeralTickFormatter(format="0 %"),
-        "border_line_color": None,
-        "bar_line_color": "#c4cad0",
-        "major_tick_line_color": "#c4cad0",
-    }

@@ -10,6 +10,7 @@ import holoviews as hv
 import xarray as xr
 
 from ddp_tasks import (
+    class_heatmaps,
     diagrams,
     family_section,
     figures,
@@ -41,6 +42,8 @@ class LayerFindings:
     """as ``significance.layer_table`` gives it, at the layer's own levels."""
     family: xr.Dataset
     """the group ``family``."""
+    persistence: xr.DataArray
+    """of the layer's incidences, at its own percentage."""
     stability: xr.Dataset | None
     """None where the run asks for no resamples and no samples."""
     exemplars: xr.Dataset
@@ -93,7 +96,12 @@ def layer_figures(
         "distribution": figures.signal_distribution(counts, float(table["threshold"])),
     }
     found |= family_section.family_figures_of(
-        findings.family, findings.stability, table, of_layer, findings.levels
+        findings.family,
+        findings.persistence,
+        findings.stability,
+        table,
+        of_layer,
+        levels=findings.levels,
     )
     if not hierarchy.sizes["equivalence_class"]:
         return found
@@ -110,7 +118,7 @@ def layer_figures(
     return found | {
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
         "hierarchy": diagrams.hierarchy_figure(hierarchy, of_layer, thumbnails),
-        "significance": figures.significance_heatmap(table, of_layer),
+        "significance": class_heatmaps.significance_heatmap(table, of_layer),
         "strongest": figures.strongest_images(
             findings.exemplars, table, of_layer, thumbnails, target_class_of
         ),

@@ -15,9 +15,7 @@ from scipy.spatial.distance import squareform
 
 from ddp_tasks.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.notation import NEUTRAL, short
-from ddp_tasks.style import GLYPH_FONT, TABLE_AXES, plain
-
-BLUES = ("#ffffff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
+from ddp_tasks.style import BLUES, GLYPH_FONT, TABLE_AXES, plain
 
 #: Cells of a heat map across and down; of more rows or columns, neighbours are averaged.
 _ROWS, _COLUMNS = 400, 800

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ddp_tasks import layer_section, report, store
+from ddp_tasks.hypergraph_family import Family
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.page import Fragment
@@ -57,14 +58,15 @@ def drawn_section(
 def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings:
     """What the section of one layer shows."""
     layer, levels = summary.layer, RunParameters.model_validate_json(run).significance
-    judged = f"stability/{layer}"
+    significance, judged = store.read(path, "significance"), f"stability/{layer}"
     return LayerFindings(
         levels=levels,
         summary=summary,
         of_layer=store.read(path, "layers").sel(layer=layer).load(),
         signals=store.read(path, "signals"),
-        table=layer_table(store.read(path, "significance"), layer, *levels.of_layer(layer)),
+        table=layer_table(significance, layer, *levels.of_layer(layer)),
         family=store.read(path, "family").sel(layer=[layer]).load(),
+        persistence=Family.of(significance, layer).persistence(levels.of_layer(layer)[1]),
         stability=store.read(path, judged).load() if store.group_attributes(path, judged) else None,
         exemplars=store.read(path, "exemplars").sel(layer=[layer]).load(),
         hypergraph=store.read(path, f"hypergraphs/{layer}").load(),

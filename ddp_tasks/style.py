@@ -16,6 +16,12 @@ FONT = "Helvetica, Arial, sans-serif"
 #: For glyphs, where Bokeh takes a bare text for the name of a column.
 GLYPH_FONT = value(FONT)
 
+#: Sequential scales: of shares, and of counts and levels.
+BLUES = ("#ffffff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
+GREENS = ("#ffffff", "#edf6ec", "#d5ebd3", "#b3d9b2", "#86c088", "#58a663", "#33884a", "#1a6a35")
+#: Of the greatest shade; from there on, text in a cell is white.
+DARK = 0.68
+
 _PLAIN_BOKEH = {
     # Bokeh warns of HoloViews' "fixed" where the frame's size is given and the figure's is not.
     "plot.sizing_mode": None,

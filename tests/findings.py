@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from ddp_tasks import decomposition, exemplars, layer_section, report
-from ddp_tasks.hypergraph_family import family_dataset
+from ddp_tasks.hypergraph_family import Family, family_dataset
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.layer_section import LayerFindings
@@ -83,6 +83,7 @@ class Made:
             signals=self.signals,
             table=layer_table(self.significance, layer, *levels.of_layer(layer)),
             family=self.family,
+            persistence=Family.of(self.significance, layer).persistence(levels.of_layer(layer)[1]),
             stability=self.stability[layer],
             exemplars=self.exemplars,
             hypergraph=self.hypergraphs[layer],
@@ -210,3 +211,11 @@ def nested(classes: int = 4, vectors: int = 6) -> np.ndarray:
 def nothing(classes: int = 4, vectors: int = 6) -> np.ndarray:
     """One layer without any strong signal."""
     return np.zeros((1, classes, vectors), dtype=bool)
+
+
+def with_own_classes(classes: int, vectors: int) -> Made:
+    """One layer in which every class and every vector has a signature of its own."""
+    strong = np.zeros((1, classes, vectors), dtype=bool)
+    vector, bit = np.divmod(np.arange(vectors * 2), 2)
+    strong[0, (vector + bit * (1 + vector // classes)) % classes, vector] = True
+    return findings(strong, images=2 * classes)

@@ -69,21 +69,6 @@ def test_bars_name_the_class_that_a_vector_is_significant_for_alone(found):
     hv.renderer("bokeh").get_plot(drawn)
 
 
-def test_the_stability_of_undecided_incidences_is_drawn(found):
-    table, of_layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
-    stability = found.stability["layer0"].sel(direction="positive").copy(deep=True)
-    # Signals are either strong for all images of a class or for none: no resample differs.
-    assert not family_figures.undecided(stability).any()
-    with pytest.raises(ValueError, match="in all resamples or in none"):
-        family_figures.stability_heatmap(stability, table, of_layer)
-    stability["incidence"][2, 3] = 0.4
-    drawn = family_figures.stability_heatmap(stability, table, of_layer)
-    cells = part(drawn, "Cells")
-    assert set(cells.dimension_values("vector")) == {"v3"}
-    assert sorted(cells.dimension_values("share").round(2)) == [0, 0.4, 1, 1]
-    hv.renderer("bokeh").get_plot(drawn)
-
-
 def test_a_layer_is_judged_in_numbers(found):
     table, of_layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
     stability = found.stability["layer0"].copy(deep=True)
@@ -112,7 +97,12 @@ def test_a_layer_is_judged_in_numbers(found):
 def test_nothing_significant_leaves_the_maps_alone(found):
     table, of_layer = table_of(found, "layer1"), found.layers.sel(layer="layer1")
     drawn = family_section.family_figures_of(
-        found.family, found.stability["layer1"], table, of_layer, found.run.significance
+        found.family,
+        found.of_layer("layer1").persistence,
+        found.stability["layer1"],
+        table,
+        of_layer,
+        levels=found.run.significance,
     )
     assert set(drawn) == {"family nodes", "family equivalence_classes", "family depth"}
     with pytest.raises(ValueError, match="no singular vector is significant"):

@@ -1,7 +1,7 @@
 import holoviews as hv
 import numpy as np
 import pytest
-from findings import findings, nested, nothing
+from findings import findings, nested, nothing, with_own_classes
 
 from ddp_tasks import diagrams, figures, hypergraph_figures, notation, placement
 from ddp_tasks.significance import layer_table
@@ -25,39 +25,6 @@ def _part(overlay, group):
 
 def _title(overlay):
     return hv.Store.lookup_options("bokeh", overlay, "plot").kwargs["title"]
-
-
-def _many(classes, vectors):
-    """Every class and every vector with a signature of its own."""
-    strong = np.zeros((1, classes, vectors), dtype=bool)
-    vector, bit = np.divmod(np.arange(vectors * 2), 2)
-    strong[0, (vector + bit * (1 + vector // classes)) % classes, vector] = True
-    return findings(strong, images=2 * classes)
-
-
-def test_heatmap_holds_the_table_and_dots_mark_what_is_significant(small):
-    table, of_layer, _ = _layer(small)
-    overlay = figures.significance_heatmap(table, of_layer)
-    cells = _part(overlay, "Cells").dframe()
-    for _, cell in cells.iterrows():
-        vector = int(cell.vector.strip("v*"))
-        place = {"target_class": cell.target_class, "singular_vector": vector}
-        assert cell.fraction == pytest.approx(table["fraction"].sel(place).item())
-        assert cell.significant == table["significant"].sel(place).item()
-    dots = {tuple(dot) for dot in _part(overlay, "Significant").array()}
-    centres = (cells.x0 + 0.5, cells.y0 - 0.5 + 1)
-    marked = {(x, y) for x, y, on in zip(*centres, cells.significant, strict=True) if on}
-    assert {(round(x), round(y)) for x, y in marked} == {(round(x), round(y)) for x, y in dots}
-    assert cells.eta_squared.is_monotonic_decreasing or len(set(cells.y0)) > 1
-    assert _title(overlay) == ""
-
-
-def test_limits_of_the_heatmap_are_stated():
-    table, of_layer, _ = _layer(_many(8, 90))
-    overlay = figures.significance_heatmap(table, of_layer)
-    shown = len(set(_part(overlay, "Cells")["vector"]))
-    assert shown == 80
-    assert "Shown: 80 of 90 significant singular vectors" in _title(overlay)
 
 
 def test_spectrum_marks_significant_and_arbitrary_vectors(small):
@@ -126,7 +93,7 @@ def test_circles_keep_apart_and_the_layout_is_the_same_every_time(small):
 
 @pytest.mark.parametrize(("classes", "vectors"), [(14, 14), (12, 45)])
 def test_too_large_a_hypergraph_becomes_a_matrix(classes, vectors):
-    found = _many(classes, vectors)
+    found = with_own_classes(classes, vectors)
     _, of_layer, hierarchy = _layer(found)
     assert not hypergraph_figures.has_hulls(hierarchy)
     overlay = hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
@@ -136,7 +103,7 @@ def test_too_large_a_hypergraph_becomes_a_matrix(classes, vectors):
 
 def test_limits_of_the_matrix_are_stated(monkeypatch):
     monkeypatch.setattr(hypergraph_figures, "_EQUIVALENCE_CLASSES_IN_MATRIX", 7)
-    _, of_layer, hierarchy = _layer(_many(14, 14))
+    _, of_layer, hierarchy = _layer(with_own_classes(14, 14))
     title = _title(hypergraph_figures.incidence_matrix(hierarchy, of_layer))
     assert "Shown: 7 of 14 equivalence classes, most general first." in title
 
@@ -168,7 +135,7 @@ def _apart(boxes):
 
 
 def test_large_hierarchies_state_what_they_leave_out():
-    found = _many(13, 70)
+    found = with_own_classes(13, 70)
     _, of_layer, hierarchy = _layer(found)
     total = hierarchy.sizes["equivalence_class"]
     assert total > 60
@@ -235,9 +202,7 @@ def test_strongest_images_are_those_stored(small):
 
 def test_figures_of_an_empty_hypergraph_refuse():
     found = findings(nothing())
-    table, of_layer, hierarchy = _layer(found)
-    with pytest.raises(ValueError, match="no singular vector is significant"):
-        figures.significance_heatmap(table, of_layer)
+    _, of_layer, hierarchy = _layer(found)
     with pytest.raises(ValueError, match="no singular vector is significant"):
         hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
     with pytest.raises(ValueError, match="no singular vector is significant"):

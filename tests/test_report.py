@@ -82,7 +82,7 @@ def test_many_layers_get_sections_for_the_best(found, monkeypatch):
 
 def test_the_page_opens_without_a_network(browser, page, tmp_path):
     found_in_page = opened(browser, page, tmp_path)
-    assert len(found_in_page.figures) == 2 * (7 + 3 + 2) + 2 + 3
+    assert len(found_in_page.figures) == 2 * (7 + 3 + 3) + 2 + 3
     assert min(found_in_page.figures) > 30
     assert found_in_page.images
     assert min(found_in_page.images) > 0

@@ -1,0 +1,364 @@
+"""Target classes by singular vectors as heat maps: a dot marks an incidence of the hypergraph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import holoviews as hv
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from bokeh.models import AllLabels, BasicTickFormatter, FixedTicker, NumeralTickFormatter
+from bokeh.palettes import interp_palette
+
+from ddp_tasks.notation import short, text_width, vector_names
+from ddp_tasks.style import BLUES, DARK, FONT, GLYPH_FONT, GREENS, TABLE_AXES, plain, shown_of
+
+#: From never by undecided, in orange, to always.
+_UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
+
+_VECTORS, _CLASSES, _CELLS = 80, 100, 2500
+_UNSURE_VECTORS, _UNSURE_CLASSES = 60, 60
+
+#: Narrower cells have no room for a level in them.
+_WIDTH_OF_TEXT = 30
+#: Height of a line of the colour bar's text, in pixels.
+_LINE = 24
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The classes and vectors that there is room for."""
+
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+    title: str
+    """what is left out."""
+
+    def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The cells of an array of shape (class, singular vector), row after row."""
+        return np.asarray(values[np.ix_(self.rows, self.columns)].ravel())
+
+    @property
+    def places(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Row and column of each cell; half the bytes of int64 in the page."""
+        y, x = np.mgrid[: len(self.rows), : len(self.columns)]
+        return y.ravel().astype(np.int32), x.ravel().astype(np.int32)
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Width and height of a cell in pixels."""
+        width = max(15, min(40, 1080 // len(self.columns)))
+        return width, 22 if len(self.rows) <= 30 else 14
+
+
+def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+    """Share of each class's images that each singular vector is significant for.
+
+    Shown are the singular vectors that are significant for a class, most discriminating first;
+    a dot marks the cells that make up the hyperedges.
+
+    Parameters
+    ----------
+    table
+        as ``significance.layer_table`` gives it.
+    of_layer
+        the layer's slice of the store's group ``layers``.
+
+    Raises
+    ------
+    ValueError
+        If no singular vector is significant for any class.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.
+    """
+    shown = _most_discriminating(table)
+    _, x = shown.places
+    values = of_layer["singular_value"].to_numpy()[table["singular_vector"].to_numpy()]
+    told = {
+        "fraction": shown.of(table["fraction"].to_numpy()),
+        "singular_value": values[shown.columns][x],
+        "eta_squared": table["discrimination"].to_numpy()[shown.columns][x],
+    }
+    return _heatmap(
+        shown,
+        table,
+        of_layer,
+        told,
+        tooltips=[
+            ("share of its images", "@fraction{0.0 %}"),
+            ("singular value", "@singular_value{0.000}"),
+            ("η²", "@eta_squared{0.00}"),
+        ],
+        colours={"cmap": list(BLUES), "colorbar_opts": _shares(shown)},
+    )
+
+
+def persistence_heatmap(
+    persistence: xr.DataArray, table: xr.Dataset, of_layer: xr.Dataset, levels: Sequence[float]
+) -> hv.Overlay:
+    """How far each incidence persists: the greatest quantile level at which it holds.
+
+    Shown are the vectors of ``significance_heatmap``, and the incidences that the run's own level
+    leaves out as well.
+
+    Parameters
+    ----------
+    persistence
+        as ``Family.persistence`` gives it, at the run's own percentage.
+    table, of_layer
+        as in ``significance_heatmap``.
+    levels
+        all stored quantile levels, ascending.
+
+    Raises
+    ------
+    ValueError
+        If no singular vector is significant for any class.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 5.1, last paragraph.
+    """
+    shown = _most_discriminating(table)
+    greatest = shown.of(persistence.to_numpy())
+    # Of NaN, the comparison is false: 0 where the incidence holds at no stored level.
+    held = (greatest[:, None] >= np.asarray(levels) - 1e-9).sum(axis=1)
+    text = np.array(["", *(f"{level:g}" for level in levels)], dtype=object)[held]
+    told = {
+        "reach": held / len(levels),
+        "level": np.where(held > 0, text, "none stored"),
+        "fraction": shown.of(table["fraction"].to_numpy()),
+    }
+    numbers = shown.cell[0] >= _WIDTH_OF_TEXT
+    return _heatmap(
+        shown,
+        table,
+        of_layer,
+        told,
+        tooltips=[("holds up to level", "@level"), ("share of its images", "@fraction{0.0 %}")],
+        colours={
+            "cmap": interp_palette(GREENS, len(levels) + 1),
+            "colorbar_opts": _levels(shown, levels),
+        },
+        marks=_written(shown, table, text, held / len(levels)) if numbers else None,
+    )
+
+
+def _written(
+    shown: _Shown,
+    table: xr.Dataset,
+    text: npt.NDArray[np.object_],
+    shade: npt.NDArray[np.float64],
+) -> list[hv.Labels]:
+    """Text in each cell, bold in the incidences and white where the cell is dark."""
+    y, x = shown.places
+    own = shown.of(table["significant"].to_numpy())
+    labels = []
+    for incidence, style in ((False, "normal"), (True, "bold")):
+        for dark, colour in ((False, "#1d2329"), (True, "#ffffff")):
+            at = (own == incidence) & ((shade > DARK) == dark) & (text != "")
+            labels.append(
+                hv.Labels((x[at], -y[at], text[at]), ["text_x", "text_y"], ["text"]).opts(
+                    text_font=GLYPH_FONT,
+                    text_font_size="10px",
+                    text_font_style=style,
+                    text_color=colour,
+                )
+            )
+    return labels
+
+
+def stability_heatmap(stability: xr.Dataset, table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+    """Share of resamples in which each incidence holds, of the vectors that are least sure.
+
+    Cells are orange where the resamples decide nothing: half of them have the incidence, half
+    have not.
+
+    Parameters
+    ----------
+    stability
+        one direction of the store's group ``stability/LAYER``.
+    table, of_layer
+        as in ``significance_heatmap``.
+
+    Raises
+    ------
+    ValueError
+        If every incidence holds in all resamples or in none.
+    """
+    share, open_ = stability["incidence"].to_numpy(), undecided(stability)
+    unsure = np.flatnonzero(open_.max(axis=0) > 0)
+    if not len(unsure):
+        raise ValueError("every incidence holds in all resamples or in none")
+    worst = np.argsort(-open_[:, unsure].max(axis=0), kind="stable")
+    columns = np.sort(unsure[worst[:_UNSURE_VECTORS]])
+    telling = np.argsort(-open_[:, columns].max(axis=1), kind="stable")
+    rows = np.sort(telling[:_UNSURE_CLASSES])
+    title = shown_of(len(columns), len(unsure), "singular vectors", "the least sure")
+    title += shown_of(len(rows), len(share), "target classes", "the least sure")
+    shown = _Shown(rows, columns, title)
+    told = {"share": shown.of(share), "fraction": shown.of(table["fraction"].to_numpy())}
+    return _heatmap(
+        shown,
+        table,
+        of_layer,
+        told,
+        tooltips=[
+            ("holds in", "@share{0.0 %} of resamples"),
+            ("share of its images", "@fraction{0.0 %}"),
+        ],
+        colours={"cmap": list(_UNSURE), "colorbar_opts": _shares(shown)},
+    )
+
+
+def undecided(stability: xr.Dataset) -> npt.NDArray[np.float32]:
+    """How open each incidence is: 0 where all resamples agree, 0.5 where half have it.
+
+    Parameters
+    ----------
+    stability
+        one direction of the store's group ``stability/LAYER``.
+
+    Returns
+    -------
+    shape (class, singular vector); 0 for a class without images
+    """
+    share = stability["incidence"].to_numpy()
+    return np.asarray(np.nan_to_num(np.minimum(share, 1 - share)))
+
+
+def _most_discriminating(table: xr.Dataset) -> _Shown:
+    significant = table["significant"].to_numpy()
+    if not significant.any():
+        raise ValueError("no singular vector is significant for any class")
+    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
+    ranked = ranked[significant[:, ranked].any(axis=0)]
+    # Classes without a significant vector tell least, where there is no room for all.
+    busiest = np.argsort(-significant.sum(axis=1), kind="stable")[:_CLASSES]
+    rows = np.sort(busiest)
+    columns = ranked[: min(_VECTORS, max(_CELLS // len(rows), 1))]
+    title = shown_of(
+        len(columns), len(ranked), "significant singular vectors", "most discriminating"
+    )
+    title += shown_of(
+        len(rows), len(significant), "target classes", "with most significant vectors"
+    )
+    return _Shown(rows, columns, title)
+
+
+def _heatmap(
+    shown: _Shown,
+    table: xr.Dataset,
+    of_layer: xr.Dataset,
+    told: Mapping[str, npt.NDArray[Any]],
+    *,
+    tooltips: Sequence[tuple[str, str]],
+    colours: Mapping[str, Any],
+    marks: Sequence[hv.Element] | None = None,
+) -> hv.Overlay:
+    """The cells, coloured by the first of what is told of them, with the incidences marked.
+
+    Parameters
+    ----------
+    told
+        by name, of each cell; the first from 0 to 1.
+    tooltips
+        what hovering tells beside class and vector.
+    colours
+        options of the colours and their bar.
+    marks
+        of the incidences; dots where there are none.
+    """
+    shade = next(iter(told))
+    names = table["target_class"].to_numpy().astype(object)[shown.rows]
+    vectors = table["singular_vector"].to_numpy()[shown.columns]
+    labels = np.array(vector_names(of_layer), dtype=object)[vectors]
+    y, x = shown.places
+    own = shown.of(table["significant"].to_numpy())
+    cells = {
+        # Named for the figure: figures whose dimensions have one name move together.
+        f"{shade}_x0": x - 0.5,
+        f"{shade}_y0": -y - 0.5,
+        f"{shade}_x1": x + 0.5,
+        f"{shade}_y1": -y + 0.5,
+        **told,
+        "target_class": names[y],
+        "vector": labels[x],
+        "significant": own,
+    }
+    width, height = shown.cell
+    drawn = hv.Rectangles(cells, kdims=list(cells)[:4], vdims=list(cells)[4:], group="Cells").opts(
+        color=shade,
+        clim=(0, 1),
+        line_color="white",
+        line_width=1,
+        tools=["hover"],
+        hover_tooltips=[
+            ("singular vector", "@vector"),
+            ("target class", "@target_class"),
+            *tooltips,
+        ],
+        colorbar=True,
+        clabel="",
+        **colours,
+    )
+    if marks is None:
+        dots = hv.Points((x[own], -y[own]), [f"{shade}_x", f"{shade}_y"], group="Significant")
+        marks = [dots.opts(color="white", line_color="#08306b", size=min(7, width / 3))]
+    return hv.Overlay([drawn, *marks]).opts(
+        **plain(
+            len(shown.columns) * width,
+            len(shown.rows) * height,
+            shown.title,
+            show_legend=False,
+            xlim=(-0.5, len(shown.columns) - 0.5),
+            ylim=(0.5 - len(shown.rows), 0.5),
+            xticks=[(i, str(label)) for i, label in enumerate(labels)],
+            yticks=[(-i, short(str(name))) for i, name in enumerate(names)],
+            xrotation=0 if width >= text_width(max(labels, key=len), 11) + 4 else 90,
+            xlabel="",
+            ylabel="",
+            xaxis="top",
+        )
+        | {"backend_opts": TABLE_AXES}
+    )
+
+
+def _bar(shown: _Shown) -> dict[str, Any]:
+    return {
+        "height": min(len(shown.rows) * shown.cell[1], 220),
+        "width": 10,
+        "title": "",
+        "major_label_text_font": FONT,
+        "border_line_color": None,
+        "bar_line_color": "#c4cad0",
+        "major_tick_line_color": "#c4cad0",
+    }
+
+
+def _shares(shown: _Shown) -> dict[str, Any]:
+    """Options of a colour bar of shares."""
+    return _bar(shown) | {
+        "ticker": FixedTicker(ticks=[0, 0.25, 0.5, 0.75, 1]),
+        "formatter": NumeralTickFormatter(format="0 %"),
+    }
+
+
+def _levels(shown: _Shown, levels: Sequence[float]) -> dict[str, Any]:
+    """Options of a colour bar of quantile levels, as many named as there is room for."""
+    bar = _bar(shown)
+    every = -(-len(levels) * _LINE // bar["height"])
+    # The middle of each colour; from the greatest down, which ends the bar.
+    named = range(len(levels), 0, -every)
+    middle = {(i + 0.5) / (len(levels) + 1): f"{levels[i - 1]:g}" for i in named}
+    return bar | {
+        "ticker": FixedTicker(ticks=list(middle)),
+        "formatter": BasicTickFormatter(),
+        "major_label_overrides": middle,
+        "major_label_policy": AllLabels(),
+    }
