@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.confidence_intervals import difference_interval
 from ddp_tasks.significance import layer_table
 from ddp_tasks.significance_tables import significant_images
-from ddp_tasks.tensor_svd import GAP_TOLERANCE
 
 #: Quantile level and percentage of a layer.
 Levels = Callable[[str], tuple[float, float]]
@@ -154,5 +154,5 @@ def _vectors(
     return {
         "singular_vector": index,
         "singular_value": of_layer["singular_value"].to_numpy()[index],
-        "arbitrary": of_layer["relative_gap"].to_numpy()[index] < GAP_TOLERANCE,
+        "arbitrary": arbitrary(of_layer)[index],
     }

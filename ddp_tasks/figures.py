@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.notation import NEUTRAL, arbitrary, vector_names
+from ddp_tasks.arbitrary_vectors import arbitrary
+from ddp_tasks.notation import NEUTRAL, vector_names
 from ddp_tasks.style import GLYPH_FONT, canvas, with_axes
 from ddp_tasks.thumbnails import Thumbnail, pictures
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks import hierarchy_depth
-from ddp_tasks.hypergraph import why_empty
 from ddp_tasks.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
 from ddp_tasks.significance_tables import least_images, significant_images
 from schemas.parameters import RunError
@@ -206,4 +205,43 @@ def family_dataset(significance: xr.Dataset, percentages: Sequence[float]) -> xr
     joined = xr.concat(found, dim="layer").assign_coords(layer=np.array(layers, dtype=object))
     return joined.transpose("direction", "quantile", "percentage", "layer").drop_vars(
         [name for name in ("threshold", "images") if name in joined.coords]
+    )
+
+
+def why_empty(
+    fraction: npt.NDArray[np.float32],
+    significant: npt.NDArray[np.bool_],
+    target_classes: Sequence[str],
+    *,
+    threshold: float,
+    quantile: float,
+    percentage: float,
+) -> str:
+    """Why a layer's hypergraph is empty and what would fill it; empty text where it is not.
+
+    Parameters
+    ----------
+    fraction, significant
+        shape (class, singular vector).
+    threshold, quantile
+        q, and the quantile level that chose it.
+    percentage
+        p.
+    """
+    if significant.any():
+        return ""
+    if not np.isfinite(fraction).any():
+        return "No class has an image with signals."
+    c, v = np.unravel_index(np.nanargmax(fraction), fraction.shape)
+    greatest = float(fraction[c, v])
+    q = f"q = {threshold:.3g}, the layer's quantile at level {quantile:g}"
+    if greatest == 0:
+        return (
+            f"No signal exceeds {q}: the signals above that level are all equal. A lower level "
+            "may tell them apart."
+        )
+    return (
+        f"No singular vector exceeds {q}, in at least {percentage:g} % of any class. The greatest "
+        f"share is {100 * greatest:.3g} %, of {target_classes[int(c)]} for v{int(v)}: lower p to "
+        "that, or the quantile level."
     )

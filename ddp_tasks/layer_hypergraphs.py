@@ -8,7 +8,8 @@ import hypernetx as hnx
 import xarray as xr
 
 from ddp_tasks.class_relations import relations_dataset
-from ddp_tasks.hypergraph import hypergraph, why_empty
+from ddp_tasks.hypergraph import hypergraph
+from ddp_tasks.hypergraph_family import why_empty
 from ddp_tasks.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
 
 

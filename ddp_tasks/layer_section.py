@@ -19,8 +19,9 @@ from ddp_tasks import (
     page,
     relation_figures,
 )
+from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.images import ImageSet
-from ddp_tasks.notation import ARBITRARY_FOOTNOTE, arbitrary
+from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.page import Fragment
 from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
 from ddp_tasks.summary import LayerSummary

@@ -12,6 +12,7 @@ from distributed import Client
 from prefect import get_run_logger
 
 from ddp_tasks import decomposition, store
+from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.identity import Identity
 from ddp_tasks.images import open_images
@@ -21,7 +22,7 @@ from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
 from ddp_tasks.tasks import progress, stage
-from ddp_tasks.tensor_svd import GAP_TOLERANCE, relative_gaps
+from ddp_tasks.tensor_svd import relative_gaps
 from ddp_tasks.training import images_trained_on, train
 from schemas.parameters import ModelParameters, RunError, RunParameters, stored_identity
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.tensor_svd import GAP_TOLERANCE
+from ddp_tasks.arbitrary_vectors import arbitrary
 
 #: Lines of twelve target classes that can be told apart on white.
 COLOURS = (
@@ -23,22 +21,6 @@ ARBITRARY_FOOTNOTE = (
 )
 
 _NARROW, _WIDE = set("ijltfrI.,:;|'()[] -"), set("mwMW%@—")
-
-
-def arbitrary(of_layer: xr.Dataset) -> npt.NDArray[np.bool_]:
-    """Which singular vectors the arithmetic leaves arbitrary.
-
-    Parameters
-    ----------
-    of_layer
-        one layer of the store's group ``layers``.
-
-    Returns
-    -------
-    shape (singular vector,)
-    """
-    close = of_layer["relative_gap"].to_numpy() < GAP_TOLERANCE
-    return np.asarray(close, dtype=bool)
 
 
 def vector_names(of_layer: xr.Dataset) -> list[str]:

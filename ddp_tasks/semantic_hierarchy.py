@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.exemplars import StrongestImages, image_ids
-from ddp_tasks.tensor_svd import GAP_TOLERANCE
 
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -202,7 +202,7 @@ def hierarchy_dataset(
     member, contains = hierarchy.singular_vectors, hierarchy.target_classes
     vectors = member.shape[1]
     value = of_layer["singular_value"].to_numpy()[:vectors]
-    close = of_layer["relative_gap"].to_numpy()[:vectors] < GAP_TOLERANCE
+    close = arbitrary(of_layer)[:vectors]
     by_class = ("equivalence_class", "target_class")
     return xr.Dataset(
         {

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from ddp_tasks import page, store
+from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.finished_runs import FinishedRun, open_finished
 from ddp_tasks.heat_maps import DIVERGING, WIDTH
 from ddp_tasks.layers import LinearLayer, trace_layers, unfolded_weight
-from ddp_tasks.notation import ARBITRARY_FOOTNOTE, arbitrary
+from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.steps import ProjectedCircle, Steps, capture, layer_steps, project_circle
 from ddp_tasks.steps_figures import circle_figure, step_figures

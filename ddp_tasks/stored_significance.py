@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import hypernetx as hnx
 import pandas as pd
 import xarray as xr
 
 from ddp_tasks import store
 from ddp_tasks.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.hypergraph_family import Family
-from ddp_tasks.layer_hypergraphs import file_metadata, layer_graph
-from ddp_tasks.significance import layer_table
 from ddp_tasks.significance_tables import layer_frame, over_superclasses
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
@@ -88,29 +85,6 @@ class StoredSignificance:
             confidence=confidence,
         )
         return frame.rename(columns={"target_class": self.class_axis})
-
-    def hypergraph(
-        self,
-        layer: str,
-        quantile: float | None = None,
-        percentage: float | None = None,
-        direction: str = "positive",
-    ) -> tuple[hnx.Hypergraph, dict[str, float | str]]:
-        """A hypergraph of the family, and what a file of it says of its place there.
-
-        At the layer's own levels and in the positive direction the hypergraph is that which the
-        run wrote to ``hypergraphs/LAYER.hif.json``. ``hif.write_hif`` takes what is returned.
-
-        Raises
-        ------
-        RunError
-            If the layer, level or direction is not stored.
-        """
-        levels = self.levels(layer, quantile, percentage)
-        empty = self.family(layer).at(*levels, direction).empty_because()
-        table = layer_table(self.significance, layer, *levels, direction)
-        metadata = file_metadata(self.run.name, table, levels[1], empty, self.class_axis)
-        return layer_graph(table, self.layers.sel(layer=layer)), metadata
 
     def ranked(self, layer: str, direction: str = "positive") -> pd.DataFrame:
         """The layer's singular vectors, most discriminating first, at the run's own levels.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import xarray as xr
 
+from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.semantic_hierarchy import equivalence_classes, levels, strict_order
 from ddp_tasks.significance import layer_table
-from ddp_tasks.tensor_svd import GAP_TOLERANCE
 from schemas.parameters import RunParameters
 
 
@@ -124,7 +124,7 @@ def _layer_summary(
         equivalence_classes=len(classes),
         # The order has the levels of its transitive reduction.
         depth=int(levels(strict_order(classes)).max(initial=-1)) + 1,
-        close_singular_values=int((layer["relative_gap"] < GAP_TOLERANCE).sum()),
+        close_singular_values=int(arbitrary(layer).sum()),
         eta_squared=float(found.max(initial=0)),
     )
 
@@ -140,7 +140,7 @@ def _vectors(layers: xr.Dataset, layer: str, table: xr.Dataset) -> list[Discrimi
             singular_value=float(of_layer["singular_value"].to_numpy()[vector]),
             eta_squared=float(table["discrimination"].to_numpy()[i]),
             significant_for=tuple(map(str, names[significant[:, i]])),
-            arbitrary=bool(of_layer["relative_gap"].to_numpy()[vector] < GAP_TOLERANCE),
+            arbitrary=bool(arbitrary(of_layer)[vector]),
         )
         for i, vector in enumerate(table["singular_vector"].to_numpy())
         if significant[:, i].any()

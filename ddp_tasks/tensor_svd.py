@@ -10,10 +10,6 @@ from torch import Tensor
 
 from ddp_tasks import gram_matrix
 
-#: Singular values closer than this, over s_0, do not tell their vectors apart: a weight is
-#: known to float32, so a change in its last bit already turns such vectors into one another.
-GAP_TOLERANCE = float(torch.finfo(torch.float32).eps)
-
 #: svd: a backward stable float64 SVD throughout; gram: float64 Gram matrices where their
 #: accuracy is enough, else svd.
 Route = Literal["svd", "gram"]
@@ -238,8 +234,8 @@ def signs(U: Tensor) -> Tensor:
 def relative_gaps(S: Tensor) -> Tensor:
     """Distance of each singular value to its nearest neighbour, over the greatest.
 
-    A value below ``GAP_TOLERANCE`` means that the arithmetic cannot tell the two singular
-    vectors apart (the paper assumes there are none, footnote 8). A single value has gap 1.
+    A value below ``arbitrary_vectors.GAP_TOLERANCE`` means that the arithmetic cannot tell the
+    two singular vectors apart. A single value has gap 1.
 
     Parameters
     ----------

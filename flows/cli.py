@@ -208,18 +208,22 @@ def hypergraph(
 
     A file receives the hypergraph itself, as HyperNetX, XGI and others read it.
     """
-    from ddp_tasks import hif, stored_significance
-    from flows import significance_text
+    from ddp_tasks import stored_significance
 
     if out is not None:
         stored_significance.check_file(out, (".json",))
     stored = stored_significance.open_significance(folder, superclasses)
     if out is None:
+        from flows import significance_text
+
         at = stored.family(layer).at(*stored.levels(layer, quantile, percentage), direction)
         values = stored.layers["singular_value"].sel(layer=layer).to_numpy()
         typer.echo(significance_text.hypergraph_lines(at, values, stored.class_axis))
     else:
-        graph, metadata = stored.hypergraph(layer, quantile, percentage, direction)
+        from ddp_tasks import hif
+        from ddp_tasks.stored_hypergraphs import stored_hypergraph
+
+        graph, metadata = stored_hypergraph(stored, layer, quantile, percentage, direction)
         hif.write_hif(graph, metadata, out.expanduser())
         typer.echo(out)
 

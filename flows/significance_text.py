@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ddp_tasks.hypergraph_family import Slice
-from flows.summary_text import columns
+from flows.text_tables import columns
 
 #: Names of one kind that a line tells.
 _MOST_NAMES = 10

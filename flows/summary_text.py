@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.unreadable import told
+from flows.text_tables import columns
 
 if TYPE_CHECKING:
     from flows.capacity import ZooOutcome
@@ -104,13 +105,3 @@ def layer_lines(prepared: Prepared) -> str:
     lines = columns(("layer", "kind", "weight", "groups", "unfolded", "rank"), rows)
     lines += [f"not analysed: {n} ({why})" for n, why in prepared.layers.not_analysed.items()]
     return "\n".join(lines)
-
-
-def columns(header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> list[str]:
-    """Lines of a table whose columns are as wide as their widest cell."""
-    table = [header, *[tuple(map(str, row)) for row in rows]]
-    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-    return [
-        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip()
-        for row in table
-    ]

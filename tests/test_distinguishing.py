@@ -14,6 +14,7 @@ from ddp_tasks.confidence_intervals import difference_interval
 from ddp_tasks.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.hif import read_hif, write_hif
 from ddp_tasks.significance_tables import superclass_dataset
+from ddp_tasks.stored_hypergraphs import stored_hypergraph
 from ddp_tasks.stored_significance import open_significance, write_table
 from schemas.parameters import RunError
 
@@ -185,7 +186,7 @@ def test_any_hypergraph_of_the_family_goes_to_a_file_and_comes_back(folder, tmp_
     stored = open_significance(folder, superclasses)
     for percentage, direction in ((75, "positive"), (10, "negative"), (100, "negative")):
         at = stored.family("layer1").at(0.8, percentage, direction)
-        graph, metadata = stored.hypergraph("layer1", 0.8, percentage, direction)
+        graph, metadata = stored_hypergraph(stored, "layer1", 0.8, percentage, direction)
         write_hif(graph, metadata, tmp_path / "one.hif.json")
         read, told = read_hif(tmp_path / "one.hif.json")
         incidences = {(edge, node) for edge in read.edges for node in read.edges[edge]}
@@ -223,8 +224,11 @@ def test_what_there_is_not_is_refused(folder):
         (lambda: stored.ranked("layer7"), "there is no layer 'layer7'"),
         (lambda: stored.table("layer0", quantile=0.123), "quantile level 0.123 is not stored"),
         (lambda: stored.table("layer0", percentage=101), "percentage: 101 is refused"),
-        (lambda: stored.hypergraph("layer7"), "there is no layer 'layer7'"),
-        (lambda: stored.hypergraph("layer0", direction="up"), "direction 'up' is not stored"),
+        (lambda: stored_hypergraph(stored, "layer7"), "there is no layer 'layer7'"),
+        (
+            lambda: stored_hypergraph(stored, "layer0", direction="up"),
+            "direction 'up' is not stored",
+        ),
         (lambda: open_significance(folder / "nowhere"), "is no Zarr store"),
     ):
         with pytest.raises(RunError) as refusal:

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import LEVELS, cubes, incidence_tables
 
-from ddp_tasks.hypergraph import hypergraph, why_empty
+from ddp_tasks.hypergraph import hypergraph
+from ddp_tasks.hypergraph_family import why_empty
 from ddp_tasks.significance import fractions, significant, thresholds
 
 NAMES = ("zero", "one", "two", "three", "four")

@@ -80,8 +80,17 @@ def test_schemas_import_nothing_heavy(file):
     assert _package(file) != "schemas" or not _imports(file) & heavy
 
 
-def test_importing_schemas_loads_nothing_heavy():
-    code = "import sys, schemas; print({'torch', 'distributed', 'prefect'} & set(sys.modules))"
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "schemas",
+        # What answers questions about a store, from a terminal or a notebook.
+        "ddp_tasks.cube, ddp_tasks.stored_significance, flows.cli, flows.significance_text",
+    ],
+)
+def test_reading_and_asking_load_nothing_heavy(modules):
+    heavy = {"torch", "hypernetx", "matplotlib", "holoviews", "distributed", "prefect"}
+    code = f"import sys, {modules}; print({heavy} & set(sys.modules))"
     printed = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from strategies import SEEDS, grouped_weights, whole_numbers
 
 from ddp_tasks import gram_matrix
+from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.decomposition import decomposition_dataset, stores_right_singular_vectors
 from ddp_tasks.tensor_svd import (
-    GAP_TOLERANCE,
     decompose,
     relative_gaps,
     right_vectors,

@@ -1,0 +1,30 @@
+"""Singular vectors that the arithmetic leaves arbitrary, for want of a gap between their values.
+
+The paper assumes that there are none (footnote 8).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+#: Singular values closer than this, over s_0, do not tell their vectors apart: a weight is
+#: known to float32, so a change in its last bit already turns such vectors into one another.
+GAP_TOLERANCE = float(np.finfo(np.float32).eps)
+
+
+def arbitrary(of_layer: xr.Dataset) -> npt.NDArray[np.bool_]:
+    """Which singular vectors the arithmetic leaves arbitrary.
+
+    Parameters
+    ----------
+    of_layer
+        one layer of the store's group ``layers``.
+
+    Returns
+    -------
+    shape (singular vector,); False past the rank
+    """
+    close = of_layer["relative_gap"].to_numpy() < GAP_TOLERANCE
+    return np.asarray(close, dtype=bool)
