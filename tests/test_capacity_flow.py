@@ -97,12 +97,13 @@ def test_alpha_hat_is_the_sum_over_layers(finished):
     np.testing.assert_array_equal(of_zoo, found["alpha_hat"])
 
 
-def test_a_second_run_keeps_models_and_computes_those_of_other_weights(finished):
+def test_a_second_run_keeps_models_and_computes_those_of_other_weights(finished, address):
     zoo, outcome = finished
     written = outcome.store / "capacity/first/alpha/zarr.json"
     before = written.stat().st_mtime_ns
     changed = zoo.models[1].model_copy(update={"kwargs": {"seed": 7}})
-    again = zoo.model_copy(update={"models": [zoo.models[0], changed, *zoo.models[2:]]})
+    models = [zoo.models[0], changed, *zoo.models[2:]]
+    again = zoo.model_copy(update={"models": models, "cluster": address})
     second = run_capacity(again, outcome.store.parent)
     assert written.stat().st_mtime_ns == before
     first, other = (o.table["alpha_hat"].sel(model="second") for o in (outcome, second))
@@ -116,12 +117,12 @@ def test_a_folder_of_another_list_is_refused(finished):
         run_capacity(other, outcome.store.parent)
 
 
-def test_a_layer_of_bad_weights_is_refused_and_no_other(tmp_path):
+def test_a_layer_of_bad_weights_is_refused_and_no_other(tmp_path, address):
     network = TinyNetwork()
     torch.nn.init.zeros_(network.conv2.weight)
     network.fc1.weight.data[0, 0] = float("nan")
     torch.save(network.state_dict(), tmp_path / "bad.pt")
-    zoo = tiny_zoo([model("bad", 10.0, weights=str(tmp_path / "bad.pt"))])
+    zoo = tiny_zoo([model("bad", 10.0, weights=str(tmp_path / "bad.pt"))], cluster=address)
     outcome = run_capacity(zoo, tmp_path / "out")
     refusal = stores.read(outcome.store, "capacity/bad")["refusal"].load()
     for matrization in refusal["matrization"].values:

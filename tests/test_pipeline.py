@@ -189,9 +189,9 @@ def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):
     assert "Capacity metric" in finished.report.read_text()
 
 
-def test_a_second_run_writes_no_shard_and_changes_nothing(copied):
+def test_a_second_run_writes_no_shard_and_changes_nothing(copied, address):
     before, written = cube(copied), shard_files(copied)
-    run_pipeline(tiny_run(), copied)
+    run_pipeline(tiny_run(cluster=address), copied)
     assert shard_files(copied) == written
     np.testing.assert_array_equal(cube(copied), before)
 
@@ -224,10 +224,10 @@ def test_a_network_with_other_weights_in_every_worker_is_refused_before_any_work
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path):
+def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path, address):
     said = r"shard 2 \(images 16 to 23\): 1 image cannot be read: 18 \(OSError: the disk is gone\)"
     with pytest.raises(RunError, match=said):
-        run_pipeline(tiny_run("Unreadable", name="fails"), tmp_path)
+        run_pipeline(tiny_run("Unreadable", name="fails", cluster=address), tmp_path)
     states = {r.name: r.state_type.value for r in flow_runs()}
     assert states["fails"] == "FAILED"
     missing = [shard.index for shard in stores.missing_shards(tmp_path / "store.zarr")]
@@ -235,10 +235,10 @@ def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp_path):
+def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp_path, address):
     # Image 0 is what the run is prepared with; 8 to 15 are a whole shard.
     broken = [0, *range(8, 16), 18]
-    outcome = run_pipeline(unreadable_run(broken, 0.4), tmp_path)
+    outcome = run_pipeline(unreadable_run(broken, 0.4, cluster=address), tmp_path)
     readable = np.setdiff1d(np.arange(30), broken)
     assert set(outcome.summary.unreadable) == {f"{i:02}" for i in broken}
     assert outcome.summary.images == len(readable)
@@ -276,9 +276,10 @@ def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp
     assert "<code>18</code>: OSError: the disk is gone" in page
 
 
-def test_a_run_in_which_nothing_is_significant_says_so(tmp_path):
+def test_a_run_in_which_nothing_is_significant_says_so(tmp_path, address):
     nothing = {"quantile": 0.99, "percentage": 100, "layers": {}}
-    outcome = run_pipeline(tiny_run(significance=nothing, capacity=[]), tmp_path)
+    run = tiny_run(significance=nothing, capacity=[], cluster=address)
+    outcome = run_pipeline(run, tmp_path)
     assert [layer.nodes for layer in outcome.summary.layers] == [0, 0, 0, 0]
     assert "no singular vector exceeds" in outcome.report.read_text().lower()
     assert json.loads((tmp_path / "hypergraphs/fc1.hif.json").read_text())["nodes"] == []
