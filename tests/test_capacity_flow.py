@@ -31,7 +31,7 @@ def model(name, accuracy, factory="TinyNetwork", **more):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, prefect_server):
+def finished(tmp_path_factory, prefect_server, address):
     out = tmp_path_factory.mktemp("zoo")
     zoo = tiny_zoo(
         [
@@ -40,7 +40,8 @@ def finished(tmp_path_factory, prefect_server):
             model("third", 85.0, kwargs={"seed": 2}),
             model("broken", 90.0, factory="NoSuchNetwork"),
             model("unfit", 91.0, input_size=[3, 8, 8]),
-        ]
+        ],
+        cluster=address,
     )
     return zoo, run_capacity(zoo, out)
 
@@ -97,13 +98,13 @@ def test_alpha_hat_is_the_sum_over_layers(finished):
     np.testing.assert_array_equal(of_zoo, found["alpha_hat"])
 
 
-def test_a_second_run_keeps_models_and_computes_those_of_other_weights(finished, address):
+def test_a_second_run_keeps_models_and_computes_those_of_other_weights(finished):
     zoo, outcome = finished
     written = outcome.store / "capacity/first/alpha/zarr.json"
     before = written.stat().st_mtime_ns
     changed = zoo.models[1].model_copy(update={"kwargs": {"seed": 7}})
     models = [zoo.models[0], changed, *zoo.models[2:]]
-    again = zoo.model_copy(update={"models": models, "cluster": address})
+    again = zoo.model_copy(update={"models": models})
     second = run_capacity(again, outcome.store.parent)
     assert written.stat().st_mtime_ns == before
     first, other = (o.table["alpha_hat"].sel(model="second") for o in (outcome, second))
