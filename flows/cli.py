@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flows.quick_exit import quick_exit
 from schemas.parameters import RunError
 from schemas.run_files import load_run, load_zoo
 from schemas.run_files import presets as known_presets
@@ -256,6 +257,7 @@ def distinguish(
 
 def main() -> None:
     """Entry point: errors a person can act on end without a traceback, with status 2."""
+    quick_exit()
     try:
         app()
     except RunError as error:

@@ -16,6 +16,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
 from ddp_tasks import factories
+from flows import quick_exit
 from schemas.parameters import ClusterParameters, RunError
 from schemas.run_files import load_cluster
 
@@ -136,6 +137,7 @@ def local_cluster(workers: int, threads: int) -> LocalCluster:
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
+            preload=[quick_exit.__name__],
         )
 
 

@@ -4,7 +4,12 @@ from prefect import flow
 
 from ddp_tasks import extraction_tasks, model_tasks, signal_tasks, store
 
-CLUSTER = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
+CLUSTER = {
+    "host": "127.0.0.1",
+    "dashboard_address": "127.0.0.1:0",
+    "threads_per_worker": 1,
+    "preload": ["flows.quick_exit"],
+}
 
 
 @flow
