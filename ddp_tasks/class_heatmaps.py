@@ -14,7 +14,8 @@ from bokeh.models import AllLabels, BasicTickFormatter, FixedTicker, NumeralTick
 from bokeh.palettes import interp_palette
 
 from ddp_tasks.notation import short, text_width, vector_names
-from ddp_tasks.style import BLUES, DARK, FONT, GLYPH_FONT, GREENS, TABLE_AXES, plain, shown_of
+from ddp_tasks.significance import most_discriminating
+from ddp_tasks.style import BLUES, FONT, GREENS, TABLE_AXES, plain, shown_of, written
 
 #: From never by undecided, in orange, to always.
 _UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
@@ -76,7 +77,7 @@ def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
     ----------
     Praggastis et al. 2022, section 5.
     """
-    shown = _most_discriminating(table)
+    shown = _telling(table)
     _, x = shown.places
     values = of_layer["singular_value"].to_numpy()[table["singular_vector"].to_numpy()]
     told = {
@@ -124,7 +125,7 @@ def persistence_heatmap(
     ----------
     Praggastis et al. 2022, section 5.1, last paragraph.
     """
-    shown = _most_discriminating(table)
+    shown = _telling(table)
     greatest = shown.of(persistence.to_numpy())
     # Of NaN, the comparison is false: 0 where the incidence holds at no stored level.
     held = (greatest[:, None] >= np.asarray(levels) - 1e-9).sum(axis=1)
@@ -158,19 +159,12 @@ def _written(
     """Text in each cell, bold in the incidences and white where the cell is dark."""
     y, x = shown.places
     own = shown.of(table["significant"].to_numpy())
-    labels = []
+    parts = []
     for incidence, style in ((False, "normal"), (True, "bold")):
-        for dark, colour in ((False, "#1d2329"), (True, "#ffffff")):
-            at = (own == incidence) & ((shade > DARK) == dark) & (text != "")
-            labels.append(
-                hv.Labels((x[at], -y[at], text[at]), ["text_x", "text_y"], ["text"]).opts(
-                    text_font=GLYPH_FONT,
-                    text_font_size="10px",
-                    text_font_style=style,
-                    text_color=colour,
-                )
-            )
-    return labels
+        at = (own == incidence) & (text != "")
+        labels = written((x[at], -y[at], text[at]), shade[at], ["text_x", "text_y"])
+        parts.append(labels.opts(text_font_style=style))
+    return parts
 
 
 def stability_heatmap(stability: xr.Dataset, table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
@@ -232,12 +226,9 @@ def undecided(stability: xr.Dataset) -> npt.NDArray[np.float32]:
     return np.asarray(np.nan_to_num(np.minimum(share, 1 - share)))
 
 
-def _most_discriminating(table: xr.Dataset) -> _Shown:
-    significant = table["significant"].to_numpy()
-    if not significant.any():
-        raise ValueError("no singular vector is significant for any class")
-    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
-    ranked = ranked[significant[:, ranked].any(axis=0)]
+def _telling(table: xr.Dataset) -> _Shown:
+    """The most discriminating vectors, and the classes with most significant ones."""
+    significant, ranked = table["significant"].to_numpy(), most_discriminating(table)
     # Classes without a significant vector tell least, where there is no room for all.
     busiest = np.argsort(-significant.sum(axis=1), kind="stable")[:_CLASSES]
     rows = np.sort(busiest)

@@ -7,14 +7,13 @@ from typing import Any
 
 import holoviews as hv
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.confidence_intervals import wilson_interval
 from ddp_tasks.notation import COLOURS, NEUTRAL, short, text_width, vector_names
+from ddp_tasks.significance import most_discriminating
 from ddp_tasks.significance_tables import significant_images
 from ddp_tasks.style import (
-    DARK,
     GLYPH_FONT,
     GREENS,
     PLAIN_AXES,
@@ -22,6 +21,7 @@ from ddp_tasks.style import (
     framed,
     plain,
     shown_of,
+    written,
 )
 
 #: What the maps show, with the words that stand above them.
@@ -83,21 +83,14 @@ def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> h
             *((words, f"@{name}{{0,0}}") for name, words in MAPPED.items()),
         ],
     )
-    labels = []
-    for dark, colour in ((False, "#1d2329"), (True, "#ffffff")):
-        at = np.flatnonzero((shade > DARK) == dark)
-        text = (x[at], y[at], [_count(int(v)) for v in flat[at]])
-        labels.append(
-            hv.Labels(text, ["map_x", "map_y"], ["text"], group="Counts").opts(
-                text_font=GLYPH_FONT, text_font_size="10px", text_color=colour
-            )
-        )
+    counts = [_count(int(value)) for value in flat]
+    labels = written((x, y, counts), shade, ["map_x", "map_y"], group="Counts")
     column = int(np.abs(levels - own[0]).argmin())
     row = int(np.abs(percentages - own[1]).argmin())
     frame = hv.Rectangles(
         [(column - 0.5, row - 0.5, column + 0.5, row + 0.5)], kdims=kdims, group="Own"
     ).opts(fill_alpha=0, line_color=_OWN, line_width=2.5)
-    return hv.Overlay([drawn, *labels, frame]).opts(
+    return hv.Overlay([drawn, labels, frame]).opts(
         **plain(
             len(levels) * _CELL_WIDTH,
             len(percentages) * _CELL_HEIGHT,
@@ -141,7 +134,7 @@ def intervals(
     ValueError
         If no singular vector is significant for any class.
     """
-    chosen = _significant_vectors(table)[:_INTERVAL_VECTORS]
+    chosen = most_discriminating(table)[:_INTERVAL_VECTORS]
     images = table["images"].to_numpy()
     rows = np.flatnonzero(images > 0)[:_INTERVAL_CLASSES]
     fraction = table["fraction"].to_numpy()[np.ix_(rows, chosen)]
@@ -222,7 +215,7 @@ def discrimination_bars(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
     ValueError
         If no singular vector is significant for any class.
     """
-    ranked = _significant_vectors(table)
+    ranked = most_discriminating(table)
     chosen = ranked[:_BARS]
     significant = table["significant"].to_numpy()[:, chosen]
     names = table["target_class"].to_numpy().astype(object)
@@ -292,15 +285,6 @@ def discrimination_bars(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
         )
         | {"backend_opts": PLAIN_AXES}
     )
-
-
-def _significant_vectors(table: xr.Dataset) -> npt.NDArray[np.int64]:
-    """Positions of the vectors significant for a class, greatest η² first."""
-    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
-    ranked = ranked[table["significant"].to_numpy()[:, ranked].any(axis=0)]
-    if not len(ranked):
-        raise ValueError("no singular vector is significant for any class")
-    return ranked
 
 
 def unsure_edges(

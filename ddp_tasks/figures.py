@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import holoviews as hv
 import numpy as np
@@ -17,6 +16,7 @@ import xarray as xr
 
 from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.notation import NEUTRAL, vector_names
+from ddp_tasks.significance import most_discriminating
 from ddp_tasks.style import GLYPH_FONT, canvas, with_axes
 from ddp_tasks.thumbnails import Thumbnail, pictures
 
@@ -191,9 +191,8 @@ def strongest_images(
     ----------
     Praggastis et al. 2022, section 6, Eq. 19 restricted to images.
     """
-    chosen = most_discriminating(table)
-    if not len(chosen):
-        raise ValueError("no singular vector is significant for any class")
+    ranked = most_discriminating(table)
+    chosen = table["singular_vector"].to_numpy()[ranked[:_VECTORS_IN_STRONGEST]]
     place = {"layer": str(of_layer["layer"].item()), "singular_vector": chosen}
     found = exemplars.sel(place)
     ids, signal = found["image"].to_numpy().astype(object), found["signal"].to_numpy()
@@ -232,10 +231,3 @@ def strongest_images(
         )
         * notes.opts(text_baseline="top", text_align="left", **style)
     ).opts(**canvas(wide, high))
-
-
-def most_discriminating(table: xr.Dataset, most: int = _VECTORS_IN_STRONGEST) -> npt.NDArray[Any]:
-    """Indices of the significant singular vectors of the highest η², highest first."""
-    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
-    ranked = ranked[table["significant"].to_numpy()[:, ranked].any(axis=0)]
-    return np.asarray(table["singular_vector"].to_numpy()[ranked[:most]])

@@ -269,6 +269,26 @@ def discrimination(
         return np.where(total > 0, between / total, total * 0)
 
 
+def most_discriminating(table: xr.Dataset) -> npt.NDArray[np.int64]:
+    """Positions of the singular vectors significant for a class, greatest η² first.
+
+    Parameters
+    ----------
+    table
+        as ``layer_table`` gives it.
+
+    Raises
+    ------
+    ValueError
+        If no singular vector is significant for any class.
+    """
+    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
+    ranked = ranked[table["significant"].to_numpy()[:, ranked].any(axis=0)]
+    if not len(ranked):
+        raise ValueError("no singular vector is significant for any class")
+    return ranked
+
+
 def significance_dataset(
     parts: Parts,
     layers: xr.Dataset,

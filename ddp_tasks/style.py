@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import holoviews as hv
 import numpy as np
+import numpy.typing as npt
 from bokeh.core.properties import value
 
 from ddp_tasks.notation import NEUTRAL
@@ -20,7 +22,7 @@ GLYPH_FONT = value(FONT)
 BLUES = ("#ffffff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
 GREENS = ("#ffffff", "#edf6ec", "#d5ebd3", "#b3d9b2", "#86c088", "#58a663", "#33884a", "#1a6a35")
 #: Of the greatest shade; from there on, text in a cell is white.
-DARK = 0.68
+_DARK = 0.68
 
 _PLAIN_BOKEH = {
     # Bokeh warns of HoloViews' "fixed" where the frame's size is given and the figure's is not.
@@ -95,6 +97,26 @@ def with_axes(**options: Any) -> dict[str, Any]:
         "show_grid": True,
         "legend_position": "top_right",
     } | ({"show_legend": False} if options.get("show_legend") is False else {})
+
+
+def written(
+    texts: tuple[Any, Any, Sequence[str]],
+    shade: npt.NDArray[np.float64],
+    kdims: Sequence[str],
+    group: str = "Texts",
+) -> hv.Labels:
+    """Texts in the cells of a map, white where a cell is dark.
+
+    Parameters
+    ----------
+    texts
+        places across and up, and what is written there.
+    shade
+        of each cell, from 0 to 1.
+    """
+    colour = np.where(shade > _DARK, "#ffffff", "#1d2329").astype(object)
+    labels = hv.Labels((*texts, colour), list(kdims), ["text", "colour"], group=group)
+    return labels.opts(text_font=GLYPH_FONT, text_font_size="10px", text_color="colour")
 
 
 def shown_of(shown: int, of: int, what: str, which: str) -> str:

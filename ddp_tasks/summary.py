@@ -133,6 +133,7 @@ def _vectors(layers: xr.Dataset, layer: str, table: xr.Dataset) -> list[Discrimi
     of_layer = layers.sel(layer=layer).load()
     names = table["target_class"].to_numpy()
     significant = table["significant"].to_numpy()
+    close = arbitrary(of_layer)
     return [
         Discriminating(
             layer=layer,
@@ -140,7 +141,7 @@ def _vectors(layers: xr.Dataset, layer: str, table: xr.Dataset) -> list[Discrimi
             singular_value=float(of_layer["singular_value"].to_numpy()[vector]),
             eta_squared=float(table["discrimination"].to_numpy()[i]),
             significant_for=tuple(map(str, names[significant[:, i]])),
-            arbitrary=bool(arbitrary(of_layer)[vector]),
+            arbitrary=bool(close[vector]),
         )
         for i, vector in enumerate(table["singular_vector"].to_numpy())
         if significant[:, i].any()

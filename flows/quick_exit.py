@@ -10,9 +10,9 @@ from typing import Any
 def quick_exit() -> None:
     """Have this process leave its objects to the system when it ends.
 
-    Python looks through them all for cycles first. What torch, HyperNetX and HoloViews made takes
-    three to four seconds of that, so that a person waits for the prompt, and Dask, which grants
-    its workers four, kills them with a warning.
+    Python looks through them all for cycles first. With what torch, HyperNetX and HoloViews make
+    that takes so long that a person waits for the prompt, and that Dask, which grants its workers
+    four seconds, kills them with a warning.
     """
     atexit.register(gc.freeze)
 

@@ -75,7 +75,7 @@ def test_every_cell_tells_the_greatest_level_at_which_its_incidence_holds(small)
     written = {}
     for labels in (e for e in overlay if isinstance(e, hv.Labels)):
         bold = hv.Store.lookup_options("bokeh", labels, "style").kwargs["text_font_style"]
-        for x, y, text in labels.array():
+        for x, y, text, _ in labels.array():
             written[round(float(x)), round(float(y))] = (text, bold == "bold")
     for _, cell in cells.iterrows():
         place = (round(cell.reach_x0 + 0.5), round(cell.reach_y0 + 0.5))

@@ -4,7 +4,7 @@ import pytest
 from findings import findings, nested, nothing, with_own_classes
 
 from ddp_tasks import diagrams, figures, hypergraph_figures, notation, placement
-from ddp_tasks.significance import layer_table
+from ddp_tasks.significance import layer_table, most_discriminating
 from ddp_tasks.thumbnails import Thumbnails, thumbnail
 
 
@@ -190,7 +190,7 @@ def test_strongest_images_are_those_stored(small):
     overlay = figures.strongest_images(
         small.exemplars, table, of_layer, Thumbnails(small.images), classes
     )
-    chosen = figures.most_discriminating(table)
+    chosen = table["singular_vector"].to_numpy()[most_discriminating(table)[:6]]
     stored = small.exemplars.sel(layer="layer0", singular_vector=chosen)
     assert (
         _part(overlay, "Pictures")["image"].tolist() == stored["image"].to_numpy().ravel().tolist()
