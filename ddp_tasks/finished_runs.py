@@ -76,13 +76,14 @@ class FinishedRun:
             weights = self.run.model.weights
             raise RunError(
                 f"the model opened from {weights or self.run.model.factory} is not the one that "
-                f"{self.store} was made with: their digests differ; --set model.weights=FILE "
-                "names the right weights"
+                f"{self.store} was made with: their digests differ",
+                change=("model.weights",),
             )
         if not same_images(prepared.images.digest(), self.attributes["images_digest"]):
             raise RunError(
                 f"the images opened are not those that {self.store} was made with: their digests "
-                "differ; --set images.kwargs.KEY=VALUE says where the right ones lie"
+                "differ; images.kwargs says where they lie",
+                change=("images.kwargs.KEY",),
             )
         return prepared
 

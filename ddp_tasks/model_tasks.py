@@ -46,7 +46,7 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
     if checkpoint.exists():
         kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if kept.get("trained_by") != asked:
-            raise RunError(f"{checkpoint} comes from another training. Choose another --out")
+            raise RunError(f"{checkpoint} comes from another training", change=("out",))
         get_run_logger().info("using the network trained before, %s", checkpoint)
         return trained
     images = open_images(run.images.training_set(training))

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from ddp_tasks import factories
 from schemas.parameters import ModelParameters, RunError
 
-_NAME_WEIGHTS = "--set model.weights=FILE names a state dict on this machine"
+#: The key that names another state dict.
+_CHANGE = ("model.weights",)
 
 
 def open_model(parameters: ModelParameters) -> nn.Module:
@@ -54,7 +55,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Tensor]:
         If there is no such file, or it holds anything but tensors by name.
     """
     if not path.is_file():
-        raise RunError(_no_file(path))
+        raise RunError(_no_file(path), change=_CHANGE)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001 - torch raises whatever the file's bytes provoke
@@ -93,12 +94,12 @@ def missing_weights(parameters: ModelParameters) -> str:
         return ""
     return (
         f"model.weights: {parameters.weights} of torchvision are not on this machine and would be "
-        f"downloaded; {_NAME_WEIGHTS}"
+        "downloaded"
     )
 
 
 def _no_file(path: Path) -> str:
-    return f"model.weights: file {str(path)!r} does not exist; {_NAME_WEIGHTS}"
+    return f"model.weights: file {str(path)!r} does not exist"
 
 
 def _torchvision_entry(parameters: ModelParameters) -> Any:
@@ -130,7 +131,7 @@ def _torchvision_weights(parameters: ModelParameters) -> Mapping[str, Tensor]:
         )
     except OSError as error:
         raise RunError(
-            f"model.weights {parameters.weights!r} could not be downloaded: {error}; "
-            f"{_NAME_WEIGHTS}"
+            f"model.weights {parameters.weights!r} could not be downloaded: {error}",
+            change=_CHANGE,
         ) from None
     return state

@@ -16,7 +16,7 @@ CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 
-_NAME_ROOT = "--set images.kwargs.root=FOLDER names where it lies"
+_ROOT = "images.kwargs.root"
 
 
 class LabelledFolders(datasets.ImageFolder):
@@ -46,7 +46,9 @@ class LabelledFolders(datasets.ImageFolder):
         self._folders = list(folders)
         super().__init__(str(root), allow_empty=True)
         if not self.samples:
-            raise RunError(f"images: the folders of {str(root)!r} hold no picture; {_NAME_ROOT}")
+            raise RunError(
+                f"{_ROOT}: the folders of {str(root)!r} hold no picture", change=(_ROOT,)
+            )
         self.classes = list(names or folders)
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
@@ -87,9 +89,10 @@ def cifar10(
     tree = _tree(folder, "train" if train else "test", CIFAR10_CLASSES)
     if tree is None:
         raise RunError(
-            f"images: {root!r} holds no CIFAR-10, neither picture files (test/airplane to "
-            f"test/truck) nor torchvision's {datasets.CIFAR10.base_folder}; {_NAME_ROOT}, "
-            "--set images.kwargs.download=true downloads it there"
+            f"{_ROOT}: {root!r} holds no CIFAR-10, neither picture files (test/airplane to "
+            f"test/truck) nor torchvision's {datasets.CIFAR10.base_folder}; "
+            "images.kwargs.download = true downloads it there",
+            change=(_ROOT, "images.kwargs.download"),
         )
     return LabelledFolders(tree, CIFAR10_CLASSES)
 
@@ -113,8 +116,9 @@ def imagenet(root: str, split: Literal["val", "train"] = "val") -> LabelledFolde
     tree = _tree(Path(root), split, folders)
     if tree is None:
         raise RunError(
-            f"images: {root!r} holds no tree of ImageNet's images, folders named by WordNet id "
-            f"such as {split}/{folders[0]} or {folders[0]}; {_NAME_ROOT}"
+            f"{_ROOT}: {root!r} holds no tree of ImageNet's images, folders named by WordNet id "
+            f"such as {split}/{folders[0]} or {folders[0]}",
+            change=(_ROOT,),
         )
     return LabelledFolders(tree, folders, VGG16_Weights.IMAGENET1K_V1.meta["categories"])
 

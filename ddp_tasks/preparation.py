@@ -79,7 +79,9 @@ def _opened(run: RunParameters) -> tuple[ImageSet, nn.Module]:
     except RunError as error:
         # All that is missing is said at once, and no weights are downloaded before.
         missing = missing_weights(run.model)
-        raise RunError("\n".join(filter(None, [str(error), missing]))) from error.__cause__
+        change = (*error.change, *(["model.weights"] if missing else []))
+        message = "\n".join(filter(None, [str(error), missing]))
+        raise RunError(message, change=change) from error.__cause__
     return images, open_model(run.model)
 
 

@@ -44,7 +44,8 @@ def held(folder: Path) -> Iterator[None]:
     except Timeout:
         raise RunError(
             f"{folder} is in use by another run, {_holder(path)}. Wait for it to end, or choose "
-            "another --out"
+            "another folder",
+            change=("out",),
         ) from None
     except OSError as error:
         warnings.warn(

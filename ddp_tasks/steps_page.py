@@ -94,7 +94,7 @@ def write(
     _check_vectors(finished, layer, vectors)
     file = out.expanduser() if out else finished.store.parent / _file_name(layer, image)
     if file.is_dir() or not file.parent.is_dir():
-        raise RunError(f"--out {str(file)!r} is no file in a folder that exists")
+        raise RunError(f"out: {str(file)!r} is no file in a folder that exists")
     content = render(compute(finished, layer, position, vectors))
     part = file.with_name(file.name + ".part")
     part.write_text(content)
@@ -216,7 +216,7 @@ def _check_vectors(finished: FinishedRun, layer: str, vectors: tuple[int, int] |
     rank = int(finished.layers["rank"].sel(layer=layer))
     if vectors[0] == vectors[1] or not all(0 <= v < rank for v in vectors):
         raise RunError(
-            f"--vectors {vectors[0]} {vectors[1]} is refused; layer {layer} has singular vectors "
+            f"vectors: {vectors[0]} {vectors[1]} is refused; layer {layer} has singular vectors "
             f"0 to {rank - 1}, and two different ones are needed"
         )
 

@@ -139,7 +139,8 @@ def create_zoo(path: Path, zoo: ZooParameters) -> None:
         if stored["title"] != zoo.name or stored["format_version"] != str(FORMAT_VERSION):
             raise RunError(
                 f"{path} belongs to the list {stored['title']!r} (format version "
-                f"{stored['format_version']}). Choose another --out"
+                f"{stored['format_version']})",
+                change=("out",),
             )
         return
     root = zarr.open_group(store=path, mode="w", zarr_format=3)
@@ -202,7 +203,7 @@ def check_continuable(path: Path, identity: Identity) -> None:
         Naming the store and what differs.
     """
     if refusal := identity.refusal(root_attributes(path)):
-        raise RunError(f"{path} was made by another run: {refusal}. Choose another --out")
+        raise RunError(f"{path} was made by another run: {refusal}", change=("out",))
 
 
 def root_attributes(path: Path) -> dict[str, str]:

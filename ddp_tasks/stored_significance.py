@@ -191,9 +191,9 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
         If its ending is none of these, or its folder is missing.
     """
     if not path.name.endswith(tuple(suffixes)):
-        raise RunError(f"--out {str(path)!r}: the ending must be {' or '.join(suffixes)}")
+        raise RunError(f"out: {str(path)!r}: the ending must be {' or '.join(suffixes)}")
     if not path.expanduser().parent.is_dir():
-        raise RunError(f"--out {str(path)!r}: there is no folder {str(path.parent)!r}")
+        raise RunError(f"out: {str(path)!r}: there is no folder {str(path.parent)!r}")
 
 
 def check_table_file(path: Path) -> None:
@@ -208,7 +208,7 @@ def check_table_file(path: Path) -> None:
     check_file(path, _SUFFIXES)
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise RunError(
-            f"--out {str(path)!r}: Parquet needs pyarrow; pip install 'ddp-flows[parquet]', "
+            f"out: {str(path)!r}: Parquet needs pyarrow; pip install 'ddp-flows[parquet]', "
             "or write .csv"
         )
 

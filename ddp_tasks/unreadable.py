@@ -46,7 +46,8 @@ class Unreadable:
             raise RunError(
                 f"{self.told()}. That is more than images.unreadable = {self._share:g} of the "
                 f"run's {self._images:,} images allows, {self.allowed:,}: repair them, or allow "
-                "more with --set images.unreadable=SHARE"
+                "a greater share",
+                change=("images.unreadable",),
             )
 
     def told(self) -> str:

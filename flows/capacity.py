@@ -48,7 +48,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
         failed.
     """
     if out.exists() and not out.is_dir():
-        raise RunError(f"--out {str(out)!r} is a file, not a folder")
+        raise RunError(f"out: {str(out)!r} is a file, not a folder")
     check_cluster(zoo.cluster)
     out = out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)

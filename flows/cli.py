@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from flows.quick_exit import quick_exit
+from flows.refusals import refusal_text
 from schemas.parameters import RunError
 from schemas.run_files import load_run, load_zoo
 from schemas.run_files import presets as known_presets
@@ -261,7 +262,7 @@ def main() -> None:
     try:
         app()
     except RunError as error:
-        typer.echo(f"ddp: {error}", err=True)
+        typer.echo(f"ddp: {refusal_text(error)}", err=True)
         raise SystemExit(2) from None
 
 

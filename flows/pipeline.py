@@ -51,7 +51,7 @@ def check(run: RunParameters, out: Path) -> None:
     """
     out = out.expanduser()
     if out.exists() and not out.is_dir():
-        raise RunError(f"--out {str(out)!r} is a file, not a folder")
+        raise RunError(f"out: {str(out)!r} is a file, not a folder")
     check_cluster(run.cluster)
     prepared = prepare(run)
     _check_same_weights(run, prepared)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -32,7 +32,20 @@ Factory = Annotated[str, Field(pattern=r"^[^:\s]+(\.py)?:[A-Za-z_][A-Za-z0-9_.]*
 
 
 class RunError(ValueError):
-    """A run that cannot be carried out as asked; the message says what to change."""
+    """A run that cannot be carried out as asked; the message says what to change.
+
+    Parameters
+    ----------
+    message
+        names keys of the run file and arguments, a leading ``argument: `` where it is about one.
+    change
+        keys, dotted, or arguments that another value may be given; whoever shows the message
+        knows how that is done.
+    """
+
+    def __init__(self, message: str, *, change: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.change = tuple(change)
 
 
 class Section(BaseModel):

@@ -179,11 +179,11 @@ def _mapping(text: str, source: str) -> dict[str, Any]:
 def _override(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
-        raise RunError(f"--set {override!r}: write key=value, such as images.per_class=50")
+        raise RunError(f"overrides: {override!r}: write key=value, such as images.per_class=50")
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise RunError(f"--set {override!r}: {text!r} is not a YAML value") from None
+        raise RunError(f"overrides: {override!r}: {text!r} is not a YAML value") from None
     *parents, last = key.strip().split(".")
     for parent in parents:
         inner = content.get(parent)

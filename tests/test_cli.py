@@ -145,8 +145,9 @@ def test_images_the_network_does_not_take_are_refused(refused):
 def test_all_that_is_missing_is_told_in_one_message(refused, tmp_path):
     said = refused("run", "cifar10", "--set", "images.kwargs.root=.", "--set", "model.weights=a.pt")
     assert "holds no CIFAR-10" in said
-    assert "--set images.kwargs.root=FOLDER" in said
-    assert f"file '{tmp_path}/a.pt' does not exist; --set model.weights=FILE" in said
+    assert f"file '{tmp_path}/a.pt' does not exist\n" in said
+    assert "  change it with --set images.kwargs.root=VALUE\n" in said
+    assert "  change it with --set model.weights=VALUE\n" in said
 
 
 def test_an_output_that_is_a_file_is_refused(refused, tmp_path):

@@ -199,8 +199,8 @@ def test_set_replaces_what_a_preset_says():
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("images.per_class", "--set 'images.per_class': write key=value"),
-        ("=3", "--set '=3': write key=value"),
+        ("images.per_class", "overrides: 'images.per_class': write key=value"),
+        ("=3", "overrides: '=3': write key=value"),
         ("layers=[fc1", "'[fc1' is not a YAML value"),
         ("images.perclass=3", "images.perclass: unknown key (did you mean 'per_class'?)"),
         ("significance.percentage=250", "significance.percentage: 250 is refused"),

@@ -1,6 +1,7 @@
 """Promises about the source itself, read from its syntax trees."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -145,6 +146,22 @@ def test_loads_with_code_are_found():
     assert _loads_with_code(ast.parse(source)) == [2, 3]
     assert _loads_with_code(ast.parse("torch.load(f, weights_only=True)")) == []
     assert _loads_with_code(ast.parse("from torch import load\nload(f)")) == [2]
+
+
+def _options(tree):
+    """Lines of texts that name an option of the command line."""
+    texts = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+    return [text.lineno for text in texts if re.search(r"(?<![\w-])--[a-z]", text.value)]
+
+
+@each_file
+def test_options_of_the_command_line_are_named_by_flows_alone(file):
+    assert _package(file) == "flows" or _options(_tree(file)) == []
+
+
+def test_options_are_found_in_texts_of_any_kind():
+    source = 'def f(a):\n    "Doc --set."\n    return f"{a}: --out, a--b, --- {a}"\n'
+    assert _options(ast.parse(source)) == [2, 3]
 
 
 @each_file

@@ -13,9 +13,10 @@ def test_as_many_as_allowed_are_borne_and_one_more_is_not():
         unreadable.add({"c": "no file"})
     assert str(refusal.value) == (
         "3 images cannot be read: a (no file); b (no picture); c (no file). That is more than "
-        "images.unreadable = 0.01 of the run's 200 images allows, 2: repair them, or allow more "
-        "with --set images.unreadable=SHARE"
+        "images.unreadable = 0.01 of the run's 200 images allows, 2: repair them, or allow a "
+        "greater share"
     )
+    assert refusal.value.change == ("images.unreadable",)
 
 
 @pytest.mark.parametrize(

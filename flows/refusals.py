@@ -1,0 +1,22 @@
+"""How the command line shows a refusal: the core names keys, and here they become options."""
+
+from __future__ import annotations
+
+from schemas.parameters import RunError
+
+#: Options of the commands by the argument of the functions that they are handed to.
+_OPTIONS = {"out": "--out", "overrides": "--set", "vectors": "--vectors"}
+
+
+def refusal_text(error: RunError) -> str:
+    """A refusal as the terminal shows it, with the options that change what it names."""
+    argument, colon, rest = str(error).partition(": ")
+    message = f"{_OPTIONS[argument]} {rest}" if colon and argument in _OPTIONS else str(error)
+    changes = dict.fromkeys(_change(key) for key in error.change)
+    return "\n".join([message, *(f"  {change}" for change in changes)])
+
+
+def _change(key: str) -> str:
+    if key in _OPTIONS:
+        return f"choose another with {_OPTIONS[key]}"
+    return f"change it with --set {key}=VALUE"
