@@ -99,18 +99,18 @@ def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
     )
 
 
-def persistence_heatmap(
-    persistence: xr.DataArray, table: xr.Dataset, of_layer: xr.Dataset, levels: Sequence[float]
+def highest_level_heatmap(
+    highest_level: xr.DataArray, table: xr.Dataset, of_layer: xr.Dataset, levels: Sequence[float]
 ) -> hv.Overlay:
-    """How far each incidence persists: the greatest quantile level at which it holds.
+    """The greatest quantile level at which each incidence holds.
 
     Shown are the vectors of ``significance_heatmap``, and the incidences that the run's own level
     leaves out as well.
 
     Parameters
     ----------
-    persistence
-        as ``Family.persistence`` gives it, at the run's own percentage.
+    highest_level
+        as ``Family.highest_level`` gives it, at the run's own percentage.
     table, of_layer
         as in ``significance_heatmap``.
     levels
@@ -126,7 +126,7 @@ def persistence_heatmap(
     Praggastis et al. 2022, section 5.1, last paragraph.
     """
     shown = _telling(table)
-    greatest = shown.of(persistence.to_numpy())
+    greatest = shown.of(highest_level.to_numpy())
     # Of NaN, the comparison is false: 0 where the incidence holds at no stored level.
     held = (greatest[:, None] >= np.asarray(levels) - 1e-9).sum(axis=1)
     text = np.array(["", *(f"{level:g}" for level in levels)], dtype=object)[held]

@@ -94,7 +94,7 @@ def judged(
 
 def family_figures_of(
     family: xr.Dataset,
-    persistence: xr.DataArray,
+    highest_level: xr.DataArray,
     stability: xr.Dataset | None,
     table: xr.Dataset,
     of_layer: xr.Dataset,
@@ -107,8 +107,8 @@ def family_figures_of(
     ----------
     family
         the store's group ``family``.
-    persistence
-        as ``Family.persistence`` gives it, at the layer's own percentage.
+    highest_level
+        as ``Family.highest_level`` gives it, at the layer's own percentage.
     stability, table, of_layer
         as in ``judged``.
     """
@@ -121,8 +121,8 @@ def family_figures_of(
     }
     if not table["significant"].to_numpy().any():
         return drawn
-    drawn["persistence"] = class_heatmaps.persistence_heatmap(
-        persistence, table, of_layer, mapped["quantile"].to_numpy().tolist()
+    drawn["highest level"] = class_heatmaps.highest_level_heatmap(
+        highest_level, table, of_layer, mapped["quantile"].to_numpy().tolist()
     )
     drawn["intervals"] = family_figures.intervals(table, of_layer, own[1], levels.confidence)
     drawn["discrimination"] = family_figures.discrimination_bars(table, of_layer)

@@ -131,8 +131,8 @@ class Family:
             images=self.images,
         )
 
-    def persistence(self, percentage: float, direction: str = "positive") -> xr.DataArray:
-        """How far each incidence persists: the greatest quantile level at which it holds.
+    def highest_level(self, percentage: float, direction: str = "positive") -> xr.DataArray:
+        """The greatest quantile level at which each incidence holds.
 
         A fraction never rises with the level, so an incidence holds at every stored level up to
         that one. Along p, it holds up to the fraction itself.

@@ -43,7 +43,7 @@ class LayerFindings:
     """as ``significance.layer_table`` gives it, at the layer's own levels."""
     family: xr.Dataset
     """the group ``family``."""
-    persistence: xr.DataArray
+    highest_level: xr.DataArray
     """of the layer's incidences, at its own percentage."""
     stability: xr.Dataset | None
     """None where the run asks for no resamples and no samples."""
@@ -98,7 +98,7 @@ def layer_figures(
     }
     found |= family_section.family_figures_of(
         findings.family,
-        findings.persistence,
+        findings.highest_level,
         findings.stability,
         table,
         of_layer,

@@ -66,7 +66,7 @@ def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings
         signals=store.read(path, "signals"),
         table=layer_table(significance, layer, *levels.of_layer(layer)),
         family=store.read(path, "family").sel(layer=[layer]).load(),
-        persistence=Family.of(significance, layer).persistence(levels.of_layer(layer)[1]),
+        highest_level=Family.of(significance, layer).highest_level(levels.of_layer(layer)[1]),
         stability=store.read(path, judged).load() if store.group_attributes(path, judged) else None,
         exemplars=store.read(path, "exemplars").sel(layer=[layer]).load(),
         hypergraph=store.read(path, f"hypergraphs/{layer}").load(),

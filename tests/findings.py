@@ -83,7 +83,7 @@ class Made:
             signals=self.signals,
             table=layer_table(self.significance, layer, *levels.of_layer(layer)),
             family=self.family,
-            persistence=Family.of(self.significance, layer).persistence(levels.of_layer(layer)[1]),
+            highest_level=Family.of(self.significance, layer).highest_level(levels.of_layer(layer)[1]),
             stability=self.stability[layer],
             exemplars=self.exemplars,
             hypergraph=self.hypergraphs[layer],

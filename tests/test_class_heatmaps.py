@@ -13,7 +13,7 @@ def small():
 
 def parts_of(found):
     one = found.of_layer("layer0")
-    return one.table, one.of_layer, one.persistence, found.significance["quantile"].values.tolist()
+    return one.table, one.of_layer, one.highest_level, found.significance["quantile"].values.tolist()
 
 
 def part(overlay, group):
@@ -48,27 +48,27 @@ def test_the_table_is_shown_and_dots_mark_what_is_significant(small):
 
 
 def test_what_there_is_no_room_for_is_said():
-    table, of_layer, persistence, levels = parts_of(with_own_classes(8, 90))
+    table, of_layer, highest_level, levels = parts_of(with_own_classes(8, 90))
     overlay = class_heatmaps.significance_heatmap(table, of_layer)
     shown = len(set(part(overlay, "Cells")["vector"]))
     assert shown == 80
     assert "Shown: 80 of 90 significant singular vectors" in title(overlay)
     # Narrow cells have dots in the place of numbers.
-    narrow = class_heatmaps.persistence_heatmap(persistence, table, of_layer, levels)
+    narrow = class_heatmaps.highest_level_heatmap(highest_level, table, of_layer, levels)
     assert [e for e in narrow if isinstance(e, hv.Labels)] == []
     assert len(part(narrow, "Significant")) > 0
     hv.renderer("bokeh").get_plot(narrow)
 
 
 def test_every_cell_tells_the_greatest_level_at_which_its_incidence_holds(small):
-    table, of_layer, persistence, levels = parts_of(small)
+    table, of_layer, highest_level, levels = parts_of(small)
     # Beside levels that the toy's signals tell apart, one incidence that ends early, one nowhere.
-    persistence = persistence.copy(deep=True)
-    persistence[3, 0], persistence[3, 1] = levels[0], np.nan
-    overlay = class_heatmaps.persistence_heatmap(persistence, table, of_layer, levels)
+    highest_level = highest_level.copy(deep=True)
+    highest_level[3, 0], highest_level[3, 1] = levels[0], np.nan
+    overlay = class_heatmaps.highest_level_heatmap(highest_level, table, of_layer, levels)
     cells = part(overlay, "Cells").dframe()
     for _, cell in cells.iterrows():
-        greatest = persistence.sel(places_of(cell)).item()
+        greatest = highest_level.sel(places_of(cell)).item()
         assert cell.level == ("none stored" if np.isnan(greatest) else f"{greatest:g}")
         reached = 0 if np.isnan(greatest) else levels.index(greatest) + 1
         assert cell.reach == reached / len(levels)
@@ -113,10 +113,10 @@ def test_the_stability_of_undecided_incidences_is_drawn(small):
 
 
 def test_nothing_significant_is_refused():
-    table, of_layer, persistence, levels = parts_of(findings(nothing()))
+    table, of_layer, highest_level, levels = parts_of(findings(nothing()))
     for draw in (
         lambda: class_heatmaps.significance_heatmap(table, of_layer),
-        lambda: class_heatmaps.persistence_heatmap(persistence, table, of_layer, levels),
+        lambda: class_heatmaps.highest_level_heatmap(highest_level, table, of_layer, levels),
     ):
         with pytest.raises(ValueError, match="no singular vector is significant"):
             draw()

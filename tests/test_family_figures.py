@@ -98,7 +98,7 @@ def test_nothing_significant_leaves_the_maps_alone(found):
     table, of_layer = table_of(found, "layer1"), found.layers.sel(layer="layer1")
     drawn = family_section.family_figures_of(
         found.family,
-        found.of_layer("layer1").persistence,
+        found.of_layer("layer1").highest_level,
         found.stability["layer1"],
         table,
         of_layer,

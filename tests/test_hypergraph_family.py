@@ -76,7 +76,7 @@ def test_a_long_chain_and_more_sets_than_the_depth_is_computed_for(monkeypatch):
 
 @settings(max_examples=25)
 @given(cubes(), LEVELS, st.sampled_from(PERCENTAGES))
-def test_slices_and_persistence_equal_the_loops_over_images(cube, levels, p):
+def test_slices_and_highest_levels_equal_the_loops_over_images(cube, levels, p):
     significance = significance_of(cube, levels)
     for layer, rank in enumerate(cube.ranks):
         family = Family.of(significance, f"layer{layer}")
@@ -93,11 +93,11 @@ def test_slices_and_persistence_equal_the_loops_over_images(cube, levels, p):
                     assert found.significant[c, i] == reference.significant_for_class(
                         counts[number, c, i], found.images[c], p
                     )
-            persistence = family.persistence(p, direction).to_numpy()
+            highest_level = family.highest_level(p, direction).to_numpy()
             for c, i in np.ndindex(cube.target_classes, rank):
                 images = int((cube.targets == c).sum())
                 expected = reference.greatest_level(counts[:, c, i], levels, images, p)
-                np.testing.assert_equal(persistence[c, i], expected)
+                np.testing.assert_equal(highest_level[c, i], expected)
 
 
 @settings(max_examples=10)
