@@ -76,14 +76,15 @@ class Made:
     def of_layer(self, layer: str) -> LayerFindings:
         levels = self.run.significance
         (summary,) = [one for one in self.summary.layers if one.layer == layer]
+        quantile, percentage = levels.of_layer(layer)
         return LayerFindings(
             levels=levels,
             summary=summary,
             of_layer=self.layers.sel(layer=layer),
             signals=self.signals,
-            table=layer_table(self.significance, layer, *levels.of_layer(layer)),
+            table=layer_table(self.significance, layer, quantile, percentage),
             family=self.family,
-            highest_level=Family.of(self.significance, layer).highest_level(levels.of_layer(layer)[1]),
+            highest_level=Family.of(self.significance, layer).highest_level(percentage),
             stability=self.stability[layer],
             exemplars=self.exemplars,
             hypergraph=self.hypergraphs[layer],

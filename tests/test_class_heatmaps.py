@@ -13,7 +13,8 @@ def small():
 
 def parts_of(found):
     one = found.of_layer("layer0")
-    return one.table, one.of_layer, one.highest_level, found.significance["quantile"].values.tolist()
+    levels = found.significance["quantile"].values.tolist()
+    return one.table, one.of_layer, one.highest_level, levels
 
 
 def part(overlay, group):
