@@ -111,7 +111,7 @@ def measure_significance(path: Path) -> str:
     """
     from ddp_tasks import reductions, store
     from ddp_tasks.cube import cube_size
-    from ddp_tasks.significance import share, tables_dataset
+    from ddp_tasks.significance import tables_dataset
     from ddp_tasks.slabs import slabs
 
     quantiles, cube = _levels().quantiles, cube_size(path)
@@ -126,14 +126,12 @@ def measure_significance(path: Path) -> str:
     }
     tables = tables_dataset(empty, store.read(path, "layers").load(), names, quantiles)
     region = (*shape[:3], 1, max(slab.width for slab in narrow))
-    store.write_template(path, "significance", tables, {"fraction": region})
-    for found in reductions.significant_counts(
-        path, narrow, threshold, len(names), reductions.one_by_one
-    ):
-        place = (slice(None), slice(None), slice(None), found.layer, found.vectors)
-        values = share(found.significant, found.images)
-        store.write_region(path, "significance", "fraction", place, values)
-    store.write_region(path, "significance", "images", (slice(None),), found.images)
+    store.write_template(
+        path, "significance", tables, {"fraction": region}, within=(1, 1, *region[2:])
+    )
+    for slab in narrow:
+        images = reductions.write_fractions(path, len(names), slab)
+    store.write_region(path, "significance", "images", (slice(None),), images)
     return f"{len(quantiles)} levels, {len(threshold)} directions"
 
 
@@ -153,14 +151,16 @@ def build_hierarchy(path: Path) -> str:
 
 def build_files(path: Path) -> str:
     """What a worker of the flow makes of a layer: HyperNetX, relations of classes, HIF."""
-    from ddp_tasks.stored_hypergraphs import built_hypergraph
+    from ddp_tasks import store
+    from ddp_tasks.stored_hypergraphs import build_hypergraph
 
     with tempfile.TemporaryDirectory() as folder:
-        found = built_hypergraph(str(path), folder, "family", _levels(), LAYER)
+        build_hypergraph(str(path), folder, "family", _levels(), LAYER)
         (file,) = Path(folder).iterdir()
         size = file.stat().st_size / 2**20
-    walked = (found.relations["left_out"] == "").sum().item()
-    return f"HIF of {size:.2g} MiB, s-walks at {walked} of {found.relations.sizes['s']} values of s"
+    relations = store.read(path, f"hypergraphs/{LAYER}")
+    walked = (relations["left_out"] == "").sum().item()
+    return f"HIF of {size:.2g} MiB, s-walks at {walked} of {relations.sizes['s']} values of s"
 
 
 def take_slice(path: Path) -> str:

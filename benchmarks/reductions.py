@@ -100,6 +100,15 @@ def make(path: Path, images: int, scattered: bool) -> None:
         store.write_shard(path, shard, values)
 
 
+def significant_images(path: Path, threshold: np.ndarray, slab: Any) -> int:
+    """Counts a slab's fractions; gives the sum of those of its first vector."""
+    from ddp_tasks import reductions
+
+    of_layer = threshold[:, :, slab.layer]
+    counts, _ = reductions.significant_counts(path, of_layer, CLASSES, slab)
+    return int(counts[:, :, :, 0].sum())
+
+
 def ours(path: Path, workers: int) -> dict[str, Any]:
     """Thresholds, then fractions of all levels; with 0 workers in this process."""
     from contextlib import ExitStack
@@ -131,14 +140,17 @@ def ours(path: Path, workers: int) -> dict[str, Any]:
         start = Stopwatch()
         threshold = reductions.thresholds(path, whole, QUANTILES, mapped)
         quantile = start.lap()
-        count = reductions.significant_counts(path, narrow, threshold, CLASSES, mapped)
-        significant = {found.layer: found.significant[:, :, :, 0].sum().item() for found in count}
+        significant = sum(
+            found
+            for slab, found in mapped(partial(significant_images, path, threshold), narrow)
+            if slab.layer == slab.first_vector == 0
+        )
         fraction = start.lap()
         return {
             "quantile": quantile,
             "fraction": fraction,
             "threshold": threshold.tolist(),
-            "significant": significant[0],
+            "significant": significant,
         }
 
 

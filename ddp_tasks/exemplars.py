@@ -210,21 +210,21 @@ def _summed(
     return summed
 
 
-def exemplars_dataset(
-    strongest: StrongestImages, layers: xr.Dataset, ids: Sequence[str]
-) -> xr.Dataset:
-    """The group ``exemplars``.
+def exemplars_template(layers: xr.Dataset, places: int) -> xr.Dataset:
+    """The group ``exemplars`` before any image is found; its arrays take no memory.
 
     Parameters
     ----------
     layers
         the store's group ``layers``.
-    ids
-        of the images, by their position in the run.
     """
+    shape = (layers.sizes["layer"], layers.sizes["singular_vector"], places)
     dims = ("layer", "singular_vector", "place")
     return xr.Dataset(
-        {"image": (dims, image_ids(strongest.image, ids)), "signal": (dims, strongest.signal)},
+        {
+            "image": (dims, np.broadcast_to(np.array("", dtype=object), shape)),
+            "signal": (dims, np.broadcast_to(np.float32(np.nan), shape)),
+        },
         coords={"layer": layers["layer"], "singular_vector": layers["singular_vector"]},
     )
 

@@ -12,7 +12,7 @@ from prefect import get_run_logger
 from ddp_tasks import store
 from ddp_tasks.layer_stability import made_with
 from ddp_tasks.significance_tables import superclass_dataset
-from ddp_tasks.stored_family import family_of_layer, judged_layer
+from ddp_tasks.stored_family import family_of_layer, judge_layer
 from ddp_tasks.tasks import on_workers, stage
 from schemas.parameters import RunParameters
 
@@ -66,12 +66,11 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
     if not missing:
         get_run_logger().info("stability: kept from before")
         return
-    judge = partial(judged_layer, str(path), levels)
-    for layer, found in on_workers(
+    judge = partial(judge_layer, str(path), levels)
+    for _ in on_workers(
         run, scheduler, judge, missing, key="stability", description="stability of each layer"
     ):
-        store.write(path, f"stability/{layer}", found)
-        store.record(path, f"stability/{layer}", made_with(levels, layer))
+        pass
 
 
 def _layers(path: Path) -> list[str]:

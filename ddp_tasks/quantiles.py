@@ -104,40 +104,48 @@ def _blocks(values: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]
 
 @dataclass
 class QuantileCounts:
-    """The counts of one quantile computation; counts of parts are added in any order."""
+    """The first pass of one quantile computation; counts of parts are added in any order."""
 
     levels: Sequence[float]
     upper: Counts = field(default_factory=lambda: np.zeros(_HALF, dtype=np.int64))
-    lower: Counts | None = None
-    """one row for each of ``bins``; None before the second pass."""
 
-    def add_upper(self, counted: Counts) -> None:
-        """Add the counts of a part in the first pass."""
+    def add(self, counted: Counts) -> None:
+        """Add the counts of a part, as ``count_upper`` gives them."""
         self.upper += counted
 
-    def add_lower(self, counted: Counts) -> None:
-        """Add the counts of a part in the second pass, once all parts are in the first."""
-        if self.lower is None:
-            self.lower = np.zeros_like(counted)
-        self.lower += counted
-
-    @property
-    def total(self) -> int:
-        """Number of values of the first pass."""
-        return int(self.upper.sum())
-
-    @property
-    def bins(self) -> npt.NDArray[np.int64]:
-        """Upper halves that hold a wanted order statistic, ascending.
+    def wanted(self) -> WantedCounts:
+        """The second pass, once all parts are in the first; the counts are no longer needed.
 
         Raises
         ------
         ValueError
             If there are no values.
         """
-        if self.total == 0:
+        up_to = np.cumsum(self.upper)
+        total = int(up_to[-1])
+        if total == 0:
             raise ValueError("there are no values to take a quantile of")
-        return np.unique(np.searchsorted(np.cumsum(self.upper), self._ranks(), side="right"))
+        bins = np.unique(np.searchsorted(up_to, _ranks(total - 1, self.levels), side="right"))
+        return WantedCounts(self.levels, total, bins, up_to[bins] - self.upper[bins])
+
+
+@dataclass
+class WantedCounts:
+    """The second pass: counts of lower halves within the bins that hold what is wanted."""
+
+    levels: Sequence[float]
+    total: int
+    """number of values."""
+    bins: npt.NDArray[np.int64]
+    """upper halves that hold a wanted order statistic, ascending."""
+    before: Counts
+    """values below each bin."""
+    lower: Counts | None = None
+    """one row for each bin; None before the first part."""
+
+    def add(self, counted: Counts) -> None:
+        """Add the counts of a part, as ``count_lower`` gives them."""
+        self.lower = counted.copy() if self.lower is None else self.lower + counted
 
     def quantiles(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Quantiles of the values, and of their negatives, at each level.
@@ -152,19 +160,18 @@ class QuantileCounts:
         Raises
         ------
         ValueError
-            If there are no values.
+            If the second pass has not begun.
         """
-        bins = self.bins
         if self.lower is None:
             raise ValueError("the second pass has not begun")
-        last = self.total - 1
-        below, below_in_bin = np.cumsum(self.upper), np.cumsum(self.lower, axis=1)
+        last, below_in_bin = self.total - 1, np.cumsum(self.lower, axis=1)
 
         def statistic(rank: int) -> float:
-            upper = int(np.searchsorted(below, rank, side="right"))
-            within = rank - int(below[upper] - self.upper[upper])
-            row = int(np.searchsorted(bins, upper))
+            # Every rank asked for lies in one of the bins: the last that begins at or before it.
+            row = int(np.searchsorted(self.before, rank, side="right")) - 1
+            within = rank - int(self.before[row])
             lower = int(np.searchsorted(below_in_bin[row], within, side="right"))
+            upper = int(self.bins[row])
             return float(_values(np.array([upper << 16 | lower], dtype=np.uint32))[0])
 
         positive, negative = [], []
@@ -177,11 +184,11 @@ class QuantileCounts:
             negative.append(_interpolate(low, high, last * level - k))
         return np.array(positive), np.array(negative)
 
-    def _ranks(self) -> npt.NDArray[np.int64]:
-        last = self.total - 1
-        below = np.array([_floor(last, level) for level in self.levels])
-        above = np.minimum(below + 1, last)
-        return np.concatenate([below, above, last - below, last - above])
+
+def _ranks(last: int, levels: Sequence[float]) -> npt.NDArray[np.int64]:
+    below = np.array([_floor(last, level) for level in levels])
+    above = np.minimum(below + 1, last)
+    return np.concatenate([below, above, last - below, last - above])
 
 
 def _floor(last: int, level: float) -> int:

@@ -2,11 +2,13 @@
 
 A reduction cuts the cube into slabs, has something small counted of each, wherever that may be,
 and adds the counts up in whichever order they come. So the result is the same, to the bit, for
-any cut, any order and any number of workers, and memory is set by the slab.
+any cut, any order and any number of workers. Memory is set by the slab, and where counts are added
+up by the few layers at work at a time: what a layer gives is done with once its last slab is in.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +18,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ddp_tasks import store
 from ddp_tasks.cube import slab_parts
 from ddp_tasks.exemplars import (
     StrongestImages,
@@ -25,12 +28,19 @@ from ddp_tasks.exemplars import (
     no_images,
     strongest_of,
 )
-from ddp_tasks.quantiles import Counts, QuantileCounts, count_lower, count_upper
+from ddp_tasks.quantiles import (
+    Counts,
+    QuantileCounts,
+    WantedCounts,
+    count_lower,
+    count_upper,
+)
 from ddp_tasks.significance import (
     count_between,
     count_significant,
     cut_points,
     images_read,
+    share,
 )
 from ddp_tasks.slabs import CubeSize, Slab, slabs
 
@@ -79,14 +89,30 @@ def thresholds(
     ValueError
         If a layer has no signals.
     """
-    layers = 1 + max(slab.layer for slab in pieces)
-    counts = [QuantileCounts(quantiles) for _ in range(layers)]
-    for slab, counted in mapped(partial(upper_counts, path), pieces):
-        counts[slab.layer].add_upper(counted.whole())
-    bins = [of_layer.bins for of_layer in counts]
-    for slab, counted in mapped(partial(lower_counts, path, bins), pieces):
-        counts[slab.layer].add_lower(counted.whole())
-    return np.stack([of_layer.quantiles() for of_layer in counts], axis=-1)
+    upper: dict[int, QuantileCounts] = {}
+    wanted: dict[int, WantedCounts] = {}
+    for slab, counted, last in _to_the_last(mapped(partial(upper_counts, path), pieces), pieces):
+        upper.setdefault(slab.layer, QuantileCounts(quantiles)).add(counted.whole())
+        if last:
+            wanted[slab.layer] = upper.pop(slab.layer).wanted()
+    bins = [wanted[layer].bins for layer in range(len(wanted))]
+    found: dict[int, npt.NDArray[np.float64]] = {}
+    lower = mapped(partial(lower_counts, path, bins), pieces)
+    for slab, counted, last in _to_the_last(lower, pieces):
+        wanted[slab.layer].add(counted.whole())
+        if last:
+            found[slab.layer] = np.stack(wanted.pop(slab.layer).quantiles())
+    return np.stack([found[layer] for layer in range(len(found))], axis=-1)
+
+
+def _to_the_last(
+    results: Iterable[tuple[Slab, Result]], pieces: Iterable[Slab]
+) -> Iterator[tuple[Slab, Result, bool]]:
+    """Slabs and their results, and whether each is the last of its layer to come."""
+    left = Counter(slab.layer for slab in pieces)
+    for slab, result in results:
+        left[slab.layer] -= 1
+        yield slab, result, left[slab.layer] == 0
 
 
 @dataclass(frozen=True)
@@ -132,102 +158,77 @@ def lower_counts(path: Path, bins: Sequence[npt.NDArray[np.int64]], slab: Slab) 
 
 
 def fraction_slabs(cube: CubeSize, quantiles: int, target_classes: int) -> list[Slab]:
-    """Slabs narrow enough for the counts of their fractions, about 64 MB a task."""
+    """Slabs of all images, narrow enough for the counts of their fractions, about 64 MB a task."""
     counts = 8 * target_classes * (2 * quantiles + 1)
-    return slabs(cube, widest=max(1, _COUNTS_BYTES // counts))
-
-
-@dataclass(frozen=True)
-class SlabCounts:
-    """Images of each class for which vectors are significant, over all images of the run."""
-
-    layer: int
-    vectors: slice
-    significant: npt.NDArray[np.int64]
-    """shape (direction, quantile, class, vector)"""
-    images: npt.NDArray[np.int64]
-    """of each class that could be read, shape (class,)"""
+    return slabs(cube, widest=max(1, _COUNTS_BYTES // counts), task_bytes=None)
 
 
 def significant_counts(
-    path: Path,
-    pieces: Sequence[Slab],
-    threshold: npt.NDArray[np.float64],
-    target_classes: int,
-    mapped: Mapped,
-) -> Iterator[SlabCounts]:
-    """Count, for ranges of singular vectors, the images for which they are significant.
+    path: Path, threshold: npt.NDArray[np.float64], target_classes: int, slab: Slab
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Images of each class for which a slab's singular vectors are significant.
 
     ``significance.fractions`` over a stored cube, before dividing by the images of each class.
 
     Parameters
     ----------
-    pieces
-        of the whole cube; see ``fraction_slabs``.
     threshold
-        shape (direction, quantile, layer).
+        shape (direction, quantile); of the slab's layer.
+    slab
+        of all images; see ``fraction_slabs``.
 
-    Yields
-    ------
-    each range of each layer once, in any order, as soon as its counts are complete
+    Returns
+    -------
+    significant
+        shape (direction, quantile, class, vector).
+    images
+        shape (class,); those that could be read.
     """
-    cuts = [cut_points(threshold[:, :, layer]) for layer in range(threshold.shape[-1])]
-    left: dict[tuple[int, int], int] = {}
-    for slab in pieces:
-        key = slab.layer, slab.first_vector
-        left[key] = left.get(key, 0) + 1
-    counts: dict[tuple[int, int], Counts] = {}
-    for slab, counted in mapped(partial(counts_between, path, cuts, target_classes), pieces):
-        key = slab.layer, slab.first_vector
-        whole = counted.whole()
-        counts[key] = counts[key] + whole if key in counts else whole
-        left[key] -= 1
-        if not left[key]:
-            between = counts.pop(key)
-            yield SlabCounts(
-                slab.layer,
-                slab.vectors,
-                count_significant(between, threshold[:, :, slab.layer]),
-                # Every image has one signal along the first vector.
-                between[:, :, 0].sum(axis=1),
-            )
-
-
-def counts_between(
-    path: Path, cuts: Sequence[npt.NDArray[np.float32]], target_classes: int, slab: Slab
-) -> FewCounts:
-    """Signals of a slab between the cut points of its layer, by class and singular vector."""
-    own = cuts[slab.layer]
-    counted = np.zeros((target_classes, len(own) + 1, slab.width), dtype=np.int64)
+    cuts = cut_points(threshold)
+    counted = np.zeros((target_classes, len(cuts) + 1, slab.width), dtype=np.int64)
     for _, signals, target in slab_parts(path, slab):
-        count_between(*images_read(signals, target), own, counted)
-    # Where classes stand in the order of the images, a slab has few of them.
-    return FewCounts.of(counted)
+        count_between(*images_read(signals, target), cuts, counted)
+    # Every image has one signal along the first vector.
+    images = counted[:, :, 0].sum(axis=1)
+    return count_significant(counted, threshold), images
+
+
+def write_fractions(path: Path, target_classes: int, slab: Slab) -> npt.NDArray[np.int64]:
+    """Write the fractions of a slab's singular vectors to the store, which has the thresholds.
+
+    Returns
+    -------
+    images of each class that could be read, shape (class,)
+    """
+    at = {"layer": slab.layer}
+    threshold = store.read(path, "significance")["threshold"].isel(at).to_numpy()
+    significant, images = significant_counts(path, threshold, target_classes, slab)
+    place = (slice(None), slice(None), slice(None), slab.layer, slab.vectors)
+    store.write_region(path, "significance", "fraction", place, share(significant, images))
+    return images
 
 
 def strongest_images(
     path: Path, pieces: Sequence[Slab], places: int, mapped: Mapped
-) -> StrongestImages:
+) -> Iterator[tuple[int, StrongestImages]]:
     """The strongest images of every vector; ``exemplars.strongest_images`` over a stored cube.
 
     Parameters
     ----------
     pieces
-        of the whole cube; see ``slabs``.
+        of the whole cube, as wide as the layers; see ``slabs``.
 
-    Returns
-    -------
-    arrays of shape (layer, singular vector, place)
+    Yields
+    ------
+    position of each layer, in any order, and arrays of shape (singular vector, place)
     """
-    layers = 1 + max(slab.layer for slab in pieces)
-    vectors = max(slab.last_vector for slab in pieces)
-    found = no_images(layers, vectors, places)
-    for slab, of_slab in mapped(partial(strongest_of_slab, path, places), pieces):
-        place = slab.layer, slab.vectors
-        kept = StrongestImages(found.image[place], found.signal[place])
-        best = merge_strongest(kept, of_slab)
-        found.image[place], found.signal[place] = best.image, best.signal
-    return found
+    found: dict[int, StrongestImages] = {}
+    strongest = mapped(partial(strongest_of_slab, path, places), pieces)
+    for slab, of_slab, last in _to_the_last(strongest, pieces):
+        kept = found.get(slab.layer)
+        found[slab.layer] = of_slab if kept is None else merge_strongest(kept, of_slab)
+        if last:
+            yield slab.layer, found.pop(slab.layer)
 
 
 def strongest_of_slab(path: Path, places: int, slab: Slab) -> StrongestImages:
@@ -240,41 +241,21 @@ def strongest_of_slab(path: Path, places: int, slab: Slab) -> StrongestImages:
 
 
 def class_exemplars(
-    path: Path,
-    pieces: Sequence[Slab],
-    sets: Sequence[Sequence[npt.NDArray[np.int64]]],
-    target_classes: int,
-    mapped: Mapped,
-) -> list[StrongestImages]:
+    path: Path, members: Sequence[npt.NDArray[np.int64]], target_classes: int, slab: Slab
+) -> StrongestImages:
     """Class exemplars of vector sets; ``exemplars.class_exemplars`` over a stored cube.
 
     Parameters
     ----------
-    pieces
-        of the whole cube, as wide as the layers; see ``slabs``.
-    sets
-        of each layer, the singular vectors of each set.
+    members
+        of the slab's layer, the singular vectors of each set.
+    slab
+        as wide as the layer.
 
     Returns
     -------
-    for each layer, arrays of shape (set, class)
+    arrays of shape (set, class)
     """
-    found = [no_images(len(of_layer), target_classes) for of_layer in sets]
-    for slab, of_slab in mapped(
-        partial(class_exemplars_of_slab, path, sets, target_classes), pieces
-    ):
-        found[slab.layer] = merge_class_exemplars(found[slab.layer], of_slab)
-    return found
-
-
-def class_exemplars_of_slab(
-    path: Path,
-    sets: Sequence[Sequence[npt.NDArray[np.int64]]],
-    target_classes: int,
-    slab: Slab,
-) -> StrongestImages:
-    """Class exemplars of a slab, shape (set, class)."""
-    members = sets[slab.layer]
     kept = no_images(len(members), target_classes)
     for start, signals, target in slab_parts(path, slab):
         of_part = class_exemplars_of(signals, target, start, members, target_classes)

@@ -48,11 +48,12 @@ def thresholds(
         read, _ = images_read(signals, target)
         for layer, rank in enumerate(ranks):
             count_upper(read[:, layer, :rank], counts[layer].upper)
+    wanted = [counted.wanted() for counted in counts]
     for signals, target in parts():
         read, _ = images_read(signals, target)
         for layer, rank in enumerate(ranks):
-            counts[layer].add_lower(count_lower(read[:, layer, :rank], counts[layer].bins))
-    return np.stack([counted.quantiles() for counted in counts], axis=-1)
+            wanted[layer].add(count_lower(read[:, layer, :rank], wanted[layer].bins))
+    return np.stack([counted.quantiles() for counted in wanted], axis=-1)
 
 
 def images_read(

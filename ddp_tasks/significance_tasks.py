@@ -16,10 +16,9 @@ from prefect import get_run_logger
 from ddp_tasks import exemplars, reductions, store
 from ddp_tasks.bounded_futures import results
 from ddp_tasks.cube import cube_size
-from ddp_tasks.semantic_hierarchy import hierarchy_dataset
-from ddp_tasks.significance import share, tables_dataset
+from ddp_tasks.significance import tables_dataset
 from ddp_tasks.slabs import Slab, slabs
-from ddp_tasks.stored_hypergraphs import built_hypergraph
+from ddp_tasks.stored_hypergraphs import build_hypergraph
 from ddp_tasks.tasks import on_workers, progress, stage
 from schemas.parameters import RunError, RunParameters
 
@@ -58,12 +57,13 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
         empty = tables_dataset(tables, layers, target_classes, quantiles)
         # The widest slab sets the width: each of them is then written to a file of its own.
         region = (*shape[:3], 1, max(slab.width for slab in narrow))
-        store.write_template(path, "significance", empty, {"fraction": region})
-        for found in reductions.significant_counts(path, narrow, threshold, classes, mapped):
-            place = (slice(None), slice(None), slice(None), found.layer, found.vectors)
-            fraction = share(found.significant, found.images)
-            store.write_region(path, "significance", "fraction", place, fraction)
-        store.write_region(path, "significance", "images", (slice(None),), found.images)
+        store.write_template(
+            path, "significance", empty, {"fraction": region}, within=(1, 1, *region[2:])
+        )
+        images = tables["images"]
+        for _, counted in mapped(partial(reductions.write_fractions, path, classes), narrow):
+            images[:] = counted
+        store.write_region(path, "significance", "images", (slice(None),), images)
     store.record(path, "significance", _FINISHED)
 
 
@@ -77,11 +77,22 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
         return
     ids = store.read(path, "signals")["image"].to_numpy().tolist()
     layers = store.read(path, "layers").load()
-    pieces = slabs(cube_size(path))
+    pieces, places = slabs(cube_size(path)), min(run.exemplars, len(ids))
+    row = (1, layers.sizes["singular_vector"], places)
+    store.write_template(
+        path,
+        "exemplars",
+        exemplars.exemplars_template(layers, places),
+        {"image": row, "signal": row},
+    )
     with _over_workers(run, scheduler, "exemplars", "strongest images", len(pieces)) as mapped:
-        places = min(run.exemplars, len(ids))
-        strongest = reductions.strongest_images(path, pieces, places, mapped)
-    store.write(path, "exemplars", exemplars.exemplars_dataset(strongest, layers, ids))
+        for layer, found in reductions.strongest_images(path, pieces, places, mapped):
+            padded = exemplars.no_images(*row[1:])
+            padded.image[: len(found.image)] = found.image
+            padded.signal[: len(found.image)] = found.signal
+            images = exemplars.image_ids(padded.image, ids)
+            store.write_region(path, "exemplars", "image", (layer,), images)
+            store.write_region(path, "exemplars", "signal", (layer,), padded.signal)
     store.record(path, "exemplars", _FINISHED)
 
 
@@ -123,27 +134,10 @@ def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: s
     HIF files go to the folder, relations of classes and hierarchies to the store.
     """
     folder.mkdir(exist_ok=True)
-    layers = store.read(path, "layers").load()
-    names = [str(name) for name in layers["layer"].to_numpy()]
-    build = partial(built_hypergraph, str(path), str(folder), run.name, run.significance)
-    hierarchies = {}
-    for layer, built in on_workers(
+    names = [str(name) for name in store.read(path, "layers")["layer"].to_numpy()]
+    build = partial(build_hypergraph, str(path), str(folder), run.name, run.significance)
+    for layer, empty in on_workers(
         run, scheduler, build, names, key="hypergraphs", description="hypergraphs of layers"
     ):
-        if because := str(built.relations["empty"].item()):
-            get_run_logger().warning("%s: %s", layer, because)
-        store.write(path, f"hypergraphs/{layer}", built.relations)
-        hierarchies[layer] = built.hierarchy
-    sets = [exemplars.vector_sets(hierarchies[layer].singular_vectors) for layer in names]
-    pieces = slabs(cube_size(path))
-    signals = store.read(path, "signals")
-    ids = signals["image"].to_numpy().tolist()
-    target_classes = signals["target_class"].to_numpy().tolist()
-    with _over_workers(
-        run, scheduler, "class-exemplars", "exemplars of classes", len(pieces)
-    ) as mapped:
-        strongest = reductions.class_exemplars(path, pieces, sets, len(target_classes), mapped)
-    for layer, best in zip(names, strongest, strict=True):
-        of_layer = layers.sel(layer=layer)
-        dataset = hierarchy_dataset(hierarchies[layer], of_layer, target_classes, best, ids)
-        store.write(path, f"hierarchies/{layer}", dataset)
+        if empty:
+            get_run_logger().warning("%s: %s", layer, empty)

@@ -50,7 +50,9 @@ class CubeSize:
     """singular vectors in a chunk."""
 
 
-def slabs(cube: CubeSize, widest: int | None = None, task_bytes: int = TASK_BYTES) -> list[Slab]:
+def slabs(
+    cube: CubeSize, widest: int | None = None, task_bytes: int | None = TASK_BYTES
+) -> list[Slab]:
     """Cut a cube so that every signal is in one slab, layer by layer.
 
     Parameters
@@ -59,12 +61,14 @@ def slabs(cube: CubeSize, widest: int | None = None, task_bytes: int = TASK_BYTE
         singular vectors in a slab at most, for what needs memory by the vector; rounded down to
         whole chunks where one fits. None takes a layer's vectors together.
     task_bytes
-        a slab has as many shards as fit, and one at least.
+        a slab has as many shards as fit, and one at least. None takes all images together.
     """
     found = []
     for layer, rank in enumerate(cube.ranks):
         width = rank if widest is None else min(rank, _whole_chunks(widest, cube.chunk))
-        shards = max(1, task_bytes // (cube.block * width * 4))
+        shards = cube.shards
+        if task_bytes is not None:
+            shards = max(1, task_bytes // (cube.block * width * 4))
         found += [
             Slab(layer, vector, min(vector + width, rank), shard, min(shard + shards, cube.shards))
             for vector in range(0, rank, width)

@@ -398,22 +398,23 @@ def write(path: Path, group: str, dataset: xr.Dataset) -> None:
 
 
 def write_template(
-    path: Path, group: str, dataset: xr.Dataset, by_region: Mapping[str, Sequence[int]]
+    path: Path,
+    group: str,
+    dataset: xr.Dataset,
+    by_region: Mapping[str, Sequence[int]],
+    *,
+    within: Sequence[int] | None = None,
 ) -> None:
-    """Write a group in place of what it held, but some variables of it only as empty arrays.
+    """Write a group as ``write`` does, but some variables of it only as empty arrays.
 
     Parameters
     ----------
     dataset
         all of the group; of the variables left empty, shape and dtype count.
     by_region
-        of those variables, the shape that is written at a time and makes one file; in it,
-        each place of the first two axes can be read by itself. What is not written is NaN.
-
-    Raises
-    ------
-    SchemaError
-        If the dataset does not match the group's declaration.
+        of those, what is written at a time and makes one file; until then NaN, or no text.
+    within
+        shape of what can be read of such a file by itself; the whole where it is None.
     """
     described = describe(validate(dataset, group), group)
     whole = described.drop_vars(list(by_region))
@@ -421,14 +422,14 @@ def write_template(
     written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
     for name, region in by_region.items():
         variable = described[name]
-        shards = tuple(map(min, region, variable.shape))
+        file, text = tuple(map(min, region, variable.shape)), variable.dtype == object
         written.create_array(
             name,
             shape=variable.shape,
-            chunks=(1, 1, *shards[2:]),
-            shards=shards,
-            dtype=variable.dtype,
-            fill_value=float("nan"),
+            chunks=tuple(map(min, within or file, file)),
+            shards=file if within else None,
+            dtype="str" if text else variable.dtype,
+            fill_value="" if text else float("nan"),
             dimension_names=[str(dim) for dim in variable.dims],
             attributes={**variable.attrs},
         )

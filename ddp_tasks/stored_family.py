@@ -10,7 +10,7 @@ import xarray as xr
 
 from ddp_tasks import cube, store
 from ddp_tasks.hypergraph_family import family_dataset
-from ddp_tasks.layer_stability import layer_stability
+from ddp_tasks.layer_stability import layer_stability, made_with
 from schemas.parameters import SignificanceParameters
 
 
@@ -28,8 +28,8 @@ def family_of_layer(path: str, percentages: Sequence[float], layer: str) -> xr.D
     return family_dataset(significance, percentages)
 
 
-def judged_layer(path: str, levels: SignificanceParameters, layer: str) -> xr.Dataset:
-    """The group ``stability/LAYER``, at the layer's own levels.
+def judge_layer(path: str, levels: SignificanceParameters, layer: str) -> None:
+    """Write the group ``stability/LAYER``, at the layer's own levels.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def judged_layer(path: str, levels: SignificanceParameters, layer: str) -> xr.Da
     layers = store.read(Path(path), "layers")
     position = layers["layer"].to_numpy().tolist().index(layer)
     quantile, percentage = levels.of_layer(layer)
-    return layer_stability(
+    judged = layer_stability(
         partial(cube.layer_parts, Path(path), position, int(layers["rank"][position])),
         store.read(Path(path), "significance").sel(layer=layer),
         store.read(Path(path), f"hierarchies/{layer}").load(),
@@ -48,3 +48,5 @@ def judged_layer(path: str, levels: SignificanceParameters, layer: str) -> xr.Da
         resamples=levels.resamples,
         sample_sizes=levels.sample_sizes,
     )
+    store.write(Path(path), f"stability/{layer}", judged)
+    store.record(Path(path), f"stability/{layer}", made_with(levels, layer))

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import hypernetx as hnx
 import xarray as xr
 
 from ddp_tasks import hif, store
+from ddp_tasks.cube import cube_size
+from ddp_tasks.exemplars import vector_sets
 from ddp_tasks.layer_hypergraphs import file_metadata, layer_graph, layer_hypergraph
-from ddp_tasks.semantic_hierarchy import SemanticHierarchy
+from ddp_tasks.reductions import class_exemplars
+from ddp_tasks.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
 from ddp_tasks.significance import layer_table
+from ddp_tasks.slabs import Slab
 from ddp_tasks.stored_significance import StoredSignificance
 from schemas.parameters import SignificanceParameters
 
 
-@dataclass(frozen=True)
-class BuiltHypergraph:
-    """What a layer's hypergraph leaves beside its file."""
-
-    relations: xr.Dataset
-    """the group ``hypergraphs/LAYER``."""
-    hierarchy: SemanticHierarchy
-
-
-def built_hypergraph(
+def build_hypergraph(
     path: str, folder: str, run: str, levels: SignificanceParameters, layer: str
-) -> BuiltHypergraph:
-    """Build a layer's hypergraph at its own levels and write ``LAYER.hif.json``.
+) -> str:
+    """Build a layer's hypergraph at its own levels and write all that comes of it.
+
+    Writes ``LAYER.hif.json``, and the groups ``hypergraphs/LAYER`` and ``hierarchies/LAYER``.
 
     Parameters
     ----------
@@ -38,14 +34,34 @@ def built_hypergraph(
         that receives the file.
     run
         name of the run.
+
+    Returns
+    -------
+    why the hypergraph is empty; empty text where it is not
     """
-    quantile, percentage = levels.of_layer(layer)
-    table = layer_table(store.read(Path(path), "significance"), layer, quantile, percentage)
-    of_layer = store.read(Path(path), "layers").sel(layer=layer).load()
-    found = layer_hypergraph(table, of_layer, (quantile, percentage))
+    at, (quantile, percentage) = Path(path), levels.of_layer(layer)
+    table = layer_table(store.read(at, "significance"), layer, quantile, percentage)
+    layers = store.read(at, "layers").load()
+    found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
     metadata = file_metadata(run, table, percentage, found.empty)
     hif.write_hif(found.graph, metadata, Path(folder) / f"{layer}.hif.json")
-    return BuiltHypergraph(found.relations, found.hierarchy)
+    store.write(at, f"hypergraphs/{layer}", found.relations)
+    position = layers["layer"].to_numpy().tolist().index(layer)
+    store.write(at, f"hierarchies/{layer}", _hierarchy(at, found.hierarchy, layers, position))
+    return found.empty
+
+
+def _hierarchy(
+    path: Path, hierarchy: SemanticHierarchy, layers: xr.Dataset, position: int
+) -> xr.Dataset:
+    """The group ``hierarchies/LAYER``, its exemplars found in the cube."""
+    signals, cube = store.read(path, "signals"), cube_size(path)
+    target_classes = signals["target_class"].to_numpy().tolist()
+    of_layer = Slab(position, 0, cube.ranks[position], 0, cube.shards)
+    members = vector_sets(hierarchy.singular_vectors)
+    best = class_exemplars(path, members, len(target_classes), of_layer)
+    ids = signals["image"].to_numpy().tolist()
+    return hierarchy_dataset(hierarchy, layers.isel(layer=position), target_classes, best, ids)
 
 
 def stored_hypergraph(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.semantic_hierarchy import equivalence_classes, levels, strict_order
-from ddp_tasks.significance import layer_table
+from ddp_tasks.significance import layer_table, most_discriminating
 from schemas.parameters import RunParameters
 
 
@@ -79,18 +79,15 @@ def summarise(
     strongest
         how many of the most discriminating singular vectors to name.
     """
-    tables = {
-        layer: layer_table(significance, layer, *run.significance.of_layer(layer))
-        for layer in map(str, layers["layer"].values)
-    }
-    found = [
-        _layer_summary(layers.sel(layer=layer), table, *run.significance.of_layer(layer))
-        for layer, table in tables.items()
-    ]
-    ranked = sorted(
-        (vector for layer, table in tables.items() for vector in _vectors(layers, layer, table)),
-        key=lambda vector: -vector.eta_squared,
-    )
+    found: list[LayerSummary] = []
+    ranked: list[Discriminating] = []
+    for layer in map(str, layers["layer"].values):
+        # One table at a time: those of all layers may be larger than memory.
+        levels = run.significance.of_layer(layer)
+        table = layer_table(significance, layer, *levels)
+        found.append(_layer_summary(layers.sel(layer=layer), table, *levels))
+        ranked += _vectors(layers, layer, table, strongest)
+        ranked = sorted(ranked, key=lambda vector: -vector.eta_squared)[:strongest]
     error = signals["error"].to_numpy().astype(object)
     read = error == ""
     correct = (signals["predicted"].to_numpy() == signals["target"].to_numpy())[read]
@@ -101,7 +98,7 @@ def summarise(
         target_classes=int((significance["images"] > 0).sum()),
         accuracy=float(correct.mean()),
         layers=tuple(found),
-        discriminating=tuple(ranked[:strongest]),
+        discriminating=tuple(ranked),
     )
 
 
@@ -129,20 +126,21 @@ def _layer_summary(
     )
 
 
-def _vectors(layers: xr.Dataset, layer: str, table: xr.Dataset) -> list[Discriminating]:
-    of_layer = layers.sel(layer=layer).load()
-    names = table["target_class"].to_numpy()
-    significant = table["significant"].to_numpy()
-    close = arbitrary(of_layer)
+def _vectors(layers: xr.Dataset, layer: str, table: xr.Dataset, most: int) -> list[Discriminating]:
+    """The layer's most discriminating vectors, equal ones in their order."""
+    significant, eta_squared = table["significant"].to_numpy(), table["discrimination"].to_numpy()
+    if not significant.any():
+        return []
+    of_layer, names = layers.sel(layer=layer).load(), table["target_class"].to_numpy()
+    close, vectors = arbitrary(of_layer), table["singular_vector"].to_numpy()
     return [
         Discriminating(
             layer=layer,
-            singular_vector=int(vector),
-            singular_value=float(of_layer["singular_value"].to_numpy()[vector]),
-            eta_squared=float(table["discrimination"].to_numpy()[i]),
+            singular_vector=int(vectors[i]),
+            singular_value=float(of_layer["singular_value"].to_numpy()[vectors[i]]),
+            eta_squared=float(eta_squared[i]),
             significant_for=tuple(map(str, names[significant[:, i]])),
-            arbitrary=bool(close[vector]),
+            arbitrary=bool(close[vectors[i]]),
         )
-        for i, vector in enumerate(table["singular_vector"].to_numpy())
-        if significant[:, i].any()
+        for i in most_discriminating(table)[:most]
     ]

@@ -149,6 +149,7 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
     target_classes = list(image_set.target_classes)
     tables = significance_dataset(parts, of_layers, target_classes, run.significance.quantiles)
     strongest = exemplars.strongest_images(parts, 5)
+    place = ("layer", "singular_vector", "place")
     built = {
         name: layer_hypergraph(
             layer_table(tables, name, *run.significance.of_layer(name)),
@@ -180,7 +181,10 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
             )
             for i, name in enumerate(names)
         },
-        exemplars=exemplars.exemplars_dataset(strongest, of_layers, image_set.ids),
+        exemplars=exemplars.exemplars_template(of_layers, strongest.image.shape[2]).assign(
+            image=(place, exemplars.image_ids(strongest.image, image_set.ids)),
+            signal=(place, strongest.signal),
+        ),
         hypergraphs={name: found.relations for name, found in built.items()},
         hierarchies=hierarchies,
         images=image_set,

@@ -61,7 +61,7 @@ def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, lev
     size = cube_size(path)
     task_bytes = data.draw(st.integers(1, 200))
     pieces = slabs(size, task_bytes=task_bytes)
-    narrow = slabs(size, widest=data.draw(st.integers(1, 4)), task_bytes=task_bytes)
+    narrow = slabs(size, widest=data.draw(st.integers(1, 4)), task_bytes=None)
     mapped = shuffled(data.draw(st.integers(0, 99)))
     if (cube.targets < 0).all():
         with pytest.raises(ValueError, match="no values"):
@@ -80,26 +80,30 @@ def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, lev
         cube.parts, cube.ranks, threshold, cube.target_classes
     )
     fraction = np.full_like(expected, np.nan)
-    for found in reductions.significant_counts(
-        path, narrow, threshold, cube.target_classes, mapped
-    ):
-        np.testing.assert_array_equal(found.images, images)
-        share = significance.share(found.significant, found.images)
-        fraction[:, :, :, found.layer, found.vectors] = share
+    for slab in narrow:
+        significant, of_slab = reductions.significant_counts(
+            path, threshold[:, :, slab.layer], cube.target_classes, slab
+        )
+        np.testing.assert_array_equal(of_slab, images)
+        share = significance.share(significant, of_slab)
+        fraction[:, :, :, slab.layer, slab.vectors] = share
     np.testing.assert_array_equal(fraction, expected)
 
     places = data.draw(st.integers(1, 14))
-    strongest = reductions.strongest_images(path, pieces, places, mapped)
-    for layer, i in np.ndindex(strongest.image.shape[:2]):
-        order = reference.strongest(cube.signals[:, layer, i].tolist(), places)
-        empty = [-1] * (places - len(order))
-        assert strongest.image[layer, i].tolist() == order + empty
+    strongest = dict(reductions.strongest_images(path, pieces, places, mapped))
+    assert set(strongest) == set(range(len(cube.ranks)))
+    for layer, of_layer in strongest.items():
+        assert len(of_layer.image) == cube.ranks[layer]
+        for i, found in enumerate(of_layer.image.tolist()):
+            order = reference.strongest(cube.signals[:, layer, i].tolist(), places)
+            assert found == order + [-1] * (places - len(order))
 
-    sets = [[np.arange(rank), np.arange(rank)[::2]] for rank in cube.ranks]
-    found = reductions.class_exemplars(path, pieces, sets, cube.target_classes, mapped)
-    for layer, of_layer in enumerate(found):
+    for layer, rank in enumerate(cube.ranks):
+        sets = [np.arange(rank), np.arange(rank)[::2]]
+        slab = Slab(layer, 0, rank, 0, size.shards)
+        of_layer = reductions.class_exemplars(path, sets, cube.target_classes, slab)
         table = np.zeros((2, cube.signals.shape[2]), dtype=np.bool_)
-        for row, members in enumerate(sets[layer]):
+        for row, members in enumerate(sets):
             table[row, members] = True
         parts = [(signals[:, layer], targets) for signals, targets in cube.parts()]
         whole = exemplars.class_exemplars(partial(list, parts), table, cube.target_classes)
@@ -133,11 +137,13 @@ def test_constant_signals_are_significant_for_nothing(tmp_path, value):
     pieces = slabs(cube_size(path))
     threshold = reductions.thresholds(path, pieces, [0.5, 0.9], reductions.one_by_one)
     assert threshold[:, :, 0].tolist() == [[value, value], [-value, -value]]
-    (found,) = reductions.significant_counts(path, pieces, threshold, 3, reductions.one_by_one)
-    assert not found.significant.any()
+    significant, images = reductions.significant_counts(
+        path, threshold[:, :, 0], 3, Slab(0, 0, 3, 0, 3)
+    )
+    assert not significant.any()
     # The last class has no images, and the image that could not be read counts for none.
-    assert found.images.tolist() == [3, 2, 0]
-    assert np.isnan(significance.share(found.significant, found.images)[:, :, 2]).all()
+    assert images.tolist() == [3, 2, 0]
+    assert np.isnan(significance.share(significant, images)[:, :, 2]).all()
 
 
 def cubes_of(signals, targets, ranks, classes):

@@ -282,7 +282,9 @@ def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):
         "images": np.array([2, 2]),
     }
     whole = tables_dataset(tables, layers, ["a", "b"], [0.5, 0.7, 0.9])
-    store.write_template(path, "significance", whole, {"fraction": (2, 3, 2, 1, 4)})
+    store.write_template(
+        path, "significance", whole, {"fraction": (2, 3, 2, 1, 4)}, within=(1, 1, 2, 1, 4)
+    )
     assert np.isnan(store.read(path, "significance")["fraction"]).all()
     for layer, vectors in ((1, slice(0, 3)), (0, slice(4, 7)), (0, slice(0, 4))):
         place = (slice(None), slice(None), slice(None), layer, vectors)
