@@ -31,6 +31,8 @@ from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import prepare
 from ddp_tasks.tasks import progress, stage
+from ddp_tasks.whole_files import write_whole
+from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.zoo import ZooModel, ZooParameters
 
@@ -60,7 +62,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
         "boundary_side": str(zoo.boundary_side),
     }
     del network
-    group = f"capacity/{model.name}"
+    group = group_path("capacity", model.name)
     if store.is_recorded(path, group, attributes):
         log.info("%s: kept from before", model.name)
         return
@@ -177,7 +179,7 @@ def write_zoo(zoo: ZooParameters, path: Path, page: Path, errors: dict[str, str]
         why models failed, by name.
     """
     found = {
-        model.name: store.read(path, f"capacity/{model.name}").load()
+        model.name: store.read(path, group_path("capacity", model.name)).load()
         for model in zoo.models
         if model.name not in errors
     }
@@ -187,9 +189,7 @@ def write_zoo(zoo: ZooParameters, path: Path, page: Path, errors: dict[str, str]
     findings = capacity_report.CapacityFindings(
         title=zoo.name, zoo=table, capacity=found, attributes=store.zoo_attributes(path)
     )
-    part = page.with_suffix(".part")
-    part.write_text(capacity_report.render(findings))
-    part.replace(page)
+    write_whole(page, capacity_report.render(findings))
 
 
 def zoo_dataset(

@@ -14,6 +14,7 @@ from ddp_tasks.layer_stability import made_with
 from ddp_tasks.significance_tables import superclass_dataset
 from ddp_tasks.stored_family import family_of_layer, judge_layer
 from ddp_tasks.tasks import on_workers, stage
+from schemas.names import group_path
 from schemas.parameters import RunParameters
 
 
@@ -61,7 +62,7 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
     missing = [
         layer
         for layer in _layers(path)
-        if not store.is_recorded(path, f"stability/{layer}", made_with(levels, layer))
+        if not store.is_recorded(path, group_path("stability", layer), made_with(levels, layer))
     ]
     if not missing:
         get_run_logger().info("stability: kept from before")

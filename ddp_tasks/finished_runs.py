@@ -17,6 +17,7 @@ from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.tensor_svd import TensorSVD
 from schemas import FORMAT_VERSION
+from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters
 from schemas.run_files import recorded_run
 
@@ -97,7 +98,7 @@ class FinishedRun:
         W
             shape (d, c*k*k / groups); the layer's unfolded weight.
         """
-        stored = store.read(self.store, f"decomposition/{layer}").load()
+        stored = store.read(self.store, group_path("decomposition", layer)).load()
         U, S = (torch.from_numpy(stored[name].to_numpy()).to(torch.float64) for name in "US")
         block = torch.from_numpy(self.layers["block"].sel(layer=layer).to_numpy()[: len(S)])
         if "V" in stored:

@@ -19,6 +19,7 @@ import hypernetx as hnx
 import numpy as np
 import pandas as pd
 
+from ddp_tasks.whole_files import write_whole
 from schemas.parameters import RunError
 
 #: HyperNetX notes down there where it last looked an item up.
@@ -78,9 +79,7 @@ def _finite(value: Any) -> bool:
 
 def write_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any], path: Path) -> None:
     """Write a hypergraph as HIF JSON, whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(to_hif(graph, metadata), indent=1, allow_nan=False))
-    part.replace(path)
+    write_whole(path, json.dumps(to_hif(graph, metadata), indent=1, allow_nan=False))
 
 
 def read_hif(path: Path) -> tuple[hnx.Hypergraph, dict[str, Any]]:

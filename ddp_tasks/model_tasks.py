@@ -24,6 +24,8 @@ from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shar
 from ddp_tasks.tasks import progress, stage
 from ddp_tasks.tensor_svd import relative_gaps
 from ddp_tasks.training import images_trained_on, train
+from ddp_tasks.whole_files import replacing
+from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters, stored_identity
 
 
@@ -54,9 +56,8 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
         "training", f"training {run.name}", images_trained_on(len(images), training)
     ) as done:
         model = train(partial(open_model, run.model), images, training, done)
-    part = checkpoint.with_suffix(".part")
-    torch.save({"state_dict": model.state_dict(), "trained_by": asked}, part)
-    part.replace(checkpoint)
+    with replacing(checkpoint) as file:
+        torch.save({"state_dict": model.state_dict(), "trained_by": asked}, file)
     return trained
 
 
@@ -91,9 +92,9 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     svd = {name: decomposed.svd for name, decomposed in found.items()}
     datasets = {"layers": decomposition.layers_dataset(layers, svd)}
     for name, decomposed in found.items():
-        datasets[f"decomposition/{name}"] = decomposition.decomposition_dataset(
+        datasets[group_path("decomposition", name)] = decomposition.decomposition_dataset(
             decomposed.svd, run.right_singular_vectors
-        ).assign_attrs(batch_norm=decomposed.batch_norm)
+        ).assign_attrs(layer=name, batch_norm=decomposed.batch_norm)
     vectors = datasets["layers"].sizes["singular_vector"]
     coordinates = decomposition.layer_coordinates(layers, vectors)
     store.create(

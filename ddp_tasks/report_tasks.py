@@ -9,6 +9,7 @@ from ddp_tasks import report, store
 from ddp_tasks.stored_findings import drawn_section, run_findings
 from ddp_tasks.summary import Summary
 from ddp_tasks.tasks import on_workers, stage
+from ddp_tasks.whole_files import write_whole
 from schemas.parameters import RunParameters
 
 
@@ -24,7 +25,5 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
         run, scheduler, draw, shown, key="sections", description="sections of the report"
     )
     sections = {layer.layer: section for layer, section in drawn}
-    part = page.with_suffix(".part")
-    part.write_text(report.render(findings, sections))
-    part.replace(page)
+    write_whole(page, report.render(findings, sections))
     return findings.summary

@@ -30,6 +30,7 @@ from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import Shard
 from ddp_tasks.unreadable import Unreadable
+from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 
 
@@ -215,7 +216,9 @@ def _vectors(path: str, run: str) -> dict[str, Tensor]:
     # A layer whose weight has no decomposition is not in the store.
     stored = store.read(Path(path), "layers")["layer"].to_numpy().tolist()
     U = {
-        name: torch.from_numpy(store.read(Path(path), f"decomposition/{name}")["U"].to_numpy())
+        name: torch.from_numpy(
+            store.read(Path(path), group_path("decomposition", name))["U"].to_numpy()
+        )
         for name in stored
     }
     return vectors_for_means(

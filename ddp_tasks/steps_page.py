@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,8 @@ from ddp_tasks.steps_figures import circle_figure, step_figures
 from ddp_tasks.tensor_svd import TensorSVD
 from ddp_tasks.thumbnails import thumbnail
 from ddp_tasks.unfolding import linear_part
+from ddp_tasks.whole_files import write_whole
+from schemas.names import LONGEST, file_name, group_path
 from schemas.parameters import RunError
 
 #: What leads from each array to the next.
@@ -96,9 +97,7 @@ def write(
     if file.is_dir() or not file.parent.is_dir():
         raise RunError(f"out: {str(file)!r} is no file in a folder that exists")
     content = render(compute(finished, layer, position, vectors))
-    part = file.with_name(file.name + ".part")
-    part.write_text(content)
-    part.replace(file)
+    write_whole(file, content)
     return file.resolve()
 
 
@@ -197,7 +196,9 @@ def _check_kind(finished: FinishedRun, layer: str) -> None:
     kind = str(finished.layers["kind"].sel(layer=layer).item())
     if kind not in ("Conv2d", "Linear"):
         raise RunError(f"layer {layer!r} is a {kind}; the steps of Conv2d and Linear are shown")
-    folded = store.group_attributes(finished.store, f"decomposition/{layer}").get("batch_norm")
+    folded = store.group_attributes(finished.store, group_path("decomposition", layer)).get(
+        "batch_norm"
+    )
     if folded:
         raise RunError(
             f"layer {layer!r} was decomposed together with {folded}; the steps of a layer as it "
@@ -206,8 +207,11 @@ def _check_kind(finished: FinishedRun, layer: str) -> None:
 
 
 def _file_name(layer: str, image: str) -> str:
-    """The page's file; image ids may be paths."""
-    return re.sub(r"[^\w.@-]+", "_", f"steps-{layer}-{image}") + ".html"
+    """The page's file; image ids may be paths, and a hyphen does not end a layer's name."""
+    written = file_name(layer)
+    if len(hyphenless := written.replace("-", "%2D")) <= LONGEST:
+        written = hyphenless
+    return f"steps-{written}-{file_name(image)}.html"
 
 
 def _check_vectors(finished: FinishedRun, layer: str, vectors: tuple[int, int] | None) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 from ddp_tasks import cube, store
 from ddp_tasks.hypergraph_family import family_dataset
 from ddp_tasks.layer_stability import layer_stability, made_with
+from schemas.names import group_path
 from schemas.parameters import SignificanceParameters
 
 
@@ -42,11 +43,11 @@ def judge_layer(path: str, levels: SignificanceParameters, layer: str) -> None:
     judged = layer_stability(
         partial(cube.layer_parts, Path(path), position, int(layers["rank"][position])),
         store.read(Path(path), "significance").sel(layer=layer),
-        store.read(Path(path), f"hierarchies/{layer}").load(),
+        store.read(Path(path), group_path("hierarchies", layer)).load(),
         percentage,
         quantile,
         resamples=levels.resamples,
         sample_sizes=levels.sample_sizes,
     )
-    store.write(Path(path), f"stability/{layer}", judged)
-    store.record(Path(path), f"stability/{layer}", made_with(levels, layer))
+    store.write(Path(path), group_path("stability", layer), judged)
+    store.record(Path(path), group_path("stability", layer), made_with(levels, layer))

@@ -14,6 +14,7 @@ from ddp_tasks.page import Fragment
 from ddp_tasks.preparation import ONE_AT_A_TIME, prepared_once
 from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import LayerSummary, summarise
+from schemas.names import group_path
 from schemas.parameters import RunParameters
 
 
@@ -58,7 +59,7 @@ def drawn_section(
 def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings:
     """What the section of one layer shows."""
     layer, levels = summary.layer, RunParameters.model_validate_json(run).significance
-    significance, judged = store.read(path, "significance"), f"stability/{layer}"
+    significance, judged = store.read(path, "significance"), group_path("stability", layer)
     return LayerFindings(
         levels=levels,
         summary=summary,
@@ -69,7 +70,7 @@ def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings
         highest_level=Family.of(significance, layer).highest_level(levels.of_layer(layer)[1]),
         stability=store.read(path, judged).load() if store.group_attributes(path, judged) else None,
         exemplars=store.read(path, "exemplars").sel(layer=[layer]).load(),
-        hypergraph=store.read(path, f"hypergraphs/{layer}").load(),
-        hierarchy=store.read(path, f"hierarchies/{layer}").load(),
+        hypergraph=store.read(path, group_path("hypergraphs", layer)).load(),
+        hierarchy=store.read(path, group_path("hierarchies", layer)).load(),
         images=prepared_once(run).images,
     )

@@ -16,6 +16,7 @@ from ddp_tasks.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
 from ddp_tasks.significance import layer_table
 from ddp_tasks.slabs import Slab
 from ddp_tasks.stored_significance import StoredSignificance
+from schemas.names import file_name, group_path
 from schemas.parameters import SignificanceParameters
 
 
@@ -44,10 +45,12 @@ def build_hypergraph(
     layers = store.read(at, "layers").load()
     found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
     metadata = file_metadata(run, table, percentage, found.empty)
-    hif.write_hif(found.graph, metadata, Path(folder) / f"{layer}.hif.json")
-    store.write(at, f"hypergraphs/{layer}", found.relations)
+    hif.write_hif(found.graph, metadata, Path(folder) / f"{file_name(layer)}.hif.json")
+    store.write(at, group_path("hypergraphs", layer), found.relations)
     position = layers["layer"].to_numpy().tolist().index(layer)
-    store.write(at, f"hierarchies/{layer}", _hierarchy(at, found.hierarchy, layers, position))
+    store.write(
+        at, group_path("hierarchies", layer), _hierarchy(at, found.hierarchy, layers, position)
+    )
     return found.empty
 
 

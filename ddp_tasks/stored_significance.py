@@ -18,6 +18,7 @@ from ddp_tasks import store
 from ddp_tasks.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.hypergraph_family import Family
 from ddp_tasks.significance_tables import layer_frame, over_superclasses
+from ddp_tasks.whole_files import replacing
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest, recorded_run
@@ -223,9 +224,8 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """
     check_table_file(path)
     path = path.expanduser()
-    part = path.with_name(path.name + ".part")
-    if path.suffix == ".csv":
-        frame.to_csv(part, index=False)
-    else:
-        frame.to_parquet(part, index=False)
-    part.replace(path)
+    with replacing(path) as file:
+        if path.suffix == ".csv":
+            frame.to_csv(file, index=False)
+        else:
+            frame.to_parquet(file, index=False)

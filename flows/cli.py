@@ -10,6 +10,7 @@ import typer
 
 from flows.quick_exit import quick_exit
 from flows.refusals import refusal_text
+from schemas.names import file_name
 from schemas.parameters import RunError
 from schemas.run_files import load_run, load_zoo
 from schemas.run_files import presets as known_presets
@@ -70,7 +71,7 @@ def run(
     from flows.pipeline import check, run_pipeline
 
     imported = time.time()
-    folder = out or Path("ddp-results") / parameters.name
+    folder = out or Path("ddp-results") / file_name(parameters.name)
     check(parameters, folder)
     checked = time.time()
     outcome = run_pipeline(parameters, folder)
@@ -121,7 +122,7 @@ def capacity(
     from flows import summary_text
     from flows.capacity import run_capacity
 
-    outcome = run_capacity(zoo, out or Path("ddp-results") / zoo.name)
+    outcome = run_capacity(zoo, out or Path("ddp-results") / file_name(zoo.name))
     typer.echo(summary_text.zoo_lines(outcome))
     if outcome.errors:
         raise SystemExit(1)

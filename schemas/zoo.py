@@ -20,7 +20,7 @@ from schemas.parameters import (
 class ZooModel(Section):
     """One model of the list."""
 
-    name: str = Field(min_length=1, pattern=r"^[^/]+$")
+    name: str = Field(min_length=1)
     family: str = Field(min_length=1, description="models of one family share a linear fit")
     accuracy: Annotated[float, Field(ge=0, le=100)] = Field(description="test accuracy in percent")
     factory: Factory

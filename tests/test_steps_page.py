@@ -134,7 +134,10 @@ def test_right_singular_vectors_that_the_store_leaves_out_are_found_again(folder
 
 
 def test_images_may_be_paths():
-    assert steps_page._file_name("blocks.0@2", "n01/a b.jpg") == "steps-blocks.0@2-n01_a_b.jpg.html"
+    named = steps_page._file_name("blocks.0@2", "n01/a b.jpg")
+    assert named == "steps-blocks.0@2-n01%2Fa%20b.jpg.html"
+    assert steps_page._file_name("a-b", "c") != steps_page._file_name("a", "b-c")
+    assert len(steps_page._file_name("-" * 300, "/" * 300)) < 256
 
 
 def test_the_page_opens_without_a_network(browser, shown, tmp_path):

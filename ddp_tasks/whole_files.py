@@ -1,0 +1,53 @@
+"""Files written whole or not at all: under a name of their own first, then in their place."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+_PART = ".ddp-{token}.part"
+_PARTS = re.compile(r"\.ddp-[0-9a-f]{16}\.part")
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Put text (as UTF-8) or bytes in the place of a file, as ``replacing`` does."""
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write to, that takes its place once all is written; a failure leaves none.
+
+    Whoever opens the place finds what was there before or the new file, never a part. What is
+    written goes to a new file beside it, whose name nobody can know beforehand; a link that lies
+    in the place is replaced, and what it leads to is left alone.
+    """
+    part = path.with_name(_PART.format(token=secrets.token_hex(8)))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(part, flags, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def clear_parts(folder: Path) -> int:
+    """Remove what processes that were killed while they wrote left in a folder.
+
+    Returns
+    -------
+    number of files removed
+    """
+    left = [file for file in folder.iterdir() if _PARTS.fullmatch(file.name)]
+    for file in left:
+        file.unlink(missing_ok=True)
+    return len(left)
