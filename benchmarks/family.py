@@ -100,6 +100,8 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
                 "predicted": rows,
                 "confidence": np.ones(len(rows), dtype=np.float32),
                 "error": np.full(len(rows), "", dtype=object),
+                "content_size": np.ones(len(rows), dtype=np.int64),
+                "content_digest": np.ones(len(rows), dtype=np.uint64),
             },
         )
 

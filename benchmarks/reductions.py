@@ -97,6 +97,8 @@ def make(path: Path, images: int, scattered: bool) -> None:
         error = np.full(len(shard), "", dtype=object)
         values = {"signal": signal[: len(shard)], "predicted": classes, "confidence": confidence}
         values["error"] = error
+        values["content_size"] = np.ones(len(shard), dtype=np.int64)
+        values["content_digest"] = np.ones(len(shard), dtype=np.uint64)
         store.write_shard(path, shard, values)
 
 

@@ -141,6 +141,8 @@ def rows(shard: store.Shard, ranks: tuple[int, ...]) -> dict[str, Any]:
         "predicted": np.zeros(len(shard), np.int64),
         "confidence": np.ones(len(shard), np.float32),
         "error": np.full(len(shard), "", dtype=object),
+        "content_size": np.full(len(shard), 110_000, np.int64),
+        "content_digest": random.integers(0, 2**64, len(shard), np.uint64),
     }
 
 

@@ -12,9 +12,13 @@ import xarray as xr
 from torch import Tensor
 
 from ddp_tasks import store
+from ddp_tasks.contents import UNKNOWN
 from ddp_tasks.identity import same_images
+from ddp_tasks.images import ImageSet
 from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.replaced_images import recorded_contents
+from ddp_tasks.replaced_images import told as replaced_told
 from ddp_tasks.tensor_svd import TensorSVD
 from schemas import FORMAT_VERSION
 from schemas.names import group_path
@@ -87,6 +91,19 @@ class FinishedRun:
                 change=("images.kwargs.KEY",),
             )
         return prepared
+
+    def check_image(self, images: ImageSet, position: int) -> None:
+        """Refuse an image that was replaced since its signals were written.
+
+        Raises
+        ------
+        RunError
+            Naming it, and what differs.
+        """
+        (recorded,) = recorded_contents(self.store, slice(position, position + 1))
+        if recorded != UNKNOWN and (change := images.changed(position, recorded)):
+            changed = {images.ids[position]: change}
+            raise RunError(f"{self.store} was made of other images: {replaced_told(changed)}")
 
     def decomposition(self, layer: str, W: Tensor, groups: int) -> TensorSVD:
         """The stored decomposition of one layer.

@@ -18,13 +18,13 @@ import xarray as xr
 from torch import Tensor
 
 from ddp_tasks import factories
+from ddp_tasks.contents import UNKNOWN, Content
 from ddp_tasks.pictures import fitted, stacked, standardised
 from ddp_tasks.readers import MemoryReader, Reader, Reason, reader
 from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import ImageParameters, RunError, TransformParameters
 
 _DIGEST_SAMPLES = 16
-_DIGITS = 16
 _CPU = torch.device("cpu")
 
 
@@ -79,7 +79,13 @@ class ImageSet:
             unreadable.add({self.ids[image]: found})
         raise RunError(unreadable.told())
 
-    def read(self, start: int, stop: int, device: torch.device = _CPU) -> list[Tensor | Reason]:
+    def read(
+        self,
+        start: int,
+        stop: int,
+        device: torch.device = _CPU,
+        contents: dict[int, Content] | None = None,
+    ) -> list[Tensor | Reason]:
         """Images start to stop of the run as ``inputs`` takes them, or why they are unreadable.
 
         An image of another shape than the first is unreadable too.
@@ -88,27 +94,44 @@ class ImageSet:
         ----------
         device
             a GPU decodes there what it can; other pictures stay on the processor.
+        contents
+            receives the content of the readable images, by position in the run.
 
         Returns
         -------
         one an image: uint8, or float32 where the transform is null; shape ``self.shape``
         """
         index = self.dataset_index[start:stop]
-        found = [self._fitted(picture) for picture in self.reader.read(index, device)]
-        return [
+        of_images: list[Content] | None = None if contents is None else []
+        found = [self._fitted(picture) for picture in self.reader.read(index, device, of_images)]
+        alike = [
             picture
             if isinstance(picture, str) or picture.shape == self.shape
             else self._odd(picture)
             for picture in found
         ]
+        if contents is not None and of_images is not None:
+            contents |= {
+                image: content
+                for image, (picture, content) in enumerate(
+                    zip(alike, of_images, strict=True), start=start
+                )
+                if isinstance(picture, Tensor)
+            }
+        return alike
 
     @property
     def in_memory(self) -> bool:
         """Whether the dataset lies in memory, so that ``block`` gives images at once."""
         return isinstance(self.reader, MemoryReader)
 
-    def block(self, start: int, stop: int) -> Tensor:
+    def block(self, start: int, stop: int, contents: dict[int, Content] | None = None) -> Tensor:
         """Images start to stop, as ``inputs`` takes them, of a dataset in memory.
+
+        Parameters
+        ----------
+        contents
+            as of ``read``.
 
         Returns
         -------
@@ -122,6 +145,9 @@ class ImageSet:
         assert isinstance(self.reader, MemoryReader)
         assert self.shape
         assert self.transform is not None
+        if contents is not None:
+            for image in range(start, stop):
+                contents[image] = self.content(image)
         return fitted(self.reader.block(self.dataset_index[start:stop]), self.transform)
 
     def inputs(
@@ -204,6 +230,21 @@ class ImageSet:
             },
         )
 
+    def content(self, image: int) -> Content:
+        """What tells the bytes of one image from another's; ``UNKNOWN`` if it is unreadable."""
+        return self.reader.content(int(self.dataset_index[image]))
+
+    def changed(self, image: int, recorded: Content) -> str | None:
+        """What differs from an image's recorded content, in words; None if nothing does.
+
+        Its size is compared first, so that little is read of a set of which much has changed.
+        """
+        size = self.reader.size(int(self.dataset_index[image]))
+        found = self.content(image) if size in (None, recorded.size) else Content(size or 0, 0)
+        if found.size == UNKNOWN.size:
+            return "it cannot be read now"
+        return found.changed_from(recorded)
+
     def digest(self) -> str:
         """SHA-256 of ids, targets and transform, then digests of images spread over the set.
 
@@ -223,8 +264,7 @@ class ImageSet:
         (picture,) = self.read(image, image + 1)
         if isinstance(picture, str):
             return "-"
-        content = self.reader.content(int(self.dataset_index[image]))
-        return hashlib.sha256(content).hexdigest()[:_DIGITS]
+        return f"{self.content(image).digest:016x}"
 
     def _picture(self, image: int) -> Tensor | Reason:
         (found,) = self.reader.read(self.dataset_index[image : image + 1], _CPU)

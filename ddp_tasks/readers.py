@@ -19,6 +19,7 @@ from torchvision import datasets
 from torchvision.datasets import folder
 from torchvision.transforms.v2 import functional as transforms
 
+from ddp_tasks.contents import UNKNOWN, Content, content
 from ddp_tasks.pictures import decoded
 
 #: What makes an image unreadable, in words.
@@ -34,15 +35,29 @@ class Reader(Protocol):
     concurrent: bool
     """whether several threads may read at once."""
 
-    def read(self, index: npt.NDArray[np.int64], device: torch.device) -> Sequence[Tensor | Reason]:
+    def read(
+        self,
+        index: npt.NDArray[np.int64],
+        device: torch.device,
+        contents: list[Content] | None = None,
+    ) -> Sequence[Tensor | Reason]:
         """Each image as the dataset has it, uint8 or float, or the reason why it is unreadable.
 
         Shape (c, m, n) where the dataset gives pictures.
+
+        Parameters
+        ----------
+        contents
+            receives the content of each image, in the same order.
         """
         ...
 
-    def content(self, index: int) -> bytes:
-        """What tells an image from another, whatever decodes it; empty if it is unreadable."""
+    def content(self, index: int) -> Content:
+        """What tells an image from another; ``UNKNOWN`` if it is unreadable."""
+        ...
+
+    def size(self, index: int) -> int | None:
+        """Size of the content where it is known without reading it."""
         ...
 
 
@@ -71,11 +86,19 @@ class MemoryReader:
     concurrent = False
 
     def __init__(self, data: Tensor | npt.NDArray[np.uint8]) -> None:
+        self._rows = np.ascontiguousarray(data)
         pixels = torch.as_tensor(data)
         self._pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
 
-    def read(self, index: npt.NDArray[np.int64], device: torch.device) -> Sequence[Tensor]:
+    def read(
+        self,
+        index: npt.NDArray[np.int64],
+        device: torch.device,
+        contents: list[Content] | None = None,
+    ) -> Sequence[Tensor]:
         """See ``Reader``."""
+        if contents is not None:
+            contents.extend(self.content(int(i)) for i in index)
         return self.block(index).unbind()
 
     def block(self, index: npt.NDArray[np.int64]) -> Tensor:
@@ -85,9 +108,13 @@ class MemoryReader:
             return self._pixels[first : last + 1]
         return self._pixels[torch.from_numpy(index)]
 
-    def content(self, index: int) -> bytes:
+    def content(self, index: int) -> Content:
+        """See ``Reader``. The bytes of its pixels."""
+        return content(self._rows[index].data)
+
+    def size(self, index: int) -> int:
         """See ``Reader``."""
-        return self._pixels[index].numpy().tobytes()
+        return int(self._rows[index].nbytes)
 
 
 class FileReader:
@@ -105,27 +132,44 @@ class FileReader:
         self._paths = [path for path, _ in tree.samples]
         self._root, self._loader = str(tree.root), tree.loader
 
-    def read(self, index: npt.NDArray[np.int64], device: torch.device) -> Sequence[Tensor | Reason]:
+    def read(
+        self,
+        index: npt.NDArray[np.int64],
+        device: torch.device,
+        contents: list[Content] | None = None,
+    ) -> Sequence[Tensor | Reason]:
         """See ``Reader``."""
         found: list[Tensor | Reason] = [""] * len(index)
+        of_files = [UNKNOWN] * len(index)
         files: dict[int, Tensor] = {}
         for place, i in enumerate(index):
             try:
-                content = np.fromfile(self._paths[i], np.uint8)
+                data = np.fromfile(self._paths[i], np.uint8)
             except OSError as error:
                 found[place] = self._reason(error)
-            else:
-                files[place] = torch.from_numpy(content)
+                continue
+            files[place] = torch.from_numpy(data)
+            if contents is not None:
+                of_files[place] = content(data.data)
         for place, picture in zip(files, decoded(list(files.values()), device), strict=True):
             found[place] = self._loaded(index[place]) if picture is None else picture
+        if contents is not None:
+            contents.extend(of_files)
         return found
 
-    def content(self, index: int) -> bytes:
+    def content(self, index: int) -> Content:
         """See ``Reader``. The file's bytes: the same whatever decodes them."""
         try:
-            return Path(self._paths[index]).read_bytes()
+            return content(Path(self._paths[index]).read_bytes())
         except OSError:
-            return b""
+            return UNKNOWN
+
+    def size(self, index: int) -> int | None:
+        """See ``Reader``."""
+        try:
+            return Path(self._paths[index]).stat().st_size
+        except OSError:
+            return UNKNOWN.size
 
     def _loaded(self, index: int) -> Tensor | Reason:
         """A picture that torchvision does not decode, as the dataset's own loader reads it."""
@@ -150,8 +194,27 @@ class IndexReader:
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset
 
-    def read(self, index: npt.NDArray[np.int64], device: torch.device) -> Sequence[Tensor | Reason]:
+    def read(
+        self,
+        index: npt.NDArray[np.int64],
+        device: torch.device,
+        contents: list[Content] | None = None,
+    ) -> Sequence[Tensor | Reason]:
         """See ``Reader``. An item that fails leaves the others as they are."""
+        found = self._read(index)
+        if contents is not None:
+            contents.extend(_content_of(picture) for picture in found)
+        return found
+
+    def content(self, index: int) -> Content:
+        """See ``Reader``. The bytes of the array that the dataset gives."""
+        return _content_of(self._one(index))
+
+    def size(self, index: int) -> int | None:
+        """See ``Reader``."""
+        return None
+
+    def _read(self, index: npt.NDArray[np.int64]) -> Sequence[Tensor | Reason]:
         at_once = getattr(self._dataset, "__getitems__", None)
         if callable(at_once):
             try:
@@ -163,16 +226,18 @@ class IndexReader:
                 return found
         return [self._one(int(i)) for i in index]
 
-    def content(self, index: int) -> bytes:
-        """See ``Reader``."""
-        found = self._one(index)
-        return b"" if isinstance(found, str) else found.contiguous().numpy().tobytes()
-
     def _one(self, index: int) -> Tensor | Reason:
         try:
             return _tensor(self._dataset[index][0])
         except Exception as error:  # noqa: BLE001 - the person's own code may raise anything
             return _reason(error)
+
+
+def _content_of(picture: Tensor | Reason) -> Content:
+    if isinstance(picture, str):
+        return UNKNOWN
+    # Bytes rather than numbers: NumPy has no bfloat16.
+    return content(picture.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 def _tensor(picture: Any) -> Tensor:

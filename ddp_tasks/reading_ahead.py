@@ -12,6 +12,7 @@ from threading import Barrier
 import torch
 from torch import Tensor
 
+from ddp_tasks.contents import Content
 from ddp_tasks.images import ImageSet
 from ddp_tasks.readers import Reason
 
@@ -32,6 +33,8 @@ def read_ahead(
     batch_size: int,
     device: torch.device,
     unreadable: dict[int, Reason],
+    *,
+    contents: dict[int, Content] | None = None,
 ) -> Generator[Tensor, None, None]:
     """Batches of a run's images, the next ones read while one is used.
 
@@ -48,6 +51,8 @@ def read_ahead(
     unreadable
         receives why images are not among the batches, by position in the run: those of a batch
         before the batch is given.
+    contents
+        receives the content of the images that are, by position in the run.
 
     Yields
     ------
@@ -64,7 +69,7 @@ def read_ahead(
     making = _Making(images, device)
     if images.in_memory:
         for first, last in bounds:
-            yield making.batch(images.block(first, last))
+            yield making.batch(images.block(first, last, contents))
         return
     threads, size = reading_threads(images, device), _piece(images, device, batch_size)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="reading")
@@ -72,7 +77,10 @@ def read_ahead(
     def reading() -> Iterator[tuple[int, list[Future[list[Tensor | Reason]]]]]:
         for first, last in bounds:
             pieces = [(i, min(i + size, last)) for i in range(first, last, size)]
-            yield first, [executor.submit(images.read, *piece, device) for piece in pieces]
+            yield (
+                first,
+                [executor.submit(images.read, *piece, device, contents) for piece in pieces],
+            )
 
     try:
         _give_one_torch_thread_each(executor, threads)

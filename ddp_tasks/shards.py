@@ -18,6 +18,7 @@ import xarray as xr
 from torch import Tensor
 
 from ddp_tasks import spatial_cube, store
+from ddp_tasks.contents import UNKNOWN, Content
 from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.identity import Identity
@@ -63,12 +64,15 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
     """
     batch_size = RunParameters.model_validate_json(run).shards.batch_size
     reasons: dict[int, str] = {}
+    contents: dict[int, Content] = {}
     try:
         stamp = store.stamp(Path(path))
         with ONE_AT_A_TIME:
             forward, images = _opened(path, run, stamp)
             chosen = range(shard.start, shard.stop)
-            reading = read_ahead(images, chosen, batch_size, forward.device, reasons)
+            reading = read_ahead(
+                images, chosen, batch_size, forward.device, reasons, contents=contents
+            )
             with closing(reading) as batches:
                 first = next(batches, None)
                 found = None if first is None else extract(forward, chain([first], batches))
@@ -76,7 +80,9 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
         Unreadable(images.unreadable_share, len(images)).add(unreadable)
         if store.stamp(Path(path)) != stamp:
             raise RunError("another store has taken the place of the one it belongs to")
-        store.write_shard(Path(path), shard, _rows(path, shard, found, reasons))
+        store.write_shard(
+            Path(path), shard, _rows(path, shard, found, reasons) | _content_rows(shard, contents)
+        )
     except NotFiniteError as error:
         readable = [i for i in range(shard.start, shard.stop) if i not in reasons]
         image = images.ids[readable[error.image]]
@@ -101,6 +107,17 @@ def _rows(
     for name, values in of_readable.items():
         rows[name][error == ""] = values
     return rows
+
+
+def _content_rows(
+    shard: Shard, contents: Mapping[int, Content]
+) -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.uint64]]:
+    """What the shard's images were made of, recorded so that one put in their place is noticed."""
+    of_images = [contents.get(image, UNKNOWN) for image in range(shard.start, shard.stop)]
+    return {
+        "content_size": np.array([one.size for one in of_images], dtype=np.int64),
+        "content_digest": np.array([one.digest for one in of_images], dtype=np.uint64),
+    }
 
 
 def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from distributed import Client
 from prefect import get_run_logger
@@ -11,8 +12,10 @@ from prefect import get_run_logger
 from ddp_tasks import store
 from ddp_tasks.bounded_futures import ClusterLostError, outcomes
 from ddp_tasks.images import open_images
+from ddp_tasks.replaced_images import replaced_images
+from ddp_tasks.replaced_images import told as replaced_told
 from ddp_tasks.shards import fill_shard
-from ddp_tasks.tasks import progress, stage
+from ddp_tasks.tasks import on_workers, progress, stage
 from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import RunError, RunParameters
 
@@ -33,11 +36,13 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
         Naming the shard that failed, and why; or that the cluster is lost. It says how many
         shards are written, and that a run started again writes the others. Also if more images
         cannot be read than the run allows. A run started again tries those images once more.
+        Naming images that were replaced since their shards were written.
     """
     log = get_run_logger()
     if left := store.clear_partial_files(path):
         log.info("%d half-written files of a run that was killed are removed", left)
     unreadable = _still_unreadable(run, path)
+    _refuse_replaced(run, path, scheduler)
     missing, every = store.missing_shards(path), len(store.shards(path))
     log.info("%d of %d shards to write", len(missing), every)
     if not missing:
@@ -97,6 +102,23 @@ def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
         log.info("%d images can be read now; their shards are written anew", len(repaired))
     unreadable.add(still)
     return unreadable
+
+
+def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Hold the images of shards written before against what is recorded of them."""
+    missing = {shard.index for shard in store.missing_shards(path)}
+    written = [shard for shard in store.shards(path) if shard.index not in missing]
+    if not written:
+        return
+    replaced: dict[str, str] = {}
+    compare = partial(replaced_images, str(path), run.model_dump_json(), uuid4().hex)
+    description = "comparing images of shards written before"
+    for _, found in on_workers(
+        run, scheduler, compare, written, key="images", description=description
+    ):
+        replaced |= found
+    if replaced:
+        raise RunError(f"{path} was made of other images: {replaced_told(replaced)}")
 
 
 def _named(shard: store.Shard, error: BaseException) -> RunError:

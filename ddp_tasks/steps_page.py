@@ -119,6 +119,7 @@ def compute(
         If the model or images are not those of the store, or do not give the layer an input.
     """
     prepared = finished.prepared()
+    finished.check_image(prepared.images, position)
     shown = prepared.images.batch(position, position + 1)
     try:
         of_name = {found.name: found for found in trace_layers(prepared.model, shown).linear}

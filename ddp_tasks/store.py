@@ -41,8 +41,15 @@ from schemas.variables import (
 )
 from schemas.zoo import ZooParameters
 
-#: Variables of the cube that are written shard by shard.
-_OF_SHARDS = ("signal", "predicted", "confidence", "error")
+#: Written of each image beside its signals: the type, and the value of what is not known.
+_OF_IMAGES: Mapping[str, tuple[str, Any]] = {
+    "predicted": ("int64", -1),
+    "confidence": ("float32", float("nan")),
+    "error": ("str", ""),
+    "content_size": ("int64", -1),
+    "content_digest": ("uint64", 0),
+}
+_OF_SHARDS = ("signal", *_OF_IMAGES)
 
 #: Groups that stay when shards are taken back: of the weights, the cube, and the pass.
 _NOT_OF_THE_CUBE = ("layers", "decomposition", "signals", "extraction", "capacity")
@@ -177,14 +184,10 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[in
             "compressors": None,
             "config": {"write_empty_chunks": False},
         },
-        "predicted": {"shape": sizes["image"], "chunks": block, "dtype": "int64", "fill_value": -1},
-        "confidence": {
-            "shape": sizes["image"],
-            "chunks": block,
-            "dtype": "float32",
-            "fill_value": float("nan"),
+        **{
+            name: {"shape": sizes["image"], "chunks": block, "dtype": dtype, "fill_value": unknown}
+            for name, (dtype, unknown) in _OF_IMAGES.items()
         },
-        "error": {"shape": sizes["image"], "chunks": block, "dtype": "str", "fill_value": ""},
         "complete": {"shape": shards, "chunks": 1, "dtype": "uint8", "fill_value": 0},
     }
     for name, template in templates.items():
@@ -322,8 +325,7 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
     Parameters
     ----------
     arrays
-        ``signal``, ``predicted``, ``confidence`` and ``error``, each with one row an image of
-        the shard.
+        those of ``_OF_SHARDS``, each with one row an image of the shard.
 
     Raises
     ------

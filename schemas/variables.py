@@ -22,7 +22,7 @@ from schemas.family_variables import FAMILY_GROUPS
 from schemas.hypergraph_variables import HYPERGRAPH_GROUPS
 
 #: Goes up with every change of a stored variable.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 SIGN_CONVENTION = (
     "the entry of largest magnitude of each left singular vector u_i is positive; "
@@ -161,6 +161,18 @@ GROUPS: Mapping[str, Group] = {
                 "empty where it was read",
             ),
             "dataset_index": Variable(("image",), "integer", "index of the image in its dataset"),
+            "content_size": Variable(
+                ("image",),
+                "integer",
+                "size of the picture file that was read, or of the image's array where there is "
+                "no file; -1 of an image that could not be read",
+                "bytes",
+            ),
+            "content_digest": Variable(
+                ("image",),
+                "integer",
+                "first 64 bits of the SHA-256 of these bytes; 0 of an image that could not be read",
+            ),
             "complete": Variable(("shard",), "integer", "1 once the shard's data are written"),
         },
     ),

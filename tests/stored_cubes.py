@@ -69,5 +69,7 @@ def stored(path: Path, cube: Cube, block: int) -> None:
                 "predicted": np.where(read, 0, -1),
                 "confidence": np.where(read, 1, np.nan).astype(np.float32),
                 "error": np.where(read, "", "no such file").astype(object),
+                "content_size": np.where(read, 1, -1),
+                "content_digest": read.astype(np.uint64),
             },
         )

@@ -167,7 +167,7 @@ def test_no_thread_is_left_whatever_ends_the_reading(tree, monkeypatch):
     assert reading_threads_alive() == []
 
 
-def _exhausted(self, start, stop, device=CPU):
+def _exhausted(self, start, stop, device=CPU, contents=None):
     if start >= 2:
         raise MemoryError
     return [torch.zeros(self.shape, dtype=torch.uint8)] * (stop - start)

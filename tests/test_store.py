@@ -71,6 +71,8 @@ def rows(shard, seed=0):
         "predicted": np.zeros(len(shard), dtype=np.int64),
         "confidence": np.ones(len(shard), dtype=np.float32),
         "error": np.full(len(shard), "", dtype=object),
+        "content_size": np.full(len(shard), 512, dtype=np.int64),
+        "content_digest": np.full(len(shard), 1 + seed, dtype=np.uint64),
     }
 
 
