@@ -24,9 +24,10 @@ import torchvision
 from torch import Tensor, nn
 
 from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import Layers, LinearLayer, trace_layers, unfolded_weight
+from ddp_tasks.layers import Layers, LinearLayer, unfolded_weight
 from ddp_tasks.signals import extract
 from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.tracing import trace_layers
 
 #: Tried in this order.
 SIZES = (32, 64, 96, 128, 224)

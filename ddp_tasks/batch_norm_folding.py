@@ -8,7 +8,7 @@ W' = diag(scale) W and b' = scale · b + shift. The paper decomposes the layers 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
+from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
 from ddp_tasks.layers import Attachment, LinearLayer, attach
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -69,7 +70,12 @@ class Folding:
     """Layers that a BatchNorm reads and that stay as they are, and why."""
 
 
-def fold_batch_norms(model: nn.Module, layers: tuple[LinearLayer, ...], images: Tensor) -> Folding:
+def fold_batch_norms(
+    model: nn.Module,
+    layers: tuple[LinearLayer, ...],
+    images: Tensor,
+    convention: CallingConvention = AS_THEY_COME,
+) -> Folding:
     """Fold into each linear layer the BatchNorm that directly reads its output, if one does.
 
     Found by one forward pass and not by names: the tensor that the layer returns must be the
@@ -84,14 +90,17 @@ def fold_batch_norms(model: nn.Module, layers: tuple[LinearLayer, ...], images: 
     layers
         as ``trace_layers`` gives them.
     images
-        shape (n, c, m, n); one image is enough.
+        shape (n, ...), that together reach all layers.
+    convention
+        how the network takes them.
 
     Returns
     -------
     every layer is in one of the two mappings, or is not read by a BatchNorm
     """
     kinds = {layer.name: model.get_submodule(layer.module) for layer in layers}
-    uses = _trace_uses(model, layers, images)
+    device = next(model.parameters()).device
+    uses = _trace_uses(model, layers, convention.batches(images, device))
     folded: dict[str, FoldedLayer] = {}
     refused: dict[str, str] = {}
     for layer in layers:
@@ -186,6 +195,8 @@ class _Uses(TorchDispatchMode):
         self.batch_norms: dict[str, list[str]] = {}
         self.others: dict[str, str] = {}
         self.inside_batch_norm = 0
+        #: Of a layer and a BatchNorm in one pass.
+        self.times: dict[tuple[str, str], int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not self.inside_batch_norm:
@@ -201,8 +212,10 @@ class _Uses(TorchDispatchMode):
         return [self.outputs[id(value)][0] for value in leaves if id(value) in self.outputs]
 
 
-def _trace_uses(model: nn.Module, layers: tuple[LinearLayer, ...], images: Tensor) -> _Uses:
-    """What reads the output of each layer in one forward pass.
+def _trace_uses(
+    model: nn.Module, layers: tuple[LinearLayer, ...], batches: Iterable[Tensor]
+) -> _Uses:
+    """What reads the output of each layer in forward passes.
 
     A tensor is followed by its identity. An operation in between, in place or not, uses the
     output and is noted, by whatever way it is called; a module that returns what it is given,
@@ -217,7 +230,10 @@ def _trace_uses(model: nn.Module, layers: tuple[LinearLayer, ...], images: Tenso
     def enter(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             for layer in uses.names_of((args, kwargs)):
-                uses.batch_norms.setdefault(layer, []).append(name)
+                readers = uses.batch_norms.setdefault(layer, [])
+                # Once for each time that it reads in one pass.
+                number = uses.times[layer, name] = uses.times.get((layer, name), 0) + 1
+                readers.extend([name] * (number - readers.count(name)))
             uses.inside_batch_norm += 1
 
         return hook
@@ -234,9 +250,11 @@ def _trace_uses(model: nn.Module, layers: tuple[LinearLayer, ...], images: Tenso
                 handles.append(module.register_forward_hook(leave))
         # Not inference_mode: a network may set its own buffers, which must stay usable.
         with torch.no_grad(), uses:
-            result = model(images)
+            for batch in batches:
+                uses.times.clear()
+                result = model(batch)
+                uses.note(uses.others, result, "the network's own output")
     finally:
         for handle in reversed(handles):
             handle.remove()
-    uses.note(uses.others, result, "the network's own output")
     return uses

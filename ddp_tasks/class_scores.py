@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+#: A probability this near to 0 or 1 counts as that far from it: its log-odds stay finite.
+_LEAST_PROBABILITY = 1e-7
 
-def class_scores(output: Any, images: int) -> Tensor:
+#: Parts of an output that a message lists.
+_MOST_LISTED = 12
+
+
+def class_scores(
+    output: Any, images: int, part: str | None = None, *, probability: bool = False
+) -> Tensor:
     """One row of class scores for each image.
 
     A tensor is taken as it is. Of a mapping, a tuple or an object with fields (torchvision's
     ``GoogLeNetOutputs``, the outputs of Hugging Face's transformers) what it calls ``logits`` is
-    taken; where nothing has that name, the only part that is one row for each image.
+    taken; where nothing has that name, the only part that is one row for each image. One number
+    for each image is the logit z of the second of two classes, whose scores are 0 and z.
 
     Parameters
     ----------
@@ -21,6 +32,11 @@ def class_scores(output: Any, images: int) -> Tensor:
         what the network's forward pass gives.
     images
         n, the number of images it was given.
+    part
+        names or places in the output, joined by dots, that lead to the scores; None looks for
+        them.
+    probability
+        a single number is the second class's probability instead of its logit.
 
     Returns
     -------
@@ -31,39 +47,128 @@ def class_scores(output: Any, images: int) -> Tensor:
     ValueError
         If there are no such scores, or several tensors could be them.
     """
-    found = [part for part in _candidates(output) if _is_a_row_each(part, images)]
+    return _rows(found_scores(output, images, part), images, probability=probability)
+
+
+def found_scores(output: Any, images: int, part: str | None = None) -> Tensor:
+    """The part of an output that holds the scores, as the network gives it.
+
+    Raises
+    ------
+    ValueError
+        As of ``class_scores``.
+    """
+    candidates = _parts(output) if part is None else {part: _followed(output, part, images)}
+    found = [tensor for tensor in candidates.values() if _is_a_row_each(tensor, images)]
+    # Beside scores there may be one number for each image, an uncertainty.
+    found = [tensor for tensor in found if tensor.ndim == 2] or found
     if len(found) == 1:
         return found[0]
+    if part is not None:
+        raise ValueError(
+            f"model.output {part!r} is {_described(candidates[part])} for {images} images; a row "
+            f"of class scores for each is needed{_listed(output)}"
+        )
     raise ValueError(
         f"the network gives {_described(output)} for {images} images; a classifier gives one row "
         "of class scores for each, as a tensor or as the only such part (or the part named "
-        "logits) of a tuple or mapping"
+        f"logits) of a tuple or mapping; model.output names another part{_listed(output)}"
     )
 
 
-def _candidates(output: Any) -> list[Any]:
+def whole_output(output: Any) -> Any:
+    """What a network gives, a generator or another iterator read to its end."""
+    return tuple(output) if isinstance(output, Iterator) else output
+
+
+def _parts(output: Any) -> dict[str, Any]:
     if isinstance(output, Tensor):
-        return [output]
+        return {"": output}
+    named = _named(output)
+    return {"logits": named["logits"]} if "logits" in named else named
+
+
+def _named(output: Any) -> dict[str, Any]:
+    """The parts of an output by name, or by place."""
     if isinstance(output, Mapping):
-        return [output["logits"]] if "logits" in output else list(output.values())
-    if hasattr(output, "logits"):
-        return [output.logits]
-    return list(output) if isinstance(output, tuple | list) else []
+        return {str(key): value for key, value in output.items()}
+    if isinstance(output, tuple | list):
+        names = getattr(output, "_fields", range(len(output)))
+        return dict(zip(map(str, names), output, strict=True))
+    if is_dataclass(output):
+        return {field.name: getattr(output, field.name) for field in fields(output)}
+    return {"logits": output.logits} if hasattr(output, "logits") else {}
+
+
+def _followed(output: Any, part: str, images: int) -> Any:
+    """The part of an output that names and places lead to.
+
+    Raises
+    ------
+    ValueError
+        If they lead nowhere.
+    """
+    found = output
+    for step in part.split("."):
+        named = _named(found)
+        # Fields of a tuple have places too.
+        places = dict(zip(map(str, range(len(named))), named.values(), strict=True))
+        if step not in named and step not in places:
+            raise ValueError(
+                f"model.output {part!r} leads nowhere in what the network gives for {images} "
+                f"images{_listed(output)}"
+            )
+        found = named[step] if step in named else places[step]
+    return found
 
 
 def _is_a_row_each(part: Any, images: int) -> bool:
-    return isinstance(part, Tensor) and part.ndim == 2 and len(part) == images
+    if not isinstance(part, Tensor):
+        return False
+    if images == 1 and part.ndim < 2 and part.numel():
+        # Its axis of images is gone: what there is belongs to the one image.
+        return True
+    if not part.ndim or len(part) != images:
+        return False
+    # Fully convolutional classifiers leave one position: (n, classes, 1, 1).
+    return all(side == 1 for side in part.shape[2:])
+
+
+def _rows(part: Tensor, images: int, *, probability: bool) -> Tensor:
+    rows = part if part.ndim == 2 else part.reshape(images, -1)
+    if rows.shape[1] != 1:
+        return rows
+    z = rows.float().logit(_LEAST_PROBABILITY) if probability else rows
+    return torch.cat([torch.zeros_like(z), z], dim=1)
 
 
 def _described(output: Any) -> str:
     if isinstance(output, Tensor):
         return str(tuple(output.shape))
     kind = type(output).__name__
-    parts = list(output.values()) if isinstance(output, Mapping) else output
-    if not isinstance(parts, tuple | list):
+    named = _named(output)
+    if not named:
         return kind
     inside = ", ".join(
         str(tuple(part.shape)) if isinstance(part, Tensor) else type(part).__name__
-        for part in parts
+        for part in named.values()
     )
     return f"{kind} of {inside}"
+
+
+def _listed(output: Any) -> str:
+    """The parts that ``model.output`` may name, with their shapes."""
+    tensors = list(_tensors(output, ""))
+    if not tensors or tensors[0][0] == "":
+        return ""
+    told = [f"{path} {tuple(tensor.shape)}" for path, tensor in tensors[:_MOST_LISTED]]
+    more = len(tensors) - len(told)
+    return f": {', '.join(told)}" + (f" and {more} more" if more else "")
+
+
+def _tensors(output: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(output, Tensor):
+        yield path, output
+        return
+    for name, part in _named(output).items():
+        yield from _tensors(part, f"{path}.{name}".removeprefix("."))

@@ -9,22 +9,33 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from ddp_tasks.batch_norm_folding import FoldedLayer, fold_batch_norms
-from ddp_tasks.class_scores import class_scores
-from ddp_tasks.layers import LinearLayer, means_read
+from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
+from ddp_tasks.layers import LinearLayer, PathError, means_read
 from schemas.parameters import ExtractionParameters, RunError
 
-#: Scores of a batch, float32, shape (n, classes), and by layer the mean of Ȳ, shape (n, d).
-Reading = tuple[Tensor, dict[str, Tensor]]
+
+class Reading(NamedTuple):
+    """What one batch of images gives."""
+
+    scores: Tensor
+    """float32, shape (n, classes)."""
+    means: dict[str, Tensor]
+    """by layer, the mean of Ȳ; shape (n, d)."""
+    reached: dict[str, Tensor]
+    """by layer, whether each image reached it, shape (n,); of layers that not all reached, and
+    whose means are NaN for the others."""
+
 
 #: A channel that its BatchNorm scales down further than this beside the layer's greatest would
 #: come back from the folded mean with as many digits fewer; its layer stays unfolded.
@@ -51,6 +62,8 @@ class ForwardPass:
     compiled: bool = False
     folded: Mapping[str, str] = field(default_factory=dict)
     """the BatchNorm that was folded into each layer for the pass."""
+    convention: CallingConvention = AS_THEY_COME
+    """how the network takes its images."""
 
     def __post_init__(self) -> None:
         self._program: _Program | None = None
@@ -62,16 +75,14 @@ class ForwardPass:
 
     @contextmanager
     def reading(self) -> Iterator[Callable[[Tensor], Reading]]:
-        """A function from input tensors (n, c, m, n) to their ``Reading``.
+        """A function from input tensors (n, ...) to their ``Reading``.
 
-        Nothing is left in the network or in torch afterwards, whatever happens.
+        Nothing is left in the network or in torch afterwards, whatever happens. It raises
+        ``PathError`` where not all images of a batch reach a layer, unless each passes alone.
         """
-        with torch.inference_mode():
-            if self.compiled:
-                yield self._by_program
-            else:
-                with self._eager() as read:
-                    yield lambda batch: read(self._moved(batch))
+        with torch.inference_mode(), self._eager() as eager:
+            read = self._by_program if self.compiled else eager
+            yield partial(self._one_by_one, read) if self.convention.alone else read
 
     @contextmanager
     def _eager(self) -> Iterator[Callable[[Tensor], Reading]]:
@@ -80,23 +91,43 @@ class ForwardPass:
 
             def read(batch: Tensor) -> Reading:
                 means.clear()
-                with self._autocast(batch.device):
-                    output = run(batch)
-                return class_scores(output, len(batch)).float(), dict(means)
+                images = len(batch)
+                given = self.convention.given(batch, self.device)
+                with self._autocast(given.device):
+                    output = run(given)
+                scores = self.convention.scores(output, len(given)).float()
+                missed = [one.name for one in self.layers if one.name not in means]
+                if missed and not self.convention.alone:
+                    raise PathError(missed[0], f"by 0 of the {images} images")
+                found = {name: mean[:images] for name, mean in means.items()}
+                return Reading(scores[:images], found, {})
 
             yield read
 
+    def _one_by_one(self, read: Callable[[Tensor], Reading], batch: Tensor) -> Reading:
+        """Each image by itself, with NaN for the layers that it does not reach."""
+        alone = [read(image) for image in batch.split(1)]
+        means, reached = {}, {}
+        for layer in self.layers:
+            there = torch.tensor([layer.name in one.means for one in alone])
+            nowhere = torch.full((1, layer.shape[0]), torch.nan, device=self.device)
+            found = [one.means.get(layer.name, nowhere) for one in alone]
+            means[layer.name] = torch.cat(found)
+            if not there.all():
+                reached[layer.name] = there
+        return Reading(torch.cat([one.scores for one in alone]), means, reached)
+
     def _by_program(self, batch: Tensor) -> Reading:
-        batch = self._moved(batch)
-        if self._program is None or self._program.images < len(batch):
-            self._program = self._compile(batch)
+        images = len(batch)
+        if self._program is None or self._program.images < images:
+            self._program = self._compile(batch.to(self.device))
         # A program takes one number of images: fewer are filled up with the first.
-        missing = self._program.images - len(batch)
+        missing = self._program.images - images
         filled = torch.cat([batch, batch[:1].expand(missing, *batch.shape[1:])])
-        scores, *means = self._program.run(self._moved(filled))
+        scores, *means = self._program.run(filled.to(self.device))
         names = (layer.name for layer in self.layers)
-        found = {name: mean[: len(batch)] for name, mean in zip(names, means, strict=True)}
-        return scores[: len(batch)], found
+        found = {name: mean[:images] for name, mean in zip(names, means, strict=True)}
+        return Reading(scores[:images], found, {})
 
     def _compile(self, batch: Tensor) -> _Program:
         """The pass as one program: traced with the means as outputs, then compiled.
@@ -110,7 +141,7 @@ class ForwardPass:
 
         def listed(images: Tensor) -> tuple[Tensor, ...]:
             with self._eager() as read:
-                scores, means = read(images)
+                scores, means, _ = read(images)
             return (scores, *(means[layer.name] for layer in self.layers))
 
         # Compiled for inference, with weights laid out for it once; they never change here.
@@ -132,10 +163,6 @@ class ForwardPass:
             return nullcontext()
         return torch.autocast(device.type, dtype=self.precision)
 
-    def _moved(self, batch: Tensor) -> Tensor:
-        memory = torch.channels_last if batch.ndim == 4 else torch.preserve_format
-        return batch.to(self.device, memory_format=memory)
-
 
 @dataclass(frozen=True)
 class _Program:
@@ -151,6 +178,7 @@ def forward_pass(
     *,
     options: ExtractionParameters,
     device: torch.device,
+    convention: CallingConvention = AS_THEY_COME,
 ) -> ForwardPass:
     """The pass that a run asks for.
 
@@ -161,28 +189,34 @@ def forward_pass(
     vectors
         by layer, what its own mean is multiplied by for the signals; shape (d, r).
     images
-        shape (n, c, m, n); one image is enough.
+        shape (n, ...), that together reach all layers.
+    convention
+        how the network takes them.
     """
     folded: Mapping[str, FoldedLayer] = {}
     if options.fast:
-        model, folded = folded_copy(model, layers, images)
+        model, folded = folded_copy(model, layers, images, convention)
         # The folded layer's mean less its bias is scale · (mean Y - b).
         vectors = {
             name: v / folded[name].scale.to(v)[:, None] if name in folded else v
             for name, v in vectors.items()
         }
     return ForwardPass(
-        model.to(device).to(memory_format=torch.channels_last),
+        convention.laid_out(model.to(device)),
         layers,
         vectors,
         _PRECISIONS[options.precision],
         options.compile,
         {name: found.batch_norm for name, found in folded.items()},
+        convention,
     )
 
 
 def folded_copy(
-    model: nn.Module, layers: tuple[LinearLayer, ...], images: Tensor
+    model: nn.Module,
+    layers: tuple[LinearLayer, ...],
+    images: Tensor,
+    convention: CallingConvention = AS_THEY_COME,
 ) -> tuple[nn.Module, Mapping[str, FoldedLayer]]:
     """A copy of a network whose convolutions do the work of the BatchNorms after them.
 
@@ -191,16 +225,15 @@ def folded_copy(
 
     Parameters
     ----------
-    images
-        shape (n, c, m, n); one image is enough.
+    images, convention
+        as of ``fold_batch_norms``.
 
     Returns
     -------
     the copy, and what was folded, by layer
     """
-    images = images.to(next(model.parameters()).device)
-    found = fold_batch_norms(model, layers, images).layers
-    calls = _calls(model, images)
+    found = fold_batch_norms(model, layers, images, convention).layers
+    calls = _calls(model, convention.batches(images, next(model.parameters()).device))
     chosen = {
         layer.name: found[layer.name]
         for layer in layers
@@ -231,9 +264,10 @@ def _may_fold(
     )
 
 
-def _calls(model: nn.Module, images: Tensor) -> Counter[nn.Module]:
-    """How often each module runs in one forward pass."""
+def _calls(model: nn.Module, batches: Iterable[Tensor]) -> Counter[nn.Module]:
+    """How often each module runs in one forward pass, of those shown the pass of most."""
     calls: Counter[nn.Module] = Counter()
+    most: Counter[nn.Module] = Counter()
     hooks = [
         module.register_forward_hook(lambda called, _, __: calls.update([called]))
         for module in model.modules()
@@ -241,8 +275,11 @@ def _calls(model: nn.Module, images: Tensor) -> Counter[nn.Module]:
     ]
     try:
         with torch.no_grad():
-            model(images)
+            for batch in batches:
+                calls.clear()
+                model(batch)
+                most |= calls
     finally:
         for hook in hooks:
             hook.remove()
-    return calls
+    return most

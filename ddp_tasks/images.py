@@ -203,6 +203,23 @@ class ImageSet:
         """
         return self.batch(self.first_readable, self.first_readable + 1)
 
+    def examples(self, most: int) -> Tensor:
+        """Input tensors of images spread over the run, those left out that cannot be read.
+
+        Returns
+        -------
+        shape (k, ...), k from 1 to ``most``
+
+        Raises
+        ------
+        RunError
+            See ``first_readable``.
+        """
+        first = self.first_readable
+        spread = np.unique(np.linspace(first, len(self) - 1, most).astype(int))
+        found = [picture for at in spread.tolist() for picture in self.read(at, at + 1)]
+        return self.inputs([picture for picture in found if isinstance(picture, Tensor)])
+
     def picture(self, image: int) -> npt.NDArray[np.uint8]:
         """One image to look at, before standardising: shape (m, n, 3), 0 to 255.
 

@@ -65,7 +65,8 @@ def folding_of(run: RunParameters, prepared: Prepared) -> Folding:
     if not run.fold_batch_norm:
         return Folding({}, {})
     layers = tuple(one for one in prepared.layers.linear if _folds(one))
-    return fold_batch_norms(prepared.model, layers, prepared.images.example())
+    traced = prepared.layers
+    return fold_batch_norms(prepared.model, layers, traced.images, traced.convention)
 
 
 def vectors_for_means(U: Mapping[str, Tensor], folding: Folding) -> dict[str, Tensor]:

@@ -15,7 +15,6 @@ import xarray as xr
 from distributed import get_worker, worker_client
 from torch import Tensor, nn
 
-from ddp_tasks import layers as network_layers
 from ddp_tasks.batch_norm_folding import FoldedLayer, Folding, fold_batch_norms
 from ddp_tasks.capacity import (
     Capacity,
@@ -28,11 +27,12 @@ from ddp_tasks.capacity import (
     unfolded_spectrum,
 )
 from ddp_tasks.layer_decompositions import folding_once
-from ddp_tasks.layers import LinearLayer
+from ddp_tasks.layers import Layers, LinearLayer
 from ddp_tasks.models import open_model
-from ddp_tasks.preparation import prepared_once
+from ddp_tasks.preparation import listed, prepared_once, reason_of
 from ddp_tasks.toeplitz import Boundary, image_of_transposed, per_axis
 from ddp_tasks.toeplitz_matrix import boundary_differences, checkable_size
+from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.unfolding import transposed_filters
 from schemas.parameters import ModelParameters, RunError, RunParameters
 
@@ -80,13 +80,22 @@ def trace(model: nn.Module, input_size: Sequence[int], name: str) -> tuple[Linea
     RunError
         If the model does not take such inputs or has no linear layer.
     """
+    return _traced(model, input_size, name).linear
+
+
+def _traced(model: nn.Module, input_size: Sequence[int], name: str) -> Layers:
     try:
-        found = network_layers.trace_layers(model, _example(input_size)).linear
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise RunError(f"{name!r} does not take inputs of {tuple(input_size)}: {error}") from None
-    if not found:
-        raise RunError(f"{name!r} has no linear layer to analyse")
-    return found
+        # Only weights are asked for, so it does not matter what images do to each other.
+        traced = trace_layers(model, _example(input_size), alone=True)
+    except UnsteadyNetworkError as error:
+        raise RunError(f"{name!r}: {error}") from error
+    except Exception as error:  # a network is the person's own code
+        raise RunError(
+            f"{name!r} does not take inputs of {tuple(input_size)}: {reason_of(error)}"
+        ) from error
+    if not traced.linear:
+        raise RunError(f"{name!r} has no linear layer to analyse{listed(traced.not_analysed)}")
+    return traced
 
 
 def layer_spectra(asked: ModelAsked, layer: str) -> xr.Dataset:
@@ -107,7 +116,7 @@ def layer_spectra(asked: ModelAsked, layer: str) -> xr.Dataset:
         If the model cannot be opened.
     """
     network, traced = _opened(asked.model, asked.input_size)
-    found = next(one for one in traced if one.name == layer)
+    found = next(one for one in traced.linear if one.name == layer)
     folded = _folded(asked.model, asked.input_size) if asked.fold_batch_norm else Folding({}, {})
     weight = LayerWeight.of(network, found, folded.layers.get(layer))
     rows = spectra(weight, asked.matrizations, topic=asked.topic)
@@ -279,15 +288,16 @@ def _capacities(layers: xr.Dataset) -> list[Capacity]:
 
 
 @lru_cache(maxsize=1)
-def _opened(model: str, input_size: tuple[int, ...]) -> tuple[nn.Module, tuple[LinearLayer, ...]]:
+def _opened(model: str, input_size: tuple[int, ...]) -> tuple[nn.Module, Layers]:
     parameters = ModelParameters.model_validate_json(model)
     network = open_model(parameters)
-    return network, trace(network, input_size, parameters.factory)
+    return network, _traced(network, input_size, parameters.factory)
 
 
 @lru_cache(maxsize=1)
 def _folded(model: str, input_size: tuple[int, ...]) -> Folding:
-    return fold_batch_norms(*_opened(model, input_size), _example(input_size))
+    network, traced = _opened(model, input_size)
+    return fold_batch_norms(network, traced.linear, traced.images, traced.convention)
 
 
 def _folding_told(found: Folding, layer: str) -> dict[str, str]:

@@ -10,12 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
-from torch.nn.utils.parametrize import is_parametrized
 
-from ddp_tasks.class_scores import class_scores
-from ddp_tasks.linear_calls import LINEAR, LinearCall, LinearCalls, Steps
-from ddp_tasks.not_analysed import ParameterUses, not_analysed, own_parameters
+from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
+from ddp_tasks.class_scores import whole_output
+from ddp_tasks.linear_calls import LinearCall, LinearCalls, Steps
 from ddp_tasks.unfolding import transposed_filters, unfold_weight
 
 
@@ -86,12 +84,17 @@ class LinearLayer:
 
 @dataclass(frozen=True)
 class Layers:
-    """What one forward pass met."""
+    """What the forward passes of the tracing met."""
 
     linear: tuple[LinearLayer, ...]
     #: Modules and parameters that are not analysed, and why.
     not_analysed: dict[str, str]
+    #: Classes that the network tells apart.
     outputs: int
+    #: How the network takes its images and gives its scores.
+    convention: CallingConvention = AS_THEY_COME
+    #: Images, shape (n, ...), that together reach all layers.
+    images: Tensor = field(default_factory=lambda: torch.empty(0), compare=False, repr=False)
 
 
 def weight(model: nn.Module, layer: LinearLayer) -> Tensor:
@@ -121,49 +124,14 @@ def bias(model: nn.Module, layer: LinearLayer) -> Tensor | None:
     return None if layer.bias is None else layer.bias.of(model)
 
 
-def trace_layers(model: nn.Module, images: Tensor) -> Layers:
-    """Run images through a network and note its linear layers as their weights are used.
+class PathError(ValueError):
+    """Not all images of a batch reach a layer."""
 
-    A weight used a second time in one forward pass is a layer of its own, NAME@2. The network
-    runs a second time with other images behind these: what grows is the image axis (sequences
-    may come first, windows may lie below one another), and what changes is no weight. Lazy
-    modules get their weights.
-
-    Parameters
-    ----------
-    model
-        in evaluation mode.
-    images
-        shape (n, c, m, n); one image is enough.
-
-    Raises
-    ------
-    ValueError
-        If the network does not give one row of class scores for each image, or is compiled: by
-        torch.jit as a whole, or by torch.compile anywhere.
-    """
-    if isinstance(model, torch.jit.ScriptModule) or any(map(_is_compiled, model.modules())):
-        raise ValueError("the network is compiled, which hides its layers; give it uncompiled")
-    # Not inference mode: what lazy modules make here is used where gradients are.
-    with torch.no_grad():
-        if any(is_lazy(p) for p in model.parameters()):
-            model(images)
-        first = _Pass(model)
-        scores = class_scores(first.run(images), len(images))
-        second = _Pass(model)
-        second.run(torch.cat([images, _other(images)]))
-    found: list[LinearLayer] = []
-    refused: dict[str, str] = {}
-    for name, met in first.met.items():
-        again = second.met.get(name, met)
-        axis = _image_axis(met, again, len(images))
-        if (reason := _refusal(met, again, axis)) is not None:
-            refused[name] = reason
-        else:
-            found.append(_layer(name, met, len(images), axis or 0))
-    used = {parameter for met in first.met.values() for parameter in met.parameters}
-    left_out = not_analysed(model, used, first.called, first.uses.functions)
-    return Layers(tuple(found), {**left_out, **refused}, int(scores.shape[1]))
+    def __init__(self, layer: str, how: str) -> None:
+        super().__init__(
+            f"layer {layer} is reached {how} of a batch: the path of an image depends on the "
+            "images; shards.batch_size: 1 lets each pass by itself"
+        )
 
 
 @contextmanager
@@ -178,16 +146,29 @@ def means_read(
     """
 
     def heard(layer: LinearLayer, call: LinearCall, images: int) -> None:
-        read(layer.name, call.linear_mean(images, layer.image_axis))
+        if images == 1 and not math.prod(call.output_shape):
+            # Parts of an image choose their way, and none came here.
+            return
+        try:
+            mean = call.linear_mean(images, layer.image_axis)
+        except ValueError:
+            rows = call.output_shape[layer.image_axis]
+            raise PathError(layer.name, f"with {rows} rows for {images} images") from None
+        read(layer.name, mean)
 
     hooks, calls = _listening(model, layers, heard)
 
     def forward(images: Tensor) -> Any:
         with calls:
-            return model(images)
+            return whole_output(model(images))
 
     with hooks:
         yield forward
+
+
+def numbered_name(base: str, number: int) -> str:
+    """The name of the use of a weight with that number."""
+    return base if number == 1 else f"{base}@{number}"
 
 
 class Attachment:
@@ -229,192 +210,10 @@ def _listening(
     def tell(call: LinearCall) -> None:
         if call.name is not None:
             number = numbers[call.name] = numbers.get(call.name, 0) + 1
-            layer = by_name.get(_name(call.name, number))
+            layer = by_name.get(numbered_name(call.name, number))
             if layer is not None:
                 heard(layer, call, calls.images)
 
     calls = LinearCalls(model, tell)
     hooks = calls.hook(lambda module: numbers.clear() if module is model else None)
     return hooks, calls
-
-
-@dataclass(frozen=True)
-class _Met:
-    """What one pass of the tracing notes of one use of a weight; it holds no activations."""
-
-    known: bool
-    """whether the weight is the network's."""
-    module: str
-    number: int
-    kind: str
-    groups: int
-    shape: tuple[int, ...]
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    steps: dict[str, Any]
-    """stride, padding and dilation."""
-    means: dict[int, Tensor]
-    """mean of Ȳ for each image, for every axis that might be the images'."""
-    weight: Source
-    bias: Source | None
-    parameters: frozenset[str]
-    """that the weight and the bias are, or are computed from."""
-
-
-class _Pass:
-    """One forward pass of the tracing."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.met: dict[str, _Met] = {}
-        self.called: set[nn.Module] = set()
-        self.uses = ParameterUses(model)
-        self._model = model
-        self._calls = LinearCalls(model, self._note)
-        self._numbers: dict[str, int] = {}
-
-    def run(self, images: Tensor) -> Any:
-        with self._calls.hook(self.called.add), self._calls, self.uses:
-            return self._model(images)
-
-    def _note(self, call: LinearCall) -> None:
-        base = call.name or f"{call.module or type(self._model).__name__}.{call.kind}"
-        number = self._numbers[base] = self._numbers.get(base, 0) + 1
-        shape, images = call.output_shape, self._calls.images
-        # The images of a convolution are its first axis, of a fully connected layer any but last.
-        axes = range(len(shape) - 1) if call.kind == "Linear" else range(1)
-        whole_weight, whole_bias = call.whole
-        weight = self._source(call, call.weight, whole_weight, "weight")
-        bias = None if call.bias is None else self._source(call, call.bias, whole_bias, "bias")
-        self.met[_name(base, number)] = _Met(
-            known=call.name is not None,
-            module=call.module,
-            number=number,
-            kind=call.kind,
-            groups=call.groups,
-            shape=tuple(call.filters.shape),
-            input_shape=tuple(call.input.shape),
-            output_shape=shape,
-            steps={key: getattr(call, key) for key in ("stride", "padding", "dilation")},
-            means={
-                axis: call.linear_mean(images, axis)
-                for axis in axes
-                if shape[axis] % images == 0 and not call.weight.is_meta
-            },
-            weight=weight,
-            bias=bias,
-            parameters=self._parameters(call, weight, bias),
-        )
-
-    def _source(self, call: LinearCall, tensor: Tensor, whole: Tensor | None, own: str) -> Source:
-        name = self._calls.parameter(tensor if whole is None else whole)
-        if name is not None:
-            source = _part(name, self._model.get_parameter(name), tensor)
-            if source is not None:
-                return source
-        attribute = getattr(self._model.get_submodule(call.module), own, None)
-        if isinstance(attribute, Tensor) and _same(attribute, tensor):
-            return Source(f"{call.module}.{own}" if call.module else own)
-        return Source(None, computed=tensor.detach())
-
-    def _parameters(self, call: LinearCall, *sources: Source | None) -> frozenset[str]:
-        module = call.module
-        owner = self._model.get_submodule(module)
-        paths = [source.path for source in sources if source is not None]
-        names = {path for path in paths if path is not None}
-        # A weight that a linear module computes, it computes from its own parameters.
-        if is_parametrized(owner) or (None in paths and isinstance(owner, LINEAR)):
-            names |= {f"{module}.{name}".removeprefix(".") for name in own_parameters(owner)}
-        return frozenset(names)
-
-
-def _part(name: str, parameter: Tensor, tensor: Tensor) -> Source | None:
-    """A tensor as a parameter, its transpose or some of its rows; None if it is none of these."""
-    if tensor.untyped_storage().data_ptr() != parameter.untyped_storage().data_ptr():
-        return None
-    offset = int(tensor.storage_offset() - parameter.storage_offset())
-    if (tensor.shape, tensor.stride(), offset) == (parameter.shape, parameter.stride(), 0):
-        return Source(name)
-    if tensor.ndim == 2 and _same_layout(tensor.T, parameter) and offset == 0:
-        return Source(name, transposed=True)
-    rows, beyond = divmod(offset, parameter.stride(0)) if parameter.ndim else (0, 1)
-    if not beyond and _same_layout(tensor[:0], parameter[:0]):
-        return Source(name, rows=(rows, rows + len(tensor)))
-    return None
-
-
-def _same_layout(a: Tensor, b: Tensor) -> bool:
-    return (a.shape, a.stride()) == (b.shape, b.stride())
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return a is b or (not a.is_meta and a.shape == b.shape and torch.equal(a, b))
-
-
-def _image_axis(met: _Met, again: _Met, images: int) -> int | None:
-    """The axis that grows with the number of images; None where none does."""
-    shape, grown = met.output_shape, again.output_shape
-    for axis in range(len(shape) - 1 if met.kind == "Linear" else 1):
-        twice = (*shape[:axis], 2 * shape[axis], *shape[axis + 1 :])
-        # A layer that the second pass left out has its images first, as far as can be told.
-        if shape[axis] % images == 0 and (grown == twice or again is met):
-            return axis
-    return None
-
-
-def _refusal(met: _Met, again: _Met, axis: int | None) -> str | None:
-    """Why a use of a weight is not analysed, if it is not."""
-    if not met.known:
-        return f"{met.kind} whose weight is no parameter of the network"
-    for source, other in ((met.weight, again.weight), (met.bias, again.bias)):
-        if source is not None and other is not None and source.path is None:
-            computed, again_computed = source.computed, other.computed
-            if computed is None or again_computed is None or not _same(computed, again_computed):
-                return f"{met.kind} whose weight or bias depends on the images"
-    if axis is None:
-        return f"{met.kind} whose input has no axis of images: it is the same for all"
-    mean, other_mean = met.means.get(axis), again.means.get(axis)
-    if mean is not None and other_mean is not None and bool(torch.isfinite(mean).all()):
-        # The same images among others: sums may run in another order, not more.
-        difference = (mean - other_mean[: len(mean)]).abs().max()
-        if bool(difference > 1e-2 * mean.abs().max()):
-            return f"{met.kind} whose rows of one image do not lie together"
-    return None
-
-
-def _layer(name: str, met: _Met, images: int, axis: int) -> LinearLayer:
-    return LinearLayer(
-        name=name,
-        module=met.module,
-        call=met.number,
-        kind=met.kind,
-        shape=met.shape,
-        groups=met.groups,
-        weight=met.weight,
-        bias=met.bias,
-        input_shape=_of_one_image(met.input_shape, images, axis),
-        output_shape=_of_one_image(met.output_shape, images, axis),
-        **met.steps,
-        image_axis=axis,
-    )
-
-
-def _of_one_image(shape: tuple[int, ...], images: int, axis: int) -> tuple[int, ...]:
-    windows = shape[axis] // images
-    rest = shape[:axis] + shape[axis + 1 :]
-    return rest if windows == 1 else (windows, *rest)
-
-
-def _is_compiled(module: nn.Module) -> bool:
-    # Known by its name: importing its type loads the whole compiler.
-    in_place = getattr(module, "_compiled_call_impl", None) is not None
-    return in_place or type(module).__name__ == "OptimizedModule"
-
-
-def _name(base: str, number: int) -> str:
-    return base if number == 1 else f"{base}@{number}"
-
-
-def _other(images: Tensor) -> Tensor:
-    """Different images that a network for the first ones takes: paler, and mirrored."""
-    mirrored = images.flip(-1)
-    return mirrored * 0.5 + 0.25 if images.is_floating_point() else mirrored

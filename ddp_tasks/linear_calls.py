@@ -56,6 +56,20 @@ _FUNCTIONS: dict[Any, tuple[str, tuple[str, ...]]] = {
     functional.conv_transpose2d: ("ConvTranspose2d", _TRANSPOSED),
     functional.conv_transpose3d: ("ConvTranspose3d", _TRANSPOSED),
 }
+#: The same in a program of torch.export, which calls torch's operators themselves.
+_FUNCTIONS |= {
+    getattr(operator, variant): (kind, names)
+    for operator, variants, kind, names in (
+        (torch.ops.aten.linear, ("default",), "Linear", ("input", "weight", "bias")),
+        (torch.ops.aten.conv1d, ("default", "padding"), "Conv1d", _CONVOLUTION),
+        (torch.ops.aten.conv2d, ("default", "padding"), "Conv2d", _CONVOLUTION),
+        (torch.ops.aten.conv3d, ("default", "padding"), "Conv3d", _CONVOLUTION),
+        (torch.ops.aten.conv_transpose1d, ("default",), "ConvTranspose1d", _TRANSPOSED),
+        (torch.ops.aten.conv_transpose2d, ("input",), "ConvTranspose2d", _TRANSPOSED),
+        (torch.ops.aten.conv_transpose3d, ("input",), "ConvTranspose3d", _TRANSPOSED),
+    )
+    for variant in variants
+}
 #: x @ P with a matrix P is a fully connected layer with the weight Pᵀ.
 _PRODUCTS = {torch.matmul, torch.mm, Tensor.matmul, Tensor.mm, Tensor.__matmul__}
 _HEARD = {*_FUNCTIONS, *_PRODUCTS, functional.multi_head_attention_forward}
@@ -201,10 +215,16 @@ class LinearCalls(TorchFunctionMode):
             name, module = self._layer(kind, weight)
             groups = given.get("groups", 1)
             bias = given.get("bias")
-            steps = {key: given[key] for key in ("stride", "padding", "dilation") if key in given}
-            yield LinearCall(
-                name, module, kind, weight, bias, groups, given["input"], output, **steps
-            )
+            steps = {
+                key: tuple(step) if isinstance(step := given[key], list) else step
+                for key in ("stride", "padding", "dilation")
+                if key in given
+            }
+            entered, made = given["input"], output
+            if entered.ndim < weight.ndim and (kind != "Linear" or entered.ndim == 1):
+                # One image without an axis of images.
+                entered, made = entered[None], made[None]
+            yield LinearCall(name, module, kind, weight, bias, groups, entered, made, **steps)
         elif func is functional.multi_head_attention_forward:
             yield from self._projections(_attention_arguments(args, kwargs), output[0])
         elif func in _PRODUCTS and len(args) == 2 and isinstance(args[1], Tensor):

@@ -154,7 +154,8 @@ def _with_shards(
     if shards.images != "auto":
         return run
     workers = list(client.run(worker_size).values())
-    operations = forward_operations(prepared.model, prepared.images.batch(0, 1))
+    layers = prepared.layers
+    operations = forward_operations(prepared.model, layers.images[:1], layers.convention)
     images = images_per_shard(
         len(prepared.images), shards.batch_size, ImageCost(ranks, operations), workers
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -43,7 +44,10 @@ def open_model(parameters: ModelParameters) -> nn.Module:
             raise RunError(
                 f"model.weights {parameters.weights!r} do not fit {parameters.factory!r}: {error}"
             ) from None
-    return model.eval().requires_grad_(False)
+    # A program of torch.export stays in the mode that it was exported in.
+    with suppress(NotImplementedError):
+        model.eval()
+    return model.requires_grad_(False)
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Tensor]:
@@ -71,10 +75,24 @@ def read_checkpoint(path: Path) -> Mapping[str, Tensor]:
 def model_digest(model: nn.Module) -> str:
     """SHA-256 of a network's parameters and buffers, names included."""
     hashed = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        hashed.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    for name, value in sorted(model.state_dict().items()):
+        _hash_value(hashed, name, value)
     return hashed.hexdigest()
+
+
+def _hash_value(hashed: Any, name: str, value: Any) -> None:
+    """Add an entry of a state dict to a digest; quantised modules keep tuples of tensors."""
+    if isinstance(value, tuple | list):
+        for place, part in enumerate(value):
+            _hash_value(hashed, f"{name}.{place}", part)
+    elif not isinstance(value, Tensor):
+        hashed.update(f"{name} {value!r}\n".encode())
+    elif value.is_quantized:
+        hashed.update(f"{name} {value.dtype} {value.qscheme()}\n".encode())
+        _hash_value(hashed, name, value.dequantize())
+    else:
+        hashed.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
 
 
 def missing_weights(parameters: ModelParameters) -> str:

@@ -37,6 +37,8 @@ class ParameterUses(TorchFunctionMode):
         self._parameters = {id(p): name for name, p in model.named_parameters()}
         #: Functions by the parameter's name, in the order of their first use.
         self.functions: dict[str, dict[str, None]] = defaultdict(dict)
+        #: What the last sigmoid gave.
+        self.last_sigmoid: Tensor | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -47,7 +49,11 @@ class ParameterUses(TorchFunctionMode):
         # Reading an attribute or asking for a size is no use of what the parameter holds.
         if function not in {"get", "size", "dim", "is_contiguous", "len"}:
             self._note((*args, *kwargs.values()), function)
-        return func(*args, **kwargs)
+        output = func(*args, **kwargs)
+        # torch.export names the variants of a function.
+        if function.partition(".")[0].strip("_") in {"sigmoid", "expit"}:
+            self.last_sigmoid = output
+        return output
 
     def _note(self, given: Collection[Any], function: str) -> None:
         for value in given:

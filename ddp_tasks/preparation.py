@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from threading import RLock
@@ -12,14 +12,21 @@ import torch
 from torch import nn
 
 from ddp_tasks.images import ImageSet, open_images
-from ddp_tasks.layers import Layers, trace_layers
+from ddp_tasks.layers import Layers, weight
 from ddp_tasks.models import missing_weights, open_model
+from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest
 
 #: Held while the model of a worker is opened or run. A worker may have several threads, but it has
 #: one model, and what hooks read of it belongs to one pass.
 ONE_AT_A_TIME = RLock()
+
+#: Images shown to a network, one by one, to find the layers that not all images reach.
+MOST_TRIED = 32
+
+#: Modules and parameters that a message lists.
+_MOST_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -41,20 +48,40 @@ def prepare(run: RunParameters) -> Prepared:
         If anything does not open or does not fit, naming it, its value and what is allowed.
     """
     images, model = _opened(run)
-    example = images.example()
-    try:
-        layers = trace_layers(model, example)
-    except (RuntimeError, ValueError, TypeError) as error:
-        shape = tuple(example.shape[1:])
-        raise RunError(
-            f"{run.model.factory!r} does not take images of shape {shape}: {error}"
-        ) from None
+    layers = _traced(run, model, images)
     _check_labels("images", images, layers.outputs, run.model.factory)
     _check_superclasses(run, images.target_classes)
     if run.model.training is not None:
         training_set = open_images(run.images.training_set(run.model.training))
         _check_labels("training images", training_set, layers.outputs, run.model.factory)
-    return Prepared(model, images, _selected(run, layers))
+    return Prepared(model, images, _selected(run, model, layers))
+
+
+def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
+    """The layers that the run's images meet.
+
+    Raises
+    ------
+    RunError
+        If the network does not take the images, or has no one answer for each of them.
+    """
+    factory, part = run.model.factory, run.model.output
+    examples = images.examples(2)
+    shape = tuple(examples.shape[1:])
+    try:
+        return trace_layers(
+            model,
+            examples,
+            output=None if part is None else str(part),
+            alone=run.shards.batch_size == 1,
+            more=lambda: images.examples(MOST_TRIED).split(1),
+        )
+    except UnsteadyNetworkError as error:
+        raise RunError(f"model.factory {factory!r}: {error}") from error
+    except Exception as error:  # a network is the person's own code
+        raise RunError(
+            f"model.factory {factory!r} does not take images of shape {shape}: {reason_of(error)}"
+        ) from error
 
 
 def prepared_once(run: str) -> Prepared:
@@ -105,15 +132,38 @@ def _check_superclasses(run: RunParameters, target_classes: Sequence[str]) -> No
                 )
 
 
-def _selected(run: RunParameters, layers: Layers) -> Layers:
+def _selected(run: RunParameters, model: nn.Module, layers: Layers) -> Layers:
     names = [layer.name for layer in layers.linear]
-    if not names:
-        raise RunError(f"{run.model.factory!r} has no linear layer to analyse")
     globs = [] if run.layers == "all" else list(run.layers)
     for key, patterns in (("layers", globs), ("significance.layers", run.significance.layers)):
         for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
+            if names and not any(fnmatchcase(name, pattern) for name in names):
                 raise RunError(f"{key}: {pattern!r} matches no layer of {', '.join(names)}")
-    chosen = tuple(layer for layer in layers.linear if run.selects(layer.name))
-    left_out = {n: "not selected by the run" for n in names if not run.selects(n)}
-    return Layers(chosen, {**layers.not_analysed, **left_out}, layers.outputs)
+    left_out = dict(layers.not_analysed)
+    chosen = []
+    for layer in layers.linear:
+        if not run.selects(layer.name):
+            left_out[layer.name] = "not selected by the run"
+        elif not bool(weight(model, layer).any()):
+            left_out[layer.name] = f"{layer.kind} whose weight is zero: it has no singular vectors"
+        else:
+            chosen.append(layer)
+    if not chosen:
+        raise RunError(f"{run.model.factory!r} has no linear layer to analyse{listed(left_out)}")
+    return replace(layers, linear=tuple(chosen), not_analysed=left_out)
+
+
+def listed(not_analysed: Mapping[str, str]) -> str:
+    """What a network has instead of layers to analyse, and why; empty where it has nothing."""
+    told = [f"{name} ({why})" for name, why in list(not_analysed.items())[:_MOST_LISTED]]
+    more = len(not_analysed) - len(told)
+    if not told:
+        return ""
+    return f": not analysed are {', '.join(told)}" + (f" and {more} more" if more else "")
+
+
+def reason_of(error: Exception) -> str:
+    """The kind of an error and the first line of what it says, for one sentence."""
+    lines = str(error).strip().splitlines()
+    kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+    return f"{kind}{lines[0]}" if lines else type(error).__name__

@@ -10,6 +10,8 @@ from distributed import Worker
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
+from ddp_tasks.class_scores import whole_output
 from ddp_tasks.preparation import best_device
 
 #: A shard is one file of about this size: at most some thousand files for a million images.
@@ -99,17 +101,22 @@ def images_per_shard(
     return max(batch_size, chosen // batch_size * batch_size)
 
 
-def forward_operations(model: nn.Module, image: Tensor) -> int:
+def forward_operations(
+    model: nn.Module, image: Tensor, convention: CallingConvention = AS_THEY_COME
+) -> int:
     """Multiplications and additions of the matrix products in one image's forward pass.
 
     Parameters
     ----------
     image
-        shape (1, c, m, n).
+        shape (1, ...).
+    convention
+        how the network takes it.
     """
+    given = convention.given(image)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model(image)
-    return int(counter.get_total_flops())
+        whole_output(model(given))
+    return int(counter.get_total_flops()) // len(given)
 
 
 def worker_size(dask_worker: Worker) -> WorkerSize:

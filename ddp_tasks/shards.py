@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -33,6 +33,10 @@ from ddp_tasks.store import Shard
 from ddp_tasks.unreadable import Unreadable
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
+
+
+#: What ``ShardSignals`` has a row of for each image.
+_OF_IMAGES = ("signal", "predicted", "confidence")
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def _rows(
     path: str, shard: Shard, found: ShardSignals | None, reasons: Mapping[int, str]
 ) -> dict[str, npt.NDArray[Any]]:
     """The shard's rows of the cube: what was found of readable images, nothing of the others."""
-    of_readable = {} if found is None else {f.name: getattr(found, f.name) for f in fields(found)}
+    of_readable = {} if found is None else {name: getattr(found, name) for name in _OF_IMAGES}
     images = range(shard.start, shard.stop)
     error = np.array([reasons.get(image, "") for image in images], dtype=object)
     if not reasons:
@@ -221,9 +225,14 @@ def _forward_pass(path: str, run: str, options: ExtractionParameters) -> Forward
     prepared = prepared_once(run)
     vectors = _vectors(path, run)
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in vectors)
-    example = prepared.images.example()
     return forward_pass(
-        prepared.model, layers, vectors, example, options=options, device=best_device()
+        prepared.model,
+        layers,
+        vectors,
+        prepared.layers.images,
+        options=options,
+        device=best_device(),
+        convention=prepared.layers.convention,
     )
 
 

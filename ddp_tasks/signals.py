@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ddp_tasks.forward_pass import ForwardPass
+from ddp_tasks.forward_pass import ForwardPass, Reading
 from ddp_tasks.layers import LinearLayer
 
 
@@ -27,9 +27,12 @@ class ShardSignals:
     """The rows of the cube that belong to one shard."""
 
     signal: npt.NDArray[np.float32]
-    """shape (n, layers, greatest rank); NaN past each layer's rank."""
+    """shape (n, layers, greatest rank); NaN past each layer's rank, and of layers that an image
+    does not reach."""
     predicted: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float32]
+    reached: npt.NDArray[np.int64]
+    """images that reach each layer, shape (layers,)"""
 
 
 def signal_vector(Psi: Tensor, S: Tensor, V: Tensor) -> Tensor:
@@ -100,51 +103,60 @@ def extract(
     Parameters
     ----------
     batches
-        input tensors (n, c, m, n), on any device.
+        input tensors (n, ...), on any device.
     done
         told the number of images after each batch.
 
     Raises
     ------
     ValueError
-        If a layer is not reached for every image, its signals are not finite, or the network
-        gives no class scores (``class_scores``).
+        If not all images of a batch reach a layer (``PathError``; images that pass alone may
+        miss some), its signals are not finite, or the network gives no class scores
+        (``class_scores``).
     """
-    means: dict[str, list[Tensor]] = {layer.name: [] for layer in forward.layers}
-    scores: list[Tensor] = []
+    readings: list[Reading] = []
     with forward.reading() as read:
         for batch in batches:
-            found, mean = read(batch)
-            scores.append(found)
-            for name, values in mean.items():
-                means[name].append(values)
+            readings.append(read(batch))
             done(len(batch))
+    scores = torch.cat([one.scores for one in readings])
+    reached = {one.name: _reached(one.name, readings) for one in forward.layers}
+    signal = _cube_rows(forward.layers, readings, forward.vectors, reached)
+    confidence, predicted = _probabilities(scores).max(dim=1)
+    return ShardSignals(
+        signal,
+        predicted.cpu().numpy(),
+        confidence.cpu().numpy(),
+        np.array([int(reached[one.name].sum()) for one in forward.layers], dtype=np.int64),
+    )
 
-    signal = _cube_rows(forward.layers, means, forward.vectors, images=sum(map(len, scores)))
-    probability = _probabilities(torch.cat(scores))
-    confidence, predicted = probability.max(dim=1)
-    return ShardSignals(signal, predicted.cpu().numpy(), confidence.cpu().numpy())
+
+def _reached(layer: str, readings: Sequence[Reading]) -> Tensor:
+    """Which images reach a layer, shape (n,)."""
+    everyone = [torch.ones(len(one.scores), dtype=torch.bool) for one in readings]
+    return torch.cat(
+        [one.reached.get(layer, all_) for one, all_ in zip(readings, everyone, strict=True)]
+    )
 
 
 def _cube_rows(
     layers: tuple[LinearLayer, ...],
-    means: Mapping[str, list[Tensor]],
+    readings: Sequence[Reading],
     U: Mapping[str, Tensor],
-    images: int,
+    reached: Mapping[str, Tensor],
 ) -> npt.NDArray[np.float32]:
     greatest_rank = max(u.shape[1] for u in U.values())
+    images = sum(len(one.scores) for one in readings)
     signal = np.full((images, len(layers), greatest_rank), np.nan, dtype=np.float32)
     for position, layer in enumerate(layers):
-        mean = torch.cat(means[layer.name])
-        if len(mean) != images:
-            raise ValueError(f"layer {layer.name} was reached for {len(mean)} of {images} images")
+        mean = torch.cat([one.means[layer.name] for one in readings])
         vectors = U[layer.name].to(mean.device)
         # The bias is already gone: only the call knows one that the forward pass computes.
-        found = signals_of_means(mean, None, vectors)
-        if not bool(torch.isfinite(found).all()):
-            worst = int((~torch.isfinite(found)).any(dim=1).nonzero()[0])
-            raise NotFiniteError(layer.name, worst)
-        signal[:, position, : found.shape[1]] = found.float().cpu().numpy()
+        found = signals_of_means(mean, None, vectors).cpu()
+        bad = reached[layer.name] & ~torch.isfinite(found).all(dim=1)
+        if bool(bad.any()):
+            raise NotFiniteError(layer.name, int(bad.nonzero()[0]))
+        signal[:, position, : found.shape[1]] = found.float().numpy()
     return signal
 
 

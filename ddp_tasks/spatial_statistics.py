@@ -15,8 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ddp_tasks.class_scores import whole_output
 from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import LinearLayer, attach, bias
+from ddp_tasks.layers import LinearLayer, PathError, attach, bias
 
 #: Bytes that the signals of all positions of some images may take at once.
 _MEMORY = 1 << 26
@@ -34,7 +35,10 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class SpatialStatistics:
-    """Of some images; every array has shape (n, layers, greatest rank), NaN past the rank."""
+    """Of some images; every array has shape (n, layers, greatest rank).
+
+    NaN past the rank, and of layers that an image does not reach.
+    """
 
     maximum: npt.NDArray[np.float32]
     minimum: npt.NDArray[np.float32]
@@ -87,37 +91,45 @@ def spatial_statistics(
     thresholds
         by layer.
     batches
-        input tensors (n, c, m, n), on any device.
+        input tensors (n, ...), on any device.
 
     Raises
     ------
     ValueError
-        If a layer is not reached for every image.
+        If not all images of a batch reach a layer (``PathError``).
     """
-    model, layers = forward.model, forward.layers
+    model, layers, convention = forward.model, forward.layers, forward.convention
     vectors = {name: v.to(forward.device, torch.float32) for name, v in forward.vectors.items()}
     offsets = {layer.name: bias(model, layer) for layer in layers}
     by_name = {layer.name: layer for layer in layers}
     found: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
-    images = total = 0
+    given = 0
 
     def read(name: str, output: Tensor) -> None:
         layer = by_name[name]
-        for some, part in _parts(layer, output, images, vectors[name].shape[1]):
+        if not output.numel():
+            return
+        if output.shape[layer.image_axis] % given:
+            raise PathError(name, f"with {output.shape[layer.image_axis]} rows for {given} images")
+        for some, part in _parts(layer, output, given, vectors[name].shape[1]):
             maps = position_signals(layer, part, offsets[name], vectors[name], some)
             found[name].append(_over_positions(maps, thresholds[name]).cpu())
 
+    rows: list[npt.NDArray[np.float32]] = []
+    greatest = max(v.shape[1] for v in vectors.values())
     handles = attach(model, layers, read)
     try:
         with torch.inference_mode():
             for batch in batches:
-                images = len(batch)
-                total += images
-                model(batch.to(forward.device))
+                for some in batch.split(1) if convention.alone else [batch]:
+                    inputs = convention.given(some, forward.device)
+                    given = len(inputs)
+                    whole_output(model(inputs))
+                    rows.append(_rows(found, forward, given, greatest)[:, : len(some)])
     finally:
         for handle in reversed(handles):
             handle.remove()
-    return _rows(found, layers, total, max(v.shape[1] for v in vectors.values()))
+    return SpatialStatistics(*np.concatenate(rows, axis=1))
 
 
 def _parts(
@@ -145,13 +157,17 @@ def _over_positions(maps: Tensor, q: Thresholds) -> Tensor:
 
 
 def _rows(
-    found: Mapping[str, list[Tensor]], layers: tuple[LinearLayer, ...], images: int, greatest: int
-) -> SpatialStatistics:
-    rows = np.full((4, images, len(layers), greatest), np.nan, dtype=np.float32)
-    for place, layer in enumerate(layers):
-        reached = sum(part.shape[1] for part in found[layer.name])
-        if reached != images:
-            raise ValueError(f"layer {layer.name} was reached for {reached} of {images} images")
-        values = torch.cat(found[layer.name], dim=1)
-        rows[:, :, place, : values.shape[2]] = values.numpy()
-    return SpatialStatistics(*rows)
+    found: dict[str, list[Tensor]], forward: ForwardPass, images: int, greatest: int
+) -> npt.NDArray[np.float32]:
+    """What was found of one batch, shape (4, images, layers, greatest rank), and forgotten."""
+    rows = np.full((4, images, len(forward.layers), greatest), np.nan, dtype=np.float32)
+    for place, layer in enumerate(forward.layers):
+        parts = found[layer.name]
+        found[layer.name] = []
+        reached = sum(part.shape[1] for part in parts)
+        if reached != images and not (forward.convention.alone and not reached):
+            raise PathError(layer.name, f"by {reached} of the {images} images")
+        if parts:
+            values = torch.cat(parts, dim=1)
+            rows[:, :, place, : values.shape[2]] = values.numpy()
+    return rows

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
+from ddp_tasks.class_scores import whole_output
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.tensor_svd import TensorSVD
 from ddp_tasks.unfolding import receptive_fields
@@ -84,7 +86,12 @@ class ProjectedCircle:
     """semi-axes of its projection on the channels, greater first."""
 
 
-def capture(model: nn.Module, layer: LinearLayer, image: Tensor) -> Captured:
+def capture(
+    model: nn.Module,
+    layer: LinearLayer,
+    image: Tensor,
+    convention: CallingConvention = AS_THEY_COME,
+) -> Captured:
     """Show a network one image and keep what one of its layers takes and gives.
 
     Both are copied where they are made, since an in-place activation overwrites them. The hook is
@@ -96,12 +103,15 @@ def capture(model: nn.Module, layer: LinearLayer, image: Tensor) -> Captured:
         in evaluation mode.
     image
         shape (1, c, m, n).
+    convention
+        how the network takes it.
 
     Raises
     ------
     ValueError
         If the forward pass does not reach the layer.
     """
+    given = convention.given(image)
     calls = 0
     found: Captured | None = None
 
@@ -110,12 +120,14 @@ def capture(model: nn.Module, layer: LinearLayer, image: Tensor) -> Captured:
         calls += 1
         if calls == layer.call:
             X = inputs[0] if inputs else named["input"]
-            found = Captured(X.detach().clone(), output.detach().clone())
+            # An image that stands twice, for networks that take none alone, is kept once.
+            rows = [slice(len(t) // len(given)) for t in (X, output)]
+            found = Captured(X[rows[0]].detach().clone(), output[rows[1]].detach().clone())
 
     handle = model.get_submodule(layer.module).register_forward_hook(keep, with_kwargs=True)
     try:
         with torch.no_grad():
-            model(image)
+            whole_output(model(given))
     finally:
         handle.remove()
     if found is None:

@@ -16,7 +16,7 @@ from ddp_tasks import page, store
 from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.finished_runs import FinishedRun, open_finished
 from ddp_tasks.heat_maps import DIVERGING, WIDTH
-from ddp_tasks.layers import LinearLayer, trace_layers, unfolded_weight
+from ddp_tasks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.steps import ProjectedCircle, Steps, capture, layer_steps, project_circle
@@ -122,8 +122,8 @@ def compute(
     finished.check_image(prepared.images, position)
     shown = prepared.images.batch(position, position + 1)
     try:
-        of_name = {found.name: found for found in trace_layers(prepared.model, shown).linear}
-        captured = capture(prepared.model, of_name[layer], shown)
+        of_name = {found.name: found for found in prepared.layers.linear}
+        captured = capture(prepared.model, of_name[layer], shown, prepared.layers.convention)
         module: Any = prepared.model.get_submodule(of_name[layer].module)
         W = unfolded_weight(prepared.model, of_name[layer])
         svd = finished.decomposition(layer, W, of_name[layer].groups)

@@ -97,11 +97,16 @@ def zoo_lines(outcome: ZooOutcome) -> str:
 def layer_lines(prepared: Prepared) -> str:
     """The linear layers of a run with their shapes and ranks, and what is not analysed."""
     rows = []
+    not_analysed = dict(prepared.layers.not_analysed)
     for layer in prepared.layers.linear:
         W = unfolded_weight(prepared.model, layer)
-        rank = decompose(W, layer.groups, right_singular_vectors=False).rank
+        try:
+            rank = decompose(W, layer.groups, right_singular_vectors=False).rank
+        except ValueError as error:
+            not_analysed[layer.name] = str(error)
+            continue
         weight, unfolded = (" × ".join(map(str, s)) for s in (layer.shape, layer.unfolded_shape))
         rows.append((layer.name, layer.kind, weight, layer.groups, unfolded, rank))
     lines = columns(("layer", "kind", "weight", "groups", "unfolded", "rank"), rows)
-    lines += [f"not analysed: {n} ({why})" for n, why in prepared.layers.not_analysed.items()]
+    lines += [f"not analysed: {n} ({why})" for n, why in not_analysed.items()]
     return "\n".join(lines)

@@ -119,6 +119,11 @@ class ModelParameters(Section):
     weights: str | None = Field(
         None, description="a state dict's file, a torchvision weights name, or null"
     )
+    output: str | int | None = Field(
+        None,
+        description="which part of the network's output the class scores are: a name or a place, "
+        "or several joined by dots; null where only one can be",
+    )
     training: TrainingParameters | None = Field(
         None, description="train on the spot instead of reading weights"
     )

@@ -11,9 +11,9 @@ from torchvision.models import resnet18
 
 from ddp_tasks.batch_norm_folding import fold, fold_batch_norms
 from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import trace_layers
 from ddp_tasks.signals import extract
 from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.tracing import trace_layers
 from ddp_tasks.unfolding import unfold_weight
 
 pytestmark = pytest.mark.filterwarnings(

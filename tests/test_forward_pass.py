@@ -8,10 +8,11 @@ from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
 from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.forward_pass import folded_copy, forward_pass
-from ddp_tasks.layers import trace_layers, unfolded_weight
+from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.networks import CifarResNet
 from ddp_tasks.signals import ShardSignals, extract
 from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.tracing import trace_layers
 from schemas.parameters import ExtractionParameters, RunError
 
 CPU = torch.device("cpu")
@@ -156,7 +157,7 @@ def test_a_module_that_is_called_twice_keeps_its_signals_apart():
         model = TwiceNetwork().eval().requires_grad_(False)
     images = _images(4, 1, 2, 2)
     with _pass(model, images).reading() as read:
-        _, means = read(images)
+        means = read(images).means
     assert list(means) == ["shared", "shared@2", "head"]
     assert not torch.equal(means["shared"], means["shared@2"])
 
@@ -184,8 +185,8 @@ def test_error_by_hand():
     layers = trace_layers(nn.Sequential(nn.Flatten(), nn.Linear(1, 2)), torch.ones(1, 1, 1, 1))
     confidence = np.ones(2, dtype=np.float32)
     error = error_dataset(
-        ShardSignals(plain, np.array([0, 1]), confidence),
-        ShardSignals(other, np.array([0, 0]), confidence),
+        ShardSignals(plain, np.array([0, 1]), confidence, np.array([2])),
+        ShardSignals(other, np.array([0, 0]), confidence, np.array([2])),
         layers.linear,
         {"1": "norm"},
     )

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 from toy_networks import InPlaceNetwork, MixedNetwork, PickyNetwork, TwiceNetwork
 
-from ddp_tasks.layers import attach, trace_layers
+from ddp_tasks.layers import attach
+from ddp_tasks.tracing import trace_layers
 
 
 def hooks_of(model):
@@ -69,8 +70,8 @@ def test_other_modules_with_weights_are_named_with_the_reason():
 @pytest.mark.parametrize(
     ("model", "images", "shape"),
     [
-        (nn.Conv2d(1, 2, 1), torch.zeros(3, 1, 2, 2), "(3, 2, 2, 2)"),
-        (nn.Sequential(nn.Flatten(0), nn.Linear(4, 2)), torch.zeros(1, 1, 2, 2), "(2,)"),
+        (nn.Conv2d(1, 2, 1), torch.zeros(3, 1, 2, 2), "(2, 2, 2, 2)"),
+        (nn.Sequential(nn.Flatten(0), nn.Identity()), torch.zeros(1, 1, 2, 2), "(8,)"),
         (nn.LSTM(2, 2), torch.zeros(3, 1, 2), "tuple"),
     ],
 )

@@ -10,9 +10,10 @@ from torch.nn.utils import parametrizations
 
 from ddp_tasks.class_scores import class_scores
 from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import attach, bias, means_read, trace_layers, unfolded_weight, weight
+from ddp_tasks.layers import attach, bias, means_read, unfolded_weight, weight
 from ddp_tasks.signals import extract
 from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 
 
 def seeded(build, seed=0):
@@ -297,7 +298,10 @@ def test_a_weight_that_depends_on_the_images_is_named():
             x = X.flatten(1)
             return functional.linear(x, x.mean(dim=0)[None] * self.temperature)
 
-    found = trace_layers(seeded(Dynamic), images(1, 1, 2, 2))
+    model, X = seeded(Dynamic), images(1, 1, 2, 2)
+    with pytest.raises(UnsteadyNetworkError, match="same image in another batch: the network's"):
+        trace_layers(model, X)
+    found = trace_layers(model, X, alone=True)
     assert found.linear == ()
     assert found.not_analysed == {
         "Linear": "Linear whose weight or bias depends on the images",

@@ -11,9 +11,10 @@ from torch import nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
 from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import trace_layers, unfolded_weight
+from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.signals import extract, signal_vector, signals_of_means
 from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.tracing import trace_layers
 from ddp_tasks.unfolding import mean_of_images, receptive_fields, unfold_weight
 
 
@@ -207,7 +208,7 @@ def test_hooks_are_gone_after_success_and_after_a_failing_forward():
 def test_a_layer_that_is_not_reached_for_every_image_is_named():
     model, layers, U = _picky()
     batches = [torch.ones(2, 1, 2, 2), torch.ones(1, 1, 2, 2)]
-    with pytest.raises(ValueError, match="layer hidden was reached for 2 of 3 images"):
+    with pytest.raises(ValueError, match="layer hidden is reached by 0 of the 1 images of a batch"):
         extract(ForwardPass(model, layers, U), batches)
 
 

@@ -5,10 +5,11 @@ from torch import nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
 from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import trace_layers, unfolded_weight
+from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.signals import extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.tracing import trace_layers
 
 
 def _pass(network, images, seed=0):
@@ -109,5 +110,5 @@ def test_hooks_are_gone_after_a_failure():
         spatial_statistics(forward, _none(forward), [-torch.ones(2, 1, 2, 2)])
     hooks = [h for m in forward.model.modules() for h in (*m._forward_hooks, *m._forward_pre_hooks)]
     assert hooks == []
-    with pytest.raises(ValueError, match="layer hidden was reached for 0 of 1 images"):
+    with pytest.raises(ValueError, match="layer hidden is reached by 0 of the 1 images of a batch"):
         spatial_statistics(forward, _none(forward), [torch.ones(1, 1, 2, 2)])

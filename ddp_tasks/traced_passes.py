@@ -1,0 +1,207 @@
+"""One forward pass of the tracing: which weights it used, and what came out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from ddp_tasks.calling_convention import CallingConvention
+from ddp_tasks.class_scores import found_scores, whole_output
+from ddp_tasks.differing_modules import close
+from ddp_tasks.layers import LinearLayer, Source, numbered_name
+from ddp_tasks.linear_calls import LINEAR, LinearCall, LinearCalls
+from ddp_tasks.not_analysed import ParameterUses, own_parameters
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a pass notes of one use of a weight; it holds no activations."""
+
+    known: bool
+    """whether the weight is the network's."""
+    module: str
+    number: int
+    kind: str
+    groups: int
+    shape: tuple[int, ...]
+    images: int
+    """of the pass."""
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    steps: dict[str, Any]
+    """stride, padding and dilation."""
+    mean: Tensor
+    """of Ȳ over everything but the channels, shape (1, d)."""
+    means: dict[int, Tensor]
+    """mean of Ȳ for each image, for every axis that might be the images'."""
+    weight: Source
+    bias: Source | None
+    parameters: frozenset[str]
+    """that the weight and the bias are, or are computed from."""
+
+    def same_weights(self, again: Met) -> bool:
+        """Whether another use has the same weight and bias, as far as they are computed."""
+        for source, other in ((self.weight, again.weight), (self.bias, again.bias)):
+            if source is not None and other is not None and source.path is None:
+                computed, again_computed = source.computed, other.computed
+                if computed is None or again_computed is None:
+                    return False
+                if not same_tensor(computed, again_computed):
+                    return False
+        return True
+
+    def same_mean(self, again: Met, tolerance: float) -> bool:
+        """Whether another use gives the same mean over everything."""
+        return close(self.mean, again.mean, tolerance)
+
+    def layer(self, name: str, axis: int) -> LinearLayer:
+        """The layer that a use of a weight is, its images along an axis."""
+        return LinearLayer(
+            name=name,
+            module=self.module,
+            call=self.number,
+            kind=self.kind,
+            shape=self.shape,
+            groups=self.groups,
+            weight=self.weight,
+            bias=self.bias,
+            input_shape=_of_one_image(self.input_shape, self.images, axis),
+            output_shape=_of_one_image(self.output_shape, self.images, axis),
+            **self.steps,
+            image_axis=axis,
+        )
+
+
+class Pass:
+    """One forward pass, and what it used."""
+
+    def __init__(self, model: nn.Module, convention: CallingConvention) -> None:
+        self.met: dict[str, Met] = {}
+        self.called: set[nn.Module] = set()
+        self.uses = ParameterUses(model)
+        self.scores: Tensor
+        """shape (images given, classes)."""
+        self.overwritten = False
+        """whether the network changed its input."""
+        self.ends_in_sigmoid = False
+        """whether the scores are one number for each image that a sigmoid gives."""
+        self._model, self._convention = model, convention
+        self._calls = LinearCalls(model, self._note)
+        self._numbers: dict[str, int] = {}
+
+    def run(self, images: Tensor) -> None:
+        """Show the network images, in the form that it takes them.
+
+        Raises
+        ------
+        ValueError
+            If it does not give one row of class scores for each image.
+        """
+        given = self._convention.given(images)
+        with self._calls.hook(self.called.add), self._calls, self.uses:
+            output = whole_output(self._model(given))
+        self.scores = self._convention.scores(output, len(given)).detach()
+        self.overwritten = not close(self._convention.given(images), given, 0)
+        made = found_scores(output, len(given), self._convention.output)
+        last = self.uses.last_sigmoid
+        self.ends_in_sigmoid = (
+            last is not None and made.numel() == len(given) and _share_memory(made, last)
+        )
+
+    def repeated_by(self, again: Pass, of_scores: float, of_means: float) -> bool:
+        """Whether a pass of the same images gave the same scores and layers, as far as that."""
+        return (
+            list(self.met) == list(again.met)
+            and close(self.scores, again.scores, of_scores)
+            and all(met.same_mean(again.met[name], of_means) for name, met in self.met.items())
+        )
+
+    def _note(self, call: LinearCall) -> None:
+        base = call.name or f"{call.module or type(self._model).__name__}.{call.kind}"
+        number = self._numbers[base] = self._numbers.get(base, 0) + 1
+        shape, images = call.output_shape, self._calls.images
+        # The images of a convolution are its first axis, of a fully connected layer any but last.
+        axes = range(len(shape) - 1) if call.kind == "Linear" else range(1)
+        whole_weight, whole_bias = call.whole
+        weight = self._source(call, call.weight, whole_weight, "weight")
+        bias = None if call.bias is None else self._source(call, call.bias, whole_bias, "bias")
+        self.met[numbered_name(base, number)] = Met(
+            known=call.name is not None,
+            module=call.module,
+            number=number,
+            kind=call.kind,
+            groups=call.groups,
+            shape=tuple(call.filters.shape),
+            images=images,
+            input_shape=tuple(call.input.shape),
+            output_shape=shape,
+            steps={key: getattr(call, key) for key in ("stride", "padding", "dilation")},
+            mean=call.linear_mean(1, 0),
+            means={
+                axis: call.linear_mean(images, axis)
+                for axis in axes
+                if shape[axis] % images == 0 and not call.weight.is_meta
+            },
+            weight=weight,
+            bias=bias,
+            parameters=self._parameters(call, weight, bias),
+        )
+
+    def _source(self, call: LinearCall, tensor: Tensor, whole: Tensor | None, own: str) -> Source:
+        name = self._calls.parameter(tensor if whole is None else whole)
+        if name is not None:
+            source = _part(name, self._model.get_parameter(name), tensor)
+            if source is not None:
+                return source
+        attribute = getattr(self._model.get_submodule(call.module), own, None)
+        if isinstance(attribute, Tensor) and same_tensor(attribute, tensor):
+            return Source(f"{call.module}.{own}" if call.module else own)
+        return Source(None, computed=tensor.detach())
+
+    def _parameters(self, call: LinearCall, *sources: Source | None) -> frozenset[str]:
+        module = call.module
+        owner = self._model.get_submodule(module)
+        paths = [source.path for source in sources if source is not None]
+        names = {path for path in paths if path is not None}
+        # A weight that a linear module computes, it computes from its own parameters.
+        if is_parametrized(owner) or (None in paths and isinstance(owner, LINEAR)):
+            names |= {f"{module}.{name}".removeprefix(".") for name in own_parameters(owner)}
+        return frozenset(names)
+
+
+def _part(name: str, parameter: Tensor, tensor: Tensor) -> Source | None:
+    """A tensor as a parameter, its transpose or some of its rows; None if it is none of these."""
+    if tensor.untyped_storage().data_ptr() != parameter.untyped_storage().data_ptr():
+        return None
+    offset = int(tensor.storage_offset() - parameter.storage_offset())
+    if (tensor.shape, tensor.stride(), offset) == (parameter.shape, parameter.stride(), 0):
+        return Source(name)
+    if tensor.ndim == 2 and _same_layout(tensor.T, parameter) and offset == 0:
+        return Source(name, transposed=True)
+    rows, beyond = divmod(offset, parameter.stride(0)) if parameter.ndim else (0, 1)
+    if not beyond and _same_layout(tensor[:0], parameter[:0]):
+        return Source(name, rows=(rows, rows + len(tensor)))
+    return None
+
+
+def _same_layout(a: Tensor, b: Tensor) -> bool:
+    return (a.shape, a.stride()) == (b.shape, b.stride())
+
+
+def same_tensor(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same."""
+    return a is b or (not a.is_meta and a.shape == b.shape and torch.equal(a, b))
+
+
+def _share_memory(one: Tensor, other: Tensor) -> bool:
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def _of_one_image(shape: tuple[int, ...], images: int, axis: int) -> tuple[int, ...]:
+    windows = shape[axis] // images
+    rest = shape[:axis] + shape[axis + 1 :]
+    return rest if windows == 1 else (windows, *rest)
