@@ -102,7 +102,24 @@ def not_analysed(
             reasons[name or kind] = f"{kind} {reason}{_within(model, name, called)}"
         else:
             reasons |= {p: f"parameter of {kind} {_use(uses.get(p, ()))}" for p in left}
+    return {**reasons, **_quantised(model)}
+
+
+def _quantised(model: nn.Module) -> dict[str, str]:
+    """Modules whose weights are packed integers, which are no parameters."""
+    reasons: dict[str, str] = {}
+    for name, module in model.named_modules():
+        if any(name.startswith(f"{outer}.") for outer in reasons):
+            continue
+        of_torch = "quantized" in type(module).__module__.split(".")
+        if of_torch and any(map(_is_packed, module.state_dict().values())):
+            kind = _kind(module)
+            reasons[name or kind] = f"{kind} is quantised, and holds no weight as numbers"
     return reasons
+
+
+def _is_packed(value: Any) -> bool:
+    return isinstance(value, tuple) or (isinstance(value, Tensor) and value.is_quantized)
 
 
 def own_parameters(module: nn.Module) -> list[str]:

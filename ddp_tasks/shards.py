@@ -34,7 +34,6 @@ from ddp_tasks.unreadable import Unreadable
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 
-
 #: What ``ShardSignals`` has a row of for each image.
 _OF_IMAGES = ("signal", "predicted", "confidence")
 

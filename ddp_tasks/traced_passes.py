@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -104,13 +104,14 @@ class Pass:
         given = self._convention.given(images)
         with self._calls.hook(self.called.add), self._calls, self.uses:
             output = whole_output(self._model(given))
-        self.scores = self._convention.scores(output, len(given)).detach()
         self.overwritten = not close(self._convention.given(images), given, 0)
         made = found_scores(output, len(given), self._convention.output)
         last = self.uses.last_sigmoid
         self.ends_in_sigmoid = (
             last is not None and made.numel() == len(given) and _share_memory(made, last)
         )
+        convention = replace(self._convention, sigmoid=self.ends_in_sigmoid)
+        self.scores = convention.scores(output, len(given)).detach()
 
     def repeated_by(self, again: Pass, of_scores: float, of_means: float) -> bool:
         """Whether a pass of the same images gave the same scores and layers, as far as that."""
