@@ -19,6 +19,8 @@ class Identity:
     model_digest: str | None
     """None while a network that is trained on the spot is not trained yet."""
     images_digest: str
+    weights: str = ""
+    """which tensors of a checkpoint's file the model has; told, and not compared."""
 
     @classmethod
     def of_run(cls, run: RunParameters, model_digest: str | None, images_digest: str) -> Identity:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,12 @@ from prefect import get_run_logger
 from ddp_tasks import decomposition, store
 from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.bounded_futures import outcomes
+from ddp_tasks.checkpoint_files import read_checkpoint
 from ddp_tasks.identity import Identity
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_decompositions import Decomposed, cost, decompose_layer, folding_of
 from ddp_tasks.layers import LinearLayer
-from ddp_tasks.models import model_digest, open_model
+from ddp_tasks.models import check_weights, model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
 from ddp_tasks.tasks import progress, stage
@@ -46,9 +47,7 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
     trained = run.model.model_copy(update={"weights": str(checkpoint), "training": None})
     asked = run.model_dump_json(include={"model": True, "images": {"factory", "kwargs"}})
     if checkpoint.exists():
-        kept = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if kept.get("trained_by") != asked:
-            raise RunError(f"{checkpoint} comes from another training", change=("out",))
+        _check_trained(checkpoint, asked)
         get_run_logger().info("using the network trained before, %s", checkpoint)
         return trained
     images = open_images(run.images.training_set(training))
@@ -56,9 +55,21 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
         "training", f"training {run.name}", images_trained_on(len(images), training)
     ) as done:
         model = train(partial(open_model, run.model), images, training, done)
+    check_weights(model, f"model.training of {run.name!r}")
     with replacing(checkpoint) as file:
         torch.save({"state_dict": model.state_dict(), "trained_by": asked}, file)
     return trained
+
+
+def _check_trained(checkpoint: Path, asked: str) -> None:
+    """Refuse a checkpoint that cannot be read, or that another training left."""
+    anew = f"remove {checkpoint}, and the run trains its network anew"
+    try:
+        kept = read_checkpoint(checkpoint)
+    except RunError as error:
+        raise RunError(f"{error}; {anew}") from None
+    if not isinstance(kept, Mapping) or kept.get("trained_by") != asked:
+        raise RunError(f"{checkpoint} comes from another training; {anew}", change=("out",))
 
 
 @stage("decompose")
@@ -77,6 +88,8 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
         store.check_continuable(path, identity)
         log.info("continuing %s", path)
         return
+    if prepared.weights is not None:
+        log.info("weights of %s: %s", run.model.weights, prepared.weights)
     not_analysed = dict(prepared.layers.not_analysed)
     for name, why in not_analysed.items():
         log.warning("not analysed: %s (%s)", name, why)
@@ -100,7 +113,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     store.create(
         path,
         run,
-        replace(identity, parameters=stored_identity(run)),
+        replace(identity, parameters=stored_identity(run), weights=str(prepared.weights or "")),
         not_analysed=not_analysed,
         groups=datasets,
         signals=prepared.images.described().assign_coords(coordinates),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,12 +15,17 @@ from urllib.parse import urlparse
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ddp_tasks import factories
+from ddp_tasks.checkpoints import Weights, load_checkpoint
 from schemas.parameters import ModelParameters, RunError
 
-#: The key that names another state dict.
+#: The key that names another checkpoint.
 _CHANGE = ("model.weights",)
+
+#: Tensors that a refusal names.
+_SHOWN = 5
 
 
 def open_model(parameters: ModelParameters) -> nn.Module:
@@ -27,72 +34,124 @@ def open_model(parameters: ModelParameters) -> nn.Module:
     Raises
     ------
     RunError
-        If the factory fails or gives no network, or the weights are missing or do not fit.
+        If the factory fails or gives no network, or the weights are missing, do not fit or are
+        not finite.
     """
+    return open_weighted(parameters)[0]
+
+
+def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | None]:
+    """As ``open_model``, and what of a checkpoint's file became the weights; None without one."""
     model = factories.call(parameters.factory, parameters.kwargs)
     if not isinstance(model, nn.Module):
         raise RunError(
             f"model.factory {parameters.factory!r} gave a {type(model).__name__}, not a network "
             "(torch.nn.Module)"
         )
-    if parameters.weights is not None:
-        file = parameters.weights_file
-        state = read_checkpoint(file) if file else _torchvision_weights(parameters)
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            raise RunError(
-                f"model.weights {parameters.weights!r} do not fit {parameters.factory!r}: {error}"
-            ) from None
+    model, taken = unwrapped(model), None
+    if (file := parameters.weights_file) is not None:
+        taken = load_checkpoint(model, file, parameters.entry, repr(parameters.factory))
+    elif parameters.weights is not None:
+        _load_torchvision_weights(model, parameters)
+    source = f"model.weights {parameters.weights!r}"
+    if parameters.weights is None:
+        source = f"the weights that model.factory {parameters.factory!r} gives"
+    check_weights(model, source)
     # A program of torch.export stays in the mode that it was exported in.
     with suppress(NotImplementedError):
         model.eval()
-    return model.requires_grad_(False)
+    return model.requires_grad_(False), taken
 
 
-def read_checkpoint(path: Path) -> Mapping[str, Tensor]:
-    """A state dict from a file, or from its key ``state_dict``; no code in it is run.
-
-    Raises
-    ------
-    RunError
-        If there is no such file, or it holds anything but tensors by name.
-    """
-    if not path.is_file():
-        raise RunError(_no_file(path), change=_CHANGE)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch raises whatever the file's bytes provoke
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RunError(f"model.weights: {str(path)!r} is no checkpoint: {reason}") from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise RunError(f"model.weights: {str(path)!r} holds no state dict (tensors by name)")
-    return content
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside what spreads it over devices or compiles it, with its own names."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
 
 
 def model_digest(model: nn.Module) -> str:
     """SHA-256 of a network's parameters and buffers, names included."""
     hashed = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
-        _hash_value(hashed, name, value)
+        if isinstance(value, Tensor):
+            hashed.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        else:
+            hashed.update(f"{name} {type(value).__name__}\n".encode())
+        _hash(value, hashed)
     return hashed.hexdigest()
 
 
-def _hash_value(hashed: Any, name: str, value: Any) -> None:
-    """Add an entry of a state dict to a digest; quantised modules keep tuples of tensors."""
-    if isinstance(value, tuple | list):
-        for place, part in enumerate(value):
-            _hash_value(hashed, f"{name}.{place}", part)
-    elif not isinstance(value, Tensor):
-        hashed.update(f"{name} {value!r}\n".encode())
-    elif value.is_quantized:
-        hashed.update(f"{name} {value.dtype} {value.qscheme()}\n".encode())
-        _hash_value(hashed, name, value.dequantize())
+def _hash(value: Any, hashed: Any) -> None:
+    """Add what a state dict holds to a hash: tensors, and what quantised layers keep instead."""
+    if isinstance(value, Tensor) and value.is_quantized:
+        _hash(_scales(value), hashed)
+        value = value.int_repr()
+    if isinstance(value, Tensor) and hasattr(value, "__tensor_flatten__"):
+        # A class of tensors of its own, such as torchao's, is made of others.
+        names, context = value.__tensor_flatten__()
+        _hash([*(getattr(value, name) for name in names), str(context)], hashed)
+    elif isinstance(value, Tensor):
+        dense = value.detach().to_dense() if value.layout is not torch.strided else value.detach()
+        plain = dense.resolve_conj().resolve_neg().cpu().contiguous().flatten()
+        hashed.update(plain.view(torch.uint8).numpy())
+    elif isinstance(value, Mapping):
+        _hash(list(value.items()), hashed)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _hash(part, hashed)
+    elif isinstance(value, io.BytesIO | bytes):
+        hashed.update(value.getvalue() if isinstance(value, io.BytesIO) else value)
     else:
-        hashed.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        hashed.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        # The address in a default text would differ from process to process.
+        hashed.update(re.sub(r" at 0x[0-9a-f]+", "", f"{value!s}\n").encode())
+
+
+def _scales(value: Tensor) -> list[Any]:
+    if value.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+        return [value.q_scale(), value.q_zero_point()]
+    return [value.q_per_channel_scales(), value.q_per_channel_zero_points()]
+
+
+def check_weights(model: nn.Module, source: str) -> None:
+    """Refuse weights that are not there, not a number or, of parameters, not finite.
+
+    Buffers may be infinite: masks are.
+
+    Parameters
+    ----------
+    source
+        where the weights come from, for the refusal.
+
+    Raises
+    ------
+    RunError
+        Naming the tensors.
+    """
+    parameter_names = {name for name, _ in model.named_parameters()}
+    empty, broken, all_tensors = [], [], 0
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            continue
+        all_tensors += 1
+        if is_lazy(value) or value.is_meta:
+            empty.append(name)
+        elif value.is_floating_point() and not value.is_quantized:
+            numbers = value.detach().float() if value.element_size() == 1 else value.detach()
+            bad = ~numbers.isfinite() if name in parameter_names else numbers.isnan()
+            if times := int(bad.sum()):
+                broken.append(f"{name} ({times:,} of {value.numel():,})")
+    for what, names in (("hold no data", empty), ("hold NaN or infinity", broken)):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            raise RunError(
+                f"{source}: {len(names)} of {all_tensors} tensors {what}: "
+                f"{', '.join(names[:_SHOWN])}{more}"
+            )
 
 
 def missing_weights(parameters: ModelParameters) -> str:
@@ -136,20 +195,28 @@ def _torchvision_entry(parameters: ModelParameters) -> Any:
         return torchvision.models.get_model_weights(architecture)[name]
     except (KeyError, ValueError) as error:
         raise RunError(
-            f"model.weights {name!r} is neither a file (a path with '/' or ending in .pt, .pth, "
-            f".bin or .ckpt) nor a torchvision weights name: {error}"
+            f"model.weights {name!r} is neither a file that exists nor a torchvision weights name: "
+            f"{error}"
         ) from None
 
 
-def _torchvision_weights(parameters: ModelParameters) -> Mapping[str, Tensor]:
+def _load_torchvision_weights(model: nn.Module, parameters: ModelParameters) -> None:
+    if parameters.entry is not None:
+        raise RunError(
+            f"model.entry: {parameters.entry!r} names a place in a file, and model.weights "
+            f"{parameters.weights!r} is no file"
+        )
     weights = _torchvision_entry(parameters)
     try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(
-            progress=sys.stderr.isatty(), check_hash=True
-        )
+        model.load_state_dict(weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True))
     except OSError as error:
         raise RunError(
             f"model.weights {parameters.weights!r} could not be downloaded: {error}",
             change=_CHANGE,
         ) from None
-    return state
+    except RuntimeError as error:
+        lines = str(error).splitlines()
+        raise RunError(
+            f"model.weights {parameters.weights!r} do not fit {parameters.factory!r}: "
+            + "\n".join(line[:300] for line in lines[:_SHOWN])
+        ) from None

@@ -11,9 +11,10 @@ from threading import RLock
 import torch
 from torch import nn
 
+from ddp_tasks.checkpoints import Weights
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layers import Layers, weight
-from ddp_tasks.models import missing_weights, open_model
+from ddp_tasks.models import missing_weights, open_weighted
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest
@@ -37,6 +38,8 @@ class Prepared:
     images: ImageSet
     layers: Layers
     """only the layers that the run selects."""
+    weights: Weights | None = None
+    """what of a checkpoint's file became the model's weights."""
 
 
 def prepare(run: RunParameters) -> Prepared:
@@ -47,14 +50,14 @@ def prepare(run: RunParameters) -> Prepared:
     RunError
         If anything does not open or does not fit, naming it, its value and what is allowed.
     """
-    images, model = _opened(run)
+    images, model, weights = _opened(run)
     layers = _traced(run, model, images)
     _check_labels("images", images, layers.outputs, run.model.factory)
     _check_superclasses(run, images.target_classes)
     if run.model.training is not None:
         training_set = open_images(run.images.training_set(run.model.training))
         _check_labels("training images", training_set, layers.outputs, run.model.factory)
-    return Prepared(model, images, _selected(run, model, layers))
+    return Prepared(model, images, _selected(run, model, layers), weights)
 
 
 def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
@@ -100,7 +103,7 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _opened(run: RunParameters) -> tuple[ImageSet, nn.Module]:
+def _opened(run: RunParameters) -> tuple[ImageSet, nn.Module, Weights | None]:
     try:
         images = open_images(run.images)
     except RunError as error:
@@ -109,7 +112,7 @@ def _opened(run: RunParameters) -> tuple[ImageSet, nn.Module]:
         change = (*error.change, *(["model.weights"] if missing else []))
         message = "\n".join(filter(None, [str(error), missing]))
         raise RunError(message, change=change) from error.__cause__
-    return images, open_model(run.model)
+    return images, *open_weighted(run.model)
 
 
 def _check_labels(what: str, images: ImageSet, outputs: int, factory: str) -> None:

@@ -120,6 +120,7 @@ def create(
         "run_parameters": run.model_dump_json(),
         "identity": json.dumps(identity.parameters),
         "model_digest": identity.model_digest,
+        "weights": identity.weights,
         "images_digest": identity.images_digest,
         "not_analysed": json.dumps(not_analysed),
         "sign_convention": SIGN_CONVENTION,

@@ -108,5 +108,7 @@ def layer_lines(prepared: Prepared) -> str:
         weight, unfolded = (" × ".join(map(str, s)) for s in (layer.shape, layer.unfolded_shape))
         rows.append((layer.name, layer.kind, weight, layer.groups, unfolded, rank))
     lines = columns(("layer", "kind", "weight", "groups", "unfolded", "rank"), rows)
+    if prepared.weights is not None:
+        lines.append(f"weights: {prepared.weights}")
     lines += [f"not analysed: {n} ({why})" for n, why in not_analysed.items()]
     return "\n".join(lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -16,7 +18,8 @@ GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
 #: Percentages p over which every run maps the family of hypergraphs; the run's own join them.
 PERCENTAGES = (50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 100.0)
 
-_CHECKPOINTS = {".pt", ".pth", ".bin", ".ckpt"}
+#: What torchvision calls weights: DEFAULT, IMAGENET1K_V1, ResNet18_Weights.DEFAULT.
+_TORCHVISION_NAME = re.compile(r"\w+(\.[A-Z][A-Z0-9_]*)?")
 
 Matrization = Literal["unfolded", "toeplitz", "slices"]
 
@@ -117,7 +120,12 @@ class ModelParameters(Section):
     factory: Factory = Field(description="module:callable or path/to/file.py:callable")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
     weights: str | None = Field(
-        None, description="a state dict's file, a torchvision weights name, or null"
+        None, description="a checkpoint's file, a torchvision weights name, or null"
+    )
+    entry: str | None = Field(
+        None,
+        description="dotted path of the weights in a checkpoint that holds several, such as "
+        "state_dict_ema",
     )
     output: str | int | None = Field(
         None,
@@ -132,20 +140,40 @@ class ModelParameters(Section):
     def _weights_or_training(self) -> Self:
         if self.weights is not None and self.training is not None:
             raise ValueError("weights and training exclude each other; keep one of them")
+        check_entry(self.entry, self.weights)
         return self
 
     @property
     def weights_file(self) -> Path | None:
-        """The state dict's file, or None where weights is null or a torchvision weights name."""
+        """The checkpoint's file, or None where weights is null or a torchvision weights name."""
         return weights_file(self.weights)
 
 
-def weights_file(weights: str | None) -> Path | None:
-    """The file that weights name, or None where they are null or a torchvision weights name."""
+def weights_file(weights: str | None, folder: Path = Path()) -> Path | None:
+    """The file that weights name, or None where they are null or a torchvision weights name.
+
+    Parameters
+    ----------
+    folder
+        that a relative path starts from.
+    """
     if weights is None:
         return None
-    path = Path(weights).expanduser()
-    return path if "/" in weights or path.suffix in _CHECKPOINTS else None
+    path = folder / os.path.expanduser(weights)  # noqa: PTH111 - pathlib raises for unknown users
+    named = "/" in weights or not _TORCHVISION_NAME.fullmatch(weights)
+    return path if named or os.path.isfile(path) else None  # noqa: PTH113 - so it does for odd names
+
+
+def check_entry(entry: str | None, weights: str | None) -> None:
+    """Refuse a place in a checkpoint where there is no checkpoint.
+
+    Raises
+    ------
+    ValueError
+        Saying what to name.
+    """
+    if entry is not None and weights is None:
+        raise ValueError("entry is a place in a checkpoint; name the checkpoint with weights")
 
 
 class LayerSignificance(Section):
@@ -341,7 +369,7 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     with any store: the shards are those that the store was cut into.
     """
     dumped = parameters.model_dump(mode="json", exclude={"name", "cluster", "spatial_statistics"})
-    for key in ("weights", "training"):
+    for key in ("weights", "entry", "training"):
         dumped["model"].pop(key)
     for key in ("factory", "kwargs", "unreadable"):
         dumped["images"].pop(key)

@@ -219,8 +219,8 @@ def _with_paths(parameters: RunParameters, folder: Path) -> RunParameters:
 
 def _model_paths(model: ModelParameters | ZooModel, folder: Path) -> dict[str, str]:
     found = {"factory": _factory(model.factory, folder)}
-    if file := weights_file(model.weights):
-        found["weights"] = str(folder / file)
+    if file := weights_file(model.weights, folder):
+        found["weights"] = str(file)
     return found
 
 

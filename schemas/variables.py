@@ -291,6 +291,8 @@ ROOT_ATTRIBUTES = {
     "run_parameters": "JSON of everything the run was asked to do",
     "identity": "JSON of the parameters that a run continuing this store must share",
     "model_digest": "SHA-256 of the weights",
+    "weights": "which tensors of the checkpoint's file they are, and the prefix taken off their "
+    "names; empty where no file gave them",
     "images_digest": "SHA-256 of image ids, targets and transform, and of the content of sampled "
     "images; a dash for one that could not be read",
     "not_analysed": "JSON: modules with weights that are no analysed linear layer, and why",

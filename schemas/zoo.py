@@ -14,6 +14,7 @@ from schemas.parameters import (
     ModelParameters,
     Positive,
     Section,
+    check_entry,
 )
 
 
@@ -26,6 +27,7 @@ class ZooModel(Section):
     factory: Factory
     kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
     weights: str | None = Field(None, description="as in a run file")
+    entry: str | None = Field(None, description="as in a run file")
     input_size: Annotated[list[Positive], Field(min_length=3, max_length=3)] | None = Field(
         None, description="(c, m, n) of one input; null takes the list's"
     )
@@ -33,7 +35,14 @@ class ZooModel(Section):
     @property
     def parameters(self) -> ModelParameters:
         """The model as a run file would name it."""
-        return ModelParameters(factory=self.factory, kwargs=self.kwargs, weights=self.weights)
+        return ModelParameters(
+            factory=self.factory, kwargs=self.kwargs, weights=self.weights, entry=self.entry
+        )
+
+    @model_validator(mode="after")
+    def _entry_of_weights(self) -> Self:
+        check_entry(self.entry, self.weights)
+        return self
 
 
 class ZooParameters(Section):

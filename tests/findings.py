@@ -27,6 +27,7 @@ _ATTRIBUTES = {
     "sign_convention": "u_i is positive",
     "created": "2026-01-01T00:00:00+00:00",
     "model_digest": "ab",
+    "weights": "",
     "images_digest": "cd",
     "software_versions": '{"torch": "2"}',
 }

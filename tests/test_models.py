@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from toy_networks import InPlaceNetwork
 
-from ddp_tasks.models import model_digest, open_model, read_checkpoint
+from ddp_tasks.checkpoint_files import read_checkpoint
+from ddp_tasks.models import check_weights, model_digest, open_model, open_weighted, unwrapped
 from ddp_tasks.networks import CifarVGG16, PaperNetwork
 from schemas import RunError
 from schemas.parameters import ModelParameters
@@ -25,19 +26,12 @@ def test_a_model_is_opened_in_evaluation_mode_without_gradients():
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state}])
-def test_checkpoints_bare_or_under_state_dict(tmp_path, wrap):
-    saved = InPlaceNetwork()
-    file = tmp_path / "weights.pt"
-    torch.save(wrap(saved.state_dict()), file)
-    assert model_digest(_open(str(file))) == model_digest(saved)
-
-
-def test_other_entries_beside_the_state_dict_are_left_alone(tmp_path):
-    saved = InPlaceNetwork()
-    file = tmp_path / "weights.ckpt"
-    torch.save({"epoch": 3, "state_dict": saved.state_dict(), "optimizer": {"lr": 0.1}}, file)
-    assert set(read_checkpoint(file)) == set(saved.state_dict())
+def test_a_checkpoint_gives_its_weights_and_the_place_they_were_taken_from(tmp_path):
+    saved, file = InPlaceNetwork(), tmp_path / "weights.pth.tar"
+    torch.save({"state_dict": nn.DataParallel(saved).state_dict(), "epoch": 3}, file)
+    model, weights = open_weighted(ModelParameters(factory=FACTORY, weights=str(file)))
+    assert model_digest(model) == model_digest(saved)
+    assert str(weights) == "entry 'state_dict', 'module.' taken off each name"
 
 
 class _Code:
@@ -54,29 +48,16 @@ class _Code:
 def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, save):
     file, made = tmp_path / "weights.pt", tmp_path / "made"
     save({"state_dict": _Code(str(made))}, file)
-    with pytest.raises(RunError, match="is no checkpoint"):
+    with pytest.raises(RunError, match=r"without running code|is no checkpoint"):
         read_checkpoint(file)
     assert not made.exists()
-
-
-def test_a_whole_pickled_network_is_refused(tmp_path):
-    torch.save(InPlaceNetwork(), tmp_path / "model.pt")
-    with pytest.raises(RunError, match="is no checkpoint"):
-        read_checkpoint(tmp_path / "model.pt")
-
-
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04"])
-def test_files_that_are_no_checkpoint_are_refused(tmp_path, content):
-    (tmp_path / "weights.pt").write_bytes(content)
-    with pytest.raises(RunError, match=r"weights\.pt' is no checkpoint"):
-        read_checkpoint(tmp_path / "weights.pt")
 
 
 @pytest.mark.parametrize("content", [torch.ones(2), {"fc": 3}, [torch.ones(2)]])
 def test_tensors_by_name_are_needed(tmp_path, content):
     torch.save(content, tmp_path / "weights.pt")
     with pytest.raises(RunError, match="holds no state dict"):
-        read_checkpoint(tmp_path / "weights.pt")
+        _open(str(tmp_path / "weights.pt"))
 
 
 def test_weights_of_another_network_name_what_does_not_fit(tmp_path):
@@ -131,6 +112,119 @@ def test_digest_tells_values_names_types_and_buffers_apart():
     }
     assert len(others) == 4
     assert same not in others
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("scheme", ["tensor", "channel"])
+def test_digests_of_quantised_networks_tell_values_and_scales_apart(scheme):
+    def digest(value, scale):
+        layer = nn.Module()
+        kept = torch.full((2, 3), value)
+        layer.register_buffer(
+            "weight",
+            torch.quantize_per_tensor(kept, scale, 0, torch.qint8)
+            if scheme == "tensor"
+            else torch.quantize_per_channel(
+                kept, torch.full((2,), scale), torch.zeros(2), 0, torch.qint8
+            ),
+        )
+        return model_digest(layer)
+
+    # 4 steps of 0.5 are stored as 8 steps of 0.25 are not, and as 4 steps of 0.25 are.
+    assert digest(2.0, 0.5) == digest(2.0, 0.5)
+    assert len({digest(2.0, 0.5), digest(2.0, 0.25), digest(1.0, 0.25)}) == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_networks_that_keep_other_things_than_tensors_are_opened_and_digested():
+    from torch.ao.quantization import quantize_dynamic
+
+    def quantised(classes=3):
+        with torch.random.fork_rng():
+            torch.manual_seed(classes)
+            return quantize_dynamic(nn.Sequential(nn.Linear(2, classes)).eval(), {nn.Linear})
+
+    assert model_digest(quantised()) == model_digest(quantised())
+    assert model_digest(quantised()) != model_digest(quantised(4))
+
+    class WithState(nn.Linear):
+        def __init__(self, said):
+            super().__init__(1, 1)
+            nn.init.ones_(self.weight)
+            nn.init.ones_(self.bias)
+            self.said = said
+
+        def get_extra_state(self):
+            return {"said": self.said, "at": [object()]}
+
+    assert (
+        model_digest(WithState("a")) == model_digest(WithState("a")) != model_digest(WithState("b"))
+    )
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.ones(2, dtype=torch.complex64).conj(),
+        torch.ones(2).to_sparse(),
+        torch.tensor(3),
+        torch.ones(0),
+        torch.ones(2, dtype=torch.bfloat16),
+        torch.ones(3, 2).T,
+        torch.ones(2).to(torch.float8_e4m3fn),
+    ],
+)
+def test_digests_of_every_kind_of_tensor(tensor):
+    def digest(value):
+        module = nn.Module()
+        module.register_buffer("buffer", value)
+        return model_digest(module)
+
+    assert digest(tensor) == digest(tensor.clone())
+    if tensor.numel():
+        assert digest(tensor) != digest(torch.zeros_like(tensor))
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile])
+def test_networks_that_come_wrapped_are_opened_themselves(wrap):
+    network = InPlaceNetwork()
+    assert unwrapped(wrap(network)) is network
+    assert unwrapped(nn.DataParallel(wrap(network))) is network
+    assert unwrapped(network) is network
+
+
+def test_weights_that_are_not_finite_are_refused_by_their_tensors(tmp_path):
+    state = InPlaceNetwork().state_dict()
+    names = [name for name, tensor in state.items() if tensor.is_floating_point()]
+    state[names[0]].view(-1)[:2] = torch.nan
+    state[names[-1]].view(-1)[0] = -torch.inf
+    torch.save({"state_dict": state}, tmp_path / "weights.pt")
+    with pytest.raises(RunError, match=rf"^model\.weights .*weights\.pt': 2 of {len(state)}") as e:
+        _open(str(tmp_path / "weights.pt"))
+    assert f"hold NaN or infinity: {names[0]} (2 of " in str(e.value)
+    assert f"{names[-1]} (1 of " in str(e.value)
+
+
+def test_buffers_may_be_infinite_and_weights_must_be_there():
+    network = nn.Linear(1, 1)
+    network.register_buffer("mask", torch.tensor([0, -torch.inf]))
+    check_weights(network, "here")
+    with pytest.raises(RunError, match="here: 2 of 2 tensors hold no data: weight, bias"):
+        check_weights(nn.Linear(1, 1, device="meta"), "here")
+    with pytest.raises(RunError, match=r"here: 2 of 2 tensors hold no data: 0\.weight"):
+        check_weights(nn.Sequential(nn.LazyLinear(2)), "here")
+    network.register_buffer("mean", torch.tensor(torch.nan))
+    with pytest.raises(RunError, match=r"1 of 4 tensors hold NaN or infinity: mean \(1 of 1\)"):
+        check_weights(network, "here")
+
+
+def test_an_entry_goes_with_a_file_alone():
+    with pytest.raises(RunError, match=r"model\.entry: 'ema' names a place in a file"):
+        open_model(
+            ModelParameters(factory="torchvision.models:resnet18", weights="DEFAULT", entry="ema")
+        )
+    with pytest.raises(ValueError, match="entry is a place in a checkpoint"):
+        ModelParameters(factory="torchvision.models:resnet18", entry="ema")
 
 
 def test_the_papers_network():

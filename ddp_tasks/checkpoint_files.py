@@ -1,0 +1,153 @@
+"""Checkpoint files read without running code: torch's own formats and safetensors."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from schemas.parameters import RunError
+
+#: How deep mappings of tensors are looked for, and in how many containers.
+_DEEPEST, _MOST_CONTAINERS = 8, 10_000
+
+_SAFETENSORS = ".safetensors"
+
+#: What a file begins with that is no checkpoint, though it often lies in the place of one.
+_STAND_INS = {
+    b"version https://git-lfs": "a pointer of Git LFS, not the file itself (git lfs pull gets it)",
+    b"<!doctype": "a web page",
+    b"<html": "a web page",
+}
+
+_SAVE_STATE_DICT = (
+    "Save the tensors alone in the program that made it:\n"
+    "  state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}\n"
+    '  torch.save(state, "weights.pt")'
+)
+
+
+def named_tensors(path: Path) -> dict[str, OrderedDict[str, Any]]:
+    """All mappings of names to tensors in a checkpoint, by their dotted path in it.
+
+    A mapping keeps its other values too, such as a quantised layer's parameters. The outermost
+    comes first; the path of the file's own is empty.
+
+    Raises
+    ------
+    RunError
+        If there is no such file, it cannot be read without running code, or holds no tensors.
+    """
+    content = read_checkpoint(path)
+    found = dict(_mappings(content))
+    if not found:
+        raise RunError(
+            f"model.weights: {str(path)!r} holds no state dict (tensors by name), but "
+            f"{_described(content)}"
+        )
+    return found
+
+
+def read_checkpoint(path: Path) -> Any:
+    """What a checkpoint holds, on the CPU; no code in it is run.
+
+    Raises
+    ------
+    RunError
+        If it cannot be read so; of an object that is in the way, its name and what to do.
+    """
+    if path.is_dir():
+        raise RunError(f"model.weights: {str(path)!r} is a folder; name the checkpoint in it")
+    if not path.is_file():
+        raise RunError(
+            f"model.weights: file {str(path)!r} does not exist", change=("model.weights",)
+        )
+    try:
+        if path.suffix.lower() == _SAFETENSORS:
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        with warnings.catch_warnings():
+            # Of protocols and archives that torch then reads or refuses.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001 - torch raises whatever the file's bytes provoke
+        raise RunError(f"model.weights: {str(path)!r} {_why_unread(path, error)}") from None
+
+
+def printable(name: str) -> str:
+    """A name from a file, safe to print and of bounded length."""
+    name = name if len(name) <= 80 else f"{name[:77]}..."
+    return name if name.isprintable() else ascii(name)
+
+
+def _why_unread(path: Path, error: Exception) -> str:
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as refused:
+        return f"cannot be read: {refused.strerror}"
+    text = str(error)
+    if "TorchScript" in text:
+        return f"is a TorchScript archive, a program with its weights. {_SAVE_STATE_DICT}"
+    if named := re.search(r"GLOBAL ([\w.]+)|(?:class|global) ([\w.]+\.[\w.]+)", text):
+        name = printable(named[1] or named[2])
+        return f"holds {name}, which cannot be read without running code. {_SAVE_STATE_DICT}"
+    if isinstance(error, MemoryError | OSError):
+        return f"cannot be read: {type(error).__name__}: {error}"
+    return f"is no checkpoint: it is {_what_begins(start)}"
+
+
+def _what_begins(start: bytes) -> str:
+    """What a file that is no checkpoint is, by its first bytes."""
+    if not start:
+        return "empty"
+    for beginning, what in _STAND_INS.items():
+        if start.lstrip().lower().startswith(beginning):
+            return what
+    if start.startswith(b"PK"):
+        return "damaged or cut off; copy it anew"
+    return "damaged, or of a format that torch.load does not read"
+
+
+def _mappings(content: Any) -> Iterator[tuple[str, OrderedDict[str, Any]]]:
+    """Every mapping with tensors in nested mappings and lists, the outermost first."""
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    seen: set[int] = set()
+    while waiting and len(seen) < _MOST_CONTAINERS:
+        place, container = waiting.pop(0)
+        if id(container) in seen or len(place) > _DEEPEST:
+            continue
+        seen.add(id(container))
+        if isinstance(container, Mapping):
+            inner: Iterable[tuple[Any, Any]] = container.items()
+            named = OrderedDict((key, value) for key, value in inner if isinstance(key, str))
+            versions = getattr(container, "_metadata", None)
+            if isinstance(versions, dict) and all(isinstance(v, dict) for v in versions.values()):
+                # Torch keeps the versions of modules with a state dict, and reads them again.
+                named._metadata = versions  # type: ignore[attr-defined]
+            if any(isinstance(value, Tensor) for value in named.values()):
+                yield ".".join(place), named
+        elif isinstance(container, list | tuple):
+            inner = enumerate(container)
+        else:
+            continue
+        waiting += [
+            ((*place, str(key)), value)
+            for key, value in inner
+            if isinstance(value, Mapping | list | tuple)
+        ]
+
+
+def _described(content: Any) -> str:
+    if isinstance(content, Mapping):
+        keys = [printable(str(key)) for key in list(content)[:5]]
+        more = ", ..." if len(content) > 5 else ""
+        return f"a mapping with the keys {', '.join(keys)}{more}" if keys else "an empty mapping"
+    return f"a {type(content).__name__}"

@@ -1,0 +1,310 @@
+"""Checkpoints as people save them: the tensors inside that fit a network, found and taken."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ddp_tasks.checkpoint_files import named_tensors, printable
+from schemas.parameters import RunError
+
+#: Names that a refusal lists of each kind, and the most that are looked through for near ones.
+_SHOWN, _COMPARED = 4, 2_000
+
+#: Stands for what a mapping does not hold.
+_NOTHING = object()
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What of a checkpoint became a network's weights."""
+
+    entry: str
+    """dotted path of the mapping of tensors in the file; empty where the file itself is one."""
+    prefix: str = ""
+    """taken off every name, such as ``module.``."""
+    left_alone: int = 0
+    """tensors of that mapping that are not the network's."""
+
+    def __str__(self) -> str:
+        place = f"entry {printable(self.entry)!r}" if self.entry else "the file's own names"
+        prefix = f", {printable(self.prefix)!r} taken off each name" if self.prefix else ""
+        others = f", {self.left_alone} other tensors left alone" if self.left_alone else ""
+        return f"{place}{prefix}{others}"
+
+    @property
+    def path(self) -> str:
+        """What ``model.entry`` calls this place: entry and prefix, dotted."""
+        return ".".join(filter(None, (self.entry, self.prefix.removesuffix("."))))
+
+
+def load_checkpoint(
+    model: nn.Module, path: Path, entry: str | None = None, name: str = "the network"
+) -> Weights:
+    """Give a network the tensors of a checkpoint, wherever in the file they lie.
+
+    Taken is the only mapping of tensors whose names, less one common prefix, and shapes are the
+    network's. BatchNorm's counts of batches may be missing: a trained network never reads them.
+
+    Parameters
+    ----------
+    entry
+        dotted path of the tensors, where several mappings fit.
+    name
+        of the network, for refusals.
+
+    Raises
+    ------
+    RunError
+        If the file cannot be read without running code, nothing in it fits, or several mappings
+        do.
+    """
+    mappings = named_tensors(path)
+    expected = model.state_dict()
+    fitting = [
+        found for place, tensors in mappings.items() for found in _fitting(expected, place, tensors)
+    ]
+    chosen = fitting if entry is None else _chosen(fitting, entry)
+    if entry is not None and not chosen:
+        mappings = _near(path, mappings, entry)
+    different = _different(chosen, mappings, expected)
+    if len(different) > 1:
+        raise RunError(_several(path, different), change=("model.entry",))
+    for weights in different[:1]:
+        tensors = mappings[weights.entry]
+        if not _unexpected(_under(tensors, weights.prefix), expected, weights, fitting):
+            try:
+                model.load_state_dict(_filled(_under(tensors, weights.prefix), expected))
+            except RuntimeError as error:  # what a network's own rules make of names that fit
+                reason = str(error).strip().splitlines()[-1].strip()
+                raise RunError(f"model.weights {str(path)!r} do not fit {name}: {reason}") from None
+            return weights
+    for place, tensors in mappings.items():
+        if not different and (translated := _by_its_own_rules(model, place, tensors)) is not None:
+            return translated
+    raise RunError(_misfit(path, mappings, expected, name))
+
+
+def _fitting(expected: Mapping[str, Any], entry: str, tensors: Mapping[str, Any]) -> list[Weights]:
+    """Under which prefixes a mapping holds every tensor of a network, in its shape."""
+    needed = [name for name in expected if not _is_count(name)]
+    longest = max(needed, key=len, default="")
+    found = []
+    for prefix in (end.removesuffix(longest) for end in tensors if end.endswith(longest)):
+        if prefix and not prefix.endswith("."):
+            continue
+        if all(_fits(expected[name], tensors.get(prefix + name, _NOTHING)) for name in needed):
+            others = sum(
+                isinstance(value, Tensor) and name.removeprefix(prefix) not in expected
+                for name, value in tensors.items()
+            )
+            found.append(Weights(entry, prefix, others))
+    return found if needed else []
+
+
+def _fits(expected: Any, found: Any) -> bool:
+    if not isinstance(expected, Tensor):
+        return found is not _NOTHING
+    return isinstance(found, Tensor) and (is_lazy(expected) or expected.shape == found.shape)
+
+
+def _is_count(name: str) -> bool:
+    return name.rpartition(".")[2] == "num_batches_tracked"
+
+
+def _under(tensors: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
+    """The part of a mapping with a prefix, taken off; and off the versions that torch keeps."""
+    part = OrderedDict(
+        (name.removeprefix(prefix), value)
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    )
+    if (versions := getattr(tensors, "_metadata", None)) is not None:
+        part._metadata = OrderedDict(  # type: ignore[attr-defined]
+            (name.removeprefix(prefix), version)
+            for name, version in versions.items()
+            if f"{name}.".startswith(prefix)
+        )
+    return part
+
+
+def _filled(found: Mapping[str, Any], expected: Mapping[str, Any]) -> OrderedDict[str, Any]:
+    """What of a mapping is the network's; counts that it lacks are the network's own."""
+    state = OrderedDict((name, found.get(name, value)) for name, value in expected.items())
+    # Its names being those of today, what has no versions is taken to be of today's.
+    state._metadata = getattr(found, "_metadata", getattr(expected, "_metadata", None))  # type: ignore[attr-defined]
+    return state
+
+
+def _chosen(fitting: Sequence[Weights], entry: str) -> list[Weights]:
+    exactly = [one for one in fitting if one.path == entry]
+    return exactly or [
+        one for one in fitting if one.entry == entry or one.path.startswith(f"{entry}.")
+    ]
+
+
+def _near(
+    path: Path, mappings: Mapping[str, OrderedDict[str, Any]], entry: str
+) -> dict[str, OrderedDict[str, Any]]:
+    """The mappings that an entry may mean, none of which fits.
+
+    Raises
+    ------
+    RunError
+        If there are none, listing those of the file.
+    """
+    near = {
+        place: tensors
+        for place, tensors in mappings.items()
+        if f"{place}.".startswith(f"{entry}.") or entry.startswith(f"{place}.")
+    }
+    if near or "" in mappings:
+        return near or {"": mappings[""]}
+    places = [printable(place) for place in mappings]
+    raise RunError(
+        f"model.entry: {str(path)!r} holds no tensors at {entry!r}; it does at {_listed(places)}"
+    )
+
+
+def _different(
+    fitting: Sequence[Weights],
+    mappings: Mapping[str, Mapping[str, Any]],
+    expected: Mapping[str, Any],
+) -> list[Weights]:
+    """The places that hold different tensors; of those that hold the same, the first."""
+    kept: list[tuple[Weights, Mapping[str, Any]]] = []
+    for weights in fitting:
+        tensors = _under(mappings[weights.entry], weights.prefix)
+        if not any(
+            all(_equal(tensors.get(n), other.get(n)) for n in expected) for _, other in kept
+        ):
+            kept.append((weights, tensors))
+    return [weights for weights, _ in kept]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        return a is b or (a.dtype == b.dtype and torch.equal(a, b))
+    return a is b
+
+
+def _unexpected(
+    found: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    weights: Weights,
+    fitting: Sequence[Weights],
+) -> list[str]:
+    """Tensors under a prefix that are neither the network's nor of other whole weights."""
+    others = tuple(
+        other.prefix.removeprefix(weights.prefix)
+        for other in fitting
+        if other.entry == weights.entry
+        and other.prefix != weights.prefix
+        and other.prefix.startswith(weights.prefix)
+    )
+    return [
+        name
+        for name, value in found.items()
+        if isinstance(value, Tensor) and name not in expected and not name.startswith(others)
+    ]
+
+
+def _by_its_own_rules(model: nn.Module, entry: str, tensors: Mapping[str, Any]) -> Weights | None:
+    """Load a mapping whose names the network itself translates, as it may those of the past."""
+    prefix: str | None = ""
+    while prefix is not None:
+        state = _under(tensors, prefix)
+        for other in [name for name, value in state.items() if not isinstance(value, Tensor)]:
+            del state[other]
+        try:
+            model.load_state_dict(state)
+        except Exception:  # noqa: BLE001 - a network's rules may fail in any way
+            prefix = _longer(prefix, list(state))
+        else:
+            return Weights(entry, prefix)
+    return None
+
+
+def _longer(prefix: str, names: Sequence[str]) -> str | None:
+    """The prefix with the first part that all names behind it have in common; None if none."""
+    first, dot, _ = names[0].partition(".") if names else ("", "", "")
+    common = dot and all(name.startswith(f"{first}.") for name in names)
+    return f"{prefix}{first}." if common else None
+
+
+def _several(path: Path, fitting: Sequence[Weights]) -> str:
+    paths = [one.path for one in fitting]
+    marked = [f"{printable(p)!r}{' (EMA)' if 'ema' in p.lower() else ''}" for p in paths]
+    return (
+        f"model.weights: {str(path)!r} holds several sets of weights that fit: "
+        f"{_listed(marked)}; model.entry says which is meant"
+    )
+
+
+def _misfit(
+    path: Path, mappings: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Any], name: str
+) -> str:
+    """Why the mapping nearest to a network does not fit it, in at most ten lines."""
+    entry, prefix, found = _nearest(mappings, expected)
+    missing = [n for n in expected if n not in found and not _is_count(n)]
+    unexpected = [n for n in found if n not in expected]
+    shapes = [
+        f"{printable(n)} is {_shape(found[n])} and not {_shape(expected[n])}"
+        for n in expected
+        if n in found and not _fits(expected[n], found[n])
+    ]
+    pairs = [
+        f"{printable(near[0])} for {printable(n)}"
+        for n in missing[:_SHOWN]
+        if (near := get_close_matches(n, unexpected[:_COMPARED], n=1))
+    ]
+    lines = {
+        f"missing, {len(missing)} of {len(expected)}": [printable(n) for n in missing],
+        f"unexpected, {len(unexpected)} of {len(found)}": [printable(n) for n in unexpected],
+        "perhaps": pairs,
+        f"of other shapes, {len(shapes)}": shapes,
+        "other tensors in the file at": [printable(p) or "its top" for p in mappings if p != entry],
+    }
+    said = [f"  {what}: {_listed(names)}" for what, names in lines.items() if names]
+    return "\n".join(
+        [
+            f"model.weights {str(path)!r} do not fit {name}; nearest is {Weights(entry, prefix)}:",
+            *said,
+        ]
+    )
+
+
+def _nearest(
+    mappings: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Any]
+) -> tuple[str, str, Mapping[str, Any]]:
+    """The mapping and prefix with the most names of a network; the outermost of equals."""
+    found = []
+    for entry, mapping in mappings.items():
+        tensors = {name: value for name, value in mapping.items() if isinstance(value, Tensor)}
+        starts = Counter(
+            name[:at]
+            for name in tensors
+            for at in (0, *(i + 1 for i, letter in enumerate(name) if letter == "."))
+            if name[at:] in expected
+        )
+        prefix, times = max(starts.items(), key=lambda one: one[1], default=("", 0))
+        found.append((times, entry, prefix, _under(tensors, prefix)))
+    _, entry, prefix, tensors_found = max(found, key=lambda one: one[0])
+    return entry, prefix, tensors_found
+
+
+def _shape(tensor: Any) -> str:
+    return str(tuple(tensor.shape)) if isinstance(tensor, Tensor) else type(tensor).__name__
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
