@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast
 
 from distributed import Client, Future
+from distributed.scheduler import KilledWorker
 
+from ddp_tasks.dead_workers import why_killed
 from schemas.parameters import RunError
+
+#: Attempts after the first that an item gets, on another worker where its own died.
+RETRIES = 2
 
 #: Tasks in flight for each thread: one at work, one that waits beside it, one on its way.
 FUTURES_PER_THREAD = 3
@@ -27,12 +33,38 @@ FEWEST_FUTURES = 8
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
+_SECONDS_TO_CONNECT = 30
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 class ClusterLostError(RunError):
     """The scheduler is gone, or no worker is left to wait for."""
+
+
+class WorkerKilledError(RunError):
+    """Every worker that was at work on an item has died."""
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[Client]:
+    """A client of the Dask scheduler at an address.
+
+    Raises
+    ------
+    ClusterLostError
+        If no scheduler answers there.
+    """
+    try:
+        client = Client(scheduler, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ClusterLostError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    try:
+        yield client
+    finally:
+        with suppress(TimeoutError):  # of a scheduler that is gone
+            client.close()
 
 
 @dataclass(frozen=True)
@@ -49,10 +81,14 @@ def outcomes(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
-    retries: int,
     patience: float | None,
-) -> Iterator[Outcome[Item, Result]]:
+    retries: int = RETRIES,
+    named: Callable[[Item], str] = str,
+    meanwhile: Callable[[], None] | None = None,
+) -> Generator[Outcome[Item, Result], None, None]:
     """Apply a function to items on the Dask workers, and give each outcome as it comes.
+
+    What is in flight when the caller leaves is cancelled.
 
     Parameters
     ----------
@@ -60,10 +96,14 @@ def outcomes(
         must bear being called twice for an item: an item whose worker dies goes to another.
     items
         taken as there is room for them in flight.
-    retries
-        attempts after the first that raised.
     patience
         seconds to wait while no worker is connected; None waits for ever.
+    retries
+        attempts after the first that raised.
+    named
+        what a message calls an item.
+    meanwhile
+        called now and then, in this thread, while the workers are at work.
 
     Raises
     ------
@@ -74,22 +114,36 @@ def outcomes(
     in_flight: dict[Future, Item] = {}
     waiting = iter(items)
     cluster = _Cluster(client, patience)
-    while True:
-        for item in islice(waiting, max(0, cluster.room() - len(in_flight))):
-            future = client.submit(function, item, pure=False, retries=retries)
-            in_flight[future] = item
-            future.add_done_callback(finished.put)
-        if not in_flight:
-            return
-        try:
-            future = finished.get(timeout=_SECONDS_BETWEEN_LOOKS)
-        except Empty:
-            continue
-        item = in_flight.pop(future)
-        if future.status == "error":
-            yield Outcome(item, error=future.exception())
-        else:
-            yield Outcome(item, result=cluster.result(future))
+    try:
+        while True:
+            for item in islice(waiting, max(0, cluster.room() - len(in_flight))):
+                future = client.submit(function, item, pure=False, retries=retries)
+                in_flight[future] = item
+                future.add_done_callback(finished.put)
+            if not in_flight:
+                return
+            if meanwhile is not None:
+                meanwhile()
+            try:
+                future = finished.get(timeout=_SECONDS_BETWEEN_LOOKS)
+            except Empty:
+                continue
+            item = in_flight.pop(future)
+            if future.status == "error":
+                yield Outcome(item, error=_told(client, future.exception(), named(item)))
+            else:
+                yield Outcome(item, result=cluster.result(future))
+    finally:
+        if in_flight and client.status == "running":
+            with suppress(OSError, CancelledError):
+                client.cancel(list(in_flight), force=True)
+
+
+def _told(client: Client, error: BaseException, item: str) -> BaseException:
+    """An item's error; a worker that died has no word of its own for it."""
+    if not isinstance(error, KilledWorker):
+        return error
+    return WorkerKilledError(why_killed(client, error, item))
 
 
 def results(
@@ -97,8 +151,10 @@ def results(
     function: Callable[[Item], Result],
     items: Iterable[Item],
     *,
-    retries: int,
     patience: float | None,
+    retries: int = RETRIES,
+    named: Callable[[Item], str] = str,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Iterator[tuple[Item, Result]]:
     """As ``outcomes``, where no item may fail.
 
@@ -108,13 +164,40 @@ def results(
 
     Raises
     ------
+    RunError
+        Naming the item, if its last attempt met an error of the system or its workers died.
     Exception
-        What the function raised in an item's last attempt.
+        What else the function raised in an item's last attempt.
     """
-    for outcome in outcomes(client, function, items, retries=retries, patience=patience):
-        if outcome.error is not None:
-            raise outcome.error
-        yield outcome.item, cast("Result", outcome.result)
+    found = outcomes(
+        client,
+        function,
+        items,
+        patience=patience,
+        retries=retries,
+        named=named,
+        meanwhile=meanwhile,
+    )
+    with closing(found):
+        for outcome in found:
+            if isinstance(outcome.error, OSError):
+                raise RunError(f"{named(outcome.item)}: {outcome.error}") from outcome.error
+            if outcome.error is not None:
+                raise outcome.error
+            yield outcome.item, cast("Result", outcome.result)
+
+
+def await_worker(client: Client, patience: float | None) -> None:
+    """Wait until a worker is connected.
+
+    Raises
+    ------
+    ClusterLostError
+        If there is none for too long, or no scheduler.
+    """
+    cluster = _Cluster(client, patience)
+    while cluster.threads() == 0:
+        time.sleep(_SECONDS_BETWEEN_LOOKS / 10)
 
 
 class _Cluster:
@@ -127,12 +210,16 @@ class _Cluster:
 
     def room(self) -> int:
         """Tasks to have in flight."""
+        return max(FEWEST_FUTURES, FUTURES_PER_THREAD * self.threads())
+
+    def threads(self) -> int:
+        """Threads of all workers, at the last look."""
         if self._client.status != "running":
             raise self._lost(f"the client is {self._client.status}")
         now = time.monotonic()
         if now - self._looked >= _SECONDS_BETWEEN_LOOKS:
             try:
-                self._threads = sum(self._client.nthreads().values())
+                self._threads = sum(self._nthreads().values())
             except (OSError, ValueError) as error:
                 raise self._lost(error) from None
             self._looked = now
@@ -143,7 +230,12 @@ class _Cluster:
                     f"no worker has been connected to the Dask scheduler at {self._address} for "
                     f"{now - self._seen:.0f} s"
                 )
-        return max(FEWEST_FUTURES, FUTURES_PER_THREAD * self._threads)
+        return self._threads
+
+    def _nthreads(self) -> dict[str, int]:
+        """By worker; a scheduler that does not answer in time is as good as gone."""
+        longest = None if self._patience is None else max(self._patience, _SECONDS_TO_CONNECT)
+        return self._client.nthreads(callback_timeout=longest)
 
     def result(self, future: Future) -> Any:
         """A finished task's result, for which its worker is asked."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import operator
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import numpy as np
 import xarray as xr
-from distributed import Client, as_completed
 from prefect import get_run_logger
 
 from ddp_tasks import capacity_report, store
@@ -30,13 +29,11 @@ from ddp_tasks.layer_spectra import (
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import prepare
-from ddp_tasks.tasks import progress, stage
+from ddp_tasks.tasks import over_workers, stage
 from ddp_tasks.whole_files import write_whole
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.zoo import ZooModel, ZooParameters
-
-_SECONDS_BETWEEN_LOOKS = 0.1
 
 
 @stage("spectra")
@@ -76,7 +73,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
         topic=f"spectra-{uuid4()}",
     )
     calls = {one.name: partial(layer_spectra, asked, one.name) for one in layers}
-    rows = _over_layers(f"spectra of {model.name}", calls, layers, asked, scheduler)
+    rows = _over_layers(model.name, calls, layers, asked, (scheduler, zoo.patience))
     dataset = model_dataset(rows, layers, matrizations)
     _warn_of_refusals(model.name, dataset)
     store.write(path, group, dataset.assign_attrs(attributes))
@@ -107,52 +104,54 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
         name: partial(run_layer_spectra, asked, name, S[:r])
         for name, S, r in zip(names, analysed["singular_value"].to_numpy(), rank, strict=True)
     }
-    rows = _over_layers(f"spectra of {run.name}", calls, layers, asked, scheduler)
+    rows = _over_layers(run.name, calls, layers, asked, (scheduler, run.shards.patience))
     dataset = model_dataset(rows, layers, matrizations)
     _warn_of_refusals(run.name, dataset)
     store.write(path, "capacity", dataset.assign_attrs(matrizations=", ".join(run.capacity)))
 
 
 def _over_layers(
-    description: str,
+    model: str,
     calls: Mapping[str, Callable[[], xr.Dataset]],
     layers: Sequence[LinearLayer],
     asked: ModelAsked | RunAsked,
-    scheduler: str,
+    workers: tuple[str, float | None],
 ) -> list[xr.Dataset]:
     """What each layer's call gives, computed on the workers, the costliest first.
 
     Progress counts singular values, as the blocks of large layers tell of them on Dask's events.
+
+    Parameters
+    ----------
+    workers
+        address of their scheduler, and seconds to wait while none is connected.
     """
     toeplitz = Matrization.TOEPLITZ in asked.matrizations
-    values = {one.name: toeplitz_values(one) if toeplitz else 1 for one in layers}
+    left = {one.name: toeplitz_values(one) if toeplitz else 1 for one in layers}
+    by_cost = [one.name for one in sorted(layers, key=cost, reverse=True)]
+    names = {calls[name]: name for name in by_cost}
     told: deque[dict[str, Any]] = deque()
     rows: dict[str, xr.Dataset] = {}
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress("spectra", description, sum(values.values())) as done,
-    ):
-        client.subscribe_topic(asked.topic, lambda event: told.append(event[1]))
-        futures = {
-            client.submit(calls[one.name], pure=False, priority=cost(one)): one.name
-            for one in layers
-        }
-        left = dict(values)
-        finished = as_completed(list(futures), loop=client.loop)
-        while not finished.is_empty():
-            if finished.has_ready():
-                future = next(finished)
-                name = futures[future]
-                rows[name] = future.result()
-                done(left.pop(name))
-            else:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
+    with over_workers(
+        *workers,
+        key="spectra",
+        description=f"spectra of {model}",
+        total=sum(left.values()),
+        size=lambda call: left.pop(names[call]),
+        named=lambda call: f"layer {names[call]}",
+    ) as mapped:
+
+        def look() -> None:
             while told:
                 event = told.popleft()
                 if (some := min(event["values"], left.get(event["layer"], 0))) > 0:
                     left[event["layer"]] -= some
-                    done(some)
-        client.unsubscribe_topic(asked.topic)
+                    mapped.advance(some)
+
+        mapped.client.subscribe_topic(asked.topic, lambda event: told.append(event[1]))
+        for call, found in mapped(operator.call, names, look):
+            rows[names[call]] = found
+        mapped.client.unsubscribe_topic(asked.topic)
     return [rows[one.name] for one in layers]
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from distributed import Client
 from prefect import get_run_logger
 
 from ddp_tasks import spatial_cube, store
-from ddp_tasks.bounded_futures import results
 from ddp_tasks.shards import extraction_error, fill_spatial_shard
-from ddp_tasks.signal_tasks import SHARD_RETRIES
-from ddp_tasks.tasks import progress, stage
+from ddp_tasks.tasks import on_workers, over_workers, stage
 from schemas.parameters import RunParameters
 
 
@@ -25,10 +22,16 @@ def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
     RunError
         If the pass cannot be had as the run asks for it.
     """
-    with Client(scheduler, set_as_default=False) as client:
-        found = client.submit(
-            extraction_error, str(path), run.model_dump_json(), pure=False
-        ).result()
+    measure = partial(extraction_error, str(path))
+    ((_, found),) = on_workers(
+        run,
+        scheduler,
+        measure,
+        [run.model_dump_json()],
+        key="extraction",
+        description="error of the signals",
+        named=lambda _: "the sample of images",
+    )
     store.write(path, "extraction", found)
     relative = found["relative_error"].to_numpy()
     get_run_logger().info(
@@ -54,11 +57,13 @@ def measure_positions(run: RunParameters, path: Path, scheduler: str) -> None:
     missing = spatial_cube.missing_shards(path)
     get_run_logger().info("%d of %d shards to write", len(missing), len(store.shards(path)))
     fill = partial(fill_spatial_shard, str(path), run.model_dump_json())
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress("spatial", "statistics over positions", sum(map(len, missing))) as done,
-    ):
-        for _, images in results(
-            client, fill, missing, retries=SHARD_RETRIES, patience=run.shards.patience
-        ):
-            done(images)
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key="spatial",
+        description="statistics over positions",
+        total=sum(map(len, missing)),
+        size=len,
+    ) as mapped:
+        for _ in mapped(fill, missing):
+            pass

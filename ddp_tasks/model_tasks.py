@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from distributed import Client
 from prefect import get_run_logger
 
 from ddp_tasks import decomposition, store
 from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
-from ddp_tasks.bounded_futures import outcomes
+from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.checkpoint_files import read_checkpoint
 from ddp_tasks.identity import Identity
 from ddp_tasks.images import open_images
@@ -22,7 +21,7 @@ from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import check_weights, model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
-from ddp_tasks.tasks import progress, stage
+from ddp_tasks.tasks import over_workers, progress, stage
 from ddp_tasks.tensor_svd import relative_gaps
 from ddp_tasks.training import images_trained_on, train
 from ddp_tasks.whole_files import replacing
@@ -95,12 +94,13 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
         log.warning("not analysed: %s (%s)", name, why)
     for name, why in folding_of(run, prepared).refused.items():
         log.warning("no BatchNorm is folded into %s: %s", name, why)
-    with Client(scheduler, set_as_default=False) as client:
-        found, refused = _decompositions(run, prepared.layers.linear, client)
-        not_analysed |= refused
-        if not found:
-            raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
-        run = _with_shards(run, prepared, [one.svd.rank for one in found.values()], client)
+    found, refused = _decompositions(run, prepared.layers.linear, scheduler)
+    not_analysed |= refused
+    if not found:
+        raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
+    if run.shards.images == "auto":
+        ranks = [one.svd.rank for one in found.values()]
+        run = _with_shards(run, prepared, ranks, scheduler)
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in found)
     svd = {name: decomposed.svd for name, decomposed in found.items()}
     datasets = {"layers": decomposition.layers_dataset(layers, svd)}
@@ -121,7 +121,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
 
 
 def _decompositions(
-    run: RunParameters, layers: Sequence[LinearLayer], client: Client
+    run: RunParameters, layers: Sequence[LinearLayer], scheduler: str
 ) -> tuple[dict[str, Decomposed], dict[str, str]]:
     """Decompose layers on the Dask workers, the costliest first.
 
@@ -134,12 +134,16 @@ def _decompositions(
     refused: dict[str, str] = {}
     by_name = {layer.name: layer for layer in sorted(layers, key=cost, reverse=True)}
     decompose = partial(decompose_layer, run.model_dump_json())
-    with progress("decomposition", "decomposing layers", len(layers)) as done:
-        for outcome in outcomes(
-            client, decompose, by_name, retries=0, patience=run.shards.patience
-        ):
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key="decomposition",
+        description="decomposing layers",
+        total=len(layers),
+    ) as mapped:
+        for outcome in mapped.outcomes(decompose, by_name):
             layer = by_name[outcome.item]
-            done(1)
+            mapped.advance(1)
             if isinstance(outcome.error, ValueError) and not isinstance(outcome.error, RunError):
                 refused[layer.name] = str(outcome.error)
                 log.warning("not analysed: %s (%s)", layer.name, outcome.error)
@@ -160,13 +164,13 @@ def _decompositions(
 
 
 def _with_shards(
-    run: RunParameters, prepared: Prepared, ranks: Sequence[int], client: Client
+    run: RunParameters, prepared: Prepared, ranks: Sequence[int], scheduler: str
 ) -> RunParameters:
-    """The run with the images of one shard chosen, where it leaves that to us."""
+    """The run with the images of one shard chosen by what the workers are."""
     shards = run.shards
-    if shards.images != "auto":
-        return run
-    workers = list(client.run(worker_size).values())
+    with connected(scheduler) as client:
+        await_worker(client, shards.patience)
+        workers = list(client.run(worker_size).values())
     layers = prepared.layers
     operations = forward_operations(prepared.model, layers.images[:1], layers.convention)
     images = images_per_shard(

@@ -6,21 +6,17 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from distributed import Client
 from prefect import get_run_logger
 
 from ddp_tasks import store
-from ddp_tasks.bounded_futures import ClusterLostError, outcomes
+from ddp_tasks.bounded_futures import ClusterLostError
 from ddp_tasks.images import open_images
 from ddp_tasks.replaced_images import replaced_images
 from ddp_tasks.replaced_images import told as replaced_told
 from ddp_tasks.shards import fill_shard
-from ddp_tasks.tasks import on_workers, progress, stage
+from ddp_tasks.tasks import on_workers, over_workers, stage
 from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import RunError, RunParameters
-
-#: Attempts after the first that a shard gets, on another worker where its own died.
-SHARD_RETRIES = 2
 
 #: One bad shard does not keep the others from being written; this many stop the run.
 _MOST_FAILED_SHARDS = 3
@@ -49,18 +45,18 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
         return
     fill = partial(fill_shard, str(path), run.model_dump_json())
     written, failed = every - len(missing), list[RunError]()
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress("signals", "signals of images", sum(map(len, missing))) as done,
-    ):
-        shards = outcomes(
-            client, fill, missing, retries=SHARD_RETRIES, patience=run.shards.patience
-        )
-        try:
-            for outcome in shards:
+    try:
+        with over_workers(
+            scheduler,
+            run.shards.patience,
+            key="signals",
+            description="signals of images",
+            total=sum(map(len, missing)),
+        ) as mapped:
+            for outcome in mapped.outcomes(fill, missing):
                 if outcome.result is not None:
                     written += 1
-                    done(len(outcome.item))
+                    mapped.advance(len(outcome.item))
                     unreadable.add(outcome.result.unreadable)
                     continue
                 assert outcome.error is not None
@@ -68,8 +64,8 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
                 log.error("%s", failed[-1])
                 if len(failed) >= _MOST_FAILED_SHARDS:
                     break
-        except ClusterLostError as lost:
-            failed.insert(0, lost)
+    except ClusterLostError as lost:
+        failed.insert(0, lost)
     if not failed and (lacking := store.missing_shards(path, read_back=False)):
         failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
     if failed:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from distributed import Client
 from prefect import get_run_logger
 
 from ddp_tasks import exemplars, reductions, store
-from ddp_tasks.bounded_futures import results
 from ddp_tasks.cube import cube_size
 from ddp_tasks.significance import tables_dataset
-from ddp_tasks.slabs import Slab, slabs
+from ddp_tasks.slabs import slabs
 from ddp_tasks.stored_hypergraphs import build_hypergraph
-from ddp_tasks.tasks import on_workers, progress, stage
+from ddp_tasks.tasks import on_workers, over_workers, stage
 from schemas.parameters import RunError, RunParameters
 
 #: What a reduction of the whole cube leaves in its group's attributes.
 _FINISHED = {"finished": "yes"}
-
-#: Attempts after the first that a slab gets.
-_RETRIES = 2
-
-Result = TypeVar("Result")
 
 
 @stage("significance")
@@ -45,7 +36,13 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
     cube = cube_size(path)
     pieces, narrow = slabs(cube), reductions.fraction_slabs(cube, len(quantiles), classes)
     total = 2 * len(pieces) + len(narrow)
-    with _over_workers(run, scheduler, "significance", "thresholds and fractions", total) as mapped:
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key="significance",
+        description="thresholds and fractions",
+        total=total,
+    ) as mapped:
         threshold = reductions.thresholds(path, pieces, quantiles, mapped)
         # An array of this shape may be larger than memory; only its shape is used.
         shape = (*threshold.shape[:2], classes, len(cube.ranks), max(cube.ranks))
@@ -85,7 +82,13 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
         exemplars.exemplars_template(layers, places),
         {"image": row, "signal": row},
     )
-    with _over_workers(run, scheduler, "exemplars", "strongest images", len(pieces)) as mapped:
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key="exemplars",
+        description="strongest images",
+        total=len(pieces),
+    ) as mapped:
         for layer, found in reductions.strongest_images(path, pieces, places, mapped):
             padded = exemplars.no_images(*row[1:])
             padded.image[: len(found.image)] = found.image
@@ -103,28 +106,6 @@ def _kept(path: Path, group: str) -> bool:
     if kept := store.is_recorded(path, group, _FINISHED):
         get_run_logger().info("%s: kept from before", group)
     return kept
-
-
-@contextmanager
-def _over_workers(
-    run: RunParameters, scheduler: str, key: str, description: str, total: int
-) -> Iterator[reductions.Mapped]:
-    """Map over slabs on the Dask workers, a worker's death costing only what it worked on."""
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress(key, description, total) as done,
-    ):
-
-        def mapped(
-            function: Callable[[Slab], Result], pieces: Iterable[Slab], /
-        ) -> Iterator[tuple[Slab, Result]]:
-            for slab, result in results(
-                client, function, pieces, retries=_RETRIES, patience=run.shards.patience
-            ):
-                done(1)
-                yield slab, result
-
-        yield mapped
 
 
 @stage("hypergraphs")

@@ -26,6 +26,12 @@ class Slab:
     first_shard: int
     last_shard: int
 
+    def __str__(self) -> str:
+        return (
+            f"layer {self.layer}, singular vectors {self.first_vector} to {self.last_vector - 1}, "
+            f"shards {self.first_shard} to {self.last_shard - 1}"
+        )
+
     @property
     def vectors(self) -> slice:
         """The singular vectors."""

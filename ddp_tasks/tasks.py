@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import ParamSpec, TypeVar, cast
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from distributed import Client
@@ -20,13 +23,10 @@ from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ddp_tasks.bounded_futures import results
-from schemas.parameters import RunParameters
+from ddp_tasks.bounded_futures import Outcome, connected, outcomes, results
+from schemas.parameters import RunError, RunParameters
 
 _SECONDS_BETWEEN_UPDATES = 2.0
-
-#: Attempts after the first that an item gets on the workers.
-_RETRIES = 1
 
 Arguments = ParamSpec("Arguments")
 Item = TypeVar("Item")
@@ -34,8 +34,30 @@ Result = TypeVar("Result")
 
 
 def stage(name: str) -> Callable[[Callable[Arguments, Result]], Task[Arguments, Result]]:
-    """A Prefect task that is never looked up in a cache: the store itself knows what is done."""
-    return task(name=name, cache_policy=NO_CACHE, persist_result=False)
+    """A Prefect task that is never looked up in a cache: the store itself knows what is done.
+
+    What the system refuses it, such as room on a full disk, is a ``RunError`` that names stage,
+    cause and place.
+    """
+
+    def of(function: Callable[Arguments, Result]) -> Task[Arguments, Result]:
+        @wraps(function)
+        def told(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+            try:
+                return function(*args, **kwargs)
+            except OSError as error:
+                place = next((one for one in args if isinstance(one, Path)), None)
+                raise RunError(f"{name}: {refusal_of(error, place)}") from error
+
+        return task(name=name, cache_policy=NO_CACHE, persist_result=False)(told)
+
+    return of
+
+
+def refusal_of(error: OSError, place: Path | None) -> str:
+    """What the system refused and where; Zarr's errors of writing name no file of their own."""
+    where = error.filename or place
+    return f"{error.strerror or error}" + (f" ({where})" if where else "")
 
 
 @contextmanager
@@ -72,6 +94,78 @@ def progress(key: str, description: str, total: int) -> Iterator[Callable[[int],
     update_progress_artifact(artifact, progress=100 * finished / total if total else 100.0)
 
 
+@dataclass(frozen=True)
+class OverWorkers:
+    """Maps functions over the Dask workers for one stage, and shows how far the stage is."""
+
+    client: Client
+    patience: float | None
+    advance: Callable[[int], None]
+    size: Callable[[Any], int]
+    named: Callable[[Any], str]
+
+    def __call__(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        meanwhile: Callable[[], None] | None = None,
+        /,
+    ) -> Iterator[tuple[Item, Result]]:
+        """What a function finds of each item, in order of completion; no item may fail.
+
+        ``meanwhile`` is called now and then in this thread.
+        """
+        for item, found in results(
+            self.client,
+            function,
+            items,
+            patience=self.patience,
+            named=self.named,
+            meanwhile=meanwhile,
+        ):
+            self.advance(self.size(item))
+            yield item, found
+
+    def outcomes(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Outcome[Item, Result]]:
+        """The same where items may fail, and the caller says how far it is."""
+        return outcomes(self.client, function, items, patience=self.patience, named=self.named)
+
+
+@contextmanager
+def over_workers(
+    scheduler: str,
+    patience: float | None,
+    *,
+    key: str,
+    description: str,
+    total: int,
+    size: Callable[[Any], int] = lambda _: 1,
+    named: Callable[[Any], str] = str,
+) -> Iterator[OverWorkers]:
+    """Map over the Dask workers: every stage does, with the same retries and patience.
+
+    Parameters
+    ----------
+    patience
+        seconds to wait while no worker is connected; None waits for ever.
+    key, description, total
+        as of ``progress``.
+    size
+        how far an item brings the stage.
+    named
+        what messages call an item.
+
+    Raises
+    ------
+    ClusterLostError
+        If no scheduler answers at the address; when mapping, also as ``outcomes``.
+    """
+    with connected(scheduler) as client, progress(key, description, total) as advance:
+        yield OverWorkers(client, patience, advance, size, named)
+
+
 def on_workers(
     run: RunParameters,
     scheduler: str,
@@ -80,20 +174,21 @@ def on_workers(
     *,
     key: str,
     description: str,
+    named: Callable[[Item], str] = str,
 ) -> Iterator[tuple[Item, Result]]:
     """What a function finds of each item on the Dask workers, in order of completion.
 
     Parameters
     ----------
-    key, description
-        as of ``progress``.
+    key, description, named
+        as of ``over_workers``.
     """
-    with (
-        Client(scheduler, set_as_default=False) as client,
-        progress(key, description, len(items)) as done,
-    ):
-        for item, found in results(
-            client, function, items, retries=_RETRIES, patience=run.shards.patience
-        ):
-            yield item, found
-            done(1)
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key=key,
+        description=description,
+        total=len(items),
+        named=named,
+    ) as mapped:
+        yield from mapped(function, items)

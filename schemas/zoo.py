@@ -66,6 +66,9 @@ class ZooParameters(Section):
     )
     models: Annotated[list[ZooModel], Field(min_length=1)]
     cluster: str = Field("auto", min_length=1, description="as in a run file")
+    patience: Positive | None = Field(
+        600, description="seconds to wait while no worker is connected; null waits for ever"
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

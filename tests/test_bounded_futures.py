@@ -1,11 +1,14 @@
 """Futures a few at a time, on a real cluster: what is in flight, what is kept, what is lost."""
 
 import gc
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -13,9 +16,12 @@ from ddp_tasks.bounded_futures import (
     FEWEST_FUTURES,
     FUTURES_PER_THREAD,
     ClusterLostError,
+    WorkerKilledError,
     outcomes,
+    results,
 )
 from flows.clusters import ending
+from schemas.parameters import RunError
 
 OPTIONS = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
 
@@ -76,6 +82,77 @@ def test_what_fails_twice_succeeds_where_there_are_two_retries(client, tmp_path)
     (outcome,) = outcomes(client, fails_twice, [str(tmp_path / "b")], retries=1, patience=60)
     assert isinstance(outcome.error, OSError)
     assert (tmp_path / "b").read_text() == ".."
+
+
+def test_what_is_in_flight_is_cancelled_when_the_caller_leaves(client, tmp_path):
+    flags = [str(tmp_path / str(i)) for i in range(6)]
+    Path(flags[0]).touch()
+    found = outcomes(client, wait_for, flags, retries=0, patience=60)
+    assert next(found).item == flags[0]
+    left = list(client.futures)
+    assert len(left) >= 5
+    found.close()
+    for flag in flags:  # lets go what was begun
+        Path(flag).touch()
+    deadline = time.monotonic() + 30
+    while set(left) & set(client.run_on_scheduler(keys_of_tasks)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def keys_of_tasks(dask_scheduler):
+    return list(dask_scheduler.tasks)
+
+
+def fills_memory(_):
+    kept = []
+    while True:
+        kept.append(bytearray(b"x") * 2**24)
+        time.sleep(0.005)
+
+
+def kills_itself(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (fills_memory, r"it used \d.*iB and its memory limit of 1.46 GiB was reached"),
+        (kills_itself, r"nothing is known of why .its memory limit was 1.46 GiB.*ran out of mem"),
+    ],
+)
+def test_a_worker_that_dies_is_named_with_its_item_and_whether_it_was_for_memory(function, said):
+    options = {**OPTIONS, "memory_limit": "1500MiB"}
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        ending(LocalCluster(n_workers=1, **options)) as cluster,
+        Client(cluster.scheduler_address, set_as_default=False) as connected,
+        pytest.raises(WorkerKilledError, match=rf"worker tcp://127.* at work on layer 7.*{said}"),
+    ):
+        list(results(connected, function, [7], patience=60, named="layer {}".format))
+
+
+def refuses(_):
+    raise PermissionError(13, "Permission denied", "/some/place")
+
+
+def test_what_the_system_refuses_a_worker_names_the_item(client):
+    with pytest.raises(RunError, match=r"item 3: \[Errno 13\] Permission denied: '/some/place'"):
+        list(results(client, refuses, [3], patience=60, named="item {}".format))
+
+
+def test_what_happens_meanwhile_is_seen(client, tmp_path):
+    looks = []
+
+    def look():
+        looks.append(time.monotonic())
+        if len(looks) == 3:
+            (tmp_path / "0").touch()
+
+    (outcome,) = outcomes(client, wait_for, [str(tmp_path / "0")], patience=60, meanwhile=look)
+    assert outcome.error is None
+    assert len(looks) >= 3
 
 
 def test_without_a_worker_the_wait_ends_with_an_error_that_says_so():

@@ -1,0 +1,141 @@
+"""Every stage over workers, on a cluster that has none, or whose scheduler ends: one sentence."""
+
+import shutil
+from threading import Timer
+
+import pytest
+from distributed import LocalCluster
+from prefect import flow
+from runs import HERE, tiny_run
+
+from ddp_tasks import (
+    capacity_tasks,
+    extraction_tasks,
+    family_tasks,
+    model_tasks,
+    report_tasks,
+    signal_tasks,
+    significance_tasks,
+    store,
+)
+from ddp_tasks.bounded_futures import ClusterLostError
+from flows.clusters import ending
+from schemas.run_files import check
+from schemas.zoo import ZooParameters
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def decompose(run, out, address):
+    model_tasks.decompose_layers(run, out / "other.zarr", address)
+
+
+def extraction(run, out, address):
+    extraction_tasks.measure_extraction(run, out / "store.zarr", address)
+
+
+def positions(run, out, address):
+    extraction_tasks.measure_positions(run, out / "store.zarr", address)
+
+
+def signals(run, out, address):
+    store.take_back(out / "store.zarr", ["00"])
+    signal_tasks.fill_cube(run, out / "store.zarr", address)
+
+
+def anew(out, group):
+    """The store, without a group."""
+    shutil.rmtree(out / "store.zarr" / group)
+    return out / "store.zarr"
+
+
+def capacity(run, out, address):
+    capacity_tasks.measure_capacity(run, anew(out, "capacity"), address)
+
+
+def spectra(run, out, address):
+    model = {"name": "tiny", "family": "tiny", "accuracy": 80, "factory": f"{HERE}:TinyNetwork"}
+    content = {"name": "zoo", "input_size": [2, 8, 8], "models": [model]}
+    zoo = check(ZooParameters, {**content, "patience": run.shards.patience}, "zoo")
+    path = out / "capacity.zarr"
+    store.create_zoo(path, zoo)
+    capacity_tasks.analyse_model(zoo, zoo.models[0], path, address)
+
+
+def significance(run, out, address):
+    significance_tasks.measure_significance(run, anew(out, "significance"), address)
+
+
+def exemplars(run, out, address):
+    significance_tasks.find_exemplars(run, anew(out, "exemplars"), address)
+
+
+def hypergraphs(run, out, address):
+    path = anew(out, "hierarchies")
+    significance_tasks.build_hypergraphs(run, path, out / "hypergraphs", address)
+
+
+def family(run, out, address):
+    family_tasks.map_family(run, anew(out, "family"), address)
+
+
+def stability(run, out, address):
+    family_tasks.judge_stability(run, anew(out, "stability"), address)
+
+
+def report(run, out, address):
+    report_tasks.write_report(run, out / "store.zarr", out / "report.html", address)
+
+
+each_stage = pytest.mark.parametrize(
+    "stage",
+    [
+        decompose,
+        extraction,
+        positions,
+        signals,
+        capacity,
+        spectra,
+        significance,
+        exemplars,
+        hypergraphs,
+        family,
+        stability,
+        report,
+    ],
+)
+
+
+@pytest.fixture
+def out(finished, tmp_path):
+    return shutil.copytree(finished.store.parent, tmp_path / "out")
+
+
+@pytest.fixture
+def empty():
+    """A cluster without workers."""
+    with ending(
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0")
+    ) as cluster:
+        yield cluster
+
+
+@flow
+def carry_out(stage, patience, out, address):
+    """One stage alone, on a cluster."""
+    shards = {"images": 8, "batch_size": 3, "patience": patience}
+    stage(tiny_run(shards=shards), out, address)
+
+
+@each_stage
+def test_no_stage_waits_for_ever_for_a_worker(out, empty, stage):
+    with pytest.raises(ClusterLostError, match="no worker has been connected to the Dask sched"):
+        carry_out(stage, 1, out, empty.scheduler_address)
+
+
+@each_stage
+def test_a_scheduler_that_ends_is_said_by_every_stage(out, empty, stage):
+    address = empty.scheduler_address
+    Timer(1.0, empty.close).start()
+    with pytest.raises(ClusterLostError, match=f"the Dask scheduler at {address} is lost"):
+        carry_out(stage, 60, out, address)
