@@ -3,8 +3,26 @@
 import os
 
 # Prefect reads its settings when it is first imported. None of these overrides what a person
-# has set: they keep Prefect from reporting usage over the network, and give its temporary
-# server longer than the 20 s that a busy machine can need to start it.
+# has set: they keep Prefect from reporting usage over the network, give its temporary server
+# longer than the 20 s that a busy machine can need to start it, and have its client bear a
+# server that is away, or answers with an error of its own, for about two minutes.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "6")
+os.environ.setdefault("PREFECT_CLIENT_RETRY_EXTRA_CODES", "500,504")
+
+#: This machine, as clients name it.
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _reach_this_machine_without_proxies() -> None:
+    """Add this machine to those that a person's proxies are not asked for."""
+    names = [name for name in ("no_proxy", "NO_PROXY") if os.environ.get(name)]
+    for name in names or ["no_proxy", "NO_PROXY"]:
+        hosts = [host.strip() for host in os.environ.get(name, "").split(",") if host.strip()]
+        if "*" not in hosts:
+            os.environ[name] = ",".join(dict.fromkeys([*hosts, *_LOOPBACK]))
+
+
+_reach_this_machine_without_proxies()
