@@ -13,6 +13,7 @@ from prefect.states import get_state_exception
 from ddp_tasks import capacity_tasks, store
 from flows import artifacts
 from flows.clusters import check_cluster, scheduler
+from flows.output_folder import made_folder
 from schemas.parameters import RunError
 from schemas.zoo import ZooParameters
 
@@ -47,11 +48,8 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
         If the cluster cannot be had, the folder holds another list's store, or every model
         failed.
     """
-    if out.exists() and not out.is_dir():
-        raise RunError(f"out: {str(out)!r} is a file, not a folder")
     check_cluster(zoo.cluster)
-    out = out.expanduser().resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    out = made_folder(out)
     path, page = out / "capacity.zarr", out / "capacity.html"
     store.create_zoo(path, zoo)
     log = get_run_logger()

@@ -25,6 +25,7 @@ from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.summary import Summary
 from flows import artifacts
 from flows.clusters import check_cluster, scheduler
+from flows.output_folder import made_folder, output_folder
 from flows.timings import Timings
 from schemas.parameters import RunError, RunParameters
 
@@ -49,9 +50,7 @@ def check(run: RunParameters, out: Path) -> None:
         If model, images, layers or cluster cannot be had as asked or do not fit each other, or
         the folder holds another run's store.
     """
-    out = out.expanduser()
-    if out.exists() and not out.is_dir():
-        raise RunError(f"out: {str(out)!r} is a file, not a folder")
+    out = output_folder(out)
     check_cluster(run.cluster)
     prepared = prepare(run)
     _check_same_weights(run, prepared)
@@ -95,8 +94,7 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
         is at work in it.
     """
     check(run, out)
-    out = out.expanduser().resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    out = made_folder(out)
     with run_lock.held(out):
         return _stages(run, out)
 

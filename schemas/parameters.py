@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from schemas.paths import expanded
+from schemas.plain_values import plain
+from schemas.run_error import RunError as RunError  # noqa: PLC0414 - part of this module
+from schemas.shown import shown, unseen
 
 #: Quantile levels whose significance every run computes; the run's own levels join them.
 GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
@@ -30,39 +35,52 @@ _CHEAP: tuple[Matrization, ...] = ("unfolded", "slices")
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 Percentage = Annotated[float, Field(gt=0, le=100)]
-Positive = Annotated[int, Field(gt=0)]
-Factory = Annotated[str, Field(pattern=r"^[^:\s]+(\.py)?:[A-Za-z_][A-Za-z0-9_.]*$")]
+#: Whole numbers that every language reads from JSON as they are.
+Positive = Annotated[int, Field(gt=0, lt=2**53)]
+Side = Annotated[int, Field(gt=0, le=2**14)]
+Workers = Annotated[int, Field(gt=0, le=10**6)]
 
 
-class RunError(ValueError):
-    """A run that cannot be carried out as asked; the message says what to change.
+def _factory_file(factory: str) -> str:
+    expanded(factory.rpartition(":")[0])
+    return factory
 
-    Parameters
-    ----------
-    message
-        names keys of the run file and arguments, a leading ``argument: `` where it is about one.
-    change
-        keys, dotted, or arguments that another value may be given; whoever shows the message
-        knows how that is done.
-    """
 
-    def __init__(self, message: str, *, change: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.change = tuple(change)
+def _path(text: str) -> str:
+    expanded(text)
+    return text
+
+
+def _title(text: str) -> str:
+    if any(unseen(character) for character in text):
+        raise ValueError(f"{shown(repr(text))} holds characters that are not seen; leave them out")
+    return text
+
+
+Factory = Annotated[
+    str,
+    Field(pattern=r"^[^:\s]+(\.py)?:[A-Za-z_][A-Za-z0-9_.]*$", max_length=4000),
+    AfterValidator(_factory_file),
+]
+File = Annotated[str, AfterValidator(_path)]
+Kwargs = Annotated[dict[str, Any], AfterValidator(plain)]
+Title = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_title)]
+#: Quantile levels, percentages or sample sizes: each costs a pass over tables, if a short one.
+Several = Field(max_length=1000)
 
 
 class Section(BaseModel):
     """Strict and frozen: the base of everything a person may ask for."""
 
     # Strict: `per_class: true` or `percentage: "75"` is a slip, not a number.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TransformParameters(Section):
     """From a picture to the network's input tensor: resize, crop, scale to [0, 1], standardise."""
 
-    resize: Positive | None = Field(None, description="shorter side in pixels after resizing")
-    crop: Positive | None = Field(None, description="side in pixels of the central square kept")
+    resize: Side | None = Field(None, description="shorter side in pixels after resizing")
+    crop: Side | None = Field(None, description="side in pixels of the central square kept")
     mean: list[float] | None = Field(None, description="subtracted, one number a channel")
     std: list[Annotated[float, Field(gt=0)]] | None = Field(
         None, description="divided by, one number a channel"
@@ -84,7 +102,7 @@ class ImageParameters(Section):
     """A labelled image set: any map-style dataset of (image, label)."""
 
     factory: Factory = Field(description="module:callable or path/to/file.py:callable")
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
+    kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
     transform: TransformParameters | None = Field(
         None, description="null leaves float tensors (c, m, n) as the dataset yields them"
     )
@@ -104,22 +122,22 @@ class ImageParameters(Section):
 class TrainingParameters(Section):
     """Training on the spot, where a run brings no weights."""
 
-    kwargs: dict[str, Any] = Field(
+    kwargs: Kwargs = Field(
         default_factory=dict,
         description="keyword arguments that turn the run's image factory into the training set's",
     )
     epochs: Positive = 5
     batch_size: Positive = 64
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 class ModelParameters(Section):
     """A trained image classifier."""
 
     factory: Factory = Field(description="module:callable or path/to/file.py:callable")
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
-    weights: str | None = Field(
+    kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
+    weights: File | None = Field(
         None, description="a checkpoint's file, a torchvision weights name, or null"
     )
     entry: str | None = Field(
@@ -159,7 +177,7 @@ def weights_file(weights: str | None, folder: Path = Path()) -> Path | None:
     """
     if weights is None:
         return None
-    path = folder / os.path.expanduser(weights)  # noqa: PTH111 - pathlib raises for unknown users
+    path = folder / expanded(weights)
     named = "/" in weights or not _TORCHVISION_NAME.fullmatch(weights)
     return path if named or os.path.isfile(path) else None  # noqa: PTH113 - so it does for odd names
 
@@ -191,26 +209,26 @@ class SignificanceParameters(Section):
     layers: dict[str, LayerSignificance] = Field(
         default_factory=dict, description="other levels for a layer's name or a glob"
     )
-    grid: list[Quantile] = Field(
+    grid: Annotated[list[Quantile], Several] = Field(
         default_factory=lambda: list(GRID),
         description="quantile levels computed and stored besides the run's own",
     )
-    percentages: list[Percentage] = Field(
+    percentages: Annotated[list[Percentage], Several] = Field(
         default_factory=lambda: list(PERCENTAGES),
         description="percentages over which the family is mapped, besides the run's own",
     )
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.95, description="level of the confidence intervals of fractions and their differences"
     )
-    resamples: Annotated[int, Field(ge=0)] = Field(
+    resamples: Annotated[int, Field(ge=0, lt=2**53)] = Field(
         200, description="bootstrap resamples of the images that judge stability; 0 for none"
     )
-    sample_sizes: list[Positive] = Field(
+    sample_sizes: Annotated[list[Positive], Several] = Field(
         default_factory=lambda: [10, 50, 100],
         description="images a class of the samples whose thresholds are held against those of "
         "all images; [] for none",
     )
-    superclasses: dict[str, list[str]] = Field(
+    superclasses: dict[Annotated[str, Field(min_length=1)], list[str]] = Field(
         default_factory=dict,
         description="groups of classes by name, or a YAML file that holds them",
     )
@@ -261,6 +279,7 @@ class ShardParameters(Section):
     batch_size: Positive = Field(64, description="images in one forward pass")
     patience: Positive | None = Field(
         600,
+        le=10**9,
         description="seconds to wait for a Dask worker while none is connected, before the run "
         "ends with an error; null waits for ever",
     )
@@ -290,7 +309,7 @@ class ExtractionParameters(Section):
 class RunParameters(Section):
     """Everything that one run is asked to do."""
 
-    name: str = Field("run", min_length=1, description="title of the run")
+    name: Title = Field("run", description="title of the run")
     model: ModelParameters
     images: ImageParameters
     layers: Literal["all"] | list[str] = Field("all", description="all, or names and globs")
@@ -315,9 +334,8 @@ class RunParameters(Section):
         "where layers are wide and images large; [] for none",
     )
     exemplars: Positive = Field(9, description="strongest images kept for each singular vector")
-    cluster: str = Field(
+    cluster: File = Field(
         "auto",
-        min_length=1,
         description="auto, local, cuda, a scheduler address, or a cluster YAML file",
     )
 
@@ -345,10 +363,10 @@ class ClusterParameters(Section):
     """A cluster file: which Dask cluster to start, and how far it may grow."""
 
     factory: Factory = Field(description="module:callable that returns a Dask cluster")
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
-    workers: Positive | None = Field(None, description="scale to this many workers")
-    minimum: Annotated[int, Field(ge=0)] | None = Field(None, description="adapt from")
-    maximum: Positive | None = Field(None, description="adapt up to")
+    kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
+    workers: Workers | None = Field(None, description="scale to this many workers")
+    minimum: Annotated[int, Field(ge=0, le=10**6)] | None = Field(None, description="adapt from")
+    maximum: Workers | None = Field(None, description="adapt up to")
 
     @model_validator(mode="after")
     def _scale_or_adapt(self) -> Self:

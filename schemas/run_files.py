@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from schemas import yaml_files
 from schemas.parameters import (
     ClusterParameters,
     ModelParameters,
@@ -19,12 +20,17 @@ from schemas.parameters import (
     RunParameters,
     weights_file,
 )
+from schemas.paths import expanded
+from schemas.shown import shown
 from schemas.zoo import ZooModel, ZooParameters
 
 Section = TypeVar("Section", bound=BaseModel)
 
 _SUFFIXES = {".yaml", ".yml"}
 _FILES = {"presets": "run", "zoos": "zoo"}
+
+#: Refused keys that are told at once.
+_MOST_LINES = 10
 
 
 def presets(kind: str = "presets") -> dict[str, str]:
@@ -80,7 +86,7 @@ def load_zoo(source: str, overrides: Iterable[str] = ()) -> ZooParameters:
     content, folder = _content(source, "zoos", overrides)
     zoo = check(ZooParameters, content, source)
     if zoo.folder is not None:
-        folder = folder / Path(zoo.folder).expanduser()
+        folder = folder / expanded(zoo.folder)
     models = [model.model_copy(update=_model_paths(model, folder)) for model in zoo.models]
     update = {"folder": str(folder), "models": models, "cluster": _cluster(zoo.cluster, folder)}
     return zoo.model_copy(update=update)
@@ -88,21 +94,19 @@ def load_zoo(source: str, overrides: Iterable[str] = ()) -> ZooParameters:
 
 def _content(source: str, kind: str, overrides: Iterable[str]) -> tuple[dict[str, Any], Path]:
     """What a file that comes with the package or a person's own says, and the folder it is in."""
-    path = Path(source).expanduser()
     known = presets(kind)
     if source in known:
         text = (resources.files("schemas") / kind / f"{source}.yaml").read_text()
-        folder, name = Path.cwd(), source
-    elif path.is_file():
-        text, folder, name = path.read_text(), path.parent, path.stem
-    elif path.suffix in _SUFFIXES or "/" in source:
-        raise RunError(f"{_FILES[kind]} file {source!r} does not exist")
+        content, folder, name = yaml_files.mapping(text, source), Path.cwd(), source
     else:
-        near = nearest(source, known)
-        raise RunError(
-            f"unknown {kind.removesuffix('s')} {source!r}{near}; {kind}: {', '.join(known)}"
-        )
-    content = _mapping(text, source)
+        path = expanded(source, f"{_FILES[kind]} file")
+        if path.suffix not in _SUFFIXES and "/" not in source and not os.path.lexists(path):
+            raise RunError(
+                f"unknown {kind.removesuffix('s')} {shown(repr(source))}{nearest(source, known)}; "
+                f"{kind}: {', '.join(known)}"
+            )
+        content = yaml_files.read_mapping(path, f"{_FILES[kind]} file {shown(repr(source), 300)}")
+        folder, name = path.parent, path.stem
     content.setdefault("name", name)
     for override in overrides:
         _override(content, override)
@@ -128,10 +132,14 @@ def recorded_run(text: str, overrides: Iterable[str] = (), source: str = "") -> 
     RunError
         If anything is refused.
     """
-    content = json.loads(text)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise RunError(f"{source} is damaged: its run parameters are not JSON")
     for override in overrides:
         _override(content, override)
-    _read_superclasses(content, source, Path.cwd())
     return _with_paths(check(RunParameters, content, source), Path.cwd())
 
 
@@ -143,12 +151,14 @@ def load_cluster(path: Path) -> ClusterParameters:
     RunError
         If the file does not exist or anything in it is refused.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise RunError(
-            f"cluster: {str(path)!r} is not auto, local, cuda, a scheduler address "
-            "(such as tcp://host:8786) or a cluster file that exists"
+            f"cluster: {shown(repr(str(path)))} is not auto, local, cuda, a scheduler address "
+            "(such as tcp://host:8786) or a cluster file that exists",
+            change=("cluster",),
         )
-    return check(ClusterParameters, _mapping(path.read_text(), str(path)), str(path))
+    content = yaml_files.read_mapping(path, f"cluster: file {shown(repr(str(path)))}")
+    return check(ClusterParameters, content, str(path))
 
 
 def check(section: type[Section], content: Mapping[str, Any], source: str) -> Section:
@@ -162,33 +172,33 @@ def check(section: type[Section], content: Mapping[str, Any], source: str) -> Se
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        lines = [_explain(section, dict(e)) for e in error.errors()]
-        raise RunError(f"{source} is refused:\n" + "\n".join(f"  {x}" for x in lines)) from None
-
-
-def _mapping(text: str, source: str) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RunError(f"{source} is not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise RunError(f"{source} must be a mapping of keys, not {type(content).__name__}")
-    return content
+        # Each branch of a union that was tried has an error of its own, in the same words.
+        found: dict[str, list[str]] = {}
+        for one in error.errors():
+            head, reason = _explain(section, dict(one))
+            found.setdefault(head, []).append(reason)
+        lines = [f"  {head}{', or '.join(dict.fromkeys(why))}" for head, why in found.items()]
+        if more := len(lines) - _MOST_LINES:
+            lines = [*lines[:_MOST_LINES], *([f"  and {more:,} more"] if more > 0 else [])]
+        raise RunError("\n".join([f"{shown(source, 300)} is refused:", *lines])) from None
 
 
 def _override(content: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise RunError(f"overrides: {override!r}: write key=value, such as images.per_class=50")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise RunError(f"overrides: {override!r}: {text!r} is not a YAML value") from None
-    *parents, last = key.strip().split(".")
-    for parent in parents:
+    written = f"overrides: {shown(repr(override))}"
+    *parents, last = parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise RunError(f"{written}: write key=value, such as images.per_class=50")
+    value = yaml_files.value(text, f"{written}: the value")
+    for depth, parent in enumerate(parents, start=1):
         inner = content.get(parent)
-        if not isinstance(inner, dict):
+        if inner is None:
             inner = content[parent] = {}
+        elif not isinstance(inner, dict):
+            raise RunError(
+                f"{written}: {'.'.join(parts[:depth])} is {shown(repr(inner))}, which has no keys "
+                "of its own; give it whole"
+            )
         content = inner
     content[last] = value
 
@@ -199,12 +209,12 @@ def _read_superclasses(content: Mapping[str, Any], source: str, folder: Path) ->
     if not isinstance(significance, dict) or not isinstance(significance.get("superclasses"), str):
         return
     named = significance["superclasses"]
-    path = folder / Path(named).expanduser()
-    if not path.is_file():
-        raise RunError(
-            f"{source} is refused:\n  significance.superclasses: file {named!r} does not exist"
-        )
-    significance["superclasses"] = _mapping(path.read_text(), named)
+    key = "significance.superclasses"
+    path = folder / expanded(named, f"{source}: {key}")
+    content_of_file = yaml_files.read_mapping(
+        path, f"{source}: {key}: file {shown(repr(named), 300)}"
+    )
+    significance["superclasses"] = content_of_file
 
 
 def _with_paths(parameters: RunParameters, folder: Path) -> RunParameters:
@@ -228,37 +238,39 @@ def _factory(text: str, folder: Path) -> str:
     place, _, attribute = text.rpartition(":")
     if not place.endswith(".py"):
         return text
-    return f"{folder / Path(place).expanduser()}:{attribute}"
+    return f"{folder / expanded(place)}:{attribute}"
 
 
 def _cluster(cluster: str, folder: Path) -> str:
     if Path(cluster).suffix in _SUFFIXES:
-        return str(folder / Path(cluster).expanduser())
+        return str(folder / expanded(cluster))
     return cluster
 
 
-def _explain(section: type[BaseModel], error: dict[str, Any]) -> str:
+def _explain(section: type[BaseModel], error: dict[str, Any]) -> tuple[str, str]:
+    """The key, with its value where that is refused, and the reason."""
     loc = [part for part in error["loc"] if not _is_union_branch(part)]
-    key = ".".join(str(part) for part in loc) or "the file"
-    value, kind = error["input"], error["type"]
+    key = shown(".".join(str(part) for part in loc), 200) or "the file"
+    kind = error["type"]
     if kind == "extra_forbidden":
         allowed = _keys_at(section, loc[:-1])
         near = nearest(str(loc[-1]), allowed)
-        return f"{key}: unknown key{near}; allowed: {', '.join(allowed)}"
+        return f"{key}: unknown key{near}; ", f"allowed: {', '.join(allowed)}"
     if kind == "missing":
-        return f"{key}: missing; it must be given"
+        return f"{key}: ", "missing; it must be given"
     if kind == "value_error":
-        return f"{key}: {error['ctx']['error']}"
+        return f"{key}: ", str(error["ctx"]["error"])
+    head = f"{key}: {shown(repr(error['input']))} is refused; "
     if kind == "string_pattern_mismatch" and loc[-1] == "factory":
-        return f"{key}: {value!r} is refused; write module:callable or path/to/file.py:callable"
+        return head, "write module:callable or path/to/file.py:callable"
     message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{key}: {value!r} is refused; {message.removeprefix('input ')}"
+    return head, message.removeprefix("input ")
 
 
 def _is_union_branch(part: object) -> bool:
     # pydantic puts the branch of a union it tried into the place of the error.
     return isinstance(part, str) and (
-        part.startswith(("literal[", "list[", "constrained-")) or part == "none"
+        part.startswith(("literal[", "list[", "constrained-", "function-")) or part == "none"
     )
 
 
@@ -266,6 +278,8 @@ def _keys_at(section: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     current: Any = section
     parts = iter(loc)
     for part in parts:
+        if isinstance(part, int):
+            continue  # a place in a list of sections
         annotation = current.model_fields[str(part)].annotation
         if get_origin(annotation) is dict:
             next(parts, None)  # a key of the person's own, such as a layer's name
@@ -282,5 +296,6 @@ def _inner_model(annotation: Any) -> Any:
 
 def nearest(word: str, words: Iterable[str]) -> str:
     """What a refusal adds where one of the words is near the one that was meant."""
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    by_folded = {one.casefold(): one for one in words}
+    near = difflib.get_close_matches(word[:200].casefold(), by_folded, n=1)
+    return f" (did you mean {by_folded[near[0]]!r}?)" if near else ""

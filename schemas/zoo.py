@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from schemas.parameters import (
     MATRIZATIONS,
     Factory,
+    File,
+    Kwargs,
     Matrization,
     ModelParameters,
     Positive,
     Section,
+    Side,
+    Title,
     check_entry,
 )
 
@@ -21,14 +25,14 @@ from schemas.parameters import (
 class ZooModel(Section):
     """One model of the list."""
 
-    name: str = Field(min_length=1)
-    family: str = Field(min_length=1, description="models of one family share a linear fit")
+    name: Title
+    family: Title = Field(description="models of one family share a linear fit")
     accuracy: Annotated[float, Field(ge=0, le=100)] = Field(description="test accuracy in percent")
     factory: Factory
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to the factory")
-    weights: str | None = Field(None, description="as in a run file")
+    kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
+    weights: File | None = Field(None, description="as in a run file")
     entry: str | None = Field(None, description="as in a run file")
-    input_size: Annotated[list[Positive], Field(min_length=3, max_length=3)] | None = Field(
+    input_size: Annotated[list[Side], Field(min_length=3, max_length=3)] | None = Field(
         None, description="(c, m, n) of one input; null takes the list's"
     )
 
@@ -48,11 +52,11 @@ class ZooModel(Section):
 class ZooParameters(Section):
     """Everything that one analysis of a list of models is asked to do."""
 
-    name: str = Field("zoo", min_length=1, description="title of the list")
-    folder: str | None = Field(
+    name: Title = Field("zoo", description="title of the list")
+    folder: File | None = Field(
         None, description="where weights' files lie; null is the folder of the list's file"
     )
-    input_size: Annotated[list[Positive], Field(min_length=3, max_length=3)] = Field(
+    input_size: Annotated[list[Side], Field(min_length=3, max_length=3)] = Field(
         description="(c, m, n) of one input"
     )
     matrizations: Annotated[list[Matrization], Field(min_length=1)] = Field(
@@ -65,7 +69,7 @@ class ZooParameters(Section):
         "columns (the fewer) are held against the periodic spectrum; 0 for none",
     )
     models: Annotated[list[ZooModel], Field(min_length=1)]
-    cluster: str = Field("auto", min_length=1, description="as in a run file")
+    cluster: File = Field("auto", description="as in a run file")
     patience: Positive | None = Field(
         600, description="seconds to wait while no worker is connected; null waits for ever"
     )

@@ -126,7 +126,10 @@ def test_unknown_presets_and_missing_files_are_refused(source, reason):
             "significance.layers.conv2.quantile: 9 is refused; should be less than 1",
         ),
         ({"images": {"factory": "c:d", "per_class": 0}}, "images.per_class: 0 is refused"),
-        ({"shards": {"images": -1}}, "shards.images: -1 is refused; should be greater than 0"),
+        (
+            {"shards": {"images": -1}},
+            "shards.images: -1 is refused; should be 'auto', or should be greater than 0",
+        ),
         ({"right_singular_vectors": "some"}, "right_singular_vectors: 'some' is refused"),
         ({"layers": []}, 'layers is empty; write "all" or at least one name or glob'),
         (
@@ -201,7 +204,7 @@ def test_set_replaces_what_a_preset_says():
     [
         ("images.per_class", "overrides: 'images.per_class': write key=value"),
         ("=3", "overrides: '=3': write key=value"),
-        ("layers=[fc1", "'[fc1' is not a YAML value"),
+        ("layers=[fc1", "overrides: 'layers=[fc1': the value is refused: line 1: "),
         ("images.perclass=3", "images.perclass: unknown key (did you mean 'per_class'?)"),
         ("significance.percentage=250", "significance.percentage: 250 is refused"),
         ("images=5", "images: 5 is refused"),

@@ -1,0 +1,48 @@
+"""The folder that a run's results go to, refused where it cannot be one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from schemas.parameters import RunError
+from schemas.paths import expanded
+from schemas.shown import shown
+
+
+def output_folder(out: Path) -> Path:
+    """The absolute path of a folder that is there or can be made.
+
+    Raises
+    ------
+    RunError
+        If there is a file at the path or above it, it may not be written, or readers of the
+        store would take its name for an address.
+    """
+    written = f"out: {shown(repr(str(out)))}"
+    path = Path(os.path.realpath(expanded(out, "out")))
+    if "::" in str(path):
+        # xarray.open_zarr("a::b") asks fsspec for the file system a over b.
+        problem = "holds '::', which readers of Zarr stores take for a chain of addresses"
+        raise RunError(f"{written} {problem}", change=("out",))
+    place = path
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        above = "" if place == path else f": {place}"
+        raise RunError(f"{written}{above} is a file, not a folder", change=("out",))
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise RunError(f"{written}: {place} may not be written to", change=("out",))
+    return path
+
+
+def made_folder(out: Path) -> Path:
+    """As ``output_folder``, and make it where it is not there yet."""
+    path = output_folder(out)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"out: {shown(repr(str(out)))} cannot be made: {error.strerror}", change=("out",)
+        ) from None
+    return path

@@ -1,0 +1,46 @@
+"""Paths as people write them, refused where no file can have them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from schemas.run_error import RunError
+from schemas.shown import shown
+
+_MOST_BYTES, _MOST_BYTES_OF_A_NAME = 4095, 255
+
+
+def expanded(text: str | Path, key: str = "") -> Path:
+    """A path with ``~`` written out.
+
+    Parameters
+    ----------
+    key
+        names the path in refusals.
+
+    Raises
+    ------
+    RunError
+        If it is empty, holds a NUL byte, is longer than file systems allow, or begins with the
+        home folder of somebody unknown.
+    """
+    prefix, written = (f"{key}: " if key else ""), shown(repr(str(text)))
+    if not str(text):
+        raise RunError(f"{prefix}a path is empty")
+    if "\0" in str(text):
+        raise RunError(f"{prefix}{written} holds a NUL byte, which no path may")
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        raise RunError(f"{prefix}{written}: there is no home folder of that name") from None
+    longest = max((len(_bytes(part)) for part in path.parts), default=0)
+    if longest > _MOST_BYTES_OF_A_NAME or len(_bytes(str(path))) > _MOST_BYTES:
+        raise RunError(
+            f"{prefix}{written} is too long: {_MOST_BYTES_OF_A_NAME} bytes for each name and "
+            f"{_MOST_BYTES:,} in all are allowed"
+        )
+    return path
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
