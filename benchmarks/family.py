@@ -111,7 +111,7 @@ def measure_significance(path: Path) -> str:
 
     The pipeline's own reductions, slab by slab in this process instead of on Dask workers.
     """
-    from ddp_tasks import reductions, store
+    from ddp_tasks import reductions, regions, store
     from ddp_tasks.cube import cube_size
     from ddp_tasks.significance import tables_dataset
     from ddp_tasks.slabs import slabs
@@ -128,12 +128,12 @@ def measure_significance(path: Path) -> str:
     }
     tables = tables_dataset(empty, store.read(path, "layers").load(), names, quantiles)
     region = (*shape[:3], 1, max(slab.width for slab in narrow))
-    store.write_template(
+    regions.write_template(
         path, "significance", tables, {"fraction": region}, within=(1, 1, *region[2:])
     )
     for slab in narrow:
         images = reductions.write_fractions(path, len(names), slab)
-    store.write_region(path, "significance", "images", (slice(None),), images)
+    regions.write_region(path, "significance", "images", (slice(None),), images)
     return f"{len(quantiles)} levels, {len(threshold)} directions"
 
 

@@ -8,20 +8,22 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks.layers import LinearLayer
-from ddp_tasks.tensor_svd import TensorSVD, relative_gaps
+from ddp_tasks.tensor_svd import Spectrum, TensorSVD, relative_gaps
 
 #: V is stored without being asked for up to this many entries (128 MiB).
 _LARGE = 2**24
 
 
-def layers_dataset(layers: tuple[LinearLayer, ...], svd: Mapping[str, TensorSVD]) -> xr.Dataset:
+def layers_dataset(
+    layers: tuple[LinearLayer, ...], spectra: Mapping[str, Spectrum | TensorSVD]
+) -> xr.Dataset:
     """The group ``layers``: ranks and singular values, padded past each layer's rank."""
-    ranks = [svd[layer.name].rank for layer in layers]
+    ranks = [spectra[layer.name].rank for layer in layers]
     shape = (len(layers), max(ranks))
     singular_value, gap = np.full(shape, np.nan), np.full(shape, np.nan)
     block = np.full(shape, -1, dtype=np.int64)
     for i, layer in enumerate(layers):
-        found = svd[layer.name]
+        found = spectra[layer.name]
         singular_value[i, : found.rank] = found.S
         gap[i, : found.rank] = relative_gaps(found.S)
         block[i, : found.rank] = found.block

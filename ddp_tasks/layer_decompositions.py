@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from torch import Tensor
 
 from ddp_tasks.batch_norm_folding import Folding, fold_batch_norms
-from ddp_tasks.decomposition import stores_right_singular_vectors
+from ddp_tasks.decomposition import decomposition_dataset, stores_right_singular_vectors
 from ddp_tasks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.preparation import ONE_AT_A_TIME, Prepared, prepared_once
-from ddp_tasks.tensor_svd import TensorSVD, decompose
+from ddp_tasks.store import write
+from ddp_tasks.tensor_svd import Spectrum, decompose
 from ddp_tasks.unfolding import unfold_weight
+from schemas.names import group_path
 from schemas.parameters import RunParameters
 
 
-@dataclass(frozen=True)
-class Decomposed:
-    """A layer's decomposition, and the BatchNorm that was folded into it first, if one was."""
+def decompose_layer(run: str, path: str, layer: str) -> Spectrum:
+    """Decompose one layer of a run's model and write the group ``decomposition/LAYER``.
 
-    svd: TensorSVD
-    batch_norm: str = ""
-
-
-def decompose_layer(run: str, layer: str) -> Decomposed:
-    """Decompose one layer of a run's model; the model is opened once per worker.
+    The model is opened once per worker.
 
     Parameters
     ----------
     run
         run parameters as JSON.
+    path
+        of the store that is being made.
     layer
         name of the layer.
 
@@ -50,7 +48,11 @@ def decompose_layer(run: str, layer: str) -> Decomposed:
         found.unfolded_shape, found.groups, parameters.right_singular_vectors
     )
     svd = decompose(W, found.groups, right_singular_vectors=keep)
-    return Decomposed(svd, "" if folded is None else folded.batch_norm)
+    dataset = decomposition_dataset(svd, parameters.right_singular_vectors)
+    batch_norm = "" if folded is None else folded.batch_norm
+    dataset = dataset.assign_attrs(layer=layer, batch_norm=batch_norm)
+    write(Path(path), group_path("decomposition", layer), dataset)
+    return svd.spectrum
 
 
 def cost(layer: LinearLayer) -> int:

@@ -16,16 +16,15 @@ from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.checkpoint_files import read_checkpoint
 from ddp_tasks.identity import Identity
 from ddp_tasks.images import open_images
-from ddp_tasks.layer_decompositions import Decomposed, cost, decompose_layer, folding_of
+from ddp_tasks.layer_decompositions import cost, decompose_layer, folding_of
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import check_weights, model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
 from ddp_tasks.tasks import over_workers, progress, stage
-from ddp_tasks.tensor_svd import relative_gaps
+from ddp_tasks.tensor_svd import Spectrum, relative_gaps
 from ddp_tasks.training import images_trained_on, train
 from ddp_tasks.whole_files import replacing
-from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters, stored_identity
 
 
@@ -94,46 +93,46 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
         log.warning("not analysed: %s (%s)", name, why)
     for name, why in folding_of(run, prepared).refused.items():
         log.warning("no BatchNorm is folded into %s: %s", name, why)
-    found, refused = _decompositions(run, prepared.layers.linear, scheduler)
+    begun = store.begin(path)
+    spectra, refused = _decompositions(run, begun, prepared.layers.linear, scheduler)
     not_analysed |= refused
-    if not found:
+    if not spectra:
         raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
     if run.shards.images == "auto":
-        ranks = [one.svd.rank for one in found.values()]
+        ranks = [one.rank for one in spectra.values()]
         run = _with_shards(run, prepared, ranks, scheduler)
-    layers = tuple(layer for layer in prepared.layers.linear if layer.name in found)
-    svd = {name: decomposed.svd for name, decomposed in found.items()}
-    datasets = {"layers": decomposition.layers_dataset(layers, svd)}
-    for name, decomposed in found.items():
-        datasets[group_path("decomposition", name)] = decomposition.decomposition_dataset(
-            decomposed.svd, run.right_singular_vectors
-        ).assign_attrs(layer=name, batch_norm=decomposed.batch_norm)
-    vectors = datasets["layers"].sizes["singular_vector"]
-    coordinates = decomposition.layer_coordinates(layers, vectors)
+    layers = tuple(layer for layer in prepared.layers.linear if layer.name in spectra)
+    of_layers = decomposition.layers_dataset(layers, spectra)
+    coordinates = decomposition.layer_coordinates(layers, of_layers.sizes["singular_vector"])
     store.create(
         path,
         run,
         replace(identity, parameters=stored_identity(run), weights=str(prepared.weights or "")),
         not_analysed=not_analysed,
-        groups=datasets,
+        groups={"layers": of_layers},
         signals=prepared.images.described().assign_coords(coordinates),
     )
 
 
 def _decompositions(
-    run: RunParameters, layers: Sequence[LinearLayer], scheduler: str
-) -> tuple[dict[str, Decomposed], dict[str, str]]:
-    """Decompose layers on the Dask workers, the costliest first.
+    run: RunParameters, path: Path, layers: Sequence[LinearLayer], scheduler: str
+) -> tuple[dict[str, Spectrum], dict[str, str]]:
+    """Have the Dask workers decompose layers, the costliest first, and write what they find.
+
+    Parameters
+    ----------
+    path
+        of the store that is being made.
 
     Returns
     -------
-    decompositions in forward order, and why layers without one have none
+    singular values in forward order, and why layers without a decomposition have none
     """
     log = get_run_logger()
-    found: dict[str, Decomposed] = {}
+    found: dict[str, Spectrum] = {}
     refused: dict[str, str] = {}
     by_name = {layer.name: layer for layer in sorted(layers, key=cost, reverse=True)}
-    decompose = partial(decompose_layer, run.model_dump_json())
+    decompose = partial(decompose_layer, run.model_dump_json(), str(path))
     with over_workers(
         scheduler,
         run.shards.patience,
@@ -152,9 +151,9 @@ def _decompositions(
                 raise RunError(f"layer {layer.name}: {outcome.error}") from outcome.error
             assert outcome.result is not None
             found[layer.name] = outcome.result
-            svd = outcome.result.svd
-            log.info("%s: %s, rank %d", layer.name, "×".join(map(str, layer.shape)), svd.rank)
-            if close := int((relative_gaps(svd.S) < GAP_TOLERANCE).sum()):
+            shape, rank = "×".join(map(str, layer.shape)), outcome.result.rank
+            log.info("%s: %s, rank %d", layer.name, shape, rank)
+            if close := int((relative_gaps(outcome.result.S) < GAP_TOLERANCE).sum()):
                 log.warning(
                     "%s: %d singular values are too close to tell their vectors apart",
                     layer.name,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
 
 import holoviews as hv
 import jinja2
@@ -17,13 +19,49 @@ from markupsafe import Markup
 from ddp_tasks.notation import short
 
 
+class Part(Protocol):
+    """A part of a page, which another process may have made."""
+
+    @property
+    def html(self) -> Markup:
+        """Its elements."""
+        ...
+
+    @property
+    def script(self) -> Markup:
+        """What fills in its figures, once the page is there."""
+        ...
+
+
 @dataclass(frozen=True)
 class Fragment:
-    """A part of a page, which another process may have made."""
+    """A part of a page, in memory."""
 
     html: Markup
     script: Markup
-    """what fills in its figures, once the page is there."""
+
+
+@dataclass(frozen=True)
+class FragmentFiles:
+    """A part of a page in two files, read when the page comes to it."""
+
+    folder: Path
+    name: str
+
+    def write(self, part: Part) -> None:
+        """Write the files."""
+        (self.folder / f"{self.name}.html").write_text(part.html, encoding="utf-8")
+        (self.folder / f"{self.name}.script").write_text(part.script, encoding="utf-8")
+
+    @property
+    def html(self) -> Markup:
+        """As of ``Part``."""
+        return Markup((self.folder / f"{self.name}.html").read_text(encoding="utf-8"))
+
+    @property
+    def script(self) -> Markup:
+        """As of ``Part``."""
+        return Markup((self.folder / f"{self.name}.script").read_text(encoding="utf-8"))
 
 
 def fragment(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> Fragment:
@@ -43,18 +81,20 @@ def fragment(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> 
     return Fragment(Markup(html), script)
 
 
-def rendered(
-    template: str,
-    plots: Mapping[str, hv.Overlay],
-    fragments: Sequence[Fragment] = (),
-    **context: Any,
-) -> str:
-    """A page whose template extends ``base.html.jinja``.
+def rendered(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> str:
+    """A page in one text; ``pieces`` says the rest."""
+    return "".join(pieces(template, plots, (), **context))
+
+
+def pieces(
+    template: str, plots: Mapping[str, hv.Overlay], parts: Sequence[Part], **context: Any
+) -> Iterator[str]:
+    """A page whose template extends ``base.html.jinja``, piece by piece.
 
     Parameters
     ----------
-    fragments
-        parts of the page, which the template places.
+    parts
+        of the page, which the template places; each is in memory only while it is written.
     template, plots, context
         as of ``fragment``.
     """
@@ -62,11 +102,11 @@ def rendered(
     return (
         _templates()
         .get_template(template)
-        .render(
+        .generate(
             # js_raw alone: the rest of it names scripts that Panel, if imported, would have loaded.
             bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
-            scripts=[part.script for part in fragments] + [script],
-            fragments=fragments,
+            scripts=chain((part.script for part in parts), [script]),
+            parts=parts,
             figure=figure,
             short=short,
             **context,

@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks import store
+from ddp_tasks import regions, store
 from ddp_tasks.cube import slab_parts
 from ddp_tasks.exemplars import (
     StrongestImages,
@@ -204,7 +204,7 @@ def write_fractions(path: Path, target_classes: int, slab: Slab) -> npt.NDArray[
     threshold = store.read(path, "significance")["threshold"].isel(at).to_numpy()
     significant, images = significant_counts(path, threshold, target_classes, slab)
     place = (slice(None), slice(None), slice(None), slab.layer, slab.vectors)
-    store.write_region(path, "significance", "fraction", place, share(significant, images))
+    regions.write_region(path, "significance", "fraction", place, share(significant, images))
     return images
 
 

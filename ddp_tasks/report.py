@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import xarray as xr
 from ddp_tasks import capacity_report, page
 from ddp_tasks.images import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE, abbreviated, short
-from ddp_tasks.page import Fragment
+from ddp_tasks.page import Part
 from ddp_tasks.summary import Discriminating, Summary
 from ddp_tasks.thumbnails import Thumbnails
 from schemas.parameters import RunParameters
@@ -21,7 +21,7 @@ from schemas.parameters import RunParameters
 #: Layers that get a section of their own; a page with more becomes slow to open.
 _SECTIONS = 20
 _IMAGES_OF_A_VECTOR = 8
-_CLASSES_NAMED = 6
+_CLASSES_NAMED, _CLASSES_TOLD = 6, 100
 _UNREADABLE_NAMED = 50
 
 
@@ -55,21 +55,25 @@ def anchors(summary: Summary) -> dict[str, str]:
     return {names[i]: f"layer-{i}" for i in shown}
 
 
-def render(findings: Findings, sections: Mapping[str, Fragment]) -> str:
+def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     """One self-contained HTML page: no script, style, font or picture comes from a network.
 
     Parameters
     ----------
     sections
         as ``layer_section.drawn`` gives them, by layer, for the layers of ``anchors``.
+
+    Yields
+    ------
+    the page from its beginning to its end
     """
     thumbnails = Thumbnails(findings.images)
     capacity, spectra = capacity_report.run_section(findings.capacity)
     own = anchors(findings.summary)
-    return page.rendered(
+    return page.pieces(
         "report.html.jinja",
         spectra,
-        fragments=[sections[layer] for layer in own],
+        [sections[layer] for layer in own],
         summary=findings.summary,
         run=findings.run,
         anchors=own,
@@ -108,6 +112,6 @@ def _vector_row(
         "vector": vector,
         "name": f"v{vector.singular_vector}{'*' if vector.arbitrary else ''}",
         "classes": abbreviated([short(c) for c in vector.significant_for], _CLASSES_NAMED),
-        "all_classes": ", ".join(vector.significant_for),
+        "all_classes": abbreviated(vector.significant_for, _CLASSES_TOLD),
         "images": images[:_IMAGES_OF_A_VECTOR],
     }

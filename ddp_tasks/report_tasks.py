@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ddp_tasks import report, store
-from ddp_tasks.stored_findings import drawn_section, run_findings
+from ddp_tasks.page import FragmentFiles
+from ddp_tasks.stored_findings import draw_section, run_findings
 from ddp_tasks.summary import Summary
 from ddp_tasks.tasks import on_workers, stage
-from ddp_tasks.whole_files import write_whole
+from ddp_tasks.whole_files import replacing
 from schemas.parameters import RunParameters
+
+_SECTIONS = ".ddp-sections-"
 
 
 @stage("report")
@@ -20,10 +27,26 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
     findings = run_findings(run, path)
     anchors = report.anchors(findings.summary)
     shown = [layer for layer in findings.summary.layers if layer.layer in anchors]
-    draw = partial(drawn_section, str(path), run.model_dump_json(), anchors)
-    drawn = on_workers(
-        run, scheduler, draw, shown, key="sections", description="sections of the report"
-    )
-    sections = {layer.layer: section for layer, section in drawn}
-    write_whole(page, report.render(findings, sections))
+    with _room(page.parent) as folder:
+        files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors.items()}
+        draw = partial(draw_section, str(path), run.model_dump_json(), files)
+        for _ in on_workers(
+            run, scheduler, draw, shown, key="sections", description="sections of the report"
+        ):
+            pass
+        with replacing(page) as file:
+            file.writelines(piece.encode() for piece in report.pieces(findings, files))
     return findings.summary
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[Path]:
+    """A folder for the sections of a page, which all workers see; it goes when the page is there.
+
+    Held in memory, the sections of all layers would take more than anything else in the flow.
+    """
+    for left in folder.glob(f"{_SECTIONS}*"):  # of a run that was killed
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+    with TemporaryDirectory(prefix=_SECTIONS, dir=folder) as room:
+        yield Path(room)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from prefect import get_run_logger
 
-from ddp_tasks import exemplars, reductions, store
+from ddp_tasks import exemplars, reductions, regions, store
 from ddp_tasks.cube import cube_size
 from ddp_tasks.significance import tables_dataset
 from ddp_tasks.slabs import slabs
@@ -54,13 +54,13 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
         empty = tables_dataset(tables, layers, target_classes, quantiles)
         # The widest slab sets the width: each of them is then written to a file of its own.
         region = (*shape[:3], 1, max(slab.width for slab in narrow))
-        store.write_template(
+        regions.write_template(
             path, "significance", empty, {"fraction": region}, within=(1, 1, *region[2:])
         )
         images = tables["images"]
         for _, counted in mapped(partial(reductions.write_fractions, path, classes), narrow):
             images[:] = counted
-        store.write_region(path, "significance", "images", (slice(None),), images)
+        regions.write_region(path, "significance", "images", (slice(None),), images)
     store.record(path, "significance", _FINISHED)
 
 
@@ -76,7 +76,7 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
     layers = store.read(path, "layers").load()
     pieces, places = slabs(cube_size(path)), min(run.exemplars, len(ids))
     row = (1, layers.sizes["singular_vector"], places)
-    store.write_template(
+    regions.write_template(
         path,
         "exemplars",
         exemplars.exemplars_template(layers, places),
@@ -94,8 +94,8 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
             padded.image[: len(found.image)] = found.image
             padded.signal[: len(found.image)] = found.signal
             images = exemplars.image_ids(padded.image, ids)
-            store.write_region(path, "exemplars", "image", (layer,), images)
-            store.write_region(path, "exemplars", "signal", (layer,), padded.signal)
+            regions.write_region(path, "exemplars", "image", (layer,), images)
+            regions.write_region(path, "exemplars", "signal", (layer,), padded.signal)
     store.record(path, "exemplars", _FINISHED)
 
 

@@ -1,4 +1,4 @@
-"""The only module that opens Zarr: create a store, write a shard, read a group.
+"""Where Zarr is opened: create a store, write a shard, read a group.
 
 One store holds one run. Its groups are declared in ``schemas.variables``; what is written is
 held against the declaration, and so is what is read.
@@ -77,6 +77,13 @@ class Shard:
         return f"shard {self.index} (images {self.start} to {self.stop - 1})"
 
 
+def begin(path: Path) -> Path:
+    """Where groups of a store are written before it is created; what was left there goes."""
+    part = path.with_name(path.name + ".part")
+    zarr.open_group(store=part, mode="w", zarr_format=3)
+    return part
+
+
 def create(
     path: Path,
     run: RunParameters,
@@ -96,7 +103,7 @@ def create(
     run
         with a number of images a shard.
     groups
-        datasets written whole, by group.
+        datasets written whole, by group; those written since ``begin`` stay beside them.
     signals
         coordinates of the cube, and its variables ``target`` and ``dataset_index``.
 
@@ -114,7 +121,7 @@ def create(
     if run.shards.images == "auto":
         raise ValueError("shards.images must be chosen before the store is cut into shards")
     part = path.with_name(path.name + ".part")
-    root = zarr.open_group(store=part, mode="w", zarr_format=3)
+    root = zarr.open_group(store=part, mode="a", zarr_format=3)
     stored = {
         "title": run.name,
         "run_parameters": run.model_dump_json(),
@@ -398,53 +405,6 @@ def write(path: Path, group: str, dataset: xr.Dataset) -> None:
     """
     described = describe(validate(dataset, group), group)
     described.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
-
-
-def write_template(
-    path: Path,
-    group: str,
-    dataset: xr.Dataset,
-    by_region: Mapping[str, Sequence[int]],
-    *,
-    within: Sequence[int] | None = None,
-) -> None:
-    """Write a group as ``write`` does, but some variables of it only as empty arrays.
-
-    Parameters
-    ----------
-    dataset
-        all of the group; of the variables left empty, shape and dtype count.
-    by_region
-        of those, what is written at a time and makes one file; until then NaN, or no text.
-    within
-        shape of what can be read of such a file by itself; the whole where it is None.
-    """
-    described = describe(validate(dataset, group), group)
-    whole = described.drop_vars(list(by_region))
-    whole.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
-    written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
-    for name, region in by_region.items():
-        variable = described[name]
-        file, text = tuple(map(min, region, variable.shape)), variable.dtype == object
-        written.create_array(
-            name,
-            shape=variable.shape,
-            chunks=tuple(map(min, within or file, file)),
-            shards=file if within else None,
-            dtype="str" if text else variable.dtype,
-            fill_value="" if text else float("nan"),
-            dimension_names=[str(dim) for dim in variable.dims],
-            attributes={**variable.attrs},
-        )
-
-
-def write_region(
-    path: Path, group: str, name: str, region: tuple[slice | int, ...], values: npt.NDArray[Any]
-) -> None:
-    """Write part of a variable that ``write_template`` left empty."""
-    array = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)[name]
-    assert isinstance(array, zarr.Array)
-    array[region] = values
 
 
 def record(path: Path, group: str, made_with: Mapping[str, str]) -> None:

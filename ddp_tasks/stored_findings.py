@@ -10,7 +10,7 @@ from ddp_tasks import layer_section, report, store
 from ddp_tasks.hypergraph_family import Family
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_section import LayerFindings
-from ddp_tasks.page import Fragment
+from ddp_tasks.page import FragmentFiles
 from ddp_tasks.preparation import ONE_AT_A_TIME, prepared_once
 from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import LayerSummary, summarise
@@ -37,10 +37,10 @@ def run_findings(run: RunParameters, path: Path) -> report.Findings:
     )
 
 
-def drawn_section(
-    path: str, run: str, anchors: Mapping[str, str], summary: LayerSummary
-) -> Fragment:
-    """One layer's section of the report, drawn in a Dask worker.
+def draw_section(
+    path: str, run: str, files: Mapping[str, FragmentFiles], summary: LayerSummary
+) -> None:
+    """Draw one layer's section of the report in a Dask worker, and write it to its files.
 
     Parameters
     ----------
@@ -48,12 +48,13 @@ def drawn_section(
         of the finished store.
     run
         run parameters as JSON; images are opened once per worker.
-    anchors
-        as ``report.anchors`` gives them.
+    files
+        of the sections, by layer; each under the name of its anchor.
     """
+    own = files[summary.layer]
     # HoloViews and Matplotlib keep options for the whole process.
     with ONE_AT_A_TIME:
-        return layer_section.drawn(layer_findings(Path(path), run, summary), anchors[summary.layer])
+        own.write(layer_section.drawn(layer_findings(Path(path), run, summary), own.name))
 
 
 def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings:

@@ -16,6 +16,21 @@ Route = Literal["svd", "gram"]
 
 
 @dataclass(frozen=True)
+class Spectrum:
+    """The singular values of an unfolded weight, without their vectors."""
+
+    S: Tensor
+    """float64, shape (r,), descending."""
+    block: Tensor
+    """int64, shape (r,); the group of the convolution that each belongs to."""
+
+    @property
+    def rank(self) -> int:
+        """Number of nonzero singular values, r."""
+        return len(self.S)
+
+
+@dataclass(frozen=True)
 class TensorSVD:
     """U, S and V of an unfolded weight, nonzero singular values only, signs fixed.
 
@@ -38,6 +53,11 @@ class TensorSVD:
     def rank(self) -> int:
         """Number of nonzero singular values, r."""
         return len(self.S)
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """The singular values alone."""
+        return Spectrum(self.S, self.block)
 
 
 def decompose(

@@ -11,7 +11,8 @@ import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from ddp_tasks import store as stores
-from ddp_tasks.notation import vector_names
+from ddp_tasks.notation import abbreviated, vector_names
+from ddp_tasks.report import anchors
 from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import Summary
 from ddp_tasks.unreadable import told
@@ -20,11 +21,14 @@ from schemas.zoo import ZooParameters
 
 #: Rows of a significance table in the UI; the store has them all.
 _MOST_ROWS = 200
-_MOST_CLASSES = 5
+_MOST_CLASSES, _CLASSES_OF_VECTOR = 5, 20
 
 
 def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folder: Path) -> None:
-    """Create the artifacts: the run's summary, each layer's significance table, and the links."""
+    """Create the artifacts: the run's summary, significance tables of layers, and the links.
+
+    Layers that have no section in the report have no table either; the summary names them all.
+    """
     create_markdown_artifact(
         key="summary", markdown=summary_markdown(summary, store, page, folder), description=run.name
     )
@@ -32,7 +36,7 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
         create_link_artifact(
             key=key, link=path.as_uri(), link_text=str(path), description=f"{run.name}: {path}"
         )
-    for layer in summary.layers:
+    for layer in (one for one in summary.layers if one.layer in anchors(summary)):
         rows = significance_rows(run, store, layer.layer)
         create_table_artifact(
             key=artifact_key(f"significance-{layer.layer}"),
@@ -89,7 +93,8 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
     lines += ["", "## The most discriminating singular vectors", ""]
     lines += [
         f"{place}. **{v.layer} v{v.singular_vector}{'*' if v.arbitrary else ''}** "
-        f"(s = {v.singular_value:.3g}, η² = {v.eta_squared:.2f}): {', '.join(v.significant_for)}"
+        f"(s = {v.singular_value:.3g}, η² = {v.eta_squared:.2f}): "
+        f"{abbreviated(v.significant_for, _CLASSES_OF_VECTOR)}"
         for place, v in enumerate(summary.discriminating, start=1)
     ]
     lines += ["", f"- store: `{store}`", f"- report: `{page}`", f"- hypergraphs: `{folder}`"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ddp_tasks.layers import unfolded_weight
+from ddp_tasks.notation import abbreviated
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.unreadable import told
@@ -14,6 +15,9 @@ from flows.text_tables import columns
 if TYPE_CHECKING:
     from flows.capacity import ZooOutcome
     from flows.pipeline import Outcome
+
+#: Classes named of a vector; of more, how many are left out is said.
+_CLASSES_NAMED = 20
 
 
 def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) -> str:
@@ -50,7 +54,7 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
                     f"{v.layer} v{v.singular_vector}{'*' if v.arbitrary else ''}",
                     f"{v.singular_value:.3f}",
                     f"{v.eta_squared:.2f}",
-                    ", ".join(v.significant_for),
+                    abbreviated(v.significant_for, _CLASSES_NAMED),
                 )
                 for v in summary.discriminating
             ],

@@ -100,7 +100,7 @@ class Made:
             layer: layer_section.drawn(self.of_layer(layer), anchor)
             for layer, anchor in anchors.items()
         }
-        return report.render(self.of_page(), sections)
+        return "".join(report.pieces(self.of_page(), sections))
 
 
 def findings(strong: np.ndarray, images: int = 40) -> Made:

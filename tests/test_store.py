@@ -10,7 +10,7 @@ from stored_cubes import stored
 from strategies import Cube
 
 from ddp_tasks import cube as cubes
-from ddp_tasks import store
+from ddp_tasks import regions, store
 from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.significance import tables_dataset
@@ -284,13 +284,13 @@ def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):
         "images": np.array([2, 2]),
     }
     whole = tables_dataset(tables, layers, ["a", "b"], [0.5, 0.7, 0.9])
-    store.write_template(
+    regions.write_template(
         path, "significance", whole, {"fraction": (2, 3, 2, 1, 4)}, within=(1, 1, 2, 1, 4)
     )
     assert np.isnan(store.read(path, "significance")["fraction"]).all()
     for layer, vectors in ((1, slice(0, 3)), (0, slice(4, 7)), (0, slice(0, 4))):
         place = (slice(None), slice(None), slice(None), layer, vectors)
-        store.write_region(path, "significance", "fraction", place, fraction[place])
+        regions.write_region(path, "significance", "fraction", place, fraction[place])
     xr.testing.assert_identical(
         store.read(path, "significance").load(), describe(whole, "significance")
     )

@@ -1,0 +1,60 @@
+"""Groups of a store that are written a region at a time, where the whole may exceed memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import xarray as xr
+import zarr
+
+from schemas.variables import describe, validate
+
+
+def write_template(
+    path: Path,
+    group: str,
+    dataset: xr.Dataset,
+    by_region: Mapping[str, Sequence[int]],
+    *,
+    within: Sequence[int] | None = None,
+) -> None:
+    """Write a group as ``store.write`` does, but some variables of it only as empty arrays.
+
+    Parameters
+    ----------
+    dataset
+        all of the group; of the variables left empty, shape and dtype count.
+    by_region
+        of those, what is written at a time and makes one file; until then NaN, or no text.
+    within
+        shape of what can be read of such a file by itself; the whole where it is None.
+    """
+    described = describe(validate(dataset, group), group)
+    whole = described.drop_vars(list(by_region))
+    whole.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
+    written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
+    for name, region in by_region.items():
+        variable = described[name]
+        file, text = tuple(map(min, region, variable.shape)), variable.dtype == object
+        written.create_array(
+            name,
+            shape=variable.shape,
+            chunks=tuple(map(min, within or file, file)),
+            shards=file if within else None,
+            dtype="str" if text else variable.dtype,
+            fill_value="" if text else float("nan"),
+            dimension_names=[str(dim) for dim in variable.dims],
+            attributes={**variable.attrs},
+        )
+
+
+def write_region(
+    path: Path, group: str, name: str, region: tuple[slice | int, ...], values: npt.NDArray[Any]
+) -> None:
+    """Write part of a variable that ``write_template`` left empty."""
+    array = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)[name]
+    assert isinstance(array, zarr.Array)
+    array[region] = values
