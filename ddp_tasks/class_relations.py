@@ -20,6 +20,13 @@ Integers = npt.NDArray[np.int64]
 #: seconds of betweenness. Ten classes need at most 450, a hundred 495,000.
 _MOST_WALKS = 20_000_000
 
+#: Hyperedges among which walks are followed, and classes that all are related to: what is asked of
+#: all pairs grows with the square of their number.
+_MOST_HYPEREDGES, _MOST_RELATED = 2000, 1000
+
+#: Rows of the table of all pairs that are held at once.
+_BLOCK = 512
+
 
 @dataclass(frozen=True)
 class Walks:
@@ -28,74 +35,121 @@ class Walks:
     component: Integers
     """shape (class,); number of the s-connected component, -1 for fewer than s vectors."""
     distance: Integers
-    """shape (class, class); least number of steps, -1 where no walk leads."""
+    """shape (class, other); least number of steps, -1 where no walk leads."""
     betweenness: Floats
     """shape (class,); share of the shortest s-walks between two others that pass through."""
     harmonic: Floats
     """shape (class,); sum over the others of 1 / distance."""
 
 
-def shared_vectors(significant: Flags) -> Integers:
-    """Number of singular vectors significant for both of two classes; shape (class, class).
+def shared_vectors(significant: Flags, others: Flags | None = None) -> Integers:
+    """Number of singular vectors significant for both of two classes; shape (class, other).
 
     Parameters
     ----------
     significant
         shape (class, singular vector).
+    others
+        the same of the others; the classes themselves where it is None.
     """
     rows = significant.astype(np.float32)  # sums of fewer than 2**24 ones are exact
-    return np.asarray(rows @ rows.T).astype(np.int64)
+    columns = rows if others is None else others.astype(np.float32)
+    return np.asarray(rows @ columns.T).astype(np.int64)
 
 
-def jaccard(shared: Integers) -> Floats:
+def jaccard(shared: Integers, vectors: Integers, other_vectors: Integers) -> Floats:
     """Jaccard similarity of classes: vectors significant for both over those for either.
 
     Parameters
     ----------
     shared
-        shape (class, class); see ``shared_vectors``.
+        shape (class, other); see ``shared_vectors``.
+    vectors, other_vectors
+        shapes (class,) and (other,); singular vectors significant for each.
 
     Returns
     -------
-    shape (class, class), from 0 to 1; NaN where neither class has a significant vector
+    shape (class, other), from 0 to 1; NaN where neither class has a significant vector
     """
-    vectors = np.diag(shared)
-    either = vectors[:, None] + vectors - shared
+    either = vectors[:, None] + other_vectors - shared
     return np.where(either > 0, shared / np.maximum(either, 1), np.nan)
 
 
-def toplexes(shared: Integers) -> Flags:
-    """Hyperedges that no greater one contains; shape (class,).
+def most_related(vectors: Integers) -> Integers:
+    """Positions of the classes that all are related to: those with most significant vectors.
 
-    Of hyperedges with the same nodes, which HyperNetX's ``toplexes`` counts once, all are
-    marked. HyperNetX takes half a minute for 1,000 classes.
+    Up to 1,000 classes these are all; tables of all pairs of more would take gigabytes a layer.
+
+    Parameters
+    ----------
+    vectors
+        shape (class,); singular vectors significant for each.
     """
-    vectors = np.diag(shared)
-    contained = (shared == vectors[:, None]) & (vectors > vectors[:, None])
-    return (vectors > 0) & ~contained.any(axis=1)
+    return np.sort(np.argsort(-vectors, kind="stable")[:_MOST_RELATED])
 
 
-def walk_widths(shared: Integers) -> tuple[int, ...]:
-    """The values of s whose s-walks are followed: powers of two while two classes share s."""
-    most = int((shared - np.diag(np.diag(shared))).max(initial=0))
-    if not shared.any():
-        return ()
-    return tuple(2**power for power in range(max(most, 1).bit_length()))
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of classes, counted a few rows of their table at a time."""
+
+    sharing: Integers
+    """shape (singular vector + 1,); number of pairs of classes that share so many vectors."""
+    toplex: Flags
+    """shape (class,); hyperedges that no greater one contains. Of hyperedges with the same nodes,
+    which HyperNetX's ``toplexes`` counts once, all are marked; it takes half a minute for 1,000
+    classes."""
+    hyperedges: int
+
+    @classmethod
+    def of(cls, significant: Flags) -> Pairs:
+        """Count the pairs of a table of shape (class, singular vector)."""
+        present = np.flatnonzero(significant.any(axis=1))
+        table = significant[present]
+        vectors, place = table.sum(axis=1), np.arange(len(present))
+        sharing = np.zeros(significant.shape[1] + 1, dtype=np.int64)
+        toplex = np.zeros(len(significant), dtype=bool)
+        for start in range(0, len(present), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            shared = shared_vectors(table[rows], table)
+            own = vectors[rows, None]
+            contained = (shared == own) & (vectors > own)
+            toplex[present[rows]] = ~contained.any(axis=1)
+            later = place > place[rows, None]
+            sharing += np.bincount(shared[later], minlength=len(sharing))
+        return cls(sharing, toplex, len(present))
+
+    def share(self, s: int) -> int:
+        """Number of pairs that share so many singular vectors or more."""
+        return int(self.sharing[s:].sum())
+
+    def walk_widths(self) -> tuple[int, ...]:
+        """The values of s whose s-walks are followed: powers of two while two classes share s."""
+        most = int(np.flatnonzero(self.sharing).max(initial=0))
+        return tuple(2**power for power in range(max(most, 1).bit_length() * bool(self.hyperedges)))
+
+    def left_out(self, s: int) -> str:
+        """Why the s-walks are not followed; empty where they are."""
+        if self.hyperedges > _MOST_HYPEREDGES:
+            return (
+                f"{self.hyperedges:,} classes have a significant singular vector; walks are "
+                f"followed among {_MOST_HYPEREDGES:,} at most"
+            )
+        pairs = self.share(s)
+        if self.hyperedges * pairs <= _MOST_WALKS:
+            return ""
+        return (
+            f"{pairs:,} of {self.hyperedges * (self.hyperedges - 1) // 2:,} pairs of classes share "
+            f"{s} singular vectors or more: too many for their walks to be followed, and too many "
+            "to tell much"
+        )
 
 
-def left_out(shared: Integers, s: int) -> str:
-    """Why the s-walks are not followed; empty where they are."""
-    hyperedges = int((np.diag(shared) > 0).sum())
-    pairs = int((np.triu(shared, 1) >= s).sum())
-    if hyperedges * pairs <= _MOST_WALKS:
-        return ""
-    return (
-        f"{pairs:,} of {hyperedges * (hyperedges - 1) // 2:,} pairs of classes share {s} singular "
-        "vectors or more: too many for their walks to be followed, and too many to tell much"
-    )
-
-
-def walks(graph: hnx.Hypergraph, s: int, target_classes: Sequence[str]) -> Walks:
+def walks(
+    graph: hnx.Hypergraph,
+    s: int,
+    target_classes: Sequence[str],
+    others: Sequence[str] | None = None,
+) -> Walks:
     """The s-walks among the hyperedges of a layer's hypergraph.
 
     Parameters
@@ -106,6 +160,8 @@ def walks(graph: hnx.Hypergraph, s: int, target_classes: Sequence[str]) -> Walks
         number of singular vectors that two classes must share for a step between them.
     target_classes
         names of all classes, those without a hyperedge among them.
+    others
+        names of the classes to which distances are wanted; all where it is None.
 
     References
     ----------
@@ -118,8 +174,9 @@ def walks(graph: hnx.Hypergraph, s: int, target_classes: Sequence[str]) -> Walks
     builds a hypergraph of every component first, 165 s instead of 1 s for 1,000 classes.
     """
     number = {name: position for position, name in enumerate(target_classes)}
+    column = number if others is None else {name: at for at, name in enumerate(others)}
     classes = len(target_classes)
-    component, distance = np.full(classes, -1), np.full((classes, classes), -1)
+    component, distance = np.full(classes, -1), np.full((classes, len(column)), -1)
     betweenness, harmonic = np.full(classes, np.nan), np.full(classes, np.nan)
     wide = {edge for edge in graph.edges if len(graph.edges[edge]) >= s}
     lines = graph.get_linegraph(s=s, edges=True)
@@ -130,7 +187,8 @@ def walks(graph: hnx.Hypergraph, s: int, target_classes: Sequence[str]) -> Walks
         component[[number[edge] for edge in members]] = position
     for source, ways in nx.all_pairs_shortest_path_length(lines):
         if source in wide:
-            distance[number[source], [number[edge] for edge in ways]] = list(ways.values())
+            known = {column[edge]: steps for edge, steps in ways.items() if edge in column}
+            distance[number[source], list(known)] = list(known.values())
     # Both directions of a pair counted, as networkx's normalisation has it: HyperNetX's value.
     for edge, value in nx.betweenness_centrality(lines, normalized=True).items():
         betweenness[number[edge]] = value
@@ -155,27 +213,31 @@ def relations_dataset(
     empty
         why the hypergraph is empty; empty text where it is not.
     """
-    shared = shared_vectors(significant)
-    widths = walk_widths(shared)
-    reasons = [left_out(shared, s) for s in widths]
+    vectors, pairs = significant.sum(axis=1), Pairs.of(significant)
+    others = most_related(vectors)
+    other_names = [target_classes[c] for c in others]
+    shared = shared_vectors(significant, significant[others])
+    widths = pairs.walk_widths()
+    reasons = [pairs.left_out(s) for s in widths]
     classes, count = len(target_classes), len(widths)
     component = np.full((count, classes), -1)
-    distance = np.full((count, classes, classes), -1, dtype=np.int16)
+    distance = np.full((count, classes, len(others)), -1, dtype=np.int16)
     betweenness, harmonic = np.full((2, count, classes), np.nan)
     for i, (s, reason) in enumerate(zip(widths, reasons, strict=True)):
         if not reason:
-            found = walks(graph, s, target_classes)
+            found = walks(graph, s, target_classes, other_names)
             component[i], distance[i] = found.component, found.distance
             betweenness[i], harmonic[i] = found.betweenness, found.harmonic
     pair, of_walk = ("target_class", "other_class"), ("s", "target_class")
     names = np.array(target_classes, dtype=object)
+    similar = jaccard(shared, vectors, vectors[others])
     return xr.Dataset(
         {
             "empty": ((), np.array(empty, dtype=object)),
-            "vectors": ("target_class", np.diag(shared)),
-            "toplex": ("target_class", toplexes(shared)),
+            "vectors": ("target_class", vectors),
+            "toplex": ("target_class", pairs.toplex),
             "shared": (pair, shared.astype(np.int32)),
-            "jaccard": (pair, jaccard(shared).astype(np.float32)),
+            "jaccard": (pair, similar.astype(np.float32)),
             "left_out": ("s", np.array(reasons, dtype=object)),
             "component": (of_walk, component),
             "distance": (("s", *pair), distance),
@@ -184,7 +246,7 @@ def relations_dataset(
         },
         coords={
             "target_class": names,
-            "other_class": names,
+            "other_class": names[others],
             "s": np.array(widths, dtype=np.int64),
         },
     )

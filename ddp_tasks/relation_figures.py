@@ -15,7 +15,7 @@ from scipy.spatial.distance import squareform
 
 from ddp_tasks.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.notation import NEUTRAL, short
-from ddp_tasks.style import BLUES, GLYPH_FONT, TABLE_AXES, plain
+from ddp_tasks.style import BLUES, GLYPH_FONT, TABLE_AXES, plain, shown_of
 
 #: Cells of a heat map across and down; of more rows or columns, neighbours are averaged.
 _ROWS, _COLUMNS = 400, 800
@@ -69,6 +69,7 @@ def jaccard_heatmap(relations: xr.Dataset) -> hv.Overlay:
     title = ""
     if len(blocks[0]) < len(names):
         title = f"{len(names):,} classes, neighbours averaged into {len(blocks[0])} rows."
+    title = _of_all(len(names), relations) + title
     side = min(34, _LARGEST // len(cells)) * len(cells) if len(cells) <= _NAMED else _LARGEST
     told = [_joined(names, block) for block in blocks[0]]
     return _heatmap(cells, (told, told), (side, side), title, told=("class", "class", "Jaccard"))
@@ -101,13 +102,15 @@ def incidence_overview(
     rows = present[clustered(similar)]
     member = hierarchy["target_classes"].to_numpy()[:, rows].T
     level = hierarchy["level"].to_numpy()
-    place = [np.median(np.flatnonzero(column)) for column in member.T]
-    columns = np.lexsort((place, level))
+    # An equivalence class of none of the classes shown stands last in its level.
+    place = [float(np.median(np.flatnonzero(c))) if c.any() else np.inf for c in member.T]
+    columns = np.lexsort((np.array(place), level))
     cells, (high, wide) = _averaged(member[:, columns].astype(np.float64), (_ROWS, _COLUMNS))
     names = [str(name) for name in hierarchy["target_class"].to_numpy()[rows]]
     named = np.array(equivalence_class_labels(hierarchy, of_layer), dtype=object)[columns]
     labels = [f"{label} at level {at}" for label, at in zip(named, level[columns], strict=True)]
-    title = f"{len(names):,} target classes by {len(labels):,} equivalence classes"
+    title = _of_all(len(names), relations)
+    title += f"{len(names):,} target classes by {len(labels):,} equivalence classes"
     if cells.shape != (len(names), len(labels)):
         title += f", averaged into {len(high)} × {len(wide)} cells"
     edges = np.flatnonzero(np.diff(level[columns])) + 1
@@ -128,10 +131,26 @@ def incidence_overview(
 
 
 def _present(relations: xr.Dataset) -> tuple[Integers, Floats]:
-    """Classes with a hyperedge, and their Jaccard similarities."""
-    present = np.flatnonzero(relations["vectors"].to_numpy())
-    similar = relations["jaccard"].to_numpy()[np.ix_(present, present)]
+    """Classes with a hyperedge, and their Jaccard similarities.
+
+    Of more classes than those that all are related to, only these.
+    """
+    related = np.isin(relations["target_class"].to_numpy(), relations["other_class"].to_numpy())
+    others = np.flatnonzero(related)
+    within = np.flatnonzero(relations["vectors"].to_numpy()[others])
+    present = others[within]
+    similar = relations["jaccard"].to_numpy()[np.ix_(present, within)]
     return present, similar.astype(np.float64)
+
+
+def _of_all(shown: int, relations: xr.Dataset) -> str:
+    """What a title says of classes for which there is no room; empty where there is for all."""
+    return shown_of(
+        shown,
+        int((relations["vectors"].to_numpy() > 0).sum()),
+        "target classes",
+        "with most significant vectors",
+    )
 
 
 def _averaged(

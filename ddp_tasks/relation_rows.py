@@ -81,19 +81,20 @@ def class_rows(relations: xr.Dataset) -> tuple[list[ClassRow], int]:
     vectors = relations["vectors"].to_numpy()
     ranked = np.argsort(-vectors, kind="stable")[: min(_CLASSES, int((vectors > 0).sum()))]
     names = [str(name) for name in relations["target_class"].to_numpy()]
-    similar = relations["jaccard"].to_numpy().astype(np.float64)
-    np.fill_diagonal(similar, np.nan)
+    others = relations["other_class"].to_numpy()
+    similar = relations["jaccard"].to_numpy()
     toplex = relations["toplex"].to_numpy()
     harmonic, betweenness = (relations[n].to_numpy() for n in ("harmonic", "betweenness"))
     rows = []
     for c in sorted(ranked.tolist()):
-        near = np.nan_to_num(similar[c], nan=-1)
+        near = np.nan_to_num(similar[c].astype(np.float64), nan=-1)
+        near[others == names[c]] = -1
         rows.append(
             ClassRow(
                 target_class=names[c],
                 vectors=int(vectors[c]),
                 toplex=bool(toplex[c]),
-                nearest=names[int(near.argmax())] if near.max(initial=-1) > 0 else "",
+                nearest=str(others[int(near.argmax())]) if near.max(initial=-1) > 0 else "",
                 similarity=float(near.max(initial=0)),
                 harmonic=tuple(map(_number, harmonic[:, c])),
                 betweenness=tuple(map(_number, betweenness[:, c])),

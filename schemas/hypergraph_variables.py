@@ -16,7 +16,11 @@ HYPERGRAPH_GROUPS: Mapping[str, Group] = {
         "the run's quantile level and percentage",
         {
             "target_class": _TARGET_CLASS,
-            "other_class": Variable(("other_class",), "string", "name of the target class"),
+            "other_class": Variable(
+                ("other_class",),
+                "string",
+                "name of the target class; of more than 1,000, those with most significant vectors",
+            ),
             "s": Variable(
                 ("s",), "integer", "width of s-walks: 1, 2, 4, ... while two classes share s"
             ),

@@ -2,6 +2,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import reference
+import xarray as xr
 from hypernetx.algorithms.metrics.s_centrality_measures import (
     s_betweenness_centrality,
     s_harmonic_centrality,
@@ -11,14 +12,7 @@ from hypothesis import strategies as st
 from strategies import incidence_tables
 
 from ddp_tasks import class_relations
-from ddp_tasks.class_relations import (
-    jaccard,
-    relations_dataset,
-    shared_vectors,
-    toplexes,
-    walk_widths,
-    walks,
-)
+from ddp_tasks.class_relations import Pairs, jaccard, relations_dataset, shared_vectors, walks
 from ddp_tasks.hypergraph import hypergraph
 from schemas import validate
 
@@ -71,7 +65,8 @@ def test_by_hand():
 @given(incidence_tables())
 def test_jaccard_is_that_of_sets(table):
     hyperedges = reference.hypergraph(table, NAMES)
-    similar = jaccard(shared_vectors(table))
+    vectors = table.sum(axis=1)
+    similar = jaccard(shared_vectors(table), vectors, vectors)
     for i, j in np.ndindex(similar.shape):
         one, other = (hyperedges.get(NAMES[c], set()) for c in (i, j))
         expected = len(one & other) / len(one | other) if one | other else np.nan
@@ -83,8 +78,7 @@ def test_jaccard_is_that_of_sets(table):
 def test_toplexes_agree_with_hypernetx(table):
     assume(table.any())
     ours = {
-        frozenset(np.flatnonzero(table[c]).tolist())
-        for c in np.flatnonzero(toplexes(shared_vectors(table)))
+        frozenset(np.flatnonzero(table[c]).tolist()) for c in np.flatnonzero(Pairs.of(table).toplex)
     }
     graph = _graph(table)
     assert ours == {frozenset(int(v) for v in graph.edges[edge]) for edge in graph.toplexes()}
@@ -125,13 +119,42 @@ def test_walks_are_followed_for_powers_of_two_while_classes_share_as_many():
         table = np.zeros((2, 20), dtype=bool)
         table[0, :10] = True
         table[1, 10 - shared : 20 - shared] = True
-        return walk_widths(shared_vectors(table))
+        return Pairs.of(table).walk_widths()
 
     assert widths(9) == (1, 2, 4, 8)
     assert widths(8) == (1, 2, 4, 8)
     assert widths(7) == (1, 2, 4)
     assert widths(0) == (1,)
-    assert walk_widths(shared_vectors(np.zeros((2, 3), dtype=bool))) == ()
+    assert Pairs.of(np.zeros((2, 3), dtype=bool)).walk_widths() == ()
+
+
+@given(incidence_tables(), st.integers(1, 3))
+def test_pairs_are_counted_whatever_the_rows_at_once(table, rows):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(class_relations, "_BLOCK", rows)
+        pairs = Pairs.of(table)
+    shared = shared_vectors(table)
+    for s in range(1, table.shape[1] + 2):
+        assert pairs.share(s) == int((np.triu(shared, 1) >= s).sum())
+    sets = [set(np.flatnonzero(row)) for row in table]
+    assert pairs.toplex.tolist() == [bool(a) and not any(a < b for b in sets) for a in sets]
+
+
+def test_past_a_number_of_classes_the_largest_are_related_to_and_no_walks_are_followed(monkeypatch):
+    monkeypatch.setattr(class_relations, "_MOST_RELATED", 2)
+    table = [[1, 1, 1, 0], [0, 1, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    whole = _relations(table).sel(other_class=["a", "b"])
+    found = validate(_relations(table), "hypergraphs/conv2")
+    assert found["other_class"].to_numpy().tolist() == ["a", "b"]
+    xr.testing.assert_identical(found, whole)
+    monkeypatch.setattr(class_relations, "_MOST_HYPEREDGES", 2)
+    found = _relations(table)
+    for reason in found["left_out"].to_numpy():
+        assert reason.startswith("3 classes have a significant singular vector; walks are followed")
+    assert (found["distance"] == -1).all()
+    assert np.isnan(found["harmonic"]).all()
+    # All pairs are counted all the same.
+    assert found["toplex"].to_numpy().tolist() == [True, True, False, False]
 
 
 def test_too_many_walks_are_left_out_and_said_to_be(monkeypatch):

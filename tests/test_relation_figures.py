@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from findings import findings, nested, nothing
 
-from ddp_tasks import hypernetx_drawing, relation_figures
+from ddp_tasks import class_relations, hypernetx_drawing, relation_figures
 from ddp_tasks.relation_rows import class_rows, walk_rows
 from schemas.parameters import RunError
 
@@ -70,6 +70,22 @@ def test_many_classes_are_averaged_and_said_to_be(small, monkeypatch):
     stored = relations["jaccard"].sel(target_class=order, other_class=order).to_numpy()
     expected = stored.reshape(2, 2, 2, 2).mean(axis=(1, 3))
     np.testing.assert_array_equal(_cells(overlay), np.rint(expected * 100))
+
+
+def test_past_a_number_of_classes_the_largest_are_shown_and_the_others_counted(monkeypatch):
+    monkeypatch.setattr(class_relations, "_MOST_RELATED", 2)
+    found = findings(nested())
+    relations, hierarchy = found.hypergraphs["layer0"], found.hierarchies["layer0"]
+    of_layer = found.layers.sel(layer="layer0")
+    overview = relation_figures.incidence_overview(hierarchy, relations, of_layer)
+    told = "Shown: 2 of 4 target classes, with most significant vectors first."
+    for overlay in (relation_figures.jaccard_heatmap(relations), overview):
+        assert told in _title(overlay)
+        assert len(_cells(overlay)) == 2
+    rows, left_out = class_rows(relations)
+    assert len(rows) + left_out == 4
+    kept = set(relations["other_class"].to_numpy())
+    assert {row.nearest for row in rows} <= kept
 
 
 def test_the_overview_shows_every_incidence_by_level(small):
