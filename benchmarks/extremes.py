@@ -50,7 +50,7 @@ class Extreme:
                 "kwargs": {
                     "layers": self.layers,
                     "channels": self.channels,
-                    "classes": self.classes,
+                    "classes": max(2, self.classes),
                 },
             },
             "images": {

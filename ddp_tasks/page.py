@@ -50,18 +50,18 @@ class FragmentFiles:
 
     def write(self, part: Part) -> None:
         """Write the files."""
-        (self.folder / f"{self.name}.html").write_text(part.html, encoding="utf-8")
-        (self.folder / f"{self.name}.script").write_text(part.script, encoding="utf-8")
+        (self.folder / f"{self.name}.html").write_bytes(part.html.encode())
+        (self.folder / f"{self.name}.script").write_bytes(part.script.encode())
 
     @property
     def html(self) -> Markup:
         """As of ``Part``."""
-        return Markup((self.folder / f"{self.name}.html").read_text(encoding="utf-8"))
+        return Markup((self.folder / f"{self.name}.html").read_bytes().decode())
 
     @property
     def script(self) -> Markup:
         """As of ``Part``."""
-        return Markup((self.folder / f"{self.name}.script").read_text(encoding="utf-8"))
+        return Markup((self.folder / f"{self.name}.script").read_bytes().decode())
 
 
 def fragment(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> Fragment:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -233,6 +234,22 @@ def test_thresholds_on_workers_are_those_of_one_process(noise, client):
     found = reductions.thresholds(path, pieces, levels, mapped)
     whole = reductions.thresholds(path, slabs(cube_size(path)), levels, reductions.one_by_one)
     np.testing.assert_array_equal(found, whole)
+
+
+def test_memory_of_thresholds_does_not_grow_with_the_layers(tmp_path):
+    def peak(layers):
+        signals = np.random.default_rng(0).normal(size=(30, layers, 4)).astype(np.float32)
+        path = tmp_path / f"{layers}.zarr"
+        stored(path, cubes_of(signals, [0] * 30, (4,) * layers, classes=1), block=30)
+        pieces = slabs(cube_size(path))
+        tracemalloc.start()
+        reductions.thresholds(path, pieces, [0.5, 0.9], reductions.one_by_one)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    # The counts of one layer take half a megabyte and more.
+    assert peak(24) < peak(4) + 2**19
 
 
 def test_a_slab_past_the_end_of_the_images_has_the_last_block_short(noise):

@@ -3,10 +3,11 @@ import re
 import numpy as np
 import pytest
 from findings import findings, nested, nothing
-from markupsafe import escape
+from markupsafe import Markup, escape
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
 
 from ddp_tasks import layer_section, report
+from ddp_tasks.page import Fragment, FragmentFiles
 from ddp_tasks.thumbnails import Thumbnails
 
 
@@ -53,6 +54,21 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
     figures = layer_section.layer_figures(found.of_layer(empty.layer), {})
     maps = {f"family {quantity}" for quantity in ("nodes", "equivalence_classes", "depth")}
     assert set(figures) == {"spectrum", "distribution", *maps}
+
+
+def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
+    sections = {}
+    for layer, anchor in report.anchors(found.summary).items():
+        part = Fragment(Markup(f"<p>of {layer} & ü\r\n</p>"), Markup(f"<script>{anchor}</script>"))
+        sections[layer] = FragmentFiles(tmp_path, anchor)
+        sections[layer].write(part)
+        assert (sections[layer].html, sections[layer].script) == (part.html, part.script)
+    pieces = report.pieces(found.of_page(), sections)
+    # What is in a file is read when the page comes to it.
+    assert "<p>of" not in next(pieces)
+    page = "".join(pieces)
+    for layer, anchor in report.anchors(found.summary).items():
+        assert page.index(f"<p>of {layer} & ü") < page.index(f"<script>{anchor}</script>")
 
 
 def test_a_run_without_any_significant_vector_has_a_page():
