@@ -205,7 +205,12 @@ def _heatmap(
         formatters={"$y": row_of, "$x": column_of},
     )
     image = hv.Image(
-        (np.arange(wide), np.arange(high), percent), ["column_x", "row_y"], ["image"], group="Cells"
+        (np.arange(wide), np.arange(high), percent),
+        ["column_x", "row_y"],
+        ["image"],
+        group="Cells",
+        # Of one row or column, HoloViews cannot tell how wide it is.
+        bounds=(-0.5, -0.5, wide - 0.5, high - 0.5),
     )
     # No wheel: the page is to scroll on over the figure.
     zoom = ["box_zoom", "reset"] if max(high, wide) > _NAMED else []

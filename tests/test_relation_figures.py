@@ -105,6 +105,19 @@ def test_the_overview_shows_every_incidence_by_level(small):
     assert len(lines.data) == 2
 
 
+def test_one_class_or_one_equivalence_class_of_many_has_its_overview():
+    # Every class has the first vector alone; then one class has all that is significant.
+    strong = np.zeros((2, 4, 6), dtype=bool)
+    strong[0, :, 0] = strong[1, 2, :3] = True
+    found = findings(strong)
+    for layer, shape in (("layer0", (4, 1)), ("layer1", (1, 1))):
+        overview = relation_figures.incidence_overview(
+            found.hierarchies[layer], found.hypergraphs[layer], found.layers.sel(layer=layer)
+        )
+        assert _cells(overview).tolist() == np.full(shape, 100).tolist()
+        hv.renderer("bokeh").get_plot(overview)
+
+
 def test_figures_of_an_empty_hypergraph_say_why():
     found = findings(nothing())
     relations, hierarchy = found.hypergraphs["layer0"], found.hierarchies["layer0"]
