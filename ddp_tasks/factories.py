@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
-import importlib.util
-import sys
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ddp_tasks.file_modules import file_module
+from ddp_tasks.source_code import source_files
 from schemas.parameters import RunError
+
+#: Modules that another process has in another way.
+_OF_THE_SESSION = ("__main__", "__mp_main__")
 
 
 def resolve(factory: str) -> Callable[..., Any]:
@@ -63,28 +68,43 @@ def _expanded(value: Any) -> Any:
 
 
 def _module(place: str, factory: str) -> ModuleType:
-    if not place.endswith(".py"):
-        try:
-            return importlib.import_module(place)
-        except Exception as error:  # a module's own code may raise anything
-            reason = f"{type(error).__name__}: {error}"
-            raise RunError(f"factory {factory!r} does not import: {reason}") from error
-    path = Path(place).expanduser().resolve()
-    if not path.is_file():
-        raise RunError(f"factory {factory!r}: file {str(path)!r} does not exist")
-    # A name of the file's own, so that two files of one name do not meet in sys.modules.
-    name = f"ddp_factory_{path.stem}_{abs(hash(str(path)))}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise RunError(f"factory {factory!r}: {str(path)!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    if place.partition(".")[0] in _OF_THE_SESSION:
+        raise RunError(
+            f"factory {factory!r}: Dask workers do not see what a notebook or a script defines; "
+            "put it in a file of its own and write path/to/file.py:callable"
+        )
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
+        if not place.endswith(".py"):
+            module = importlib.import_module(place)
+        else:
+            path = Path(place).expanduser().resolve()
+            if not path.is_file():
+                raise RunError(f"factory {factory!r}: file {str(path)!r} does not exist")
+            module = file_module(path)
+    except RunError:
+        raise
+    except (Exception, SystemExit) as error:  # a module's own code may raise anything
         reason = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModuleNotFoundError) and error.name == place.partition(".")[0]:
+            reason += f"; write path/to/{error.name}.py:callable, or name its folder in PYTHONPATH"
         raise RunError(f"factory {factory!r} does not import: {reason}") from error
+    _refuse_changed(place, factory)
     return module
+
+
+#: Digests of files that this process imported for good, as they were then.
+_IMPORTED: dict[Path, str] = {}
+
+
+def _refuse_changed(place: str, factory: str) -> None:
+    """Refuse code that has changed since this process imported it and cannot import it anew."""
+    for file in source_files(factory):
+        if place.endswith(".py") and file.is_relative_to(Path(place).expanduser().resolve().parent):
+            continue  # ``file_module`` reads these anew
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        if _IMPORTED.setdefault(file, digest) != digest:
+            raise RunError(
+                f"factory {factory!r}: {str(file)!r} has changed since a process on "
+                f"{socket.gethostname()} imported it; start that process (a Dask worker, a "
+                "notebook) again, or write path/to/file.py:callable, which is read anew"
+            )

@@ -1,0 +1,125 @@
+"""A person's own Python files behind a factory: which they are, and digests of their content.
+
+Found are the imports that the files state, also those inside functions, without running anything:
+the answer is the same in every process and whatever was imported before.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+#: Packages of this project: a run's identity names their stored form, not their code.
+OWN_PACKAGES = ("schemas", "ddp_tasks", "flows")
+
+
+def code_digests(factory: str) -> dict[str, str]:
+    """SHA-256 of each of a person's own files behind a factory, by its path below their folder.
+
+    Parameters
+    ----------
+    factory
+        ``module:callable`` or ``path/to/file.py:callable``.
+
+    Returns
+    -------
+    empty where the code is of Python, of an installed package or of this project, or where there
+    is none
+    """
+    found: dict[str, str] = {}
+    for file, root in source_files(factory).items():
+        name = file.relative_to(root).as_posix()
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        found[name] = content if name not in found else min(content, found[name])
+    return dict(sorted(found.items()))
+
+
+def source_files(factory: str) -> dict[Path, Path]:
+    """A person's own files behind a factory, each with the folder that its imports start from."""
+    start = _start(factory.rpartition(":")[0])
+    if start is None:
+        return {}
+    found: dict[Path, Path] = {}
+    waiting = [start]
+    while waiting:
+        file, root = waiting.pop()
+        if file not in found:
+            found[file] = root
+            waiting += _imported(file, root)
+    return found
+
+
+def is_own(path: Path) -> bool:
+    """Whether a file is neither Python's, nor of an installed package, nor of this project."""
+    return not any(path.is_relative_to(folder) for folder in _others())
+
+
+def _start(place: str) -> tuple[Path, Path] | None:
+    if place.endswith(".py"):
+        path = Path(place).expanduser().resolve()
+        return (path, path.parent) if path.is_file() else None
+    try:
+        spec = importlib.util.find_spec(place)
+    except (ImportError, ValueError, AttributeError, TypeError):
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    path = Path(spec.origin).resolve()
+    depth = place.count(".") + (path.name == "__init__.py")
+    return (path, path.parents[depth]) if is_own(path) else None
+
+
+def _imported(file: Path, root: Path) -> Iterator[tuple[Path, Path]]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError, OSError, RecursionError):
+        return  # importing it says so
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _absolute(alias.name, root)
+        elif isinstance(node, ast.ImportFrom):
+            for name in [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]:
+                if not node.level:
+                    yield from _absolute(name, root)
+                elif len(file.parents) >= node.level:
+                    base = file.parents[node.level - 1]
+                    yield from ((found, root) for found in _modules(base, name))
+
+
+def _absolute(name: str, root: Path) -> Iterator[tuple[Path, Path]]:
+    if name.partition(".")[0] in OWN_PACKAGES:
+        return
+    for folder in dict.fromkeys((root, *map(Path, sys.path))):
+        found = list(_modules(folder.resolve(), name))
+        if found:
+            yield from ((file, folder.resolve()) for file in found if is_own(file))
+            return
+
+
+def _modules(folder: Path, name: str) -> Iterator[Path]:
+    """The files that an import of a dotted name below a folder runs."""
+    for part in filter(None, name.split(".")):
+        if (package := folder / part / "__init__.py").is_file():
+            yield package
+        elif (module := folder / f"{part}.py").is_file():
+            yield module
+        elif not (folder / part).is_dir():
+            return
+        folder /= part
+
+
+@lru_cache(maxsize=1)
+def _others() -> tuple[Path, ...]:
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    paths += [*site.getsitepackages(), site.getusersitepackages()]
+    installed = [Path(path).resolve() for path in paths if path]
+    here = Path(__file__).resolve().parents[1]
+    return tuple(dict.fromkeys([*installed, *(here / name for name in OWN_PACKAGES)]))
