@@ -14,15 +14,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from math import isfinite, isnan, log, log10, nan, prod, sqrt
+from math import hypot, isfinite, isnan, log, log10, nan, prod, sqrt
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ddp_tasks.gram_matrix import eigenvalues
-from ddp_tasks.power_law import CANDIDATES, fit_power_law
-from ddp_tasks.toeplitz import Run, kernel_slices, per_axis, symbol, symbol_spectrum
+from ddp_tasks.kernel_matrices import channel_values, slice_matrices
+from ddp_tasks.power_law import CANDIDATES, FEW, fit_power_law
+from ddp_tasks.toeplitz import Run, per_axis, symbol, symbol_spectrum
 
 
 class Matrization(StrEnum):
@@ -33,7 +34,9 @@ class Matrization(StrEnum):
     TOEPLITZ = "toeplitz"
     """W̄₂, d·n² × c·m² (Eq. 11), on periodic images."""
     SLICES = "slices"
-    """The d·c matrices W[h, r] of k × k, their singular values together (Martin et al. 2021)."""
+    """The k² matrices W[:, :, s, t] of d × c, their singular values together: customary."""
+    CHANNELS = "channels"
+    """The d·c matrices W[h, r] of k × k, their singular values together: the paper's wording."""
 
 
 class NotFiniteError(ValueError):
@@ -50,6 +53,8 @@ class Spectrum:
     """Singular values not above it count as zero: the arithmetic cannot tell them from it."""
     bulk_edge: float
     """Marchenko-Pastur λ₊, the greatest λ of a random matrix with entries of the same variance."""
+    copies: bool = False
+    """Whether equal values are copies, as those of W̄₂ at a frequency ω and at -ω are."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Capacity:
     D: float
     sigma: float
     tail: int
+    independent: int
+    rival_alpha: float
+    rival_tail: int
+    unstable: bool
     values: int
     zeros: int
     lambda_max: float
@@ -81,8 +90,13 @@ COLUMNS: Mapping[str, str] = {
     "alpha": "exponent of the power law p(λ) ∝ λ^(-alpha) for λ ≥ xmin, maximum likelihood",
     "xmin": "least λ of the tail: the one with the least D; not normalised",
     "D": "Kolmogorov-Smirnov distance between the tail and the power law",
-    "sigma": "standard error of alpha, (alpha - 1) / sqrt(tail)",
+    "sigma": "standard error of alpha, (alpha - 1) / sqrt(independent)",
     "tail": "number of λ not below xmin",
+    "independent": "number of λ of the tail, those that W̄₂ has at ω and at -ω counted once",
+    "rival_alpha": "alpha of a tail at least 4 times as long or short that fits about as well, "
+    "with at most 1.5 times D; NaN where there is none",
+    "rival_tail": "number of λ of that tail; 0 where there is none",
+    "unstable": "whether rival_alpha differs from alpha by over twice the standard error of both",
     "values": "number of λ above zero, to which the power law is fitted",
     "zeros": "number of λ that are zero to rounding, left out of the fit",
     "lambda_max": "greatest λ = s², squared spectral norm; not normalised",
@@ -91,7 +105,7 @@ COLUMNS: Mapping[str, str] = {
     "log_norm": "log10 of the sum of λ, the squared Frobenius norm; not normalised",
     "log_spectral_norm": "log10(lambda_max), squared spectral norm; not normalised",
     "stable_rank": "sum of λ / lambda_max, squared Frobenius over squared spectral norm",
-    "matrix_rank": "number of λ above zero; of kernel slices, the sum of their ranks",
+    "matrix_rank": "number of λ above zero; of several matrices, the sum of their ranks",
     "bulk_edge": "Marchenko-Pastur λ₊ = v (sqrt(rows) + sqrt(columns))², "
     "v the variance of the matrix's entries (of a block of W̄₂ in the Fourier basis, times the "
     "taps of the kernel; for a stride see bulk_edge). For Q = N / M, N the greater and M the "
@@ -108,12 +122,22 @@ class AlphaHat:
 
     total: float
     """Sum over layers of alpha · ln(lambda_max): Eq. 12 as printed. Grows with depth."""
+    error: float
+    """Standard error of the sum: layers independent of one another, lambda_max exact."""
     mean: float
     """The same over the number of layers counted."""
+    mean_error: float
+    """Standard error of the mean."""
     layers: int
     """Layers counted."""
     left_out: int
     """Layers without a power law, which neither figure knows of."""
+    few: int
+    """Layers counted whose tail has fewer than ``power_law.FEW`` independent values."""
+    unstable: int
+    """Layers counted whose alpha jumps between tails."""
+    below_one: int
+    """Layers counted with lambda_max below 1: there a greater alpha makes the sum smaller."""
 
 
 def spectrum(
@@ -132,11 +156,13 @@ def spectrum(
     Parameters
     ----------
     W
-        shape (d, c / groups, k, ...), or (d, c) of a fully connected layer.
+        shape (d, c / groups, k, ...), or (d, c) of a fully connected layer, which has one matrix.
     size
         of the layer's input along each axis of the kernel; only for the Toeplitz matrization.
     stride, dilation
         of the convolution; only for the Toeplitz matrization.
+    groups
+        of the convolution; channels are the same whatever they are.
     memory, run
         as for ``toeplitz_spectrum``.
 
@@ -147,21 +173,25 @@ def spectrum(
     ValueError
         If the arguments do not fit together.
     """
-    if matrization is Matrization.UNFOLDED:
+    if matrization is Matrization.UNFOLDED or W.ndim == 2:
         return unfolded_spectrum(W, groups)
-    variance = _variance(_in_float64(W))
+    weight = _in_float64(W)
+    variance = _variance(weight)
     taps = prod(W.shape[2:])
-    epsilon = torch.finfo(torch.float64).eps
     if matrization is Matrization.TOEPLITZ:
         layer = symbol(W, size, stride=stride, dilation=dilation, groups=groups)
         S = symbol_spectrum(layer, memory, run)
         # An entry of A(ω) is a sum of the taps of its phase, each with a factor of magnitude 1.
         taps_of_phases = _taps_of_phases(W.shape[2:], stride, dilation)
         edge = bulk_edge([variance * n for n in taps_of_phases], W.shape[0] // groups, W.shape[1])
-        return Spectrum(S, layer.floor, edge)
-    S = kernel_slices(W)
-    k = W.shape[2] if W.ndim > 2 else 1
-    return Spectrum(S, _floor(S, taps, epsilon), bulk_edge([variance], k, taps // k))
+        return Spectrum(S, layer.floor, edge, copies=True)
+    if matrization is Matrization.SLICES:
+        slices = slice_matrices(weight, groups)
+        edge = bulk_edge([variance], *slices.shape[1:])
+        return Spectrum(*_block_values(slices), edge)
+    S = channel_values(weight)
+    k = W.shape[2]
+    return Spectrum(S, _floor(S, taps), bulk_edge([variance], k, taps // k))
 
 
 def unfolded_spectrum(W: Tensor, groups: int = 1, S: Tensor | None = None) -> Spectrum:
@@ -186,7 +216,7 @@ def unfolded_spectrum(W: Tensor, groups: int = 1, S: Tensor | None = None) -> Sp
     rows, columns = unfolded.shape[1:]
     edge = bulk_edge([variance], rows, columns)
     if S is None:
-        return Spectrum(*_unfolded_values(unfolded), edge)
+        return Spectrum(*_block_values(unfolded), edge)
     every = S.new_zeros(groups * min(rows, columns))
     every[: len(S)] = S
     return Spectrum(every, 0.0, edge)
@@ -247,7 +277,7 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
     if len(S) == 0:
         return refused_capacity("the weight is zero throughout", zeros=len(found.S))
     squares = np.square(S)
-    fit = fit_power_law(squares, candidates)
+    fit = fit_power_law(squares, candidates, copies=found.copies)
     greatest, total = float(squares[0]), float(squares.sum())
     return Capacity(
         alpha=fit.alpha,
@@ -255,6 +285,10 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
         D=fit.D,
         sigma=fit.sigma,
         tail=fit.tail,
+        independent=fit.independent,
+        rival_alpha=fit.rival_alpha,
+        rival_tail=fit.rival_tail,
+        unstable=fit.unstable,
         values=len(S),
         zeros=len(every) - len(S),
         lambda_max=greatest,
@@ -274,8 +308,11 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
 def refused_capacity(reason: str, zeros: int = 0) -> Capacity:
     """The row of a layer that has no spectrum, such as one whose weight holds NaN."""
     none = dict.fromkeys(COLUMNS, nan)
-    counts = {"tail": 0, "values": 0, "zeros": zeros, "matrix_rank": 0, "spikes": 0}
-    return Capacity(**{**none, **counts, "refusal": reason})  # type: ignore[arg-type]
+    counts = dict.fromkeys(
+        ("tail", "independent", "rival_tail", "values", "matrix_rank", "spikes"), 0
+    )
+    rest = {"zeros": zeros, "unstable": False, "refusal": reason}
+    return Capacity(**{**none, **counts, **rest})  # type: ignore[arg-type]
 
 
 def layer_capacity(
@@ -316,22 +353,34 @@ def layer_capacity(
 
 
 def alpha_hat(layers: Iterable[Capacity]) -> AlphaHat:
-    """α̂ of a network from the rows of its layers under one matrization.
+    """α̂ of a network from the rows of its layers under one matrization, with its error.
+
+    The error adds up those of the layers' α in squares, each times ln(lambda_max).
 
     Returns
     -------
-    NaN for both figures where no layer has a power law
+    NaN for the figures where no layer has a power law
 
     References
     ----------
     Praggastis et al. 2022, Eq. 12.
     """
-    terms = [row.capacity_term for row in layers]
-    counted = [term for term in terms if not isnan(term)]
-    if not counted:
-        return AlphaHat(nan, nan, 0, len(terms))
-    total = sum(counted)
-    return AlphaHat(total, total / len(counted), len(counted), len(terms) - len(counted))
+    rows = list(layers)
+    counted = [row for row in rows if not isnan(row.capacity_term)]
+    n = len(counted)
+    total = sum(row.capacity_term for row in counted) if n else nan
+    error = hypot(*(row.sigma * log(row.lambda_max) for row in counted)) if n else nan
+    return AlphaHat(
+        total=total,
+        error=error,
+        mean=total / n if n else nan,
+        mean_error=error / n if n else nan,
+        layers=n,
+        left_out=len(rows) - n,
+        few=sum(row.independent < FEW for row in counted),
+        unstable=sum(bool(row.unstable) for row in counted),
+        below_one=sum(row.lambda_max < 1 for row in counted),
+    )
 
 
 def _in_float64(W: Tensor) -> Tensor:
@@ -359,18 +408,17 @@ def _variance(weight: Tensor) -> float:
     return variance
 
 
-def _unfolded_values(unfolded: Tensor) -> tuple[Tensor, float]:
+def _block_values(blocks: Tensor) -> tuple[Tensor, float]:
     """Singular values of every block, ordered together, and what counts as zero.
 
     From eigenvalues of the float64 Gram matrix of the smaller side where the other is at least
     twice as long: six times faster for 64 x 576, and exact to 1e-7 of the greatest.
     """
-    rows, columns = unfolded.shape[1:]
-    epsilon = torch.finfo(torch.float64).eps
+    rows, columns = blocks.shape[1:]
     if 2 * min(rows, columns) > max(rows, columns):
-        S = torch.linalg.svdvals(unfolded).flatten().sort(descending=True).values
-        return S, _floor(S, max(rows, columns), epsilon)
-    wide = unfolded if rows < columns else unfolded.mT
+        S = torch.linalg.svdvals(blocks).flatten().sort(descending=True).values
+        return S, _floor(S, max(rows, columns))
+    wide = blocks if rows < columns else blocks.mT
     if wide.device.type == "cpu":
         # numpy knows that a product with its own transpose is symmetric, and computes half of it.
         whole = wide.numpy()
@@ -379,7 +427,7 @@ def _unfolded_values(unfolded: Tensor) -> tuple[Tensor, float]:
         S = torch.from_numpy(np.sqrt(np.maximum(ordered, 0)))
     else:
         S = eigenvalues(wide @ wide.mT).flatten().sort(descending=True)[0].clamp_min(0).sqrt()
-    return S, float(S[0]) * sqrt(min(rows, columns) * epsilon)
+    return S, float(S[0]) * sqrt(min(rows, columns) * torch.finfo(torch.float64).eps)
 
 
 def _taps_of_phases(
@@ -392,5 +440,5 @@ def _taps_of_phases(
     return [prod(counts) for counts in product(*each)]
 
 
-def _floor(S: Tensor, sides: int, epsilon: float) -> float:
-    return float(S[0]) * sides * epsilon
+def _floor(S: Tensor, sides: int) -> float:
+    return float(S[0]) * sides * torch.finfo(torch.float64).eps

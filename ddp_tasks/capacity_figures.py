@@ -15,13 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.capacity_tables import (
-    MEASURES,
-    Association,
-    associations,
-    drawn,
-    texts,
-)
+from ddp_tasks.alpha_hat_and_accuracy import MEASURES, Association, associations, drawn
+from ddp_tasks.capacity_tables import texts, with_error
 from ddp_tasks.notation import COLOURS, NEUTRAL, text_width
 from ddp_tasks.point_labels import place_labels
 from ddp_tasks.style import GLYPH_FONT, framed
@@ -66,8 +61,9 @@ def alpha_hat_figure(
     """Test accuracy over α̂ of every model that did not fail, with linear fits (figure 4).
 
     Least-squares lines of accuracy on α̂ are drawn for each family and, dashed, for all models if
-    there are several families, from 3 models on. The title holds the coefficients of correlation
-    over all models. Up to 12 models are named, where their names find a place.
+    there are several families, from 3 models on. Bars are one standard error of α̂. The title holds
+    the coefficients of correlation over all models. Up to 12 models are named, where their names
+    find a place.
 
     Parameters
     ----------
@@ -91,15 +87,17 @@ def alpha_hat_figure(
     if not shown.sizes["model"]:
         raise ValueError(f"no model has {measure} for {matrization} and a test accuracy")
     x = shown[measure].sel(matrization=matrization).to_numpy().astype(np.float64)
+    error = shown[f"{measure}_error"].sel(matrization=matrization).to_numpy().astype(np.float64)
     y = shown["accuracy"].to_numpy().astype(np.float64)
     kdim = hv.Dimension(f"{measure} {matrization}", label=MEASURES[measure])
     vdim = hv.Dimension(f"accuracy {measure} {matrization}", label="test accuracy, %")
-    xlim, ylim = _limits(x), _limits(y)
+    xlim, ylim = _limits(np.concatenate([x - error, x + error])), _limits(y)
 
     family = np.array(texts(shown["family"]), dtype=object)
     found = associations(zoo, matrization, measure)
     dims = kdim, vdim
     lines, points = [], []
+    errors = hv.Segments((x - error, y, x + error, y), group="Errors")
     if len(set(family)) > 1:
         line = _line(found[""], x, dims, "all models")
         lines += [curve.opts(color=NEUTRAL, line_dash="dashed") for curve in line]
@@ -107,12 +105,13 @@ def alpha_hat_figure(
         of = family == name
         if of.any():
             lines += [curve.opts(color=colour) for curve in _line(found[name], x[of], dims, name)]
-            part = _points(shown.isel(model=of), x[of], y[of], dims)
+            part = _points(shown.isel(model=of), x[of], error[of], y[of], dims)
             size = _SIZES.get(marker, 8)
             points.append(part.relabel(name).opts(color=colour, marker=marker, size=size))
     names = texts(shown["model"]) if len(x) <= _MODELS_NAMED else []
     frame = _Frame(np.array([xlim, ylim]).T, (width, height))
-    return hv.Overlay([*lines, *points, *_names(names, x, y, frame, lines)]).opts(
+    errors = errors.opts(color="#c3cad1", line_width=1.5)
+    return hv.Overlay([errors, *lines, *points, *_names(names, x, y, frame, lines)]).opts(
         **framed(width, height, found[""].coefficients(), xlim=xlim, ylim=ylim, show_legend=False)
     )
 
@@ -147,12 +146,14 @@ def _line(fit: Association, x: Floats, dims: tuple[Any, Any], label: str) -> lis
     return [curve.opts(line_width=1.5, alpha=0.8)]
 
 
-def _points(models: xr.Dataset, x: Floats, y: Floats, dims: tuple[Any, Any]) -> hv.Scatter:
+def _points(
+    models: xr.Dataset, x: Floats, error: Floats, y: Floats, dims: tuple[Any, Any]
+) -> hv.Scatter:
     columns = {
         "model": texts(models["model"]),
         "family": texts(models["family"]),
         "accuracy": [f"{value:.2f} %" for value in y],
-        "value": [f"{value:,.2f}" for value in x],
+        "value": [with_error(*both) for both in zip(x, error, strict=True)],
         "layers": models["layers"].to_numpy().astype(int).tolist(),
     }
     scatter = hv.Scatter(

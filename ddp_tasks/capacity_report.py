@@ -12,17 +12,16 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks import capacity_figures, page, spectral_figures, spectral_panels
+from ddp_tasks.alpha_hat_and_accuracy import MEASURES, associations, drawn
 from ddp_tasks.capacity_tables import (
     CUSTOMARY,
     DEFINITIONS,
     MATRIZATION_MEANINGS,
-    MEASURES,
     Boundaries,
     Folding,
     alpha_hats,
-    associations,
     boundaries,
-    drawn,
+    cautions,
     folding,
     layer_rows,
     model_rows,
@@ -150,6 +149,7 @@ def run_section(capacity: xr.Dataset | None) -> tuple[dict[str, Any], dict[str, 
             "rows": layer_rows(capacity),
             "matrizations": texts(capacity["matrization"]),
             "alpha_hat": alpha_hats(capacity),
+            "cautions": cautions(capacity, capacity.sizes["layer"]),
             "folding": folding(capacity),
         },
         "meanings": MATRIZATION_MEANINGS,

@@ -1,33 +1,30 @@
-"""Tables of the capacity metric α̂ over a list of models, as figures and the page print them."""
+"""Tables of the capacity metric α̂, as figures, pages and the terminal print them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, log, nan
+from math import isfinite, log
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
-from scipy import stats
 
-Floats = npt.NDArray[np.float64]
+from ddp_tasks.power_law import FEW
 
 MATRIZATIONS: Mapping[str, str] = {
     "unfolded": "W̄₁",
     "toeplitz": "W̄₂",
-    "slices": "slices",
+    "slices": "slices d × c",
+    "channels": "channels k × k",
 }
 MATRIZATION_MEANINGS: Mapping[str, str] = {
     "unfolded": "the unfolded weight, d × c·k·k (Eq. 8): one row a filter",
     "toeplitz": "the Toeplitz matrization, d·n² × c·m² (Eq. 11): one row a filter at a position",
-    "slices": "the k × k channels of the kernels one by one, their singular values together "
-    "(Martin et al. 2021)",
-}
-#: Both readings of Eq. 12, by their names in the group ``zoo``.
-MEASURES: Mapping[str, str] = {
-    "alpha_hat": "α̂, sum over layers",
-    "alpha_hat_mean": "α̂, mean over layers",
+    "slices": "the k² slices of d × c, one for each place of the kernel, their singular values "
+    "together (the customary reading, Martin et al. 2021)",
+    "channels": "the d·c channels of k × k, one for each pair of filter and channel, their "
+    "singular values together (the channels of the weight kernels, section 4.1); of a fully "
+    "connected layer, slices and channels are its weight",
 }
 #: Columns of the unfolded weight alone, in the order of the table.
 CUSTOMARY = (
@@ -35,17 +32,28 @@ CUSTOMARY = (
     *("stable_rank", "bulk_edge", "spikes"),
 )
 _COUNTS = {"matrix_rank", "spikes"}
+#: What makes α̂ hard to trust, counted over layers, as the groups ``capacity`` and ``zoo`` name it.
+CAUTIONS = ("few_tails", "unstable_tails", "below_one")
 #: The definition of every column that the page shows.
 DEFINITIONS: Mapping[str, str] = {
     "singular values": "number of singular values s of the matrix; λ = s² are the eigenvalues of "
     "its Gram matrix.",
     "α": "exponent of the power law p(λ) ∝ λ^(−α) that the eigenvalues λ = s² of W̄W̄ᵀ follow "
-    "from xmin up, by maximum likelihood, ± its standard error.",
+    "from xmin up, by maximum likelihood, ± its standard error (α − 1) / √n, n the number of "
+    "eigenvalues from xmin up; those that W̄₂ has at ω and at −ω count once.",
     "xmin": "least eigenvalue that the power law covers.",
     "tail": "number of eigenvalues at or above xmin.",
+    "few": "fewer than 20 eigenvalues at or above xmin, those that W̄₂ has at ω and at −ω counted "
+    "once: α says little, and less than its standard error makes believe.",
+    "unstable": "another tail, at least 4 times as long or short, fits about as well (D at most "
+    "half as much again) and its α differs by over twice the standard error of both.",
+    "λmax < 1": "ln λmax is negative, and so is the layer's term of Eq. 12: there a greater α "
+    "makes α̂ smaller.",
     "D": "Kolmogorov–Smirnov distance between the eigenvalues from xmin up and the power law.",
     "λmax": "greatest eigenvalue, the squared spectral norm.",
     "α·ln λmax": "the layer's term of Eq. 12; natural logarithm.",
+    "α̂": "the sum of these terms, ± its standard error: those of α times ln λmax, added up in "
+    "squares, the layers taken as independent and λmax as exact.",
     "matrix_rank": "number of singular values that are not zero to rounding.",
     "log_norm": "base-10 logarithm of the squared Frobenius norm, the sum of λ.",
     "log_spectral_norm": "base-10 logarithm of the squared spectral norm, log₁₀ λmax.",
@@ -56,97 +64,7 @@ DEFINITIONS: Mapping[str, str] = {
     "spikes": "number of eigenvalues above bulk_edge.",
 }
 
-#: Two models lie on a line always; coefficients and fits start here.
-_FEWEST_MODELS = 3
 _NONE = "—"
-
-
-@dataclass(frozen=True)
-class Association:
-    """How α̂ and test accuracy go together over some models; NaN where that is undefined."""
-
-    models: int
-    slope: float
-    """percentage points of accuracy for each unit of α̂."""
-    intercept: float
-    pearson: float
-    spearman: float
-    kendall: float
-
-    @property
-    def fitted(self) -> bool:
-        """Whether there is a line."""
-        return isfinite(self.slope)
-
-    @property
-    def correlated(self) -> bool:
-        """Whether there are coefficients."""
-        return isfinite(self.pearson)
-
-    def coefficients(self) -> str:
-        """Pearson, Spearman and Kendall in words, with the number of models."""
-        if not self.correlated:
-            few = self.models < _FEWEST_MODELS
-            return f"n = {self.models}: " + ("too few to correlate" if few else "no correlation")
-        found = {"Pearson": self.pearson, "Spearman": self.spearman, "Kendall": self.kendall}
-        told = ", ".join(f"{name} {signed(r)}" for name, r in found.items())
-        return f"{told}, n = {self.models}"
-
-
-def association(alpha_hat: Floats, accuracy: Floats) -> Association:
-    """Least-squares line of accuracy on α̂ and the coefficients of correlation.
-
-    Parameters
-    ----------
-    alpha_hat, accuracy
-        shape (models,), finite.
-
-    Returns
-    -------
-    NaN throughout below 3 models or where α̂ does not vary; without a correlation where only
-    accuracy does not vary.
-    """
-    models = len(alpha_hat)
-    if models < _FEWEST_MODELS or _constant(alpha_hat):
-        return Association(models, nan, nan, nan, nan, nan)
-    slope, intercept = (float(c) for c in np.polyfit(alpha_hat, accuracy, 1))
-    if _constant(accuracy):
-        return Association(models, slope, intercept, nan, nan, nan)
-    return Association(
-        models,
-        slope,
-        intercept,
-        pearson=float(stats.pearsonr(alpha_hat, accuracy).statistic),
-        spearman=float(stats.spearmanr(alpha_hat, accuracy).statistic),
-        kendall=float(stats.kendalltau(alpha_hat, accuracy).statistic),
-    )
-
-
-def drawn(zoo: xr.Dataset, matrization: str, measure: str) -> npt.NDArray[np.bool_]:
-    """Which models figure 4 shows: those that did not fail, with both figures finite.
-
-    Returns
-    -------
-    shape (model,)
-    """
-    value = zoo[measure].sel(matrization=matrization).to_numpy()
-    failed = np.array([bool(error) for error in texts(zoo["error"])], dtype=bool)
-    return np.asarray(np.isfinite(value) & np.isfinite(zoo["accuracy"].to_numpy()) & ~failed)
-
-
-def associations(zoo: xr.Dataset, matrization: str, measure: str) -> dict[str, Association]:
-    """``association`` of each family, in order of appearance, and last of all models, as "".
-
-    Families of which no model is drawn are there too, with no models.
-    """
-    x = zoo[measure].sel(matrization=matrization).to_numpy().astype(np.float64)
-    y = zoo["accuracy"].to_numpy().astype(np.float64)
-    family, shown = np.array(texts(zoo["family"]), dtype=object), drawn(zoo, matrization, measure)
-    found = {
-        name: association(x[shown & (family == name)], y[shown & (family == name)])
-        for name in dict.fromkeys(family)
-    }
-    return {**found, "": association(x[shown], y[shown])}
 
 
 @dataclass(frozen=True)
@@ -161,6 +79,8 @@ class ModelRow:
     mean: Mapping[str, str]
     left_out: str
     """which layers Eq. 12 knows nothing of, since they have no power law."""
+    cautions: str
+    """what makes its α̂ hard to trust, by matrization."""
     error: str
 
 
@@ -182,9 +102,10 @@ def model_rows(zoo: xr.Dataset, capacity: Mapping[str, xr.Dataset]) -> list[Mode
                 family=str(row["family"].item()),
                 layers=_NONE if error else f"{int(row['layers']):,}",
                 accuracy=_figure(float(row["accuracy"]), ".2f"),
-                total=_by_matrization(row["alpha_hat"]),
-                mean=_by_matrization(row["alpha_hat_mean"]),
+                total=_by_matrization(row, "alpha_hat"),
+                mean=_by_matrization(row, "alpha_hat_mean"),
                 left_out=_left_out(capacity[model]) if model in capacity else "",
+                cautions="" if error else cautions(row, int(row["layers"])),
                 error=error,
             )
         )
@@ -202,6 +123,8 @@ class LayerFit:
     D: str
     lambda_max: str
     term: str
+    flags: Mapping[str, str]
+    """what makes α or its term hard to trust, as in ``DEFINITIONS``, and the figures behind it."""
     refused: str
     """why there is no power law; empty where there is one."""
 
@@ -259,19 +182,62 @@ def _layer_fit(one: xr.Dataset) -> LayerFit:
     fitted = isfinite(alpha)
     return LayerFit(
         count=count(int(one["values"])),
-        alpha=f"{alpha:.2f} ± {sigma:.2f}" if fitted else _NONE,
+        alpha=with_error(alpha, sigma),
         xmin=_figure(float(one["xmin"]), "#.3g"),
         tail=count(int(one["tail"])) if fitted else _NONE,
         D=_figure(float(one["D"]), ".3f"),
         lambda_max=_figure(greatest, "#.4g"),
         term=_figure(alpha * log(greatest), ".2f") if fitted and greatest > 0 else _NONE,
+        flags=flags(one),
         refused=str(one["refusal"].item()),
     )
 
 
+def flags(one: xr.Dataset) -> dict[str, str]:
+    """What makes a fit hard to trust, by its name in ``DEFINITIONS``, and the figures behind it.
+
+    Parameters
+    ----------
+    one
+        one layer and matrization of the store's group ``capacity/MODEL``.
+    """
+    if not isfinite(float(one["alpha"])):
+        return {}
+    independent, greatest = int(one["independent"]), float(one["lambda_max"])
+    found = {}
+    if independent < FEW:
+        found["few"] = f"{independent} eigenvalue{'' if independent == 1 else 's'}"
+    if bool(one["unstable"]):
+        rival = f"{float(one['rival_alpha']):.2f}"
+        found["unstable"] = f"α is {rival} on the {int(one['rival_tail']):,} greatest eigenvalues"
+    if greatest < 1:
+        found["λmax < 1"] = f"ln λmax = {log(greatest):.2f}".replace("-", "−")
+    return found
+
+
+def cautions(of: xr.Dataset, layers: int) -> str:
+    """What makes α̂ of one model hard to trust, in words by matrization; empty for nothing.
+
+    Parameters
+    ----------
+    of
+        the store's group ``capacity/MODEL``, or one model of ``zoo``.
+    layers
+        of the model.
+    """
+    told = []
+    for m in texts(of["matrization"]):
+        few, unstable, below = (int(of[name].sel(matrization=m)) for name in CAUTIONS)
+        parts = [f"{few} of {layers} tails have fewer than {FEW} eigenvalues"] if few else []
+        parts += [f"{unstable} of {layers} α jump between tails"] if unstable else []
+        parts += [f"λmax is below 1 in {below} of {layers} layers"] if below else []
+        told += [f"{named(m)}: {', '.join(parts)}"] if parts else []
+    return "; ".join(told)
+
+
 def alpha_hats(capacity: xr.Dataset) -> dict[str, dict[str, str]]:
     """α̂ of one model by matrization: its sum over layers as ``total``, and its ``mean``."""
-    total, mean = (_by_matrization(capacity[name]) for name in ("alpha_hat", "alpha_hat_mean"))
+    total, mean = (_by_matrization(capacity, name) for name in ("alpha_hat", "alpha_hat_mean"))
     return {m: {"total": total[m], "mean": mean[m]} for m in total}
 
 
@@ -368,9 +334,15 @@ def texts(values: xr.DataArray) -> list[str]:
     return [str(value) for value in values.to_numpy().tolist()]
 
 
-def _by_matrization(values: xr.DataArray) -> dict[str, str]:
-    found = zip(texts(values["matrization"]), values.to_numpy().tolist(), strict=True)
-    return {matrization: _figure(value, ",.2f") for matrization, value in found}
+def with_error(value: float, error: float, form: str = ",.2f") -> str:
+    """A figure ± its standard error; a dash where it is undefined."""
+    return f"{_figure(value, form)} ± {_figure(error, form)}" if isfinite(value) else _NONE
+
+
+def _by_matrization(of: xr.Dataset, name: str) -> dict[str, str]:
+    values, errors = of[name].to_numpy().tolist(), of[f"{name}_error"].to_numpy().tolist()
+    found = zip(texts(of["matrization"]), values, errors, strict=True)
+    return {matrization: with_error(value, error) for matrization, value, error in found}
 
 
 def _left_out(capacity: xr.Dataset) -> str:
@@ -384,11 +356,6 @@ def _left_out(capacity: xr.Dataset) -> str:
 
 def _figure(value: float, form: str) -> str:
     return format(value, form).replace("-", "−") if isfinite(value) else _NONE
-
-
-def _constant(values: Floats) -> bool:
-    """Whether the values differ by no more than rounding."""
-    return float(np.ptp(values)) <= 1e-9 * float(np.abs(values).max())
 
 
 def some(names: Sequence[str], most: int) -> list[str]:

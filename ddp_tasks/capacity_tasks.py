@@ -17,6 +17,8 @@ from prefect import get_run_logger
 from ddp_tasks import capacity_report, store
 from ddp_tasks.capacity import Matrization
 from ddp_tasks.layer_spectra import (
+    ALPHA_HAT,
+    FLAGS,
     ModelAsked,
     RunAsked,
     cost,
@@ -196,8 +198,8 @@ def zoo_dataset(
 ) -> xr.Dataset:
     """The group ``zoo``: one row for each model, NaN where it failed."""
 
-    def by_model(variable: str) -> tuple[tuple[str, str], np.ndarray]:
-        none = np.full(len(zoo.matrizations), np.nan)
+    def by_model(variable: str, failed: float) -> tuple[tuple[str, str], np.ndarray]:
+        none = np.full(len(zoo.matrizations), failed)
         columns = [
             found[m.name][variable].to_numpy() if m.name in found else none for m in zoo.models
         ]
@@ -212,8 +214,8 @@ def zoo_dataset(
             "family": text([m.family for m in zoo.models]),
             "accuracy": ("model", np.array([m.accuracy for m in zoo.models])),
             "layers": ("model", np.array(layers)),
-            "alpha_hat": by_model("alpha_hat"),
-            "alpha_hat_mean": by_model("alpha_hat_mean"),
+            **{name: by_model(name, np.nan) for name in ALPHA_HAT},
+            **{name: by_model(name, 0) for name in FLAGS},
             "error": text([errors.get(m.name, "") for m in zoo.models]),
         },
         coords={

@@ -44,6 +44,16 @@ BINS = 60
 #: Exact boundaries that the periodic spectrum is held against.
 BOUNDARIES: tuple[Boundary, ...] = ("zeros", "valid")
 
+#: Stored variables of α̂, by what they are of ``AlphaHat``: its figures, and what speaks against
+#: trusting them, counted over layers.
+ALPHA_HAT = {
+    "alpha_hat": "total",
+    "alpha_hat_error": "error",
+    "alpha_hat_mean": "mean",
+    "alpha_hat_mean_error": "mean_error",
+}
+FLAGS = {"few_tails": "few", "unstable_tails": "unstable", "below_one": "below_one"}
+
 #: Bytes that one block of Toeplitz frequencies may take on a worker.
 _BLOCK_MEMORY = 1 << 28
 
@@ -245,10 +255,12 @@ def model_dataset(
     hats = [alpha_hat(_capacities(found.isel(matrization=i))) for i in range(len(matrizations))]
     if "boundary_largest" in found:
         found = found.assign_coords(boundary=("boundary", np.array(BOUNDARIES, dtype=object)))
+    of_model: dict[str, Any] = {
+        variable: ("matrization", np.array([getattr(hat, name) for hat in hats]))
+        for variable, name in {**ALPHA_HAT, **FLAGS, "left_out": "left_out"}.items()
+    }
     return found.assign(
-        alpha_hat=("matrization", np.array([hat.total for hat in hats])),
-        alpha_hat_mean=("matrization", np.array([hat.mean for hat in hats])),
-        left_out=("matrization", np.array([hat.left_out for hat in hats])),
+        **of_model,
         shape=("layer", np.array([" × ".join(map(str, one.shape)) for one in layers], object)),
         kind=("layer", np.array([one.kind for one in layers], dtype=object)),
     ).assign_coords(
@@ -328,12 +340,11 @@ def _spectrum(
     weight: LayerWeight, matrization: Matrization, S: Tensor | None, topic: str
 ) -> Spectrum:
     layer = weight.layer
-    # A fully connected layer has one position: W̄2 is W̄1.
-    own = layer.kind == "Linear" and matrization is Matrization.TOEPLITZ
-    if own or matrization is Matrization.UNFOLDED:
+    # A fully connected layer has one position and no kernel: its matrix is its weight, always.
+    if layer.kind == "Linear" or matrization is Matrization.UNFOLDED:
         return unfolded_spectrum(weight.filters, layer.groups, S)
-    if matrization is Matrization.SLICES:
-        return spectrum(weight.filters, matrization)
+    if matrization is not Matrization.TOEPLITZ:
+        return spectrum(weight.filters, matrization, groups=layer.groups)
     return spectrum(
         weight.held,
         matrization,

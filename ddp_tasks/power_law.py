@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf, nan, sqrt
+from math import hypot, inf, isnan, nan, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,15 @@ MINIMUM_DISTINCT = 4
 
 #: Above this many candidates for xmin, ``fit_power_law`` takes no more than this by default.
 CANDIDATES = 1 << 16
+
+#: A tail of fewer independent values than this says little of an exponent, and its standard
+#: error, which holds for long tails, less still: such a fit is flagged wherever it is shown.
+FEW = 20
+
+#: Another tail counts as fitting about as well where its D is at most so many times the least,
+#: and as another one where it is so many times longer or shorter.
+RIVAL_DISTANCE = 1.5
+RIVAL_LENGTH = 4
 
 _SHORT = 256  # values; shorter tails are quicker evaluated whole than bounded
 _FIRST_GRID = 32
@@ -60,9 +69,16 @@ class PowerLaw:
     D: float
     """Kolmogorov–Smirnov distance between the tail and the fit, from 0 to 1."""
     sigma: float
-    """Standard error of alpha, (alpha - 1) / sqrt(tail)."""
+    """Standard error of alpha, (alpha - 1) / sqrt(independent)."""
     tail: int
     """Number of values not below xmin; 0 if refused."""
+    independent: int
+    """How many of them count for sigma: all, or where copies are known only the distinct."""
+    rival_alpha: float
+    """Exponent of the best other tail, if one of quite another length fits about as well; else
+    NaN (``RIVAL_DISTANCE``, ``RIVAL_LENGTH``)."""
+    rival_tail: int
+    """Number of values of that tail; 0 where there is none."""
     values: int
     """Number of positive values."""
     dropped: int
@@ -74,8 +90,22 @@ class PowerLaw:
         """Whether there is a fit."""
         return self.refusal is Refusal.NONE
 
+    @property
+    def unstable(self) -> bool:
+        """Whether another tail fits about as well and its exponent is quite another.
 
-def fit_power_law(values: npt.ArrayLike, candidates: int | None = CANDIDATES) -> PowerLaw:
+        That is by over twice the standard error of both, as if the tails had no value in common.
+        """
+        if isnan(self.rival_alpha):
+            return False
+        of_rival = self.rival_tail * self.independent / self.tail
+        both = hypot(self.sigma, (self.rival_alpha - 1) / sqrt(of_rival))
+        return abs(self.rival_alpha - self.alpha) > 2 * both
+
+
+def fit_power_law(
+    values: npt.ArrayLike, candidates: int | None = CANDIDATES, *, copies: bool = False
+) -> PowerLaw:
     """Exponent α and xmin of the power law that the greatest values follow.
 
     Parameters
@@ -85,6 +115,9 @@ def fit_power_law(values: npt.ArrayLike, candidates: int | None = CANDIDATES) ->
     candidates
         how many xmin to try at most, at even ratios of the tail's length, so that short tails
         are all tried; None tries every one, as ``powerlaw`` does.
+    copies
+        whether equal values are copies of one another, as those of W̄₂ at ω and -ω are. They
+        leave the fit as it is, but count once for its standard error.
 
     Returns
     -------
@@ -102,15 +135,23 @@ def fit_power_law(values: npt.ArrayLike, candidates: int | None = CANDIDATES) ->
     if len(tails.x) < MINIMUM_DISTINCT:
         few = {0: Refusal.NO_POSITIVE, 1: Refusal.ALL_EQUAL}
         return _refused(few.get(len(tails.x), Refusal.TOO_FEW), given)
-    best, D = _least_distance(tails, _candidates(len(tails.x) - 2, candidates))
+    chosen = _candidates(len(tails.x) - 2, candidates)
+    best, D = _least_distance(tails, chosen)
+    length = len(positive) - tails.below[chosen]
     tail = len(positive) - int(tails.below[best])
+    other = (length * RIVAL_LENGTH <= tail) | (length >= RIVAL_LENGTH * tail)
+    rival, _ = _least_distance(tails, chosen[other], RIVAL_DISTANCE * D)
     alpha = 1 + float(tails.exponent[best])
+    independent = len(tails.x) - best if copies else tail
     return PowerLaw(
         alpha=alpha,
         xmin=float(tails.x[best]),
         D=D,
-        sigma=(alpha - 1) / sqrt(tail),
+        sigma=(alpha - 1) / sqrt(independent),
         tail=tail,
+        independent=independent,
+        rival_alpha=nan if rival < 0 else 1 + float(tails.exponent[rival]),
+        rival_tail=0 if rival < 0 else len(positive) - int(tails.below[rival]),
         values=len(positive),
         dropped=len(given) - len(positive),
     )
@@ -185,9 +226,9 @@ def _candidates(usable: int, wanted: int | None) -> Indices:
     return np.unique(usable - lengths)
 
 
-def _least_distance(tails: _Tails, chosen: Indices) -> tuple[int, float]:
-    """The candidate with the least D, the first of equals, and its D."""
-    best, least = -1, inf
+def _least_distance(tails: _Tails, chosen: Indices, below: float = inf) -> tuple[int, float]:
+    """The candidate with the least D, the first of equals, and its D; -1 if none is below."""
+    best, least = -1, below
     points = _FIRST_GRID
     while len(chosen):
         whole = len(tails.x) - chosen <= max(points, _SHORT)
@@ -208,4 +249,16 @@ def _least_distance(tails: _Tails, chosen: Indices) -> tuple[int, float]:
 def _refused(refusal: Refusal, given: Floats) -> PowerLaw:
     positive = int((given > 0).sum())
     dropped = int((given <= 0).sum())
-    return PowerLaw(nan, nan, nan, nan, 0, positive, dropped, refusal)
+    return PowerLaw(
+        alpha=nan,
+        xmin=nan,
+        D=nan,
+        sigma=nan,
+        tail=0,
+        independent=0,
+        rival_alpha=nan,
+        rival_tail=0,
+        values=positive,
+        dropped=dropped,
+        refusal=refusal,
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.capacity_tables import texts
+from ddp_tasks.capacity_tables import flags, texts
 from ddp_tasks.style import framed
 
 Floats = npt.NDArray[np.float64]
@@ -178,6 +178,7 @@ def _fit_in_words(one: xr.Dataset, bars: Mapping[str, Floats]) -> str:
         else f"α = {float(one['alpha']):.2f} ± {float(one['sigma']):.2f},  "
         f"xmin = {float(one['xmin']):.3g},  D = {float(one['D']):.3f},  "
         f"tail {int(one['tail']):,} of {int(one['values']):,}"
+        + "".join(f",  {flag}" for flag in flags(one))
     )
     if left_out := float(bars["left_out"]):
         words += f"\n{left_out:.1%} of λ lie below the figure"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.capacity_tables import some, texts
+from ddp_tasks.capacity_tables import flags, some, texts
 from ddp_tasks.notation import NEUTRAL, cut, text_width
 from ddp_tasks.spectral_figures import BAR, POWER_LAW, XMIN, histogram, power_law
 from ddp_tasks.style import GLYPH_FONT, canvas, shown_of
@@ -184,7 +184,8 @@ def _segments(parts: Sequence[Floats], group: str) -> hv.Segments:
 
 def _exponent(fit: xr.Dataset) -> str:
     alpha = float(fit["alpha"])
-    return f"α {alpha:.2f}" if np.isfinite(alpha) else "no fit"
+    told = ", ".join([f"α {alpha:.2f}", *flags(fit)])
+    return told if np.isfinite(alpha) else "no fit"
 
 
 def _raised(power: int) -> str:

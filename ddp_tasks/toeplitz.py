@@ -263,37 +263,6 @@ def symbol_spectrum(layer: Symbol, memory: int = 1 << 28, run: Run = map) -> Ten
     return torch.cat(list(parts)).sort(descending=True).values
 
 
-def kernel_slices(W: Tensor) -> Tensor:
-    """Singular values of every kernel slice W[h, r], the matrization of Martin et al. 2021.
-
-    A slice is k × k. With k = 1, and for a fully connected layer, it is one number, and its
-    magnitude the singular value. A slice of one axis is a vector, so its norm is; one of three
-    axes is flattened from its second.
-
-    Parameters
-    ----------
-    W
-        shape (d, c / groups, k, ...).
-
-    Returns
-    -------
-    float64, shape (values,), descending
-
-    Raises
-    ------
-    ValueError
-        If W holds NaN or infinity.
-    """
-    _require_finite(W)
-    slices = W.detach().to(torch.float64).flatten(0, 1)
-    slices = slices.reshape(len(slices), slices.shape[1] if slices.ndim > 1 else 1, -1)
-    if 1 in slices.shape[1:]:
-        S = torch.linalg.vector_norm(slices, dim=(1, 2))
-    else:
-        S = torch.linalg.svdvals(slices).flatten()
-    return S.sort(descending=True).values
-
-
 def per_axis(value: Sequence[int] | int, axes: int) -> tuple[int, ...]:
     """One number for each axis, as PyTorch's convolutions read one for all."""
     return (value,) * axes if isinstance(value, int) else tuple(value)

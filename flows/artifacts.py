@@ -59,8 +59,9 @@ def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) 
             "layers": int(of_model["layers"]),
         }
         for matrization in table["matrization"].to_numpy():
-            hat = float(of_model["alpha_hat"].sel(matrization=matrization))
-            row[f"α̂ {matrization}"] = "" if np.isnan(hat) else round(hat, 3)
+            at = of_model.sel(matrization=matrization)
+            hat, error = float(at["alpha_hat"]), float(at["alpha_hat_error"])
+            row[f"α̂ {matrization}"] = "" if np.isnan(hat) else f"{hat:.3f} ± {error:.3f}"
         rows.append({**row, "failed": str(of_model["error"].item())})
     create_table_artifact(key="capacity", table=rows, description=f"{zoo.name}: α̂ of Eq. 12")
     for key, path in (("capacity-report", page), ("capacity-store", store)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ddp_tasks import capacity_tables
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.notation import abbreviated
 from ddp_tasks.preparation import Prepared
@@ -77,22 +78,23 @@ def zoo_lines(outcome: ZooOutcome) -> str:
     """α̂ of each model beside its accuracy, which models failed, and where the results are."""
     table = outcome.table
     matrizations = table["matrization"].to_numpy().tolist()
-    rows = []
-    for i, model in enumerate(table["model"].to_numpy()):
-        hats = table["alpha_hat"].to_numpy()[:, i]
-        means = table["alpha_hat_mean"].to_numpy()[:, i]
-        rows.append(
-            (
-                model,
-                table["layers"].to_numpy()[i],
-                f"{table['accuracy'].to_numpy()[i]:.2f}",
-                *(f"{hat:.2f} ({mean:.3f})" for hat, mean in zip(hats, means, strict=True)),
-            )
+    rows, cautions = [], []
+    for model, layers in zip(table["model"].to_numpy(), table["layers"].to_numpy(), strict=True):
+        of_model = table.sel(model=model)
+        hats = (
+            of_model[name].to_numpy().tolist()
+            for name in ("alpha_hat", "alpha_hat_error", "alpha_hat_mean")
         )
+        figures = (f"{hat:.2f} ± {e:.2f} ({mean:.3f})" for hat, e, mean in zip(*hats, strict=True))
+        rows.append((model, layers, f"{float(of_model['accuracy']):.2f}", *figures))
+        if told := capacity_tables.cautions(of_model, int(layers)):
+            cautions.append(f"{model}: {told}")
     lines = [
         "",
-        "α̂, the sum over layers of α · ln λmax (Eq. 12), and in brackets its mean over layers:",
+        "α̂, the sum over layers of α · ln λmax (Eq. 12), ± its standard error, and in brackets its "
+        "mean over layers:",
         *columns(("model", "layers", "accuracy", *matrizations), rows),
+        *(["", "To be read with care:", *cautions] if cautions else []),
     ]
     lines += [f"failed: {name}: {why}" for name, why in outcome.errors.items()]
     return "\n".join([*lines, "", f"store   {outcome.store}", f"report  {outcome.report}"])

@@ -10,9 +10,24 @@ from schemas.declaration import Group, Kind, Variable
 _MATRIZATION = Variable(
     ("matrization",),
     "string",
-    "unfolded: W̄1 (Eq. 8); toeplitz: W̄2 (Eq. 11); slices: the kernels W[h, r] together",
+    "unfolded: W̄1 (Eq. 8); toeplitz: W̄2 (Eq. 11); slices: the k² matrices W[:, :, s, t] of d × c "
+    "together (Martin et al. 2021); channels: the d·c matrices W[h, r] of k × k together, the "
+    "channels of the weight kernels (section 4.1); of a fully connected layer its weight always",
 )
 _ROW = ("matrization", "layer")
+
+
+#: What makes α̂ hard to trust, counted over layers.
+_FLAGS: Mapping[str, str] = {
+    "few_tails": "layers with a power law fitted to fewer than 20 independent λ",
+    "unstable_tails": "layers that are unstable",
+    "below_one": "layers with lambda_max below 1, whose capacity_term is negative: there a "
+    "greater alpha makes alpha_hat smaller",
+}
+_ERROR = (
+    "standard error of alpha_hat: sigma · ln(lambda_max) of the layers, added up in squares; "
+    "layers taken as independent and lambda_max as exact"
+)
 
 
 def _row(meaning: str, source: str = "", kind: Kind = "float") -> Variable:
@@ -31,8 +46,20 @@ _CAPACITY: Mapping[str, Variable] = {
     "alpha": _row("exponent of the power law p(λ) ∝ λ^-alpha for λ ≥ xmin", "4.1"),
     "xmin": _row("least λ of the tail: the one with the least D"),
     "D": _row("Kolmogorov-Smirnov distance between the tail and the power law"),
-    "sigma": _row("standard error of alpha, (alpha - 1) / sqrt(tail)"),
+    "sigma": _row("standard error of alpha, (alpha - 1) / sqrt(independent)"),
     "tail": _row("number of λ not below xmin", kind="integer"),
+    "independent": _row(
+        "number of λ of the tail, those that W̄2 has at ω and at -ω counted once", kind="integer"
+    ),
+    "rival_alpha": _row(
+        "alpha of a tail at least 4 times as long or short that fits about as well, with at most "
+        "1.5 times D; NaN where there is none"
+    ),
+    "rival_tail": _row("number of λ of that tail; 0 where there is none", kind="integer"),
+    "unstable": _row(
+        "whether rival_alpha differs from alpha by over twice the standard error of both",
+        kind="boolean",
+    ),
     "values": _row("number of λ above zero, to which the power law is fitted", kind="integer"),
     "zeros": _row("number of λ that are zero to rounding, left out", kind="integer"),
     "lambda_max": _row("greatest λ", "4.1"),
@@ -51,8 +78,11 @@ _CAPACITY: Mapping[str, Variable] = {
     "alpha_hat": Variable(
         ("matrization",), "float", "sum over layers of capacity_term", source="Eq. 12"
     ),
+    "alpha_hat_error": Variable(("matrization",), "float", _ERROR),
     "alpha_hat_mean": Variable(("matrization",), "float", "the same over the layers counted"),
+    "alpha_hat_mean_error": Variable(("matrization",), "float", "standard error of the mean"),
     "left_out": Variable(("matrization",), "integer", "layers without a power law"),
+    **{name: Variable(("matrization",), "integer", meaning) for name, meaning in _FLAGS.items()},
     "batch_norm": Variable(
         ("layer",),
         "string",
@@ -108,9 +138,17 @@ CAPACITY_GROUPS: Mapping[str, Group] = {
                 "sum over layers of alpha · ln(lambda_max); grows with depth",
                 source="Eq. 12",
             ),
+            "alpha_hat_error": Variable(("matrization", "model"), "float", _ERROR),
             "alpha_hat_mean": Variable(
                 ("matrization", "model"), "float", "the same over the number of layers counted"
             ),
+            "alpha_hat_mean_error": Variable(
+                ("matrization", "model"), "float", "standard error of the mean"
+            ),
+            **{
+                name: Variable(("matrization", "model"), "integer", meaning)
+                for name, meaning in _FLAGS.items()
+            },
             "error": Variable(("model",), "string", "why the model failed; empty otherwise"),
         },
     ),

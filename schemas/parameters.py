@@ -26,12 +26,13 @@ PERCENTAGES = (50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 100.0
 #: What torchvision calls weights: DEFAULT, IMAGENET1K_V1, ResNet18_Weights.DEFAULT.
 _TORCHVISION_NAME = re.compile(r"\w+(\.[A-Z][A-Z0-9_]*)?")
 
-Matrization = Literal["unfolded", "toeplitz", "slices"]
+Matrization = Literal["unfolded", "toeplitz", "slices", "channels"]
 
-#: The three matrizations of figure 4, as the store names them.
-MATRIZATIONS: tuple[Matrization, ...] = ("unfolded", "toeplitz", "slices")
+#: The matrizations of figure 4, as the store names them; of the matrices of kernels the customary
+#: ones first, then those of the paper's wording.
+MATRIZATIONS: tuple[Matrization, ...] = ("unfolded", "toeplitz", "slices", "channels")
 
-_CHEAP: tuple[Matrization, ...] = ("unfolded", "slices")
+_CHEAP: tuple[Matrization, ...] = ("unfolded", "slices", "channels")
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 Percentage = Annotated[float, Field(gt=0, le=100)]

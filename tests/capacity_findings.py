@@ -9,15 +9,16 @@ import xarray as xr
 
 from ddp_tasks.capacity_report import CapacityFindings
 
-MATRIZATIONS = ("unfolded", "toeplitz", "slices")
+MATRIZATIONS = ("unfolded", "toeplitz", "slices", "channels")
 _BINS = 60
-_FIGURES = ("alpha", "xmin", "D", "sigma", "tail", "lambda_max")
+_FIGURES = ("alpha", "xmin", "D", "sigma", "tail", "lambda_max", "rival_alpha")
+_COUNTS = ("independent", "rival_tail", "unstable")
 _CUSTOMARY = (
     *("log_norm", "log_spectral_norm", "weighted_alpha", "stable_rank"),
     *("bulk_edge", "spikes", "matrix_rank"),
 )
 _ATTRIBUTES = {
-    "format_version": "2",
+    "format_version": "3",
     "created": "2026-01-01T00:00:00+00:00",
     "software_versions": '{"torch": "2"}',
     "zoo_parameters": '{"name": "zoo"}',
@@ -45,6 +46,7 @@ def capacity(shapes, heavy: float = 1.0, seed: int = 0, refuse=()) -> xr.Dataset
     size = len(MATRIZATIONS), len(layers)
     figures = {name: np.full(size, np.nan) for name in _FIGURES}
     count = np.zeros(size, dtype=np.int64)
+    counts = {name: np.zeros(size, dtype=np.int64) for name in _COUNTS}
     refused = np.full(size, "", dtype=object)
     density, edge = np.full((*size, _BINS), np.nan), np.full((*size, _BINS + 1), np.nan)
     customary = {name: np.full(size, np.nan) for name in _CUSTOMARY}
@@ -62,6 +64,7 @@ def capacity(shapes, heavy: float = 1.0, seed: int = 0, refuse=()) -> xr.Dataset
             continue
         for name, figure in _fit(values, int(count[at])).items():
             figures[name][at] = figure
+        counts["independent"][at] = figures["tail"][at]
         if at[0] == 0:
             customary["weighted_alpha"][at] = figures["alpha"][at] * np.log10(values.max())
     both = ("matrization", "layer")
@@ -69,6 +72,7 @@ def capacity(shapes, heavy: float = 1.0, seed: int = 0, refuse=()) -> xr.Dataset
         {
             "values": (both, count),
             **{name: (both, values) for name, values in figures.items()},
+            **{name: (both, values) for name, values in counts.items()},
             "refusal": (both, refused),
             "density": ((*both, "bin"), density),
             "edge": ((*both, "edge_index"), edge),
@@ -93,7 +97,8 @@ def _eigenvalues(rng, shape, matrization, heavy):
     if matrization == "toeplitz":
         bulk = rng.lognormal(-0.4, 0.9, min(d * side**2, 3000))
         return bulk * rng.uniform(0.3, 2, 1), min(d, c) * side**2
-    return rng.lognormal(-2, 1.3, d * c * 3)[:3000], d * c * kernel[-1]
+    number = {"slices": min(d, c) * taps, "channels": d * c * kernel[-1]}[matrization]
+    return rng.lognormal(-2, 1.3, d * c * 3)[:3000], number
 
 
 def _fit(values, count):
@@ -130,6 +135,23 @@ def terms(of_model: xr.Dataset) -> np.ndarray:
     return (of_model["alpha"] * np.log(of_model["lambda_max"])).to_numpy()
 
 
+def of_models(of_model: xr.Dataset) -> dict[str, np.ndarray]:
+    """What the group ``zoo`` has of one model, each of shape (matrization,)."""
+    sum_of, fitted = np.nansum(terms(of_model), axis=1), of_model["alpha"].notnull().sum("layer")
+    squares = (of_model["sigma"] * np.log(of_model["lambda_max"])) ** 2
+    error = np.sqrt(squares.sum("layer")).to_numpy()
+    of_fits = of_model.where(of_model["alpha"].notnull())
+    return {
+        "alpha_hat": sum_of,
+        "alpha_hat_error": error,
+        "alpha_hat_mean": sum_of / fitted.to_numpy(),
+        "alpha_hat_mean_error": error / fitted.to_numpy(),
+        "few_tails": (of_fits["independent"] < 20).sum("layer").to_numpy(),
+        "unstable_tails": (of_fits["unstable"] == 1).sum("layer").to_numpy(),
+        "below_one": (of_fits["lambda_max"] < 1).sum("layer").to_numpy(),
+    }
+
+
 def zoo(models, capacities) -> xr.Dataset:
     """The group ``zoo``.
 
@@ -140,22 +162,22 @@ def zoo(models, capacities) -> xr.Dataset:
     capacities
         layers, by name of those models that did not fail.
     """
-    of = {m: terms(capacities[m]) for m in models if m in capacities}
-    none = np.full(len(MATRIZATIONS), np.nan)
+    of = {name: of_models(capacities[name]) for name in models if name in capacities}
+
+    def table(name):
+        none = np.full(len(MATRIZATIONS), np.nan if name.startswith("alpha") else 0)
+        return ("matrization", "model"), np.array(
+            [of[m][name] if m in of else none for m in models]
+        ).T
+
+    layers = [capacities[m].sizes["layer"] if m in of else 0 for m in models]
     return xr.Dataset(
         {
             "family": ("model", [m[0] for m in models.values()]),
             "accuracy": ("model", [m[1] for m in models.values()]),
             "error": ("model", np.array([m[2] for m in models.values()], dtype=object)),
-            "layers": ("model", [of[m].shape[1] if m in of else 0 for m in models]),
-            "alpha_hat": (
-                ("matrization", "model"),
-                np.array([np.nansum(of[m], axis=1) if m in of else none for m in models]).T,
-            ),
-            "alpha_hat_mean": (
-                ("matrization", "model"),
-                np.array([np.nanmean(of[m], axis=1) if m in of else none for m in models]).T,
-            ),
+            "layers": ("model", layers),
+            **{name: table(name) for name in next(iter(of.values()))},
         },
         coords={"model": list(models), "matrization": list(MATRIZATIONS)},
     )

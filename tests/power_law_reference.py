@@ -3,11 +3,11 @@
 import math
 
 
-def power_law(values):
-    """α, xmin, D and the tail's length, by the rules of the package powerlaw 2.0."""
+def power_laws(values):
+    """α, xmin, D and the tail's length at every xmin, ascending."""
     values = sorted(v for v in values if v > 0)
     distinct = sorted(set(values))
-    best = None
+    found = []
     for xmin in distinct[:-2]:
         tail = [v for v in values if v >= xmin]
         alpha = 1 + len(tail) / math.fsum(math.log(v / xmin) for v in tail)
@@ -17,6 +17,14 @@ def power_law(values):
                 fitted = 1 - (x / xmin) ** (1 - alpha)
                 actual = sum(v < x for v in tail) / len(tail)
                 D = max(D, abs(fitted - actual))
-        if best is None or best[2] > D:
-            best = (alpha, xmin, D, len(tail))
+        found.append((alpha, xmin, D, len(tail)))
+    return found
+
+
+def power_law(values):
+    """Of these the one of least D, by the rules of the package powerlaw 2.0."""
+    best = None
+    for one in power_laws(values):
+        if best is None or best[2] > one[2]:
+            best = one
     return best

@@ -57,10 +57,30 @@ def test_alpha_hat_sums_and_averages_what_has_a_power_law():
     )
     assert found.mean == found.total / 2
     assert (found.layers, found.left_out) == (2, 1)
+    # Errors of α times ln λmax, in squares.
+    terms = [row.sigma * math.log(row.lambda_max) for row in rows[:2]]
+    assert found.error == pytest.approx(math.sqrt(terms[0] ** 2 + terms[1] ** 2))
+    assert found.mean_error == pytest.approx(found.error / 2)
     nothing = alpha_hat([refused_capacity("none")])
     assert math.isnan(nothing.total)
     assert math.isnan(nothing.mean)
+    assert math.isnan(nothing.error)
+    assert math.isnan(nothing.mean_error)
     assert (nothing.layers, nothing.left_out) == (0, 1)
+
+
+def test_what_makes_alpha_hat_hard_to_trust_is_counted():
+    row = capacity(Spectrum(torch.arange(30.0, 0, -1, dtype=torch.float64), 0, 1))
+    few = dataclasses.replace(row, independent=19, unstable=False)
+    many = dataclasses.replace(few, independent=20)
+    below = dataclasses.replace(many, lambda_max=0.5, capacity_term=many.alpha * math.log(0.5))
+    unstable = dataclasses.replace(many, unstable=True, lambda_max=1.0)
+    found = alpha_hat([few, few, many, below, unstable, refused_capacity("none")])
+    assert (found.few, found.below_one, found.unstable) == (2, 1, 1)
+    # A greater α of a layer with λmax below 1 lowers the sum.
+    more = dataclasses.replace(below, capacity_term=(below.alpha + 1) * math.log(0.5))
+    assert alpha_hat([more]).total < alpha_hat([below]).total < 0
+    assert alpha_hat([below]).error > 0
 
 
 @given(grouped_weights())
@@ -128,9 +148,11 @@ def test_a_1x1_layer_has_norms_and_no_power_law(matrization):
 def test_a_layer_of_rank_one_is_known_to_be_one(matrization):
     W = torch.outer(torch.arange(1.0, 6), torch.arange(1.0, 5)).reshape(5, 4, 1, 1)
     row = layer_capacity(W, matrization, size=(3, 3))
-    ranks = {Matrization.UNFOLDED: 1, Matrization.TOEPLITZ: 9, Matrization.SLICES: 20}
-    assert row.matrix_rank == ranks[matrization]
-    assert row.zeros == {"unfolded": 3, "toeplitz": 27, "slices": 0}[matrization]
+    # A 1 × 1 kernel has one slice, and channels of one number each.
+    assert (
+        row.matrix_rank == {"unfolded": 1, "toeplitz": 9, "slices": 1, "channels": 20}[matrization]
+    )
+    assert row.zeros == {"unfolded": 3, "toeplitz": 27, "slices": 3, "channels": 0}[matrization]
 
 
 @pytest.mark.parametrize("matrization", EVERY)
@@ -166,11 +188,37 @@ def test_duplicate_singular_values_are_fitted_as_they_are(matrization):
     assert twice.stable_rank == pytest.approx(2 * once.stable_rank)
 
 
-def test_a_fully_connected_layer_is_read_the_same_by_both_matrices():
+@pytest.mark.parametrize("matrization", EVERY)
+def test_a_fully_connected_layer_has_one_matrix(matrization):
     W = torch.randn(20, 30, dtype=torch.float64)
-    first = layer_capacity(W, Matrization.UNFOLDED)
-    second = layer_capacity(W, Matrization.TOEPLITZ)
-    assert second.alpha == pytest.approx(first.alpha, rel=1e-6)
-    assert second.lambda_max == pytest.approx(first.lambda_max)
-    assert second.bulk_edge == pytest.approx(first.bulk_edge)
-    assert layer_capacity(W, Matrization.SLICES).values == 600
+    assert layer_capacity(W, matrization) == layer_capacity(W, Matrization.UNFOLDED)
+
+
+@given(st.integers(1, 5), st.integers(1, 5), SEEDS)
+def test_the_standard_error_of_w2_counts_each_pair_of_frequencies_once(m, n, seed):
+    W = torch.randn(3, 2, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    row = layer_capacity(W, Matrization.TOEPLITZ, size=(m, n))
+    # numpy's blocks of every frequency; of ω and -ω only the first is looked at.
+    kernel = np.zeros((3, 2, m, n))
+    for s, t in np.ndindex(3, 3):
+        kernel[:, :, s % m, t % n] += W[:, :, s, t].numpy()
+    blocks = np.fft.fft2(kernel)
+    seen, every, once = set(), 0, 0
+    for place in np.ndindex(m, n):
+        squares = np.linalg.svd(blocks[:, :, *place], compute_uv=False) ** 2
+        above = int((squares >= row.xmin * (1 - 1e-9)).sum())
+        every += above
+        once += 0 if place in seen else above
+        seen |= {place, (-place[0] % m, -place[1] % n)}
+    if row.refusal:
+        assert row.independent == 0
+        return
+    assert (row.tail, row.independent) == (every, once)
+    assert row.sigma == pytest.approx((row.alpha - 1) / math.sqrt(once))
+
+
+def test_every_other_matrization_counts_all_values_of_the_tail():
+    W = torch.randn(6, 6, 3, 3, generator=torch.Generator().manual_seed(1))
+    for matrization in (Matrization.UNFOLDED, Matrization.SLICES, Matrization.CHANNELS):
+        row = layer_capacity(torch.cat([W, W]), matrization, groups=2)
+        assert row.independent == row.tail

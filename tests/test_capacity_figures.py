@@ -1,10 +1,12 @@
 import holoviews as hv
 import numpy as np
 import pytest
+import xarray as xr
 from capacity_findings import MATRIZATIONS, capacity, families, resnet, resnets
 from scipy import stats
 
 from ddp_tasks import (
+    alpha_hat_and_accuracy,
     capacity_figures,
     capacity_tables,
     point_labels,
@@ -13,7 +15,7 @@ from ddp_tasks import (
 )
 from ddp_tasks.notation import text_width
 
-MEASURES = tuple(capacity_tables.MEASURES)
+MEASURES = tuple(alpha_hat_and_accuracy.MEASURES)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,9 @@ def test_lines_are_least_squares_fits_of_accuracy(three, matrization, measure):
 
 
 def test_coefficients_are_those_of_scipy_over_the_models_drawn(three):
-    for family, found in capacity_tables.associations(three.zoo, "unfolded", "alpha_hat").items():
+    for family, found in alpha_hat_and_accuracy.associations(
+        three.zoo, "unfolded", "alpha_hat"
+    ).items():
         x, y = _of_family(three.zoo, family, "unfolded", "alpha_hat")
         assert found.models == len(x)
         assert found.pearson == pytest.approx(stats.pearsonr(x, y)[0])
@@ -130,10 +134,10 @@ def test_two_models_get_neither_line_nor_coefficient():
 
 
 def test_values_that_do_not_vary_are_no_error():
-    flat = capacity_tables.association(np.full(4, 7.1), np.arange(4.0))
+    flat = alpha_hat_and_accuracy.association(np.full(4, 7.1), np.arange(4.0))
     assert not flat.fitted
     assert flat.coefficients() == "n = 4: no correlation"
-    level = capacity_tables.association(np.arange(4.0), np.full(4, 93.1))
+    level = alpha_hat_and_accuracy.association(np.arange(4.0), np.full(4, 93.1))
     assert level.slope == pytest.approx(0)
     assert not level.correlated
 
@@ -205,7 +209,10 @@ def test_small_panels_show_every_layer_with_its_exponent(small):
     assert _parts(overlay, "Layers")[0].dimension_values(2).tolist() == list(small["layer"].values)
     exponents = _parts(overlay, "Exponents")[0].dimension_values(2)
     alpha = small["alpha"].sel(matrization="unfolded").to_numpy()
-    assert exponents.tolist() == [f"α {a:.2f}" for a in alpha]
+    few = small["independent"].sel(matrization="unfolded").to_numpy() < 20
+    assert few.any()
+    told = [f"α {a:.2f}{', few' if one else ''}" for a, one in zip(alpha, few, strict=True)]
+    assert exponents.tolist() == told
     assert len(_parts(overlay, "Xmin")[0]) == len(alpha)
 
 
@@ -263,5 +270,39 @@ def test_failed_models_come_last_with_their_reason(three):
     assert rows[-1].error == "the weights do not fit the network"
     assert set(rows[-1].total.values()) == {"—"}
     first = three.zoo.sel(model=rows[0].model, matrization="unfolded")
-    assert rows[0].total["unfolded"] == f"{float(first['alpha_hat']):.2f}"
-    assert rows[0].mean["unfolded"] == f"{float(first['alpha_hat_mean']):.2f}"
+    for name, told in (("alpha_hat", rows[0].total), ("alpha_hat_mean", rows[0].mean)):
+        value, error = float(first[name]), float(first[f"{name}_error"])
+        assert told["unfolded"] == f"{value:.2f} ± {error:.2f}"
+
+
+def test_what_makes_a_fit_hard_to_trust_is_told_of_layers_and_models(small):
+    one = small.sel(layer="conv1", matrization="unfolded").assign(
+        independent=19, unstable=True, rival_alpha=28.63, rival_tail=2092, lambda_max=0.5
+    )
+    assert capacity_tables.flags(one) == {
+        "few": "19 eigenvalues",
+        "unstable": "α is 28.63 on the 2,092 greatest eigenvalues",
+        "λmax < 1": "ln λmax = −0.69",
+    }
+    assert set(capacity_tables.flags(one)) <= set(capacity_tables.DEFINITIONS)
+    assert capacity_tables.flags(one.assign(independent=20, unstable=False, lambda_max=1.0)) == {}
+    assert capacity_tables.flags(one.assign(alpha=np.nan)) == {}
+    model = xr.Dataset(
+        {
+            "few_tails": ("matrization", [19, 0]),
+            "unstable_tails": ("matrization", [0, 0]),
+            "below_one": ("matrization", [1, 0]),
+        },
+        coords={"matrization": ["unfolded", "channels"]},
+    )
+    told = "W̄₁: 19 of 20 tails have fewer than 20 eigenvalues, λmax is below 1 in 1 of 20 layers"
+    assert capacity_tables.cautions(model, 20) == told
+    assert capacity_tables.cautions(model.isel(matrization=[1]), 20) == ""
+
+
+def test_bars_are_one_standard_error_of_alpha_hat(three):
+    overlay = capacity_figures.alpha_hat_figure(three.zoo, "slices")
+    ends = _parts(overlay, "Errors")[0].array().astype(float)
+    shown = three.zoo.sel(matrization="slices").dropna("model", subset=["alpha_hat"])
+    np.testing.assert_allclose((ends[:, 2] - ends[:, 0]) / 2, shown["alpha_hat_error"])
+    np.testing.assert_allclose(ends[:, 2] + ends[:, 0], 2 * shown["alpha_hat"])

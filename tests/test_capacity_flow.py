@@ -8,6 +8,7 @@ from runs import HERE, TinyNetwork
 
 from ddp_tasks import store as stores
 from flows.capacity import run_capacity
+from flows.summary_text import zoo_lines
 from schemas.parameters import RunError
 from schemas.run_files import check
 from schemas.zoo import ZooParameters
@@ -94,8 +95,28 @@ def test_alpha_hat_is_the_sum_over_layers(finished):
     term = found["alpha"] * np.log(found["lambda_max"])
     np.testing.assert_allclose(found["alpha_hat"], term.sum("layer"), rtol=1e-12)
     np.testing.assert_allclose(found["alpha_hat_mean"], term.mean("layer"), rtol=1e-12)
-    of_zoo = outcome.table["alpha_hat"].sel(model="second")
-    np.testing.assert_array_equal(of_zoo, found["alpha_hat"])
+    of_terms = found["sigma"] * np.log(found["lambda_max"])
+    error = np.sqrt((of_terms**2).sum("layer"))
+    np.testing.assert_allclose(found["alpha_hat_error"], error, rtol=1e-12)
+    np.testing.assert_allclose(found["alpha_hat_mean_error"], error / 4, rtol=1e-12)
+    of_zoo = outcome.table.sel(model="second")
+    for name in ("alpha_hat", "alpha_hat_error", "alpha_hat_mean", "few_tails", "below_one"):
+        np.testing.assert_array_equal(of_zoo[name], found[name])
+
+
+def test_the_terminal_tells_alpha_hat_with_its_error_and_what_to_be_careful_of(finished):
+    _, outcome = finished
+    lines = zoo_lines(outcome).splitlines()
+    of = outcome.table.sel(model="first", matrization="unfolded")
+    hat, error, mean = (float(of[n]) for n in ("alpha_hat", "alpha_hat_error", "alpha_hat_mean"))
+    row = next(line for line in lines if line.startswith("first "))
+    assert f"{hat:.2f} ± {error:.2f} ({mean:.3f})" in row
+    few = int(of["few_tails"])
+    assert few > 0
+    assert any(
+        f"first: W̄₁: {few} of 4 tails have fewer than 20 eigenvalues" in one for one in lines
+    )
+    assert not any(line.startswith("broken:") for line in lines)
 
 
 def test_a_second_run_keeps_models_and_computes_those_of_other_weights(finished):

@@ -39,8 +39,9 @@ def test_the_page_says_what_was_found(page, found):
         assert f"<dt>{name}</dt>" in told
     assert "torch 2" in told
     sums = found.zoo["alpha_hat"].sel(model="resnet32").to_numpy()
-    for value in sums:
-        assert f">{value:.2f}</td>" in told
+    errors = found.zoo["alpha_hat_error"].sel(model="resnet32").to_numpy()
+    for value, error in zip(sums, errors, strict=True):
+        assert f">{value:,.2f} ± {error:,.2f}</td>".replace("-", "−") in told
 
 
 def test_failures_and_refusals_are_told_with_their_reason(page):
@@ -48,8 +49,25 @@ def test_failures_and_refusals_are_told_with_their_reason(page):
     assert "failed: no such file: &lt;resnet110.pt&gt;" in told
     assert "Not drawn, since they failed: resnet110." in told
     assert ">resnet110</h2>" not in told
-    assert "slices: fewer than 4 distinct positive values" in told
-    assert "† resnet20: without a power law, and so in neither sum nor mean: slices 1 of 20" in told
+    assert "slices d × c: fewer than 4 distinct positive values" in told
+    assert (
+        "† resnet20: without a power law, and so in neither sum nor mean: slices d × c 1 of 20"
+        in told
+    )
+
+
+def test_fits_to_few_eigenvalues_are_flagged(page, found):
+    told = _told(page)
+    of = found.zoo.sel(model="resnet32", matrization="unfolded")
+    few, layers = int(of["few_tails"]), int(of["layers"])
+    assert few > 0
+    assert f"resnet32, to be read with care: W̄₁: {few} of {layers} tails have fewer than 20" in told
+    flagged = sum(
+        int(((one["independent"] < 20) & one["alpha"].notnull()).sum())
+        for one in found.capacity.values()
+        if one is not found.capacity["resnet56"]
+    )
+    assert len(re.findall(r'eigenvalues?">few</span>', told)) == flagged
 
 
 def test_each_figure_says_whether_it_shows_the_sum_or_the_mean(page):
@@ -78,12 +96,13 @@ def test_models_without_accuracy_or_spectra_have_a_page():
     assert "No layer of this model has a spectrum." in told
     assert "the weight is zero throughout" in told
     assert "No model has both α̂ and a test accuracy." in told
-    assert "Not drawn, for want of α̂ or of a test accuracy: resnet20 (W̄₁, W̄₂, slices)" in told
+    lacking = "resnet20 (W̄₁, W̄₂, slices d × c, channels k × k)"
+    assert f"Not drawn, for want of α̂ or of a test accuracy: {lacking}" in told
 
 
 def test_the_page_opens_without_a_network(browser, page, tmp_path):
     shown = opened(browser, page, tmp_path)
-    assert len(shown.figures) == 6 + 3 * 4
+    assert len(shown.figures) == 2 * 4 + 3 * 5
     assert min(shown.figures) > 200
     assert shown.width <= shown.window
     assert shown.errors == []

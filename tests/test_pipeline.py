@@ -172,7 +172,7 @@ def test_exemplars_are_the_strongest_images(finished):
 def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):
     found = stores.read(finished.store, "capacity").load()
     layers = stores.read(finished.store, "layers").load()
-    assert found["matrization"].values.tolist() == ["unfolded", "slices"]
+    assert found["matrization"].values.tolist() == ["unfolded", "slices", "channels"]
     assert found["layer"].values.tolist() == layers["layer"].values.tolist()
     unfolded = found.sel(matrization="unfolded")
     squares = layers["singular_value"] ** 2
@@ -181,10 +181,15 @@ def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):
     np.testing.assert_array_equal(unfolded["values"], layers["rank"])
     for layer in ("conv1", "conv2"):
         W = TinyNetwork().get_submodule(layer).weight.detach().double().numpy()
-        slices = np.linalg.svd(W, compute_uv=False)
-        row = found.sel(layer=layer, matrization="slices")
-        assert int(row["values"]) == slices.size
-        np.testing.assert_allclose(float(row["lambda_max"]), slices.max() ** 2)
+        for matrization, matrices in (("slices", W.transpose(2, 3, 0, 1)), ("channels", W)):
+            S = np.linalg.svd(matrices, compute_uv=False)
+            row = found.sel(layer=layer, matrization=matrization)
+            assert int(row["values"]) == S.size
+            np.testing.assert_allclose(float(row["lambda_max"]), S.max() ** 2)
+    for layer in ("fc1", "fc2"):
+        own = found.sel(layer=layer)
+        for name in ("values", "lambda_max", "alpha"):
+            np.testing.assert_array_equal(own[name], np.full(3, own[name][0]))
     np.testing.assert_allclose(found["alpha_hat"], found["capacity_term"].sum("layer"))
     assert "Capacity metric" in finished.report.read_text()
 

@@ -8,10 +8,16 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from power_law_reference import power_law
+from power_law_reference import power_law, power_laws
 from strategies import SEEDS
 
-from ddp_tasks.power_law import MINIMUM_DISTINCT, Refusal, fit_power_law
+from ddp_tasks.power_law import (
+    MINIMUM_DISTINCT,
+    RIVAL_DISTANCE,
+    RIVAL_LENGTH,
+    Refusal,
+    fit_power_law,
+)
 
 # The reference adds its logarithms exactly; here they are added in float64.
 ROUNDING = 1e-11
@@ -76,6 +82,55 @@ def test_four_values_by_hand():
     assert pytest.approx(first, rel=ROUNDING) == found.D
     assert found.tail == 4
     assert found.sigma == pytest.approx((found.alpha - 1) / 2, rel=ROUNDING)
+
+
+@given(samples)
+def test_the_rival_is_the_best_tail_of_quite_another_length(values):
+    assume(len(set(values.tolist())) >= MINIMUM_DISTINCT)
+    found = fit_power_law(values)
+    tails = {tail: (D, alpha) for alpha, _, D, tail in power_laws(values.tolist())}
+    others = {
+        n: fit
+        for n, fit in tails.items()
+        if n * RIVAL_LENGTH <= found.tail or n >= RIVAL_LENGTH * found.tail
+    }
+    allowed = {n: fit for n, fit in others.items() if fit[0] < RIVAL_DISTANCE * found.D - 1e-12}
+    if found.rival_tail:
+        D, alpha = tails[found.rival_tail]
+        assert found.rival_tail in others
+        assert min(D for D, _ in others.values()) + 1e-12 >= D
+        assert found.rival_alpha == pytest.approx(alpha, rel=ROUNDING)
+    else:
+        assert not allowed
+        assert math.isnan(found.rival_alpha)
+        assert not found.unstable
+
+
+def test_an_exponent_that_jumps_between_tails_is_unstable():
+    # Squares of exponential values follow no power law: the shorter the tail, the steeper it is.
+    found = fit_power_law(np.random.default_rng(5).exponential(size=4096) ** 2)
+    assert found.rival_tail * RIVAL_LENGTH <= found.tail
+    assert found.rival_alpha > found.alpha + 2 * found.sigma
+    assert found.unstable
+    # Of exact quantiles of a power law every tail is a power law, but the longest fits best.
+    steady = fit_power_law((1 - (np.arange(400) + 0.5) / 400) ** -1.0)
+    assert not steady.unstable
+
+
+@given(samples)
+def test_copies_count_once_for_the_standard_error_and_change_nothing_else(values):
+    assume(len(set(values.tolist())) >= MINIMUM_DISTINCT)
+    twice = np.repeat(np.unique(values), 2)
+    assume(fit_power_law(twice).fitted)
+    plain, known = fit_power_law(twice), fit_power_law(twice, copies=True)
+    assert (known.alpha, known.xmin, known.D, known.tail) == (
+        plain.alpha,
+        plain.xmin,
+        plain.D,
+        plain.tail,
+    )
+    assert (plain.independent, known.independent) == (plain.tail, plain.tail // 2)
+    assert known.sigma == pytest.approx(plain.sigma * math.sqrt(2))
 
 
 @pytest.mark.parametrize("alpha", [1.5, 2.5, 3.5, 8.0])

@@ -323,7 +323,7 @@ def test_a_store_is_continued_wherever_things_lie_but_not_with_other_levels(tmp_
 
 
 def test_the_capacity_metric_needs_the_unfolded_weights_or_nothing(tmp_path):
-    assert load_run(_write(tmp_path, MINIMAL)).capacity == ["unfolded", "slices"]
+    assert load_run(_write(tmp_path, MINIMAL)).capacity == ["unfolded", "slices", "channels"]
     assert load_run(_write(tmp_path, MINIMAL), ["capacity=[]"]).capacity == []
     assert "lacks unfolded" in _refusal(tmp_path, MINIMAL, ["capacity=[slices]"])
     assert "capacity" in _refusal(tmp_path, MINIMAL, ["capacity=[blocks]"])

@@ -14,7 +14,6 @@ from ddp_tasks.toeplitz import (
     blocks,
     frequencies,
     image_of_transposed,
-    kernel_slices,
     symbol,
     toeplitz_spectrum,
 )
@@ -193,17 +192,6 @@ def test_larger_images_bring_the_three_spectra_together():
     assert small["zeros"].values == 2 * 4 * 4
 
 
-def test_kernel_slices_by_hand():
-    W = torch.zeros(1, 2, 2, 2)
-    W[0, 0] = torch.tensor([[0.0, 3.0], [0.0, 0.0]])
-    W[0, 1] = torch.tensor([[-1.0, 0.0], [0.0, 2.0]])
-    np.testing.assert_allclose(kernel_slices(W), [3, 2, 1, 0], atol=1e-15)
-    assert kernel_slices(torch.tensor([[1.0, -4.0]])).tolist() == [4, 1]
-    assert kernel_slices(torch.tensor([[[3.0, 4.0]]])).tolist() == [5]
-    assert len(kernel_slices(torch.randn(2, 3, 3, 5))) == 2 * 3 * 3
-    assert len(kernel_slices(torch.randn(2, 3, 2, 2, 3))) == 2 * 3 * 2
-
-
 def test_what_does_not_fit_is_refused_by_name():
     W = torch.randn(2, 2, 3, 3)
     with pytest.raises(ValueError, match="no input of size"):
@@ -220,8 +208,6 @@ def test_what_does_not_fit_is_refused_by_name():
         W[0, 0, 0, 0] = bad
         with pytest.raises(ValueError, match="NaN or infinity"):
             toeplitz_spectrum(W, (4, 4))
-        with pytest.raises(ValueError, match="NaN or infinity"):
-            kernel_slices(W)
 
 
 @st.composite

@@ -42,7 +42,7 @@ def test_a_zoo_file_names_weights_beside_itself(tmp_path):
         ("models=[]", "models: [] is refused"),
         ("accuracy=3", "accuracy: unknown key"),
         ("input_size=[3, 32]", "input_size"),
-        ("matrizations=[gram]", "should be 'unfolded', 'toeplitz' or 'slices'"),
+        ("matrizations=[gram]", "should be 'unfolded', 'toeplitz', 'slices' or 'channels'"),
         (
             "models=[{name: a, family: f, accuracy: 1, factory: 'm:f'},"
             "{name: a, family: f, accuracy: 2, factory: 'm:f'}]",
