@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def test_the_page_says_what_was_found(page, found):
     for model in ("resnet20", "resnet32", "resnet44"):
         assert f">{model}</h2>" in told
     for name in DEFINITIONS:
-        assert f"<dt>{name}</dt>" in told
+        assert f"<dt>{escape(name)}</dt>" in told
     assert "torch 2" in told
     sums = found.zoo["alpha_hat"].sel(model="resnet32").to_numpy()
     errors = found.zoo["alpha_hat_error"].sel(model="resnet32").to_numpy()
