@@ -11,7 +11,7 @@ from torch import Tensor
 from ddp_tasks.batch_norm_folding import Folding, fold_batch_norms
 from ddp_tasks.decomposition import decomposition_dataset, stores_right_singular_vectors
 from ddp_tasks.layers import LinearLayer, unfolded_weight
-from ddp_tasks.preparation import ONE_AT_A_TIME, Prepared, prepared_once
+from ddp_tasks.preparation import ONE_AT_A_TIME, Prepared, content_of, prepared_once
 from ddp_tasks.store import write
 from ddp_tasks.tensor_svd import Spectrum, decompose
 from ddp_tasks.unfolding import unfold_weight
@@ -95,7 +95,11 @@ def _folds(layer: LinearLayer) -> bool:
     return layer.kind == "Linear" or not layer.kind.startswith("ConvTranspose")
 
 
-@lru_cache(maxsize=1)
 def folding_once(run: str) -> Folding:
     """What ``folding_of`` gives for run parameters as JSON, once in each worker process."""
+    return _folding(run, content_of(RunParameters.model_validate_json(run)))
+
+
+@lru_cache(maxsize=1)
+def _folding(run: str, content: str) -> Folding:
     return folding_of(RunParameters.model_validate_json(run), prepared_once(run))

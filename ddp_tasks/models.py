@@ -154,6 +154,15 @@ def check_weights(model: nn.Module, source: str) -> None:
             )
 
 
+def weights_state(parameters: ModelParameters) -> tuple[int, ...]:
+    """What changes whenever a weights' file is written or replaced, whatever date it is given."""
+    file = parameters.weights_file
+    if file is None or not file.is_file():
+        return ()
+    now = file.stat()
+    return now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
+
+
 def missing_weights(parameters: ModelParameters) -> str:
     """What a run's weights lack on this machine, and how to give it; empty where they are here.
 

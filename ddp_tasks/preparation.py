@@ -14,7 +14,8 @@ from torch import nn
 from ddp_tasks.checkpoints import Weights
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layers import Layers, weight
-from ddp_tasks.models import missing_weights, open_weighted
+from ddp_tasks.models import missing_weights, open_weighted, weights_state
+from ddp_tasks.source_code import code_digests
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest
@@ -90,12 +91,18 @@ def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
 def prepared_once(run: str) -> Prepared:
     """What ``prepare`` gives for run parameters as JSON, once in each worker process."""
     with ONE_AT_A_TIME:
-        return _prepared(run)
+        return _prepared(run, content_of(RunParameters.model_validate_json(run)))
 
 
 @lru_cache(maxsize=1)
-def _prepared(run: str) -> Prepared:
+def _prepared(run: str, content: str) -> Prepared:
     return prepare(RunParameters.model_validate_json(run))
+
+
+def content_of(run: RunParameters) -> str:
+    """What a run's code and weights are now: a process may outlive the files that it began with."""
+    code = [code_digests(section.factory) for section in (run.model, run.images)]
+    return f"{code} {weights_state(run.model)}"
 
 
 def best_device() -> torch.device:

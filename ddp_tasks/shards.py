@@ -25,7 +25,7 @@ from ddp_tasks.identity import Identity
 from ddp_tasks.images import ImageSet
 from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.models import model_digest
-from ddp_tasks.preparation import ONE_AT_A_TIME, best_device, prepared_once
+from ddp_tasks.preparation import ONE_AT_A_TIME, best_device, content_of, prepared_once
 from ddp_tasks.reading_ahead import read_ahead
 from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
@@ -222,7 +222,8 @@ def _opened(path: str, run: str, stamp: str) -> tuple[ForwardPass, ImageSet]:
 
 def _forward_pass(path: str, run: str, options: ExtractionParameters) -> ForwardPass:
     prepared = prepared_once(run)
-    vectors = _vectors(path, run)
+    stamp, content = store.stamp(Path(path)), content_of(RunParameters.model_validate_json(run))
+    vectors = _vectors(path, run, stamp, content)
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in vectors)
     return forward_pass(
         prepared.model,
@@ -236,7 +237,7 @@ def _forward_pass(path: str, run: str, options: ExtractionParameters) -> Forward
 
 
 @lru_cache(maxsize=1)
-def _vectors(path: str, run: str) -> dict[str, Tensor]:
+def _vectors(path: str, run: str, stamp: str, content: str) -> dict[str, Tensor]:
     """By layer what its mean output is multiplied by, shape (d, r)."""
     # A layer whose weight has no decomposition is not in the store.
     stored = store.read(Path(path), "layers")["layer"].to_numpy().tolist()
