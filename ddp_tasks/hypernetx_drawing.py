@@ -20,6 +20,8 @@ from schemas.parameters import RunError
 _CLASSES, _EQUIVALENCE_CLASSES = 40, 120
 
 _LOOKS = {
+    # Names of classes are no formulas, whatever dollar signs are in them.
+    "text.parse_math": False,
     # Text as text: a tenth of the bytes, and it can be searched.
     "svg.fonttype": "none",
     # The same ids, hence the same file, every time.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -17,10 +18,12 @@ from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import Summary
 from ddp_tasks.unreadable import told
 from schemas.parameters import RunParameters
+from schemas.shown import shown
 from schemas.zoo import ZooParameters
 
 #: Rows of a significance table in the UI; the store has them all.
 _MOST_ROWS = 200
+_LONGEST_KEY = 100
 _MOST_CLASSES, _CLASSES_OF_VECTOR = 5, 20
 
 
@@ -71,14 +74,24 @@ def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) 
 
 
 def artifact_key(name: str) -> str:
-    """A key that Prefect allows: lower-case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    """A key that Prefect allows, lower-case letters, digits and dashes, another for each name."""
+    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if re.fullmatch(r"[a-z0-9_.-]+", name) and len(key) <= _LONGEST_KEY:
+        return key
+    # Other names may come to the same letters.
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{key[:_LONGEST_KEY]}-{digest}".strip("-")
+
+
+def as_text(name: str) -> str:
+    """A name in Markdown as the text that it is, on one line: neither markup nor HTML."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|$~&:-])", r"\\\1", shown(name, 120))
 
 
 def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) -> str:
     """The run's findings as a page of Markdown."""
     lines = [
-        f"# {summary.title}",
+        f"# {as_text(summary.title)}",
         f"{summary.images} images of {summary.target_classes} classes, accuracy "
         f"{summary.accuracy:.1%}.",
         *(["", f"{told(summary.unreadable)}."] if summary.unreadable else []),
@@ -87,13 +100,13 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {s.layer} | {s.shape} | {s.rank} | {s.quantile:g} | {s.percentage:g} % "
+        f"| {as_text(s.layer)} | {s.shape} | {s.rank} | {s.quantile:g} | {s.percentage:g} % "
         f"| {s.threshold:.4g} | {s.nodes} | {s.hyperedges} | {s.equivalence_classes} |"
         for s in summary.layers
     ]
     lines += ["", "## The most discriminating singular vectors", ""]
     lines += [
-        f"{place}. **{v.layer} v{v.singular_vector}{'*' if v.arbitrary else ''}** "
+        f"{place}. **{as_text(v.layer)} v{v.singular_vector}{'*' if v.arbitrary else ''}** "
         f"(s = {v.singular_value:.3g}, η² = {v.eta_squared:.2f}): "
         f"{abbreviated(v.significant_for, _CLASSES_OF_VECTOR)}"
         for place, v in enumerate(summary.discriminating, start=1)

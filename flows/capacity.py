@@ -13,7 +13,7 @@ from prefect.states import get_state_exception
 from ddp_tasks import capacity_tasks, store
 from flows import artifacts
 from flows.clusters import check_cluster, scheduler
-from flows.output_folder import made_folder
+from flows.output_folder import made_folder, output_folder
 from schemas.parameters import RunError
 from schemas.zoo import ZooParameters
 
@@ -26,6 +26,26 @@ class ZooOutcome:
     report: Path
     table: xr.Dataset
     errors: dict[str, str]
+
+
+def check(zoo: ZooParameters, out: Path) -> None:
+    """Refuse, before any work, a list of which no model can be had.
+
+    Raises
+    ------
+    RunError
+        If results cannot go to the folder, the cluster cannot be had, or no checkpoint is there.
+    """
+    output_folder(out)
+    files = [model.parameters.weights_file for model in zoo.models]
+    missing = [file for file in files if file is not None and not file.is_file()]
+    if len(missing) == len(files):
+        raise RunError(
+            f"none of the {len(files)} checkpoints of {zoo.name} is there, such as "
+            f"{str(missing[0])!r}; folder says where they lie",
+            change=("folder",),
+        )
+    check_cluster(zoo.cluster)
 
 
 @flow(name="ddp-capacity", flow_run_name="{zoo.name}")
@@ -48,7 +68,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
         If the cluster cannot be had, the folder holds another list's store, or every model
         failed.
     """
-    check_cluster(zoo.cluster)
+    check(zoo, out)
     out = made_folder(out)
     path, page = out / "capacity.zarr", out / "capacity.html"
     store.create_zoo(path, zoo)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from flows.quick_exit import quick_exit
-from flows.refusals import refusal_text
+from flows.refusals import refusal_text, unexpected_text
 from schemas.names import file_name
 from schemas.parameters import RunError
 from schemas.run_files import load_run, load_zoo
@@ -120,9 +120,11 @@ def capacity(
     zoo = load_zoo(source, overrides or ())
     typer.echo(f"{zoo.name}: {len(zoo.models)} models", err=True)
     from flows import summary_text
-    from flows.capacity import run_capacity
+    from flows.capacity import check, run_capacity
 
-    outcome = run_capacity(zoo, out or Path("ddp-results") / file_name(zoo.name))
+    folder = out or Path("ddp-results") / file_name(zoo.name)
+    check(zoo, folder)
+    outcome = run_capacity(zoo, folder)
     typer.echo(summary_text.zoo_lines(outcome))
     if outcome.errors:
         raise SystemExit(1)
@@ -258,13 +260,20 @@ def distinguish(
 
 
 def main() -> None:
-    """Entry point: errors a person can act on end without a traceback, with status 2."""
+    """Entry point: no error ends in a traceback.
+
+    What a person can act on ends with status 2, and what nobody foresaw with status 70 and the
+    path of a log.
+    """
     quick_exit()
     try:
         app()
     except RunError as error:
         typer.echo(f"ddp: {refusal_text(error)}", err=True)
         raise SystemExit(2) from None
+    except Exception as error:  # noqa: BLE001 - whatever is left is written down and named
+        typer.echo(f"ddp: {unexpected_text(error)}", err=True)
+        raise SystemExit(70) from None
 
 
 def _process_start() -> float:

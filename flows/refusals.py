@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
+import traceback
+
 from schemas.parameters import RunError
+from schemas.shown import shown
 
 #: Options of the commands by the argument of the functions that they are handed to.
 _OPTIONS = {"out": "--out", "overrides": "--set", "vectors": "--vectors"}
@@ -14,6 +18,19 @@ def refusal_text(error: RunError) -> str:
     message = f"{_OPTIONS[argument]} {rest}" if colon and argument in _OPTIONS else str(error)
     changes = dict.fromkeys(_change(key) for key in error.change)
     return "\n".join([message, *(f"  {change}" for change in changes)])
+
+
+def unexpected_text(error: Exception) -> str:
+    """An error that nobody foresaw in one line, its traceback in a file of its own."""
+    reason = f"{type(error).__name__}: {shown(str(error), 300)}"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="ddp-", suffix=".log", delete=False, encoding="utf-8", errors="replace"
+        ) as log:
+            log.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return f"unexpected error, {reason}"
+    return f"unexpected error, {reason}; the traceback is in {log.name}"
 
 
 def _change(key: str) -> str:
