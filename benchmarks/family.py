@@ -125,6 +125,7 @@ def measure_significance(path: Path) -> str:
         "threshold": threshold,
         "fraction": np.broadcast_to(np.float32(np.nan), shape),
         "images": np.zeros(len(names), dtype=np.int64),
+        "reached": np.zeros((len(names), len(cube.ranks)), dtype=np.int64),
     }
     tables = tables_dataset(empty, store.read(path, "layers").load(), names, quantiles)
     region = (*shape[:3], 1, max(slab.width for slab in narrow))
@@ -132,7 +133,8 @@ def measure_significance(path: Path) -> str:
         path, "significance", tables, {"fraction": region}, within=(1, 1, *region[2:])
     )
     for slab in narrow:
-        images = reductions.write_fractions(path, len(names), slab)
+        images, reached = reductions.write_fractions(path, len(names), slab)
+        regions.write_region(path, "significance", "reached", (slice(None), slab.layer), reached)
     regions.write_region(path, "significance", "images", (slice(None),), images)
     return f"{len(quantiles)} levels, {len(threshold)} directions"
 

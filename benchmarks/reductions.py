@@ -107,7 +107,7 @@ def significant_images(path: Path, threshold: np.ndarray, slab: Any) -> int:
     from ddp_tasks import reductions
 
     of_layer = threshold[:, :, slab.layer]
-    counts, _ = reductions.significant_counts(path, of_layer, CLASSES, slab)
+    counts, _, _ = reductions.significant_counts(path, of_layer, CLASSES, slab)
     return int(counts[:, :, :, 0].sum())
 
 

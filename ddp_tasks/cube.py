@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,27 @@ class OpenCube:
     shards: list[Shard]
     target: npt.NDArray[np.int64]
     """shape (image,), whether an image could be read or not"""
+    error: zarr.Array[Any]
+    """shape (image,), why an image could not be read"""
+
+    def target_read(self, shard: Shard, signals: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """Target classes of a shard's images, -1 where an image could not be read.
+
+        Parameters
+        ----------
+        signals
+            shape (n, ...); NaN for an image that could not be read, or that does not reach the
+            layer.
+
+        Returns
+        -------
+        shape (n,)
+        """
+        rows = slice(shard.start, shard.stop)
+        # Texts take longer to read than to see that there are none.
+        if not np.isnan(signals[..., 0]).any():
+            return self.target[rows]
+        return np.where(np.asarray(self.error[rows]) != "", -1, self.target[rows])
 
 
 def signal_parts(
@@ -45,7 +67,7 @@ def signal_parts(
         for layer in range(files.layers):
             rows, vectors = slice(0, len(shard)), slice(0, files.vectors)
             files.read(shard.index, rows, layer, vectors, signals[:, layer])
-        yield signals, of_images_read(signals, cube.target[shard.start : shard.stop])
+        yield signals, cube.target_read(shard, signals)
 
 
 def layer_parts(
@@ -69,24 +91,7 @@ def layer_parts(
     for shard in cube.shards:
         signals = np.empty((len(shard), rank), dtype=np.float32)
         files.read(shard.index, slice(0, len(shard)), layer, slice(0, rank), signals)
-        yield signals, of_images_read(signals, cube.target[shard.start : shard.stop])
-
-
-def of_images_read(
-    signals: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Target classes, -1 where an image could not be read.
-
-    Parameters
-    ----------
-    signals
-        shape (n, ...); NaN throughout for an image that could not be read, and for no other image
-        in the first place of the last axis.
-    target
-        shape (n,)
-    """
-    first = signals[..., 0].reshape(len(signals), -1)[:, :1]
-    return np.where(np.isnan(first).any(axis=1), -1, target)
+        yield signals, cube.target_read(shard, signals)
 
 
 def open_cube(path: Path) -> OpenCube:
@@ -98,15 +103,16 @@ def open_cube(path: Path) -> OpenCube:
         If its chunks are not plain numbers, as those of format version 1 were not.
     """
     group = zarr.open_group(store=path, path="signals", mode="r", use_consolidated=False)
-    cube, target = group["signal"], group["target"]
+    cube, target, error = group["signal"], group["target"], group["error"]
     assert isinstance(cube, zarr.Array)
     assert isinstance(target, zarr.Array)
+    assert isinstance(error, zarr.Array)
     if cube.shards is None or cube.compressors:
         raise SchemaError(f"the cube of {path} is not in shards of plain chunks")
     _, layers, vectors = cube.shape
     folder = path / "signals" / "signal" / "c"
     files = ShardFiles(folder, cube.shards[0], layers, vectors, cube.chunks[2])
-    return OpenCube(files, store.shards(path), np.asarray(target[:]))
+    return OpenCube(files, store.shards(path), np.asarray(target[:]), error)
 
 
 def cube_size(path: Path) -> CubeSize:
@@ -130,7 +136,7 @@ def slab_parts(
     for shard in cube.shards[slab.first_shard : slab.last_shard]:
         signals = np.empty((len(shard), slab.width), dtype=np.float32)
         cube.files.read(shard.index, slice(0, len(shard)), slab.layer, slab.vectors, signals)
-        target = of_images_read(signals, cube.target[shard.start : shard.stop])
+        target = cube.target_read(shard, signals)
         yield shard.start, signals, target
 
 
@@ -149,7 +155,7 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
     Returns
     -------
     (image, singular_vector), up to the layer's rank, with the ids of the images; images that
-    could not be read are left out
+    could not be read or do not reach the layer are left out
 
     Raises
     ------
@@ -171,8 +177,8 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
         coords={"image": signals["image"][wanted], "singular_vector": np.arange(rank)},
         name="signal",
     )
-    unread = np.isnan(values[:, 0])
-    return found[~unread] if unread.any() else found
+    absent = np.isnan(values[:, 0])
+    return found[~absent] if absent.any() else found
 
 
 def rows_of_layer(

@@ -175,6 +175,8 @@ def class_exemplars_of(
     found = no_images(len(members), target_classes)
     summed = _summed(signals, members)
     sets = np.arange(len(members))
+    # The signals of an image that does not reach the layer are NaN, not the sum 0.
+    target = np.where(np.isnan(signals[:, 0]), -1, target)
     for c in np.unique(target[target >= 0]):
         rows = np.flatnonzero(target == c)
         best = rows[summed[rows].argmax(axis=0)]

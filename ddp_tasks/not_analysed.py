@@ -102,10 +102,10 @@ def not_analysed(
             reasons[name or kind] = f"{kind} {reason}{_within(model, name, called)}"
         else:
             reasons |= {p: f"parameter of {kind} {_use(uses.get(p, ()))}" for p in left}
-    return {**reasons, **_quantised(model)}
+    return {**reasons, **quantised_modules(model)}
 
 
-def _quantised(model: nn.Module) -> dict[str, str]:
+def quantised_modules(model: nn.Module) -> dict[str, str]:
     """Modules whose weights are packed integers, which are no parameters."""
     reasons: dict[str, str] = {}
     for name, module in model.named_modules():

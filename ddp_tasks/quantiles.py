@@ -102,6 +102,10 @@ def _blocks(values: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]
         yield flat[start : start + _BLOCK]
 
 
+class NoValuesError(ValueError):
+    """There is nothing to take a quantile of."""
+
+
 @dataclass
 class QuantileCounts:
     """The first pass of one quantile computation; counts of parts are added in any order."""
@@ -118,13 +122,13 @@ class QuantileCounts:
 
         Raises
         ------
-        ValueError
+        NoValuesError
             If there are no values.
         """
         up_to = np.cumsum(self.upper)
         total = int(up_to[-1])
         if total == 0:
-            raise ValueError("there are no values to take a quantile of")
+            raise NoValuesError("there are no values to take a quantile of")
         bins = np.unique(np.searchsorted(up_to, _ranks(total - 1, self.levels), side="right"))
         return WantedCounts(self.levels, total, bins, up_to[bins] - self.upper[bins])
 

@@ -165,7 +165,7 @@ def fraction_slabs(cube: CubeSize, quantiles: int, target_classes: int) -> list[
 
 def significant_counts(
     path: Path, threshold: npt.NDArray[np.float64], target_classes: int, slab: Slab
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Images of each class for which a slab's singular vectors are significant.
 
     ``significance.fractions`` over a stored cube, before dividing by the images of each class.
@@ -183,29 +183,36 @@ def significant_counts(
         shape (direction, quantile, class, vector).
     images
         shape (class,); those that could be read.
+    reached
+        shape (class,); those that reach the layer.
     """
     cuts = cut_points(threshold)
     counted = np.zeros((target_classes, len(cuts) + 1, slab.width), dtype=np.int64)
+    images = np.zeros(target_classes, dtype=np.int64)
     for _, signals, target in slab_parts(path, slab):
-        count_between(*images_read(signals, target), cuts, counted)
-    # Every image has one signal along the first vector.
-    images = counted[:, :, 0].sum(axis=1)
-    return count_significant(counted, threshold), images
+        read, target_read = images_read(signals, target)
+        images += np.bincount(target_read, minlength=target_classes)
+        count_between(read, target_read, cuts, counted)
+    # Every image that reaches the layer has one signal along the first vector.
+    reached = counted[:, :, 0].sum(axis=1)
+    return count_significant(counted, threshold), images, reached
 
 
-def write_fractions(path: Path, target_classes: int, slab: Slab) -> npt.NDArray[np.int64]:
+def write_fractions(
+    path: Path, target_classes: int, slab: Slab
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Write the fractions of a slab's singular vectors to the store, which has the thresholds.
 
     Returns
     -------
-    images of each class that could be read, shape (class,)
+    images of each class that could be read, and those that reach the layer; shape (class,) each
     """
     at = {"layer": slab.layer}
     threshold = store.read(path, "significance")["threshold"].isel(at).to_numpy()
-    significant, images = significant_counts(path, threshold, target_classes, slab)
+    significant, images, reached = significant_counts(path, threshold, target_classes, slab)
     place = (slice(None), slice(None), slice(None), slab.layer, slab.vectors)
     regions.write_region(path, "significance", "fraction", place, share(significant, images))
-    return images
+    return images, reached
 
 
 def strongest_images(

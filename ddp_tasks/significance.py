@@ -14,8 +14,9 @@ from ddp_tasks.quantiles import QuantileCounts, count_lower, count_upper
 #: Signals as they are, and their negatives against a threshold of their own.
 DIRECTIONS = ("positive", "negative")
 
-#: Parts of the cube: signals (n, layers, singular vectors), NaN past each layer's rank, and the
-#: target class of each image, -1 for one that could not be read. Called afresh for every pass.
+#: Parts of the cube: signals (n, layers, singular vectors), NaN past each layer's rank and of
+#: layers that an image does not reach, and the target class of each image, -1 for one that could
+#: not be read. Called afresh for every pass.
 Parts = Callable[[], Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]]
 
 
@@ -98,12 +99,13 @@ def count_between(
 ) -> None:
     """Count the signals of each class and singular vector between the cut points of a layer.
 
-    Counts of parts are added up in ``counted``, in any order of the parts.
+    Counts of parts are added up in ``counted``, in any order of the parts. Images that do not
+    reach the layer are not counted.
 
     Parameters
     ----------
     signals
-        shape (n, v); of one layer, within its rank.
+        shape (n, v); of one layer, within its rank; NaN for images that do not reach it.
     target
         shape (n,); classes, none of them negative.
     cuts
@@ -112,6 +114,9 @@ def count_between(
         shape (class, c + 1, v); added to. Entry (k, j, i) is the number of images of class k
         whose signal along vector i has j cut points not above it.
     """
+    absent = np.isnan(signals[:, 0])
+    if absent.any():
+        signals, target = signals[~absent], target[~absent]
     below = np.zeros(signals.shape, dtype=np.uint8 if len(cuts) < 256 else np.uint16)
     for cut in cuts:
         below += signals >= cut
@@ -161,11 +166,11 @@ def fractions(
     ranks: Sequence[int],
     threshold: npt.NDArray[np.float64],
     target_classes: int,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Share of each class's images for which each singular vector is significant.
 
-    A vector is significant for an image if its signal is strictly greater than q. All levels
-    and both directions are counted in one pass.
+    A vector is significant for an image if its signal is strictly greater than q; no vector of a
+    layer that an image does not reach is. All levels and both directions are counted in one pass.
 
     Parameters
     ----------
@@ -179,6 +184,8 @@ def fractions(
         and for classes without images.
     images
         shape (class,); images of each class.
+    reached
+        shape (class, layer); those of them that reach each layer.
     """
     directions, levels, layers = threshold.shape
     images = np.zeros(target_classes, dtype=np.int64)
@@ -197,7 +204,9 @@ def fractions(
     for layer, rank in enumerate(ranks):
         count = count_significant(counted[layer], threshold[:, :, layer])
         fraction[:, :, :, layer, :rank] = share(count, images)
-    return fraction, images
+    # Every image that reaches a layer has one signal along the first vector.
+    reached = np.stack([of_layer[:, :, 0].sum(axis=1) for of_layer in counted], axis=1)
+    return fraction, images, reached
 
 
 def share(count: npt.NDArray[np.int64], images: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -307,11 +316,12 @@ def significance_dataset(
     """
     ranks = layers["rank"].to_numpy().tolist()
     threshold = thresholds(parts, ranks, quantiles)
-    fraction, images = fractions(parts, ranks, threshold, len(target_classes))
+    fraction, images, reached = fractions(parts, ranks, threshold, len(target_classes))
     tables: dict[str, npt.NDArray[Any]] = {
         "threshold": threshold,
         "fraction": fraction,
         "images": images,
+        "reached": reached,
     }
     return tables_dataset(tables, layers, target_classes, quantiles)
 
@@ -327,7 +337,7 @@ def tables_dataset(
     Parameters
     ----------
     tables
-        ``threshold``, ``fraction`` and ``images``.
+        ``threshold``, ``fraction``, ``images`` and ``reached``.
     layers
         the store's group ``layers``.
     """
@@ -340,6 +350,7 @@ def tables_dataset(
                 tables["fraction"],
             ),
             "images": ("target_class", tables["images"]),
+            "reached": (("target_class", "layer"), tables["reached"]),
         },
         coords={
             "layer": layers["layer"],

@@ -50,6 +50,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
             "threshold": threshold,
             "fraction": np.broadcast_to(np.float32(np.nan), shape),
             "images": np.zeros(classes, dtype=np.int64),
+            "reached": np.zeros((classes, len(cube.ranks)), dtype=np.int64),
         }
         empty = tables_dataset(tables, layers, target_classes, quantiles)
         # The widest slab sets the width: each of them is then written to a file of its own.
@@ -57,10 +58,19 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
         regions.write_template(
             path, "significance", empty, {"fraction": region}, within=(1, 1, *region[2:])
         )
-        images = tables["images"]
-        for _, counted in mapped(partial(reductions.write_fractions, path, classes), narrow):
-            images[:] = counted
+        images, reached = tables["images"], tables["reached"]
+        for slab, counted in mapped(partial(reductions.write_fractions, path, classes), narrow):
+            images[:], reached[:, slab.layer] = counted
         regions.write_region(path, "significance", "images", (slice(None),), images)
+        regions.write_region(path, "significance", "reached", (slice(None),), reached)
+    missed = images.sum() - reached.sum(axis=0)
+    for layer in np.flatnonzero(missed):
+        get_run_logger().warning(
+            "%s: %d of %d images do not reach it; none of its vectors is significant for them",
+            layers["layer"].to_numpy()[layer],
+            missed[layer],
+            images.sum(),
+        )
     store.record(path, "significance", _FINISHED)
 
 

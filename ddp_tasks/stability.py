@@ -14,12 +14,14 @@ cube is read once and each resample is a weighted count.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
+from ddp_tasks.quantiles import NoValuesError
 from ddp_tasks.significance import thresholds
 from ddp_tasks.significance_tables import least_images
 
@@ -216,7 +218,7 @@ def sample_thresholds(
 
     Returns
     -------
-    shape (direction, quantile, sample)
+    shape (direction, quantile, sample); NaN for a sample no image of which reaches the layer
     """
     target = np.concatenate([np.empty(0, dtype=np.int64), *(of_part for _, of_part in parts())])
     place, rank = _random_places(target), 0
@@ -231,9 +233,12 @@ def sample_thresholds(
             yield signals[drawn][:, None], of_part[drawn]
             start += len(of_part)
 
-    found = [thresholds(partial(of_sample, size), [rank], quantiles) for size in images_a_class]
-    empty = np.empty((2, len(quantiles), 0))
-    return np.concatenate([empty, *found], axis=-1)
+    found = np.full((2, len(quantiles), len(images_a_class)), np.nan)
+    for place_of_sample, size in enumerate(images_a_class):
+        with suppress(NoValuesError):
+            of_size = thresholds(partial(of_sample, size), [rank], quantiles)
+            found[:, :, place_of_sample] = of_size[:, :, 0]
+    return found
 
 
 def _random_places(target: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

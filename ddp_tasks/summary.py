@@ -32,6 +32,8 @@ class LayerSummary:
     close_singular_values: int
     eta_squared: float
     """greatest η² of a significant singular vector; 0 where there is none."""
+    missed: int = 0
+    """images that were read and do not reach it."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def _layer_summary(
         depth=int(levels(strict_order(classes)).max(initial=-1)) + 1,
         close_singular_values=int(arbitrary(layer).sum()),
         eta_squared=float(found.max(initial=0)),
+        missed=int(table["images"].sum() - table["reached"].sum()),
     )
 
 

@@ -18,7 +18,7 @@ from ddp_tasks.calling_convention import CallingConvention, input_dtype
 from ddp_tasks.differing_modules import close, first_difference
 from ddp_tasks.layers import Layers, LinearLayer
 from ddp_tasks.linear_calls import LINEAR
-from ddp_tasks.not_analysed import not_analysed
+from ddp_tasks.not_analysed import not_analysed, quantised_modules
 from ddp_tasks.traced_passes import Met, Pass
 
 #: Of the same images in the same form: what differs more is no rounding.
@@ -29,6 +29,9 @@ _REPEATED_MEAN = 1e-3
 _MEANS = 1e-2
 #: Of the scores in another batch or memory layout, by the type of the weights.
 _SCORES = {torch.float64: 1e-6, torch.bfloat16: 5e-2, torch.float16: 2e-2}
+
+#: Dynamic quantisation takes the range of its steps from the whole batch.
+_QUANTISED = 0.1
 
 _ALONE = "shards.batch_size: 1 lets each image pass by itself"
 
@@ -95,6 +98,8 @@ class _Tracing:
     def __init__(self, model: nn.Module, convention: CallingConvention, two: Tensor) -> None:
         self.model, self.convention, self.two = model, convention, two
         self.tolerance = _SCORES.get(convention.dtype or torch.float32, 1e-3)
+        if quantised_modules(model):
+            self.tolerance = _QUANTISED
         self.first: Pass
         self.other: Pass
         """of the first images in a batch of another size."""
@@ -186,8 +191,8 @@ class _Tracing:
             # One image by itself is a case of its own to such a network: its axis is gone.
             self.other, self.convention = four, replace(self.convention, fewest=2)
             self.take_single(self.two[:1])
-        if self.irregular():
-            self.take_single(self.two[1:])
+        self.take_single(self.two[1:])
+        self.check_together(0, 1, self.first)
 
     def refuse_batches(self, one: Pass | Exception) -> None:
         """Refuse a network whose output for an image depends on its batch."""
@@ -205,15 +210,6 @@ class _Tracing:
         self.tried.append(image)
         self.singles.append(found or self.seen(image))
 
-    def irregular(self) -> set[str]:
-        """Layers that were not met alike in the passes so far."""
-        names = set(self.first.met) ^ set(self.other.met)
-        names |= {n for one in self.singles for n in set(one.met) ^ set(self.first.met)}
-        if not self.convention.alone:
-            both = set(self.first.met) & set(self.other.met)
-            names |= {n for n in both if self.axis(n) is None}
-        return names
-
     def show_more(self, more: Callable[[], Iterable[Tensor]]) -> None:
         """Show further images alone where some layer was not reached by all so far."""
         passes = [self.first, self.other, *self.singles]
@@ -229,20 +225,21 @@ class _Tracing:
                 self.check_together(0, at)
                 return
 
-    def check_together(self, one: int, other: int) -> None:
-        """Refuse a network that gives two images of different paths other scores together."""
+    def check_together(self, one: int, other: int, together: Pass | None = None) -> None:
+        """Refuse a network that gives two images other scores together than apart."""
         images = torch.cat([self.tried[one], self.tried[other]])
-        together = self.tried_with(images)
-        apart = [self.singles[i].scores[:1] for i in (one, other)]
-        if isinstance(together, Exception) or not close(
-            torch.cat(apart), together.scores, self.tolerance
-        ):
-            names = set(self.singles[one].met) ^ set(self.singles[other].met)
-            listed = ", ".join(repr(n) for n in self.in_order() if n in names)
-            raise UnsteadyNetworkError(
-                "the path of an image through it depends on the other images of its batch: only "
-                f"some images reach {listed}; {_ALONE}"
-            )
+        found = together or self.tried_with(images)
+        apart = torch.cat([self.singles[i].scores[:1] for i in (one, other)])
+        if isinstance(found, Pass) and close(apart, found.scores, self.tolerance):
+            return
+        names = set(self.singles[one].met) ^ set(self.singles[other].met)
+        if not names:
+            self.refuse_batches(self.singles[one])
+        listed = ", ".join(repr(n) for n in self.in_order() if n in names)
+        raise UnsteadyNetworkError(
+            "the path of an image through it depends on the other images of its batch: only "
+            f"some images reach {listed}; {_ALONE}"
+        )
 
     def agree(self, one: Pass, other: Pass) -> bool:
         """Whether both give the same scores for the images that both begin with."""

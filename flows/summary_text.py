@@ -29,6 +29,11 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
         f"{summary.title}: {summary.images} images of {summary.target_classes} classes, "
         f"accuracy {summary.accuracy:.1%}",
         *([told(summary.unreadable)] if summary.unreadable else []),
+        *[
+            f"{one.missed} of these images do not reach layer {one.layer}"
+            for one in summary.layers
+            if one.missed
+        ],
         "",
         *columns(
             ("layer", "rank", "quantile", "p", "nodes", "hyperedges", "equivalence classes"),

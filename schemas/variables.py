@@ -138,7 +138,8 @@ GROUPS: Mapping[str, Group] = {
             "signal": Variable(
                 ("image", "layer", "singular_vector"),
                 "float",
-                "sigma_L(X)_i, the mean over positions of s_i v_i . psi(X_L); NaN past the rank",
+                "sigma_L(X)_i, the mean over positions of s_i v_i . psi(X_L); NaN past the rank, "
+                "of an image that could not be read, and of a layer that the image does not reach",
                 "layer output before bias",
                 "4.3",
             ),
@@ -257,6 +258,12 @@ GROUPS: Mapping[str, Group] = {
                 "5",
             ),
             "images": Variable(("target_class",), "integer", "images of the class"),
+            "reached": Variable(
+                ("target_class", "layer"),
+                "integer",
+                "images of the class that reach the layer: fewer where the path of an image "
+                "depends on the image; no vector is significant for the others",
+            ),
         },
     ),
     **FAMILY_GROUPS,

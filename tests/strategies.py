@@ -157,10 +157,11 @@ class Cube:
 
 
 @st.composite
-def cubes(draw: st.DrawFn, unread: bool = False) -> Cube:
+def cubes(draw: st.DrawFn, unread: bool = False, unreached: bool = False) -> Cube:
     """Ragged cubes with ties, classes without images and parts without images among them.
 
-    Where ``unread``, some of the images could not be read.
+    Where ``unread``, some of the images could not be read. Where ``unreached``, some do not
+    reach some layers, of which each has one image at least.
     """
     images = draw(st.integers(1, 12))
     ranks = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=3)))
@@ -173,6 +174,13 @@ def cubes(draw: st.DrawFn, unread: bool = False) -> Cube:
     if unread:
         missing = draw(hnp.arrays(np.bool_, images, elements=st.sampled_from([False] * 4 + [True])))
         targets[missing], signals[missing] = -1, np.nan
+    if unreached:
+        mask = hnp.arrays(np.bool_, (images, len(ranks)), elements=st.booleans())
+        signals[draw(mask)] = np.nan
+        reached = draw(st.integers(0, images - 1))
+        targets[reached] = max(0, targets[reached])
+        for layer, rank in enumerate(ranks):
+            signals[reached, layer, :rank] = 0.5
     cuts = tuple(sorted(draw(st.lists(st.integers(0, images), max_size=3))))
     return Cube(signals, targets, ranks, target_classes, cuts)
 

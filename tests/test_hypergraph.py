@@ -49,7 +49,7 @@ def test_equals_the_dictionary_of_sets(table):
 @given(cubes(), LEVELS)
 def test_raising_q_or_p_never_adds_a_node_to_a_hyperedge(cube, levels):
     threshold = thresholds(cube.parts, cube.ranks, levels)
-    fraction, images = fractions(cube.parts, cube.ranks, threshold, cube.target_classes)
+    fraction, images, _ = fractions(cube.parts, cube.ranks, threshold, cube.target_classes)
 
     def hyperedges(level, percentage):
         table = fraction[0, level, :, 0]

@@ -77,15 +77,16 @@ def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, lev
                 q = reference.threshold(read, layer, rank, level, sign)
                 assert threshold[direction, number, layer] == q
 
-    expected, images = significance.fractions(
+    expected, images, reached = significance.fractions(
         cube.parts, cube.ranks, threshold, cube.target_classes
     )
     fraction = np.full_like(expected, np.nan)
     for slab in narrow:
-        significant, of_slab = reductions.significant_counts(
+        significant, of_slab, here = reductions.significant_counts(
             path, threshold[:, :, slab.layer], cube.target_classes, slab
         )
         np.testing.assert_array_equal(of_slab, images)
+        np.testing.assert_array_equal(here, reached[:, slab.layer])
         share = significance.share(significant, of_slab)
         fraction[:, :, :, slab.layer, slab.vectors] = share
     np.testing.assert_array_equal(fraction, expected)
@@ -138,7 +139,7 @@ def test_constant_signals_are_significant_for_nothing(tmp_path, value):
     pieces = slabs(cube_size(path))
     threshold = reductions.thresholds(path, pieces, [0.5, 0.9], reductions.one_by_one)
     assert threshold[:, :, 0].tolist() == [[value, value], [-value, -value]]
-    significant, images = reductions.significant_counts(
+    significant, images, _ = reductions.significant_counts(
         path, threshold[:, :, 0], 3, Slab(0, 0, 3, 0, 3)
     )
     assert not significant.any()

@@ -282,6 +282,7 @@ def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):
         "threshold": random.normal(size=(2, 3, 2)),
         "fraction": fraction,
         "images": np.array([2, 2]),
+        "reached": np.array([[2, 2], [2, 1]]),
     }
     whole = tables_dataset(tables, layers, ["a", "b"], [0.5, 0.7, 0.9])
     regions.write_template(
