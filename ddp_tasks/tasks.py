@@ -13,16 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
-from uuid import UUID
+from typing import Any, ParamSpec, TypeVar
 
 from distributed import Client
 from prefect import Task, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ddp_tasks.artifact_tasks import ProgressBar
 from ddp_tasks.bounded_futures import Outcome, connected, outcomes, results
 from schemas.parameters import RunError, RunParameters
 
@@ -66,7 +65,7 @@ def progress(key: str, description: str, total: int) -> Iterator[Callable[[int],
 
     Yields a function that is told the number of items just finished.
     """
-    artifact = cast("UUID", create_progress_artifact(0.0, key=key, description=description))
+    shown_in_prefect = ProgressBar(key, description)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -84,14 +83,14 @@ def progress(key: str, description: str, total: int) -> Iterator[Callable[[int],
         bar.update(line, completed=finished)
         if time.monotonic() - shown > _SECONDS_BETWEEN_UPDATES:
             shown = time.monotonic()
-            update_progress_artifact(artifact, progress=100 * finished / total)
+            shown_in_prefect.show(100 * finished / total)
             if bar.disable:
                 get_run_logger().info("%s: %d of %d", description, finished, total)
 
     with bar:
         line = bar.add_task(description, total=total)
         yield advance
-    update_progress_artifact(artifact, progress=100 * finished / total if total else 100.0)
+    shown_in_prefect.show(100 * finished / total if total else 100.0)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from ddp_tasks import store as stores
+from ddp_tasks.artifact_tasks import await_shown, show
 from ddp_tasks.notation import abbreviated, vector_names
 from ddp_tasks.report import anchors
 from ddp_tasks.significance import layer_table
@@ -32,22 +35,31 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
 
     Layers that have no section in the report have no table either; the summary names them all.
     """
-    create_markdown_artifact(
-        key="summary", markdown=summary_markdown(summary, store, page, folder), description=run.name
+    _show(
+        create_markdown_artifact,
+        key="summary",
+        markdown=summary_markdown(summary, store, page, folder),
+        description=run.name,
     )
     for key, path in (("report", page), ("store", store), ("hypergraph-files", folder)):
-        create_link_artifact(
-            key=key, link=path.as_uri(), link_text=str(path), description=f"{run.name}: {path}"
+        _show(
+            create_link_artifact,
+            key=key,
+            link=path.as_uri(),
+            link_text=str(path),
+            description=f"{run.name}: {path}",
         )
     for layer in (one for one in summary.layers if one.layer in anchors(summary)):
         rows = significance_rows(run, store, layer.layer)
-        create_table_artifact(
+        _show(
+            create_table_artifact,
             key=artifact_key(f"significance-{layer.layer}"),
             table=rows[:_MOST_ROWS],
             description=f"{layer.layer}: singular vectors significant for at least "
             f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
             f"(q = {layer.threshold:.4g}); {min(len(rows), _MOST_ROWS)} of {len(rows)} shown",
         )
+    await_shown()
 
 
 def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) -> None:
@@ -66,11 +78,21 @@ def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) 
             hat, error = float(at["alpha_hat"]), float(at["alpha_hat_error"])
             row[f"α̂ {matrization}"] = "" if np.isnan(hat) else f"{hat:.3f} ± {error:.3f}"
         rows.append({**row, "failed": str(of_model["error"].item())})
-    create_table_artifact(key="capacity", table=rows, description=f"{zoo.name}: α̂ of Eq. 12")
+    _show(create_table_artifact, key="capacity", table=rows, description=f"{zoo.name}: α̂ of Eq. 12")
     for key, path in (("capacity-report", page), ("capacity-store", store)):
-        create_link_artifact(
-            key=key, link=path.as_uri(), link_text=str(path), description=f"{zoo.name}: {path}"
+        _show(
+            create_link_artifact,
+            key=key,
+            link=path.as_uri(),
+            link_text=str(path),
+            description=f"{zoo.name}: {path}",
         )
+    await_shown()
+
+
+def _show(create: Callable[..., object], **what: object) -> None:
+    """Have an artifact created; Prefect may refuse it."""
+    show(partial(create, **what))
 
 
 def artifact_key(name: str) -> str:

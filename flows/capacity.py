@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.states import get_state_exception
 
 from ddp_tasks import capacity_tasks, store
-from flows import artifacts
+from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import made_folder, output_folder
 from schemas.parameters import RunError
@@ -75,6 +75,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
     log = get_run_logger()
     errors: dict[str, str] = {}
     with ExitStack() as stack:
+        stack.enter_context(prefect_server.cancelled_when_stopped())
         address = stack.enter_context(scheduler(zoo.cluster))
         for model in zoo.models:
             state = capacity_tasks.analyse_model(zoo, model, path, address, return_state=True)
@@ -87,4 +88,14 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
     capacity_tasks.write_zoo(zoo, path, page, errors)
     table = store.read(path, "zoo").load()
     artifacts.publish_zoo(zoo, table, path, page)
-    return ZooOutcome(path, page, table, errors)
+    return prefect_server.left(ZooOutcome(path, page, table, errors))
+
+
+def standing(zoo: ZooParameters, out: Path) -> str:
+    """What of a list is written in its folder, and what continues it, to end a sentence with."""
+    folder = out.expanduser() / "capacity.zarr" / "capacity"
+    written = len(list(folder.iterdir())) - 1 if folder.exists() else 0
+    return (
+        f"; {max(written, 0)} of {len(zoo.models)} models are written. The same command continues: "
+        f"{stopping.this_command()}"
+    )

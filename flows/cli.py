@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from flows.quick_exit import quick_exit
+from flows import stopping
+from flows.quick_exit import leave, quick_exit
 from flows.refusals import refusal_text, unexpected_text
 from schemas.names import file_name
 from schemas.parameters import RunError
@@ -67,14 +68,19 @@ def run(
     started = _process_start()
     parameters = load_run(source, overrides or ())
     typer.echo(f"{parameters.name}: opening model and images", err=True)
-    from flows import summary_text
-    from flows.pipeline import check, run_pipeline
-
-    imported = time.time()
     folder = out or Path("ddp-results") / file_name(parameters.name)
-    check(parameters, folder)
-    checked = time.time()
-    outcome = run_pipeline(parameters, folder)
+    from flows import prefect_server
+
+    # A temporary server starts while model and images are opened.
+    with prefect_server.served() as server:
+        from flows import summary_text
+        from flows.pipeline import check, run_pipeline, standing
+
+        imported = time.time()
+        check(parameters, folder)
+        checked = time.time()
+        with server.used(), stopping.told_by(lambda: standing(folder)):
+            outcome = prefect_server.carry_out(run_pipeline, parameters, folder)
     seconds = {"imports": imported - started, "checks": checked - imported, **outcome.seconds}
     total = time.time() - started
     seconds["Prefect's server and bookkeeping"] = total - sum(seconds.values())
@@ -119,12 +125,16 @@ def capacity(
     """
     zoo = load_zoo(source, overrides or ())
     typer.echo(f"{zoo.name}: {len(zoo.models)} models", err=True)
-    from flows import summary_text
-    from flows.capacity import check, run_capacity
+    from flows import prefect_server
 
     folder = out or Path("ddp-results") / file_name(zoo.name)
-    check(zoo, folder)
-    outcome = run_capacity(zoo, folder)
+    with prefect_server.served() as server:
+        from flows import summary_text
+        from flows.capacity import check, run_capacity, standing
+
+        check(zoo, folder)
+        with server.used(), stopping.told_by(lambda: standing(zoo, folder)):
+            outcome = prefect_server.carry_out(run_capacity, zoo, folder)
     typer.echo(summary_text.zoo_lines(outcome))
     if outcome.errors:
         raise SystemExit(1)
@@ -266,14 +276,17 @@ def main() -> None:
     path of a log.
     """
     quick_exit()
+    stopping.watch()
     try:
         app()
+    except SystemExit as ended:
+        leave(ended.code)
     except RunError as error:
         typer.echo(f"ddp: {refusal_text(error)}", err=True)
-        raise SystemExit(2) from None
+        leave(2)
     except Exception as error:  # noqa: BLE001 - whatever is left is written down and named
         typer.echo(f"ddp: {unexpected_text(error)}", err=True)
-        raise SystemExit(70) from None
+        leave(70)
 
 
 def _process_start() -> float:

@@ -6,17 +6,18 @@ import importlib.util
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import dask
 import torch
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
+from distributed.comm import registry
 
 from ddp_tasks import factories
-from flows import quick_exit
+from flows import quick_exit, stopping
 from schemas.parameters import ClusterParameters, RunError
 from schemas.run_files import load_cluster
 
@@ -25,6 +26,9 @@ from schemas.run_files import load_cluster
 _MOST_LOCAL_WORKERS = 8
 
 _SECONDS_TO_CONNECT = 30
+
+#: What is started here, in processes that end with this one.
+_OF_THIS_MACHINE = ("auto", "local", "cuda")
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,7 +63,7 @@ def check_cluster(cluster: str) -> None:
         raise RunError("cluster: cuda is asked for, and this machine has no CUDA device; use auto")
     if "://" in cluster:
         _connected(cluster).close()
-    elif cluster not in ("auto", "local", "cuda"):
+    elif cluster not in _OF_THIS_MACHINE:
         _check_file(load_cluster(Path(cluster)))
 
 
@@ -83,7 +87,12 @@ def scheduler(cluster: str) -> Iterator[str]:
         return
     # Their comings and goings at INFO would bury the run's own lines.
     logging.getLogger("distributed").setLevel(logging.WARNING)
-    with ending(_started(cluster)) as started:
+    with ExitStack() as stack:
+        with stopping.kept_from_children():
+            started = stack.enter_context(ending(_started(cluster)))
+        if cluster not in _OF_THIS_MACHINE:
+            # What runs elsewhere does not end with this process.
+            stack.enter_context(stopping.closed_by(lambda _: started.close()))
         yield started.scheduler_address
 
 
@@ -121,7 +130,13 @@ def _started(cluster: str) -> Any:
         )
     if cluster in ("auto", "local"):
         return local_cluster(*local_workers(CPU_COUNT))
-    return _from_file(load_cluster(Path(cluster)))
+    try:
+        return _from_file(load_cluster(Path(cluster)))
+    except RunError:
+        raise
+    # What the factory of a file raises is of any kind, and a person can act on it.
+    except Exception as error:
+        raise RunError(f"cluster {cluster}: {type(error).__name__}: {error}") from error
 
 
 def local_cluster(workers: int, threads: int) -> LocalCluster:
@@ -161,7 +176,22 @@ def _check_file(parameters: ClusterParameters) -> None:
 
 
 def _connected(address: str) -> Client:
+    protocol, _, place = address.partition("://")
+    if protocol not in registry.backends:
+        allowed = ", ".join(f"{name}://" for name in sorted(registry.backends))
+        raise RunError(f"cluster: {address!r} has no protocol that Dask knows here; {allowed} are")
+    port = place.rpartition(":")[2]
+    if protocol != "inproc" and not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise RunError(
+            f"cluster: {address!r} does not end with a port, such as {protocol}://host:8786"
+        )
+    if protocol in ("tls", "wss") and not Security().tls_client_cert:
+        raise RunError(
+            f"cluster: {address!r} needs certificates; name them in Dask's configuration, "
+            "distributed.comm.tls.ca-file, and client.cert and client.key beside it"
+        )
     try:
         return Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
-    except (OSError, ValueError) as error:
+    # What Dask raises of an address, of certificates, or of what answers there is of any kind.
+    except Exception as error:  # noqa: BLE001
         raise RunError(f"cluster: no Dask scheduler answers at {address!r}: {error}") from None

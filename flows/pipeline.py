@@ -23,7 +23,7 @@ from ddp_tasks.identity import Identity
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.summary import Summary
-from flows import artifacts
+from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import made_folder, output_folder
 from flows.timings import Timings
@@ -95,8 +95,19 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
     """
     check(run, out)
     out = made_folder(out)
-    with run_lock.held(out):
-        return _stages(run, out)
+    with run_lock.held(out), prefect_server.cancelled_when_stopped():
+        return prefect_server.left(_stages(run, out))
+
+
+def standing(out: Path) -> str:
+    """What of a run is written in its folder, and what continues it, to end a sentence with."""
+    store = out.expanduser() / "store.zarr"
+    written = "nothing of the store is written yet"
+    if store.exists():
+        every = len(stores.shards(store))
+        there = every - len(stores.missing_shards(store, read_back=False))
+        written = f"{there} of {every} shards are written"
+    return f"; {written}. The same command continues: {stopping.this_command()}"
 
 
 def _stages(run: RunParameters, out: Path) -> Outcome:

@@ -1,0 +1,109 @@
+"""What a run shows in Prefect: sent in the background, never waited for long, never an error.
+
+A server that refuses artifacts, or is away, costs a run nothing but them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from queue import SimpleQueue
+from typing import cast
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+#: Attempts after the first: what is shown is soon out of date.
+_RETRIES = 2
+
+#: At the end of a run, for what is still to be sent.
+_SECONDS_TO_SHOW = 15.0
+
+
+class _Sender:
+    """A thread that sends what is shown, one after the other."""
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[tuple[Context, Callable[[], object]]] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.warned = False
+
+    def put(self, send: Callable[[], object]) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send, daemon=True, name="artifacts")
+                self._thread.start()
+        self._waiting.put((copy_context(), send))
+
+    def _send(self) -> None:
+        while True:
+            context, send = self._waiting.get()
+            context.run(self._try, send)
+
+    def _try(self, send: Callable[[], object]) -> None:
+        try:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _RETRIES}):
+                send()
+        # Whatever becomes of what is shown, the run goes on.
+        except Exception as error:  # noqa: BLE001
+            if not self.warned:
+                self.warned = True
+                said = f"{type(error).__name__}: {error}".partition("\n")[0]
+                get_run_logger().warning(
+                    "Prefect does not take all artifacts, the run goes on without them: %s", said
+                )
+
+
+_SENDER = _Sender()
+
+
+def show(send: Callable[[], object]) -> None:
+    """Have an artifact sent, in the background and in the context of the run that asks.
+
+    Parameters
+    ----------
+    send
+        calls one of Prefect's functions; an error is a warning, once.
+    """
+    _SENDER.put(send)
+
+
+def await_shown() -> None:
+    """Wait until all is sent, but not for long; a warning says that it took longer."""
+    sent = threading.Event()
+    _SENDER.put(sent.set)
+    if not sent.wait(_SECONDS_TO_SHOW):
+        get_run_logger().warning("Prefect did not take all artifacts in %g s", _SECONDS_TO_SHOW)
+
+
+class ProgressBar:
+    """A stage's progress as Prefect shows it: the last value counts, those on the way do not."""
+
+    def __init__(self, key: str, description: str) -> None:
+        self._key, self._description = key, description
+        self._id: UUID | None = None
+        self._percent, self._waits = 0.0, False
+        self._lock = threading.Lock()
+        self.show(0.0)
+
+    def show(self, percent: float) -> None:
+        """Show how much is done."""
+        with self._lock:
+            self._percent = percent
+            if self._waits:
+                return
+            self._waits = True
+        show(self._send)
+
+    def _send(self) -> None:
+        with self._lock:
+            percent, self._waits = self._percent, False
+        if self._id is None:
+            made = create_progress_artifact(percent, key=self._key, description=self._description)
+            self._id = cast("UUID", made)
+        else:
+            update_progress_artifact(self._id, progress=percent)

@@ -1,0 +1,245 @@
+"""The Prefect server of a command: a person's own, or a temporary one that ends with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from typing import IO, Any, ParamSpec, TypeVar
+
+import httpx
+from prefect import Flow, runtime
+from prefect.client.orchestration import get_client
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import PrefectException
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+    temporary_settings,
+)
+from prefect.states import Cancelled
+
+from flows import stopping
+from schemas.parameters import RunError
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+#: What the flow that ``carry_out`` calls has left, before Prefect is told that it has ended.
+_LEFT: ContextVar[list[Any] | None] = ContextVar("left", default=None)
+
+_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_BETWEEN_LINES = 15.0
+_SECONDS_TO_END = 5.0
+
+
+class TemporaryServer:
+    """A server in a process of its own, whose data go to Prefect's home as always."""
+
+    def __init__(self) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self._started = time.monotonic()
+        # In a session of its own a Ctrl-C of the terminal does not end it before its run.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "flows.temporary_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+        )
+
+    def await_url(self) -> str:
+        """The address of its API, once it answers.
+
+        Raises
+        ------
+        RunError
+            If it ends, or does not answer in time.
+        """
+        assert self._process.stdout is not None
+        port = self._process.stdout.readline().strip().decode()
+        if not port:
+            raise self._failed()
+        url = f"http://127.0.0.1:{port}/api"
+        limit = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+        said = self._started
+        while not _is_well(url):
+            now = time.monotonic()
+            if self._process.poll() is not None:
+                raise self._failed()
+            if now - self._started > limit:
+                raise RunError(
+                    f"Prefect's temporary server did not answer within {limit:.0f} s; give it "
+                    "longer with PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or name a "
+                    "running one in PREFECT_API_URL"
+                )
+            if now - said > _SECONDS_BETWEEN_LINES:
+                said = now
+                seconds = now - self._started
+                sys.stderr.write(f"waiting for Prefect's temporary server, {seconds:.0f} s\n")
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return url
+
+    def _failed(self) -> RunError:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return RunError(
+            f"Prefect's temporary server ended with status {self._process.returncode}: {last}"
+        )
+
+    def end(self) -> None:
+        """End it, orderly where that is quick."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+        try:
+            self._process.wait(timeout=_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+
+def _is_well(url: str) -> bool:
+    """Whether a server answers; it is on this machine, so no proxy is asked."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+class Server:
+    """What ``served`` gives: a server that is perhaps still starting."""
+
+    def __init__(self, temporary: TemporaryServer | None) -> None:
+        self._temporary = temporary
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let flows run in the context use it, once it answers.
+
+        Raises
+        ------
+        RunError
+            If a temporary server cannot be started.
+        """
+        url = PREFECT_API_URL.value() if self._temporary is None else self._temporary.await_url()
+        with temporary_settings({PREFECT_API_URL: url}):
+            try:
+                yield
+            finally:
+                # While the server is there; and no longer where it is not.
+                APILogWorker.drain_all(timeout=_SECONDS_TO_END)
+                EventsWorker.drain_all(timeout=_SECONDS_TO_END)
+
+
+@contextmanager
+def served() -> Iterator[Server]:
+    """A Prefect server: the person's, or else a temporary one that ends with the context.
+
+    A temporary server starts in the background. It ends with this process too, however that ends.
+
+    Raises
+    ------
+    RunError
+        If Prefect is told to use no server at all.
+    """
+    if PREFECT_API_URL.value():
+        yield Server(None)
+        return
+    if not PREFECT_SERVER_ALLOW_EPHEMERAL_MODE.value():
+        raise RunError(
+            "Prefect has no server: name one in PREFECT_API_URL, or allow a temporary one with "
+            "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE=true"
+        )
+    temporary = TemporaryServer()
+    try:
+        yield Server(temporary)
+    finally:
+        temporary.end()
+
+
+def carry_out(
+    flow: Flow[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
+) -> Result:
+    """Call a flow; what its server refuses once the work is done costs nothing.
+
+    The flow's function is to hand its result to ``left``.
+
+    Raises
+    ------
+    RunError
+        As of the flow; also if the server does not take the run at all.
+    """
+    before: list[Any] = []
+    token = _LEFT.set(before)
+    try:
+        return flow(*args, **kwargs)
+    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not str(error).startswith("Failed to reach API"):
+            raise
+        if isinstance(reason := _refusal_behind(error), RunError):
+            raise reason from None
+        said = f"{type(error).__name__}: {error}".partition("\n")[0]
+        where = PREFECT_API_URL.value()
+        if before:
+            sys.stderr.write(
+                f"ddp: the run is finished, but the Prefect server at {where} did not take that: "
+                f"{said}\n"
+            )
+            return before[0]
+        raise RunError(
+            f"the Prefect server at {where} does not take the run: {said}. Started again, the run "
+            "continues with what is missing"
+        ) from error
+    finally:
+        _LEFT.reset(token)
+
+
+def left(result: Result) -> Result:
+    """A flow's result, which stays whatever its server makes of the end."""
+    if (kept := _LEFT.get()) is not None:
+        kept.append(result)
+    return result
+
+
+def _refusal_behind(error: BaseException) -> BaseException | None:
+    """The refusal whose telling to the server failed with this error."""
+    behind = error.__context__
+    while behind is not None and not isinstance(behind, RunError):
+        behind = behind.__context__
+    return behind
+
+
+@contextmanager
+def cancelled_when_stopped() -> Iterator[None]:
+    """In a flow: have a stop of the command show the flow's run as cancelled in Prefect."""
+    context, run = copy_context(), runtime.flow_run.id
+
+    def cancel(name: str) -> None:
+        context.run(_cancel, run, name)
+
+    stopping.keep_watching()
+    with stopping.closed_by(cancel):
+        yield
+
+
+def _cancel(run: Any, name: str) -> None:
+    with (
+        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        get_client(sync_client=True) as client,
+    ):
+        client.set_flow_run_state(run, Cancelled(message=f"stopped by {name}"), force=True)
