@@ -43,7 +43,8 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
     """
     import xarray as xr
 
-    from ddp_tasks import store
+    from ddp_tasks import new_store, store
+    from ddp_tasks.identity import Identity
     from schemas.parameters import RunParameters
 
     run = RunParameters.model_validate(
@@ -82,8 +83,10 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
             "singular_vector": layers["singular_vector"],
         },
     )
-    identity = store.Identity.of_run(run, "none", "none")
-    store.create(path, run, identity, not_analysed={}, groups={"layers": layers}, signals=signals)
+    identity = Identity.of_run(run, "none", "none")
+    new_store.create(
+        path, run, identity, not_analysed={}, groups={"layers": layers}, signals=signals
+    )
     random = np.random.default_rng(0)
     general = random.normal(0, 0.5, vectors)
     of_group = random.normal(0, 0.8, (_GROUPS, vectors))

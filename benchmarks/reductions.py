@@ -45,7 +45,7 @@ def make(path: Path, images: int, scattered: bool) -> None:
     """A store whose cube has VGG-16's ranks, and signals whose means depend on the class."""
     import xarray as xr
 
-    from ddp_tasks import store
+    from ddp_tasks import new_store, store
     from ddp_tasks.decomposition import layer_coordinates
     from ddp_tasks.identity import Identity
     from ddp_tasks.layers import LinearLayer
@@ -83,7 +83,7 @@ def make(path: Path, images: int, scattered: bool) -> None:
     run = load_run("digits", [f"shards.images={BLOCK}"])
     groups = {"layers": layers}
     identity = Identity.of_run(run, "model", "images")
-    store.create(path, run, identity, not_analysed={}, groups=groups, signals=signals)
+    new_store.create(path, run, identity, not_analysed={}, groups=groups, signals=signals)
     means = [random.normal(size=(CLASSES, rank)).astype(np.float32) for rank in VGG16]
     signal = np.full((BLOCK, len(VGG16), vectors), np.nan, dtype=np.float32)
     for shard in store.shards(path):

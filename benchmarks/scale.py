@@ -27,7 +27,7 @@ import psutil
 import xarray as xr
 from distributed import Client, LocalCluster
 
-from ddp_tasks import factories, store
+from ddp_tasks import factories, new_store, store
 from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.decomposition import layer_coordinates
 from ddp_tasks.identity import Identity
@@ -127,7 +127,7 @@ def template(path: Path, images: int, block: int, ranks: tuple[int, ...] = RANKS
     )
     identity = Identity.of_run(run, "model", "images")
     groups = {"layers": of_layers}
-    store.create(path, run, identity, not_analysed={}, groups=groups, signals=described)
+    new_store.create(path, run, identity, not_analysed={}, groups=groups, signals=described)
 
 
 def rows(shard: store.Shard, ranks: tuple[int, ...]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     rows = _over_layers(model.name, calls, layers, asked, (scheduler, zoo.patience))
     dataset = model_dataset(rows, layers, matrizations)
     _warn_of_refusals(model.name, dataset)
-    store.write(path, group, dataset.assign_attrs(attributes))
+    store.write(path, group, dataset.assign_attrs(attributes, model=model.name), attributes)
 
 
 @stage("capacity")
@@ -86,13 +86,14 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     """Compute spectra and power laws of a run's layers on the Dask workers, and store them.
 
     Of the unfolded weights the store has the singular values already. Where the group
-    ``capacity`` is there, or the run asks for no matrization, nothing is done: a store belongs
+    ``capacity`` is whole, or the run asks for no matrization, nothing is done: a store belongs
     to runs of the same parameters and weights.
     """
     log = get_run_logger()
     if not run.capacity:
         return
-    if store.group_attributes(path, "capacity"):
+    made_with = {"matrizations": ", ".join(run.capacity)}
+    if store.is_recorded(path, "capacity", made_with):
         log.info("the capacity metric is kept from before")
         return
     analysed = store.read(path, "layers").load()
@@ -109,7 +110,7 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     rows = _over_layers(run.name, calls, layers, asked, (scheduler, run.shards.patience))
     dataset = model_dataset(rows, layers, matrizations)
     _warn_of_refusals(run.name, dataset)
-    store.write(path, "capacity", dataset.assign_attrs(matrizations=", ".join(run.capacity)))
+    store.write(path, "capacity", dataset.assign_attrs(made_with), made_with)
 
 
 def _over_layers(

@@ -16,7 +16,6 @@ from ddp_tasks import store
 from ddp_tasks.shard_files import ShardFiles
 from ddp_tasks.slabs import CubeSize, Slab
 from ddp_tasks.store import Shard
-from schemas.variables import SchemaError
 
 
 @dataclass(frozen=True)
@@ -99,19 +98,14 @@ def open_cube(path: Path) -> OpenCube:
 
     Raises
     ------
-    SchemaError
-        If its chunks are not plain numbers, as those of format version 1 were not.
+    DamagedStoreError
+        If the target classes or the cut are not as they were written.
     """
-    group = zarr.open_group(store=path, path="signals", mode="r", use_consolidated=False)
-    cube, target, error = group["signal"], group["target"], group["error"]
-    assert isinstance(cube, zarr.Array)
+    group = zarr.open_group(store=store.verified_group(path, "signals"), mode="r")
+    target, error = group["target"], group["error"]
     assert isinstance(target, zarr.Array)
     assert isinstance(error, zarr.Array)
-    if cube.shards is None or cube.compressors:
-        raise SchemaError(f"the cube of {path} is not in shards of plain chunks")
-    _, layers, vectors = cube.shape
-    folder = path / "signals" / "signal" / "c"
-    files = ShardFiles(folder, cube.shards[0], layers, vectors, cube.chunks[2])
+    files = ShardFiles.of_group(path / "signals")
     return OpenCube(files, store.shards(path), np.asarray(target[:]), error)
 
 

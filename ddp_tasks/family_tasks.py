@@ -10,11 +10,9 @@ import xarray as xr
 from prefect import get_run_logger
 
 from ddp_tasks import store
-from ddp_tasks.layer_stability import made_with
 from ddp_tasks.significance_tables import superclass_dataset
-from ddp_tasks.stored_family import family_of_layer, judge_layer
+from ddp_tasks.stored_family import family_of_layer, is_judged, judge_layer
 from ddp_tasks.tasks import on_workers, stage
-from schemas.names import group_path
 from schemas.parameters import RunParameters
 
 
@@ -25,18 +23,20 @@ def group_classes(run: RunParameters, path: Path) -> None:
     A run that names no groups leaves a store without the group ``superclasses``.
     """
     groups = run.significance.superclasses
-    asked = {"superclasses": json.dumps(groups)}
-    if not groups or store.is_recorded(path, "superclasses", asked):
+    if not groups:
         return
-    store.write(path, "superclasses", superclass_dataset(store.read(path, "significance"), groups))
-    store.record(path, "superclasses", asked)
+    asked = {"superclasses": json.dumps(groups), **_of_significance(path)}
+    if store.is_recorded(path, "superclasses", asked):
+        return
+    found = superclass_dataset(store.read(path, "significance"), groups)
+    store.write(path, "superclasses", found, asked)
 
 
 @stage("family")
 def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers count the sizes of all hypergraphs over levels and percentages."""
     percentages = run.significance.all_percentages
-    asked = {"percentages": ", ".join(f"{p:g}" for p in percentages)}
+    asked = {"percentages": ", ".join(f"{p:g}" for p in percentages), **_of_significance(path)}
     if store.is_recorded(path, "family", asked):
         get_run_logger().info("family: kept from before")
         return
@@ -45,8 +45,7 @@ def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
     found = dict(
         on_workers(run, scheduler, count, names, key="family", description="family of each layer")
     )
-    store.write(path, "family", xr.concat([found[name] for name in names], dim="layer"))
-    store.record(path, "family", asked)
+    store.write(path, "family", xr.concat([found[name] for name in names], dim="layer"), asked)
 
 
 @stage("stability")
@@ -59,11 +58,7 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
     levels = run.significance
     if not levels.resamples and not levels.sample_sizes:
         return
-    missing = [
-        layer
-        for layer in _layers(path)
-        if not store.is_recorded(path, group_path("stability", layer), made_with(levels, layer))
-    ]
+    missing = [layer for layer in _layers(path) if not is_judged(path, levels, layer)]
     if not missing:
         get_run_logger().info("stability: kept from before")
         return
@@ -72,6 +67,10 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
         run, scheduler, judge, missing, key="stability", description="stability of each layer"
     ):
         pass
+
+
+def _of_significance(path: Path) -> dict[str, str]:
+    return {"significance": store.fingerprint(path, "significance")}
 
 
 def _layers(path: Path) -> list[str]:

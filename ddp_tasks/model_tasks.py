@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from prefect import get_run_logger
 
-from ddp_tasks import decomposition, store
+from ddp_tasks import decomposition, new_store, store, store_check
 from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.checkpoint_files import read_checkpoint
@@ -83,7 +83,8 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     prepared = prepare(run)
     identity = Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())
     if path.exists():
-        store.check_continuable(path, identity)
+        store_check.check_continuable(path, identity)
+        store.unseal(path)
         log.info("continuing %s", path)
         return
     if prepared.weights is not None:
@@ -93,7 +94,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
         log.warning("not analysed: %s (%s)", name, why)
     for name, why in folding_of(run, prepared).refused.items():
         log.warning("no BatchNorm is folded into %s: %s", name, why)
-    begun = store.begin(path)
+    begun = new_store.begin(path)
     spectra, refused = _decompositions(run, begun, prepared.layers.linear, scheduler)
     not_analysed |= refused
     if not spectra:
@@ -104,7 +105,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in spectra)
     of_layers = decomposition.layers_dataset(layers, spectra)
     coordinates = decomposition.layer_coordinates(layers, of_layers.sizes["singular_vector"])
-    store.create(
+    new_store.create(
         path,
         run,
         replace(identity, parameters=stored_identity(run), weights=str(prepared.weights or "")),

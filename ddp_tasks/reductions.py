@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks import regions, store
+from ddp_tasks import regions
 from ddp_tasks.cube import slab_parts
 from ddp_tasks.exemplars import (
     StrongestImages,
@@ -208,7 +208,7 @@ def write_fractions(
     images of each class that could be read, and those that reach the layer; shape (class,) each
     """
     at = {"layer": slab.layer}
-    threshold = store.read(path, "significance")["threshold"].isel(at).to_numpy()
+    threshold = regions.read_unfinished(path, "significance")["threshold"].isel(at).to_numpy()
     significant, images, reached = significant_counts(path, threshold, target_classes, slab)
     place = (slice(None), slice(None), slice(None), slab.layer, slab.vectors)
     regions.write_region(path, "significance", "fraction", place, share(significant, images))

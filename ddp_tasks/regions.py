@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
+from ddp_tasks import store
 from schemas.variables import describe, validate
 
 
@@ -33,8 +34,7 @@ def write_template(
         shape of what can be read of such a file by itself; the whole where it is None.
     """
     described = describe(validate(dataset, group), group)
-    whole = described.drop_vars(list(by_region))
-    whole.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
+    store.write_coordinates(path, group, described.drop_vars(list(by_region)))
     written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
     for name, region in by_region.items():
         variable = described[name]
@@ -46,6 +46,7 @@ def write_template(
             shards=file if within else None,
             dtype="str" if text else variable.dtype,
             fill_value="" if text else float("nan"),
+            compressors=store.COMPRESSORS,
             dimension_names=[str(dim) for dim in variable.dims],
             attributes={**variable.attrs},
         )
@@ -58,3 +59,8 @@ def write_region(
     array = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)[name]
     assert isinstance(array, zarr.Array)
     array[region] = values
+
+
+def read_unfinished(path: Path, group: str) -> xr.Dataset:
+    """A group of which regions are still to be written; each chunk has its own checksum alone."""
+    return xr.open_zarr(path, group=group, zarr_format=3, consolidated=False, chunks=None)

@@ -1,30 +1,35 @@
 """One shard of the cube as the file that Zarr's sharded layout makes of it.
 
-The chunks of a shard lie in one file as plain little-endian float32, and an index of their places
-closes it: two unsigned 64-bit numbers a chunk, offset and length, both all ones for a chunk that
-is not there, and the CRC-32C of the index. Zarr writes them. Read by way of Zarr, a chunk is
-copied several times between threads; here it goes from the file to its place in the array, which
-is several times as fast, and reading is most of what the reductions wait for.
+The chunks of a shard lie in one file as plain little-endian float32, each followed by its CRC-32C,
+and an index of their places closes it: two unsigned 64-bit numbers a chunk, offset and length, both
+all ones for a chunk that is not there, and the CRC-32C of the index. Zarr writes them. Read by way
+of Zarr, a chunk is copied several times between threads; here it goes from the file to its place in
+the array, which is several times as fast, and reading is most of what the reductions wait for.
 
-Zarr core specification, version 3: codec ``sharding_indexed``.
+Every chunk that is read is held against the array ``checksum`` of the group, which says for each
+chunk of each shard what its CRC-32C was when it was written, so that neither a damaged chunk nor a
+whole one of another shard is taken for it, and none that is gone for one that never was.
+
+Zarr core specification, version 3: codecs ``sharding_indexed`` and ``crc32c``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from ddp_tasks import shard_marks
+from ddp_tasks.marks import DamagedStoreError, checked_bytes
+
 _ABSENT = np.uint64(2**64 - 1)
-_ENTRY, _CHECKSUM = 16, 4
-
-
-class DamagedShardError(ValueError):
-    """A shard whose file is not as it was written."""
+_ENTRY, _CRC = 16, 4
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class ShardFiles:
     """
 
     folder: Path
-    """of the cube's chunks."""
+    """of the group."""
     block: int
     """images in a shard, and in a chunk."""
     layers: int
@@ -44,13 +49,33 @@ class ShardFiles:
     chunk: int
     """singular vectors in a chunk."""
 
+    @classmethod
+    def of_group(cls, folder: Path) -> ShardFiles:
+        """Those of a group, as the metadata of its signals say.
+
+        Raises
+        ------
+        DamagedStoreError
+            If the metadata are not as they were written.
+        ValueError
+            If the chunks are not plain numbers with checksums, as in another format.
+        """
+        array = json.loads(checked_bytes(folder, f"{shard_marks.SIGNAL}/zarr.json"))
+        _, layers, vectors = array["shape"]
+        sharding = array["codecs"][0]["configuration"]
+        names = [codec["name"] for codec in sharding.get("codecs", [])]
+        if names != ["bytes", "crc32c"]:
+            raise ValueError(f"the cube of {folder} is not in chunks of plain numbers")
+        block, _, chunk = sharding["chunk_shape"]
+        return cls(folder, block, layers, vectors, chunk)
+
     @property
     def _chunks(self) -> tuple[int, int]:
         return self.layers, -(-self.vectors // self.chunk)
 
     def path(self, shard: int) -> Path:
-        """The file of a shard."""
-        return self.folder / str(shard) / "0" / "0"
+        """The file of a shard's signals."""
+        return self.folder / shard_marks.SIGNAL / "c" / str(shard) / "0" / "0"
 
     def read(
         self,
@@ -69,22 +94,24 @@ class ShardFiles:
         vectors
             start and stop, within the cube.
         signals
-            shape (rows, vectors), to be filled; NaN where nothing is written.
+            shape (rows, vectors), to be filled; NaN past a layer's rank and where no image of the
+            shard could be read.
 
         Raises
         ------
-        DamagedShardError
-            If the file is cut off or its index is not as it was written.
+        DamagedStoreError
+            If the shard is not written, or any of what is read is not as it was written.
         """
-        try:
-            file = self.path(shard).open("rb", buffering=0)
-        except FileNotFoundError:
+        shard_marks.check(self.folder, shard)
+        checksums = self._checksums(shard)[layer]
+        chunks = range(vectors.start // self.chunk, -(-vectors.stop // self.chunk))
+        if not checksums[chunks.start : chunks.stop].any():
             signals[...] = np.nan
             return
-        with file:
+        scratch = np.empty((self.block, self.chunk), dtype="<f4")
+        with self._open(shard) as file:
             index = self._index(file.fileno(), shard)[layer]
-            scratch = np.empty((rows.stop - rows.start, self.chunk), dtype="<f4")
-            for chunk in range(vectors.start // self.chunk, -(-vectors.stop // self.chunk)):
+            for chunk in chunks:
                 first = chunk * self.chunk
                 within = slice(
                     max(vectors.start, first) - first,
@@ -93,28 +120,84 @@ class ShardFiles:
                 place = slice(
                     first + within.start - vectors.start, first + within.stop - vectors.start
                 )
-                offset, length = index[chunk].tolist()
-                if length == _ABSENT:
+                if not checksums[chunk]:
                     signals[:, place] = np.nan
                     continue
-                offset += rows.start * self.chunk * scratch.itemsize
-                os.preadv(file.fileno(), [scratch.data], offset)
-                signals[:, place] = scratch[:, within]
+                self._read_chunk(file.fileno(), index[chunk], scratch)
+                if int(google_crc32c.value(scratch.reshape(-1).view(np.uint8))) != checksums[chunk]:
+                    raise self._damage(shard, f"chunk {chunk} of layer {layer}")
+                signals[:, place] = scratch[rows, within]
+
+    def check(self, shard: int) -> None:
+        """Read a whole shard.
+
+        Raises
+        ------
+        DamagedStoreError
+            As ``read`` does.
+        """
+        signals = np.empty((self.block, self.vectors), dtype=np.float32)
+        for layer in range(self.layers):
+            self.read(shard, slice(0, self.block), layer, slice(0, self.vectors), signals)
+
+    def stored_checksums(self, shard: int) -> npt.NDArray[np.uint32]:
+        """The CRC-32C that follows each chunk of a shard, 0 where there is no chunk.
+
+        Returns
+        -------
+        shape (layers, chunks)
+        """
+        checksums = np.zeros(self._chunks, dtype=np.uint32)
+        try:
+            file = self.path(shard).open("rb", buffering=0)
+        except FileNotFoundError:  # no image of it could be read
+            return checksums
+        with file:
+            index = self._index(file.fileno(), shard)
+            for place in zip(*np.nonzero(index[..., 1] != _ABSENT), strict=True):
+                offset, length = index[place].tolist()
+                stored = os.pread(file.fileno(), _CRC, offset + length - _CRC)
+                checksums[place] = int.from_bytes(stored, "little")
+        return checksums
+
+    def _open(self, shard: int) -> FileIO:
+        try:
+            return self.path(shard).open("rb", buffering=0)
+        except FileNotFoundError:
+            raise self._damage(shard, "its file") from None
+
+    def _read_chunk(
+        self, file: int, entry: npt.NDArray[np.uint64], scratch: npt.NDArray[np.float32]
+    ) -> None:
+        """Fill an array from a file; what is not there leaves it as it is."""
+        offset, _ = entry.tolist()
+        left = scratch.reshape(-1).view(np.uint8).data
+        while left and offset < 2**63:
+            read = os.preadv(file, [left], offset)
+            if not read:
+                return
+            left, offset = left[read:], offset + read
+
+    def _checksums(self, shard: int) -> npt.NDArray[np.uint32]:
+        file = shard_marks.shard_file(self.folder, shard_marks.CHECKSUM, shard)
+        if file is None:  # zeros, which Zarr does not write; the shard's mark says so
+            return np.zeros(self._chunks, dtype=np.uint32)
+        numbers = shard_marks.checked_content(file.read_bytes(), np.dtype("<u4"))
+        if numbers is None or numbers.size != self._chunks[0] * self._chunks[1]:
+            raise self._damage(shard, "its row of checksums")
+        return numbers.reshape(self._chunks)
 
     def _index(self, file: int, shard: int) -> npt.NDArray[np.uint64]:
         length = int(np.prod(self._chunks)) * _ENTRY
         end = os.fstat(file).st_size
-        stored = os.pread(file, length + _CHECKSUM, max(end - length - _CHECKSUM, 0))
-        if len(stored) < length + _CHECKSUM or _checksum(stored[:length]) != stored[length:]:
-            raise DamagedShardError(
-                f"shard {shard}: the index of {self.path(shard)} is not as it was written"
-            )
-        index = np.frombuffer(stored[:length], dtype="<u8").reshape(*self._chunks, 2)
-        there = index[index[..., 1] != _ABSENT]
-        if len(there) and there.sum(axis=-1).max() > end - length - _CHECKSUM:
-            raise DamagedShardError(f"shard {shard}: {self.path(shard)} is cut off")
-        return index
+        stored = os.pread(file, length + _CRC, max(end - length - _CRC, 0))
+        index = shard_marks.checked_content(stored, np.dtype("<u8"))
+        if len(stored) < length + _CRC or index is None:
+            raise self._damage(shard, "the index of its chunks")
+        return index.reshape(*self._chunks, 2)
 
-
-def _checksum(index: bytes) -> bytes:
-    return int(google_crc32c.value(index)).to_bytes(_CHECKSUM, "little")
+    def _damage(self, shard: int, what: str) -> DamagedStoreError:
+        return DamagedStoreError(
+            f"shard {shard}: {what} in {self.path(shard)} is gone or not as it was written; the "
+            "run, started again, writes the shard anew"
+        )

@@ -37,6 +37,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     log = get_run_logger()
     if left := store.clear_partial_files(path):
         log.info("%d half-written files of a run that was killed are removed", left)
+    _take_back_damaged(run, path, scheduler)
     unreadable = _still_unreadable(run, path)
     _refuse_replaced(run, path, scheduler)
     missing, every = store.missing_shards(path), len(store.shards(path))
@@ -66,7 +67,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
                     break
     except ClusterLostError as lost:
         failed.insert(0, lost)
-    if not failed and (lacking := store.missing_shards(path, read_back=False)):
+    if not failed and (lacking := store.missing_shards(path)):
         failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
     if failed:
         raise RunError(
@@ -76,6 +77,30 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     if unreadable:
         log.warning("%s", unreadable.told())
     log.info("cube complete")
+
+
+def _take_back_damaged(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Read all shards written before; those that are not as they were written are written anew."""
+    log = get_run_logger()
+    missing = {shard.index for shard in store.missing_shards(path)}
+    damaged = [s for s in store.shards(path) if s.index in missing and store.was_written(path, s)]
+    written = [shard for shard in store.shards(path) if shard.index not in missing]
+    if written:
+        look = partial(store.damaged_signals, path)
+        for shard, why in on_workers(
+            run,
+            scheduler,
+            look,
+            written,
+            key="damages",
+            description="reading shards written before",
+        ):
+            if why:
+                log.warning("%s", why)
+                damaged.append(shard)
+    if damaged:
+        store.forget(path, damaged)
+        log.warning("%d damaged shards are written anew, and what follows from them", len(damaged))
 
 
 def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:

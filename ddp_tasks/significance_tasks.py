@@ -18,9 +18,6 @@ from ddp_tasks.stored_hypergraphs import build_hypergraph
 from ddp_tasks.tasks import on_workers, over_workers, stage
 from schemas.parameters import RunError, RunParameters
 
-#: What a reduction of the whole cube leaves in its group's attributes.
-_FINISHED = {"finished": "yes"}
-
 
 @stage("significance")
 def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None:
@@ -71,7 +68,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
             missed[layer],
             images.sum(),
         )
-    store.record(path, "significance", _FINISHED)
+    store.record(path, "significance", _of_the_cube(path))
 
 
 @stage("exemplars")
@@ -106,16 +103,21 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
             images = exemplars.image_ids(padded.image, ids)
             regions.write_region(path, "exemplars", "image", (layer,), images)
             regions.write_region(path, "exemplars", "signal", (layer,), padded.signal)
-    store.record(path, "exemplars", _FINISHED)
+    store.record(path, "exemplars", _of_the_cube(path))
 
 
 def _kept(path: Path, group: str) -> bool:
     """Whether a reduction of the cube is finished; refuses a cube that is not."""
     if missing := store.missing_shards(path):
         raise RunError(f"{len(missing)} shards of {path} are not written yet")
-    if kept := store.is_recorded(path, group, _FINISHED):
+    if kept := store.is_recorded(path, group, _of_the_cube(path)):
         get_run_logger().info("%s: kept from before", group)
     return kept
+
+
+def _of_the_cube(path: Path) -> dict[str, str]:
+    """What a reduction is marked with: it holds for the cube that it was made of."""
+    return {"signals": store.fingerprint(path, "signals")}
 
 
 @stage("hypergraphs")

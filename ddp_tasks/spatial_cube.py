@@ -9,26 +9,26 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import Crc32cCodec
 
-from ddp_tasks import store
+from ddp_tasks import marks, shard_marks, store
 from ddp_tasks.spatial_statistics import SpatialStatistics
 from ddp_tasks.store import Shard
-from schemas.variables import attributes, declared, describe
+from schemas.variables import attributes, declared
 
 GROUP = "spatial"
 
 
 def create(path: Path) -> None:
-    """Make the group with empty arrays, where it is not there yet."""
-    made_with = {"shards": str(len(store.shards(path)))}
+    """Make the group with empty arrays, where it is not there yet for these thresholds."""
+    made_with = {"significance": store.fingerprint(path, "significance")}
     if store.is_recorded(path, GROUP, made_with):
         return
     signals = store.read(path, "signals")
     coordinates = xr.Dataset(
         coords={name: signals[name].load() for name in ("image", "layer", "singular_vector")}
     )
-    described = describe(coordinates, GROUP)
-    described.to_zarr(path, group=GROUP, mode="w", zarr_format=3, consolidated=False)
+    store.write_coordinates(path, GROUP, coordinates)
     group = zarr.open_group(store=path, path=GROUP, mode="r+", use_consolidated=False)
     cube: Any = zarr.open_array(store=path, path="signals/signal", mode="r")
     template = {
@@ -37,27 +37,33 @@ def create(path: Path) -> None:
         "shards": cube.shards,
         "dtype": "float32",
         "fill_value": float("nan"),
-        "compressors": None,
+        "compressors": Crc32cCodec(),
+        # A file for every shard, but only chunks within a layer's rank in it.
         "config": {"write_empty_chunks": False},
     }
-    done = {"shape": len(store.shards(path)), "chunks": 1, "dtype": "uint8", "fill_value": 0}
-    for name in (*_names(), "complete"):
+    done = {
+        "shape": len(store.shards(path)),
+        "chunks": 1,
+        "dtype": "int64",
+        "fill_value": 0,
+        "compressors": Crc32cCodec(),
+    }
+    names = (*_names(), shard_marks.COMPLETE)
+    for name in names:
         variable = declared(GROUP).variables[name]
         group.create_array(
             name,
             dimension_names=variable.dims,
             attributes={**attributes(variable)},
-            **(done if name == "complete" else template),
+            **(done if name == shard_marks.COMPLETE else template),
         )
-    # Only now is the group whole.
-    store.record(path, GROUP, made_with)
+    # Only now is the group whole; its shards carry marks of their own.
+    marks.set_mark(path / GROUP, made_with, by_shard=names)
 
 
 def missing_shards(path: Path) -> list[Shard]:
-    """The shards whose statistics are not recorded as written."""
-    group = zarr.open_group(store=path, path=GROUP, mode="r", use_consolidated=False)
-    complete = np.asarray(group["complete"][:])  # type: ignore[index]
-    return [shard for shard in store.shards(path) if not complete[shard.index]]
+    """The shards whose statistics are not recorded as written, or are not as they were written."""
+    return [s for s in store.shards(path) if shard_marks.damage(path / GROUP, s.index)]
 
 
 def write_shard(
@@ -73,13 +79,16 @@ def write_shard(
         places of those images within the shard.
     """
     group: Any = zarr.open_group(store=path, path=GROUP, mode="r+", use_consolidated=False)
+    if shard_marks.damage(path / GROUP, shard.index):
+        store.clear_shard(path / GROUP, (shard_marks.COMPLETE, *_names()), shard)
     for name in _names():
         array = group[name]
         rows = np.full((len(shard), *array.shape[1:]), np.nan, dtype=np.float32)
         if found is not None:
             rows[readable] = getattr(found, name)
         array[shard.start : shard.stop] = rows
-    group["complete"][shard.index] = 1
+    number = shard_marks.digest(path / GROUP, _names(), shard.index)
+    group[shard_marks.COMPLETE][shard.index] = number
 
 
 def _names() -> list[str]:

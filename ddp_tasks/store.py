@@ -6,12 +6,9 @@ held against the declaration, and so is what is read.
 
 from __future__ import annotations
 
-import datetime
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import shutil
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -24,32 +21,31 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 import zarr.errors
+from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from ddp_tasks.identity import Identity
-from ddp_tasks.slabs import vectors_per_chunk
+from ddp_tasks import marks, shard_marks
+from ddp_tasks.shard_files import ShardFiles
+from ddp_tasks.verified_store import verified
+from ddp_tasks.whole_files import write_whole
 from schemas import FORMAT_VERSION
-from schemas.parameters import RunError, RunParameters
+from schemas.parameters import RunError
 from schemas.variables import (
     ROOT_ATTRIBUTES,
-    SIGN_CONVENTION,
     ZOO_ATTRIBUTES,
     SchemaError,
-    attributes,
-    declared,
     describe,
     validate,
 )
-from schemas.zoo import ZooParameters
 
 #: Written of each image beside its signals: the type, and the value of what is not known.
-_OF_IMAGES: Mapping[str, tuple[str, Any]] = {
+OF_IMAGES: Mapping[str, tuple[str, Any]] = {
     "predicted": ("int64", -1),
     "confidence": ("float32", float("nan")),
     "error": ("str", ""),
     "content_size": ("int64", -1),
     "content_digest": ("uint64", 0),
 }
-_OF_SHARDS = ("signal", *_OF_IMAGES)
+_OF_SHARDS = ("signal", *OF_IMAGES)
 
 #: Groups that stay when shards are taken back: of the weights, the cube, and the pass.
 _NOT_OF_THE_CUBE = ("layers", "decomposition", "signals", "extraction", "capacity")
@@ -59,7 +55,9 @@ _NOT_OF_THE_CUBE = ("layers", "decomposition", "signals", "extraction", "capacit
 _THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 zarr.config.set({"threading.max_workers": _THREADS, "async.concurrency": _THREADS})
 
-_PACKAGES = ("ddp-flows", "torch", "torchvision", "numpy", "xarray", "zarr", "hypernetx")
+
+#: As Zarr compresses by itself, and a checksum that every reader of Zarr holds a chunk against.
+COMPRESSORS = (ZstdCodec(level=0), Crc32cCodec())
 
 
 @dataclass(frozen=True)
@@ -75,146 +73,6 @@ class Shard:
 
     def __str__(self) -> str:
         return f"shard {self.index} (images {self.start} to {self.stop - 1})"
-
-
-def begin(path: Path) -> Path:
-    """Where groups of a store are written before it is created; what was left there goes."""
-    part = path.with_name(path.name + ".part")
-    zarr.open_group(store=part, mode="w", zarr_format=3)
-    return part
-
-
-def create(
-    path: Path,
-    run: RunParameters,
-    identity: Identity,
-    *,
-    not_analysed: Mapping[str, str],
-    groups: Mapping[str, xr.Dataset],
-    signals: xr.Dataset,
-) -> None:
-    """Create a store: root attributes, finished groups, and the cube's empty template.
-
-    The store appears under its name only once all of that is written, so a store that exists
-    is never half made.
-
-    Parameters
-    ----------
-    run
-        with a number of images a shard.
-    groups
-        datasets written whole, by group; those written since ``begin`` stay beside them.
-    signals
-        coordinates of the cube, and its variables ``target`` and ``dataset_index``.
-
-    Raises
-    ------
-    SchemaError
-        If a dataset does not match its declaration.
-    FileExistsError
-        If there is something at the path already.
-    ValueError
-        If the run leaves open how many images a shard has.
-    """
-    if path.exists():
-        raise FileExistsError(f"{path} exists already")
-    if run.shards.images == "auto":
-        raise ValueError("shards.images must be chosen before the store is cut into shards")
-    part = path.with_name(path.name + ".part")
-    root = zarr.open_group(store=part, mode="a", zarr_format=3)
-    stored = {
-        "title": run.name,
-        "run_parameters": run.model_dump_json(),
-        "identity": json.dumps(identity.parameters),
-        "model_digest": identity.model_digest,
-        "weights": identity.weights,
-        "images_digest": identity.images_digest,
-        "not_analysed": json.dumps(not_analysed),
-        "sign_convention": SIGN_CONVENTION,
-        **_made_now(),
-    }
-    assert set(stored) == set(ROOT_ATTRIBUTES)
-    root.attrs.update(stored)
-    for group, dataset in groups.items():
-        write(part, group, dataset)
-    _create_cube(part, signals, run.shards.images, groups["layers"]["rank"].to_numpy().tolist())
-    part.rename(path)
-
-
-def create_zoo(path: Path, zoo: ZooParameters) -> None:
-    """Create the store of a list of models, or check that one may be continued.
-
-    Raises
-    ------
-    RunError
-        If the store at the path belongs to another list.
-    """
-    if path.exists():
-        stored = zoo_attributes(path)
-        if stored["title"] != zoo.name or stored["format_version"] != str(FORMAT_VERSION):
-            raise RunError(
-                f"{path} belongs to the list {stored['title']!r} (format version "
-                f"{stored['format_version']})",
-                change=("out",),
-            )
-        return
-    root = zarr.open_group(store=path, mode="w", zarr_format=3)
-    stored = {"title": zoo.name, "zoo_parameters": zoo.model_dump_json(), **_made_now()}
-    assert set(stored) == set(ZOO_ATTRIBUTES)
-    root.attrs.update(stored)
-
-
-def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[int]) -> None:
-    """Write the cube's coordinates, and its variables as empty arrays cut at whole blocks."""
-    sizes = signals.sizes
-    block = min(block, sizes["image"])
-    shards = -(-sizes["image"] // block)
-    vectors = min(vectors_per_chunk(ranks), sizes["singular_vector"])
-    padded = -(-sizes["singular_vector"] // vectors) * vectors
-    describe(signals, "signals").to_zarr(
-        path,
-        group="signals",
-        mode="w",
-        zarr_format=3,
-        consolidated=False,
-        encoding={name: {"chunks": signals[name].shape} for name in signals.variables},
-    )
-    group = zarr.open_group(store=path, path="signals", mode="a", use_consolidated=False)
-    templates: dict[str, dict[str, Any]] = {
-        "signal": {
-            "shape": (sizes["image"], sizes["layer"], sizes["singular_vector"]),
-            "chunks": (block, 1, vectors),
-            # One file a block of images; chunks past a layer's rank are not in it.
-            "shards": (block, sizes["layer"], padded),
-            "dtype": "float32",
-            "fill_value": float("nan"),
-            # Signals hardly compress (zstd takes 7 % off noise) and are read several times over.
-            "compressors": None,
-            "config": {"write_empty_chunks": False},
-        },
-        **{
-            name: {"shape": sizes["image"], "chunks": block, "dtype": dtype, "fill_value": unknown}
-            for name, (dtype, unknown) in _OF_IMAGES.items()
-        },
-        "complete": {"shape": shards, "chunks": 1, "dtype": "uint8", "fill_value": 0},
-    }
-    for name, template in templates.items():
-        variable = declared("signals").variables[name]
-        group.create_array(
-            name, dimension_names=variable.dims, attributes={**attributes(variable)}, **template
-        )
-
-
-def check_continuable(path: Path, identity: Identity) -> None:
-    """Refuse a store that was made with other parameters, weights or images.
-
-    Raises
-    ------
-    RunError
-        Naming the store and what differs.
-    """
-    if refusal := identity.refusal(root_attributes(path)):
-        raise RunError(f"{path} was made by another run: {refusal}", change=("out",))
 
 
 def root_attributes(path: Path) -> dict[str, str]:
@@ -240,17 +98,23 @@ def zoo_attributes(path: Path) -> dict[str, str]:
 
 
 def group_attributes(path: Path, group: str) -> dict[str, str]:
-    """Attributes of a group; none where there is no such group."""
-    root = zarr.open_group(store=path, mode="r", use_consolidated=False)
-    return {k: str(v) for k, v in root[group].attrs.items()} if group in root else {}
+    """Attributes of a group; none where there is no such group, or it is not finished."""
+    mark, stored = marks.read_marked(path / group)
+    return {} if mark is None else {key: str(value) for key, value in stored.items()}
 
 
 def _attributes_of(path: Path, expected: Mapping[str, str]) -> dict[str, str]:
-    try:
-        root = zarr.open_group(store=path, mode="r", use_consolidated=False)
-    except (FileNotFoundError, ValueError) as error:
-        raise RunError(f"{path} is no Zarr store: {error}") from None
-    stored = {str(key): str(value) for key, value in root.attrs.items()}
+    if not (path / "zarr.json").is_file():
+        raise RunError(f"{path} is no Zarr store: there is no {path / 'zarr.json'}")
+    mark, attributes = marks.read_marked(path)
+    stored = {str(key): str(value) for key, value in attributes.items()}
+    if mark is None and (version := stored.get("format_version", "")) != str(FORMAT_VERSION):
+        raise RunError(
+            f"{path} has format version {version or 'unknown'}, this is {FORMAT_VERSION}: choose "
+            "another folder and run again"
+        )
+    if mark is None:
+        raise RunError(f"{path} is no store that was made whole")
     if missing := sorted(set(expected) - set(stored)):
         raise RunError(f"{path} is no such store of ddp: it lacks {', '.join(missing)}")
     return stored
@@ -270,45 +134,36 @@ def stamp(path: Path) -> str:
 
 def shards(path: Path) -> list[Shard]:
     """All shards of the cube, in order."""
-    return _shards(_signals(path)["signal"])
-
-
-def _shards(cube: Any) -> list[Shard]:
-    images, block = cube.shape[0], cube.shards[0]
+    images, block = _images(path)
     return [_shard(index, images, block) for index in range(-(-images // block))]
+
+
+def _images(path: Path) -> tuple[int, int]:
+    """Images of the cube, and of a shard."""
+    name = f"{shard_marks.SIGNAL}/zarr.json"
+    array = json.loads(marks.checked_bytes(path / "signals", name))
+    return array["shape"][0], array["chunk_grid"]["configuration"]["chunk_shape"][0]
 
 
 def _shard(index: int, images: int, block: int) -> Shard:
     return Shard(index, index * block, min((index + 1) * block, images))
 
 
-def missing_shards(path: Path, *, read_back: bool = True) -> list[Shard]:
-    """The shards whose data are not recorded as written, or cannot be read back.
+def missing_shards(path: Path) -> list[Shard]:
+    """The shards that are not recorded as written, or have lost what was written beside the cube.
 
-    Parameters
-    ----------
-    read_back
-        read one chunk of each shard that is recorded as written: a file that is gone or cut off,
-        as after a power failure, is told by that.
+    The signals themselves are not read: see ``damaged_signals``.
     """
-    group = _signals(path)
-    cube, complete = group["signal"], np.asarray(group["complete"][:])  # type: ignore[index]
-    return [
-        shard
-        for shard in _shards(cube)
-        if not complete[shard.index] or (read_back and not _is_there(group, shard))
-    ]
+    return [s for s in shards(path) if shard_marks.damage(path / "signals", s.index)]
 
 
-def _is_there(group: zarr.Group, shard: Shard) -> bool:
-    images = slice(shard.start, shard.stop)
+def damaged_signals(path: Path, shard: Shard) -> str | None:
+    """Why a shard is not as it was written, found by reading all of it; None if it is."""
     try:
-        first = np.asarray(group["signal"][images, 0, 0])  # type: ignore[index]
-    except (ValueError, RuntimeError, OSError, IndexError):  # whatever a codec makes of half a file
-        return False
-    # Every layer has at least one singular vector: without a file, all would be NaN, as they are
-    # where no image could be read.
-    return not np.isnan(first).all() or bool((np.asarray(group["error"][images]) != "").all())  # type: ignore[index]
+        ShardFiles.of_group(path / "signals").check(shard.index)
+    except (marks.DamagedStoreError, OSError) as error:
+        return str(error)
+    return None
 
 
 def clear_partial_files(path: Path) -> int:
@@ -341,9 +196,11 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
         If the arrays do not fit the shard, or the shard not the chunks of the cube.
     """
     group = _signals(path, mode="r+")
-    cube: Any = group["signal"]
-    if shard != _shard(shard.index, cube.shape[0], cube.shards[0]):
+    if shard != _shard(shard.index, *_images(path)):
         raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
+    if shard_marks.damage(path / "signals", shard.index) or damaged_signals(path, shard):
+        names = (shard_marks.COMPLETE, *_OF_SHARDS, shard_marks.CHECKSUM)
+        clear_shard(path / "signals", names, shard)
     for name in _OF_SHARDS:
         target = group[name]
         assert isinstance(target, zarr.Array)
@@ -352,13 +209,22 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
                 f"{name} of shard {shard.index} has shape {arrays[name].shape}, "
                 f"not {(len(shard), *target.shape[1:])}"
             )
-        try:
-            target[shard.start : shard.stop] = arrays[name]
-        except (ValueError, RuntimeError, IndexError):
-            # Zarr first reads what is there, and half a file keeps it from writing a whole one.
-            shutil.rmtree(path / "signals" / name / "c" / str(shard.index), ignore_errors=True)
-            target[shard.start : shard.stop] = arrays[name]
-    group["complete"][shard.index] = 1  # type: ignore[index]
+        target[shard.start : shard.stop] = arrays[name]
+    checksums = ShardFiles.of_group(path / "signals").stored_checksums(shard.index)
+    group[shard_marks.CHECKSUM][shard.index] = checksums  # type: ignore[index]
+    names = (*_OF_SHARDS, shard_marks.CHECKSUM)
+    number = shard_marks.digest(path / "signals", names, shard.index)
+    group[shard_marks.COMPLETE][shard.index] = number  # type: ignore[index]
+
+
+def clear_shard(folder: Path, arrays: Sequence[str], shard: Shard) -> None:
+    """Remove a shard's files: where there is half a file, Zarr reads it before it writes."""
+    for name in arrays:
+        chunk = folder / name / "c" / str(shard.index)
+        if chunk.is_dir() and not chunk.is_symlink():
+            shutil.rmtree(chunk, ignore_errors=True)
+        else:
+            chunk.unlink(missing_ok=True)
 
 
 def empty_rows(path: Path, shard: Shard) -> dict[str, npt.NDArray[Any]]:
@@ -374,48 +240,164 @@ def empty_rows(path: Path, shard: Shard) -> dict[str, npt.NDArray[Any]]:
 
 def unreadable_images(path: Path) -> dict[str, str]:
     """Why images could not be read, by id, as far as shards count as written."""
-    group, missing = _signals(path), missing_shards(path)
-    ids, error = (np.asarray(group[name][:]) for name in ("image", "error"))  # type: ignore[index]
-    unread = error != ""
-    for shard in missing:
-        unread[shard.start : shard.stop] = False
-    return {str(ids[row]): str(error[row]) for row in np.flatnonzero(unread)}
+    signals, missing = read(path, "signals"), {shard.index for shard in missing_shards(path)}
+    ids, found = signals["image"].to_numpy(), dict[str, str]()
+    for shard in shards(path):
+        if shard.index not in missing:
+            error = signals["error"][shard.start : shard.stop].to_numpy()
+            unread = np.flatnonzero(error != "")
+            found |= {str(ids[shard.start + row]): str(error[row]) for row in unread}
+    return found
 
 
 def take_back(path: Path, images: Collection[str]) -> None:
     """Let shards with these images count as not written; what the cube gave goes with them."""
+    taken = np.isin(read(path, "signals")["image"].to_numpy(), list(images))
+    forget(path, [s for s in shards(path) if taken[s.start : s.stop].any()])
+
+
+def was_written(path: Path, shard: Shard) -> bool:
+    """Whether a shard was written once, whatever became of it."""
+    return (path / "signals" / shard_marks.COMPLETE / "c" / str(shard.index)).exists()
+
+
+def forget(path: Path, taken: Collection[Shard]) -> None:
+    """Let shards count as not written; what the cube gave goes with them."""
     # Groups first: a cube that is whole again never stands beside findings of the one before.
     for group in path.iterdir():
         if group.is_dir() and group.name not in _NOT_OF_THE_CUBE:
             shutil.rmtree(group)
-    signals = _signals(path, mode="r+")
-    taken = np.isin(np.asarray(signals["image"][:]), list(images))  # type: ignore[index]
-    for shard in shards(path):
-        if taken[shard.start : shard.stop].any():
-            signals["complete"][shard.index] = 0  # type: ignore[index]
+    for shard in taken:
+        clear_shard(path / "signals", [shard_marks.COMPLETE], shard)
 
 
-def write(path: Path, group: str, dataset: xr.Dataset) -> None:
-    """Write a group whole, in place of what it held.
+def write(
+    path: Path, group: str, dataset: xr.Dataset, made_with: Mapping[str, str] | None = None
+) -> None:
+    """Write a group whole, in place of what it held, and mark it as whole.
+
+    Parameters
+    ----------
+    made_with
+        as ``record`` takes it.
 
     Raises
     ------
     SchemaError
         If the dataset does not match the group's declaration.
     """
-    described = describe(validate(dataset, group), group)
-    described.to_zarr(path, group=group, mode="w", zarr_format=3, consolidated=False)
+    write_coordinates(path, group, validate(dataset, group))
+    record(path, group, made_with or {})
+
+
+def write_coordinates(path: Path, group: str, dataset: xr.Dataset) -> None:
+    """Write the first arrays of a group, in place of what it held; it is not whole by that."""
+    described = describe(dataset, group)
+    _clear_group(path, group)
+    described.to_zarr(
+        path,
+        group=group,
+        mode="w",
+        zarr_format=3,
+        consolidated=False,
+        encoding=with_checksums(described),
+    )
+
+
+def with_checksums(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """How arrays are encoded: each chunk with its CRC-32C."""
+    return {str(name): {"compressors": COMPRESSORS} for name in dataset.variables}
+
+
+def _clear_group(path: Path, group: str) -> None:
+    """Remove a group; its mark goes first, and a link that lies in its place is not followed."""
+    for below in (*reversed(Path(group).parents), Path(group)):
+        if (path / below).is_symlink():
+            raise RunError(f"{path / below} is a link, and a store holds none; remove it")
+    if (path / group).is_dir():
+        (path / group / "zarr.json").unlink(missing_ok=True)
+        shutil.rmtree(path / group)
 
 
 def record(path: Path, group: str, made_with: Mapping[str, str]) -> None:
-    """Note in a group's attributes what it was made with, once all of it is written."""
-    written = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)
-    written.attrs.update(made_with)
+    """Mark a group as whole, with what it was made with, once all of it is written."""
+    marks.set_mark(path / group, made_with)
 
 
 def is_recorded(path: Path, group: str, made_with: Mapping[str, str]) -> bool:
-    """Whether a group is there whole, and was made with this."""
-    return group_attributes(path, group).items() >= made_with.items()
+    """Whether a group is there whole, every file as it was written, and was made with this."""
+    try:
+        mark = marks.read_mark(path / group)
+    except marks.DamagedStoreError:
+        return False
+    if mark is None or not mark.made_with.items() >= made_with.items():
+        return False
+    return not damages(path, group)
+
+
+def damages(path: Path, group: str) -> list[str]:
+    """What is wrong with a group, file by file; shards are told by ``missing_shards``."""
+    try:
+        mark = marks.read_mark(path / group)
+    except marks.DamagedStoreError as error:
+        return [str(error)]
+    if mark is None:
+        return ["not finished"]
+    return list(marks.damages(path / group, mark))
+
+
+def is_marked(path: Path, group: str) -> bool:
+    """Whether a group was finished; its files are checked when they are read.
+
+    Raises
+    ------
+    DamagedStoreError
+        If the group's metadata are not as they were written.
+    """
+    return marks.read_mark(path / group) is not None
+
+
+def fingerprint(path: Path, group: str) -> str:
+    """What tells a finished group from another, such as the same one made of another cube.
+
+    Raises
+    ------
+    DamagedStoreError
+        If the group is not finished or not as it was written.
+    """
+    mark = _whole_mark(path, group)
+    numbers = (
+        [shard_marks.recorded(path / group, shard.index) for shard in shards(path)]
+        if mark.by_shard
+        else []
+    )
+    return hashlib.sha256(f"{mark.text} {numbers}".encode()).hexdigest()[:16]
+
+
+def verified_group(path: Path, group: str) -> Any:
+    """A finished group as a store of its own; every file that is read from it is checked.
+
+    Raises
+    ------
+    DamagedStoreError
+        If the group is not finished or not as it was written.
+    """
+
+    def check_shard(array: str, shard: int) -> None:
+        shard_marks.check(path / group, shard)
+        if array == shard_marks.SIGNAL:
+            ShardFiles.of_group(path / group).check(shard)
+
+    return verified(path / group, _whole_mark(path, group), check_shard)
+
+
+def _whole_mark(path: Path, group: str) -> marks.Mark:
+    mark = marks.read_mark(path / group)
+    if mark is None:
+        raise marks.DamagedStoreError(
+            f"{path} holds no finished group {group}; the run, started again, makes it"
+        )
+    return mark
 
 
 def read(path: Path, group: str) -> xr.Dataset:
@@ -425,9 +407,20 @@ def read(path: Path, group: str) -> xr.Dataset:
     ------
     SchemaError
         If what is stored does not match the group's declaration.
+    DamagedStoreError
+        If the group is not finished, or, when it is used, what is read is not as it was written.
     """
-    dataset = xr.open_zarr(path, group=group, zarr_format=3, consolidated=False, chunks=None)
+    verified = verified_group(path, group)
+    dataset = xr.open_zarr(verified, zarr_format=3, consolidated=False, chunks=None)
+    dataset.attrs.pop(marks.ATTRIBUTE)
     return validate(dataset, group)
+
+
+def unseal(path: Path) -> None:
+    """Take back what ``seal`` gathered, before groups change."""
+    metadata = json.loads((path / "zarr.json").read_bytes())
+    if metadata.pop("consolidated_metadata", None):
+        write_whole(path / "zarr.json", json.dumps(metadata, indent=2))
 
 
 def seal(path: Path) -> None:
@@ -440,21 +433,3 @@ def seal(path: Path) -> None:
 
 def _signals(path: Path, mode: Any = "r") -> zarr.Group:
     return zarr.open_group(store=path, path="signals", mode=mode, use_consolidated=False)
-
-
-def _made_now() -> dict[str, str]:
-    return {
-        "format_version": str(FORMAT_VERSION),
-        "software_versions": json.dumps(_versions()),
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found

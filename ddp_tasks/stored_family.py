@@ -49,5 +49,19 @@ def judge_layer(path: str, levels: SignificanceParameters, layer: str) -> None:
         resamples=levels.resamples,
         sample_sizes=levels.sample_sizes,
     )
-    store.write(Path(path), group_path("stability", layer), judged)
-    store.record(Path(path), group_path("stability", layer), made_with(levels, layer))
+    group = group_path("stability", layer)
+    store.write(Path(path), group, judged.assign_attrs(layer=layer), _of(Path(path), levels, layer))
+
+
+def is_judged(path: Path, levels: SignificanceParameters, layer: str) -> bool:
+    """Whether the group ``stability/LAYER`` is whole, and of these levels and this hierarchy."""
+    return store.is_recorded(path, group_path("stability", layer), _of(path, levels, layer))
+
+
+def _of(path: Path, levels: SignificanceParameters, layer: str) -> dict[str, str]:
+    of_layer = group_path("hierarchies", layer)
+    return {
+        **made_with(levels, layer),
+        "significance": store.fingerprint(path, "significance"),
+        "hierarchy": store.fingerprint(path, of_layer),
+    }

@@ -69,7 +69,7 @@ def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings
         table=layer_table(significance, layer, *levels.of_layer(layer)),
         family=store.read(path, "family").sel(layer=[layer]).load(),
         highest_level=Family.of(significance, layer).highest_level(levels.of_layer(layer)[1]),
-        stability=store.read(path, judged).load() if store.group_attributes(path, judged) else None,
+        stability=store.read(path, judged).load() if store.is_marked(path, judged) else None,
         exemplars=store.read(path, "exemplars").sel(layer=[layer]).load(),
         hypergraph=store.read(path, group_path("hypergraphs", layer)).load(),
         hierarchy=store.read(path, group_path("hierarchies", layer)).load(),

@@ -46,7 +46,8 @@ def build_hypergraph(
     found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
     metadata = file_metadata(run, table, percentage, found.empty)
     hif.write_hif(found.graph, metadata, Path(folder) / f"{file_name(layer)}.hif.json")
-    store.write(at, group_path("hypergraphs", layer), found.relations)
+    relations = found.relations.assign_attrs(layer=layer)
+    store.write(at, group_path("hypergraphs", layer), relations)
     position = layers["layer"].to_numpy().tolist().index(layer)
     store.write(
         at, group_path("hierarchies", layer), _hierarchy(at, found.hierarchy, layers, position)

@@ -167,7 +167,7 @@ def open_significance(folder: Path, superclasses: bool = False) -> StoredSignifi
             f"{path} has format version {attributes['format_version']}, this is {FORMAT_VERSION}"
         )
     for group in ("significance", *(["superclasses"] if superclasses else [])):
-        if not store.group_attributes(path, group):
+        if not store.is_marked(path, group):
             why = "the run is not finished"
             if group == "superclasses":
                 why = "the run file names none under significance.superclasses"

@@ -10,7 +10,7 @@ import xarray as xr
 from prefect import flow, get_run_logger
 from prefect.states import get_state_exception
 
-from ddp_tasks import capacity_tasks, store
+from ddp_tasks import capacity_tasks, new_store, store
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import made_folder, output_folder
@@ -71,7 +71,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
     check(zoo, out)
     out = made_folder(out)
     path, page = out / "capacity.zarr", out / "capacity.html"
-    store.create_zoo(path, zoo)
+    new_store.create_zoo(path, zoo)
     log = get_run_logger()
     errors: dict[str, str] = {}
     with ExitStack() as stack:

@@ -17,8 +17,8 @@ from ddp_tasks import (
     run_lock,
     signal_tasks,
     significance_tasks,
+    store_check,
 )
-from ddp_tasks import store as stores
 from ddp_tasks.identity import Identity
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
@@ -58,7 +58,7 @@ def check(run: RunParameters, out: Path) -> None:
         # Weights that are still to be trained are compared once they are there.
         weights = None if run.model.training else model_digest(prepared.model)
         identity = Identity.of_run(run, weights, prepared.images.digest())
-        stores.check_continuable(out / "store.zarr", identity)
+        store_check.check_continuable(out / "store.zarr", identity)
 
 
 def _check_same_weights(run: RunParameters, prepared: Prepared) -> None:

@@ -37,3 +37,9 @@ QUANTILE = Variable(("quantile",), "float", "quantile level, ascending", "1")
 
 #: Dimensions of what is computed for each direction and quantile level.
 GRID = ("direction", "quantile")
+
+COMPLETE = Variable(
+    ("shard",),
+    "integer",
+    "0 until the shard's data are written, then a number made of the digests of its files",
+)

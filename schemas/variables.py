@@ -11,13 +11,13 @@ import numpy as np
 import xarray as xr
 
 from schemas.capacity_variables import CAPACITY_GROUPS
+from schemas.declaration import COMPLETE, Group, Kind, Variable
 from schemas.declaration import DIRECTION as _DIRECTION
 from schemas.declaration import GRID as _GRID
 from schemas.declaration import LAYER as _LAYER
 from schemas.declaration import QUANTILE as _QUANTILE
 from schemas.declaration import SINGULAR_VECTOR as _SINGULAR_VECTOR
 from schemas.declaration import TARGET_CLASS as _TARGET_CLASS
-from schemas.declaration import Group, Kind, Variable
 from schemas.family_variables import FAMILY_GROUPS
 from schemas.hypergraph_variables import HYPERGRAPH_GROUPS
 
@@ -35,6 +35,7 @@ DIMENSIONS = {
     "singular_vector": "0-based index i of (u_i, s_i, v_i), singular values descending",
     "target_class": "target classes C^j, in the order of their labels",
     "shard": "blocks of images, each written by one task",
+    "chunk": "pieces that the singular vectors of the cube are stored in",
     "channel": "rows of the unfolded weight, one a filter",
     "receptive_field": "columns of the unfolded weight: one flattened receptive field",
     "direction": "positive: signals as they are; negative: their negatives",
@@ -174,7 +175,12 @@ GROUPS: Mapping[str, Group] = {
                 "integer",
                 "first 64 bits of the SHA-256 of these bytes; 0 of an image that could not be read",
             ),
-            "complete": Variable(("shard",), "integer", "1 once the shard's data are written"),
+            "checksum": Variable(
+                ("shard", "layer", "chunk"),
+                "integer",
+                "CRC-32C of each chunk of the shard's signals; 0 where none is stored",
+            ),
+            "complete": COMPLETE,
         },
     ),
     "spatial": Group(
@@ -208,7 +214,7 @@ GROUPS: Mapping[str, Group] = {
                 "1",
                 "4.3",
             ),
-            "complete": Variable(("shard",), "integer", "1 once the shard's data are written"),
+            "complete": COMPLETE,
         },
     ),
     "extraction": Group(

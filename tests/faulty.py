@@ -18,6 +18,8 @@ import zarr
 from runs import Noise, TinyNetwork
 from torch import Tensor
 
+from ddp_tasks.marks import set_root_mark
+
 HERE = Path(__file__).resolve()
 
 #: The image at which faults strike: the third of shard 2, and none that the digest samples.
@@ -86,6 +88,7 @@ class ReplacesTheStore(_Struck):
 
     def strike(self) -> None:
         zarr.open_group(store=self.flag, mode="r+").attrs["created"] = str(time.time_ns())
+        set_root_mark(self.flag)
 
 
 class OtherOnWorkers(Noise):

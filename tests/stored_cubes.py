@@ -9,7 +9,7 @@ import xarray as xr
 from runs import tiny_run
 from strategies import Cube
 
-from ddp_tasks import store
+from ddp_tasks import new_store, store
 from ddp_tasks.decomposition import layer_coordinates
 from ddp_tasks.identity import Identity
 from ddp_tasks.layers import LinearLayer
@@ -50,7 +50,7 @@ def stored(path: Path, cube: Cube, block: int) -> None:
             **coordinates,
         },
     )
-    store.create(
+    new_store.create(
         path,
         run,
         Identity.of_run(run, "model", "images"),

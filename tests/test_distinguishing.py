@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from strategies import LEVELS, cubes
 from test_hypergraph_family import significance_of
 
-from ddp_tasks import store
+from ddp_tasks import new_store
 from ddp_tasks.confidence_intervals import difference_interval
 from ddp_tasks.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.hif import read_hif, write_hif
+from ddp_tasks.identity import Identity
 from ddp_tasks.significance_tables import superclass_dataset
 from ddp_tasks.stored_hypergraphs import stored_hypergraph
 from ddp_tasks.stored_significance import open_significance, write_table
@@ -140,9 +141,9 @@ def folder(tmp_path_factory):
     run = made.run.model_copy(update={"shards": shards})
     names = made.significance["target_class"].values.tolist()
     groups = {"first two": names[:2], "last": names[3:]}
-    identity = store.Identity.of_run(run, "ab", "cd")
+    identity = Identity.of_run(run, "ab", "cd")
     dims = ("image", "layer", "singular_vector")
-    store.create(
+    new_store.create(
         out / "store.zarr",
         run,
         identity,

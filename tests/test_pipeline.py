@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from runs import Noise, TinyNetwork, tiny_run, unreadable_run
 
 from ddp_tasks import store as stores
+from ddp_tasks.marks import set_root_mark
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
 
@@ -72,7 +73,7 @@ def test_everything_asked_for_is_there(finished):
     assert json.loads(tree.attrs["not_analysed"]) == {
         "norm": "BatchNorm2d scales each channel by itself, which is no linear layer of the paper"
     }
-    assert tree["signals"]["complete"].values.tolist() == [1, 1, 1, 1]
+    assert (tree["signals"]["complete"].values > 0).tolist() == [True] * 4
     assert finished.summary.images == 30
     assert len(finished.summary.discriminating) == 5
 
@@ -221,6 +222,7 @@ def rename_kwargs(path, kwargs):
     identity = json.loads(root.attrs["identity"])
     identity["model"]["kwargs"] = kwargs
     root.attrs["identity"] = json.dumps(identity)
+    set_root_mark(path)
 
 
 def test_a_network_with_other_weights_in_every_worker_is_refused_before_any_work(tmp_path):

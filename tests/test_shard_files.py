@@ -1,10 +1,15 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from zarr.codecs import Crc32cCodec
 
-from ddp_tasks.shard_files import DamagedShardError, ShardFiles
+from ddp_tasks import shard_marks
+from ddp_tasks.marks import DamagedStoreError, set_mark
+from ddp_tasks.shard_files import ShardFiles
 
 
 @st.composite
@@ -21,19 +26,37 @@ def cubes_in_shards(draw):
 
 
 def made(folder, block, chunk, signals):
-    """The same cube for Zarr and for this module."""
+    """The same cube for Zarr and for this module, its shards marked."""
     _, layers, vectors = signals.shape
-    array = zarr.create_array(
-        store=folder,
+    chunks = -(-vectors // chunk)
+    group = zarr.open_group(store=folder, mode="w", zarr_format=3)
+    array = group.create_array(
+        "signal",
         shape=signals.shape,
         chunks=(block, 1, chunk),
-        shards=(block, layers, -(-vectors // chunk) * chunk),
+        shards=(block, layers, chunks * chunk),
         dtype="float32",
         fill_value=float("nan"),
-        compressors=None,
-        overwrite=True,
+        compressors=Crc32cCodec(),
     )
-    return array, ShardFiles(folder / "c", block, layers, vectors, chunk)
+    count = -(-len(signals) // block)
+    numbers = {"fill_value": 0, "compressors": Crc32cCodec()}
+    checksum = group.create_array(
+        "checksum",
+        shape=(count, layers, chunks),
+        chunks=(1, layers, chunks),
+        dtype="uint32",
+        **numbers,
+    )
+    complete = group.create_array("complete", shape=count, chunks=1, dtype="int64", **numbers)
+    names = ["signal", "checksum", "complete"]
+    set_mark(folder, by_shard=names)
+    files = ShardFiles(folder, block, layers, vectors, chunk)
+    array[:] = signals
+    for shard in range(count):
+        checksum[shard] = files.stored_checksums(shard)
+        complete[shard] = shard_marks.digest(folder, names, shard)
+    return array, files
 
 
 def shards(block, images):
@@ -43,8 +66,7 @@ def shards(block, images):
 @given(cubes_in_shards(), st.data())
 def test_what_zarr_writes_is_read_here_in_any_part(tmp_path_factory, cut, data):
     block, _, signals = cut
-    array, files = made(tmp_path_factory.mktemp("cube"), *cut)
-    array[:] = signals
+    _, files = made(tmp_path_factory.mktemp("cube"), *cut)
     shard, start = data.draw(st.sampled_from(list(shards(block, len(signals)))))
     of_shard = signals[start : start + block]
     first = data.draw(st.integers(0, len(of_shard) - 1))
@@ -59,33 +81,70 @@ def test_what_zarr_writes_is_read_here_in_any_part(tmp_path_factory, cut, data):
 
 @pytest.fixture
 def written(tmp_path):
-    signals = np.arange(24, dtype=np.float32).reshape(3, 2, 4)
-    array, files = made(tmp_path / "cube", 3, 2, signals)
-    array[:] = signals
-    return files
+    signals = np.arange(48, dtype=np.float32).reshape(6, 2, 4)
+    signals[:, 1, 2:] = np.nan
+    return made(tmp_path / "cube", 3, 2, signals)[1]
 
 
-def _read(files, shard=0):
+def _read(files, shard=0, layer=0):
     found = np.zeros((3, 4), dtype=np.float32)
-    files.read(shard, slice(0, 3), 0, slice(0, 4), found)
+    files.read(shard, slice(0, 3), layer, slice(0, 4), found)
     return found
 
 
-def test_a_shard_that_is_not_written_is_nan(written):
-    assert np.isnan(_read(written, shard=1)).all()
+def test_what_lies_past_a_layers_rank_is_nan(written):
+    assert np.isnan(_read(written, layer=1)[:, 2:]).all()
+    assert not np.isnan(_read(written, layer=1)[:, :2]).any()
 
 
-@pytest.mark.parametrize("left", [0, 3, 40, 120])
-def test_a_file_that_is_cut_off_is_refused_by_name(written, left):
-    path = written.path(0)
-    path.write_bytes(path.read_bytes()[:left])
-    with pytest.raises(DamagedShardError, match=r"shard 0: .*is not as it was written"):
-        _read(written)
+def test_a_shard_that_is_not_written_is_refused_by_name(written):
+    (written.folder / "complete/c/1").unlink()
+    with pytest.raises(DamagedStoreError, match=r"shard 1 of .* is not written"):
+        _read(written, shard=1)
+    assert not np.isnan(_read(written)).any()
 
 
-def test_a_file_that_lost_its_beginning_is_refused(written):
-    # The index is whole and names places beyond what is left before it.
-    path = written.path(0)
-    path.write_bytes(path.read_bytes()[-70:])
-    with pytest.raises(DamagedShardError, match=r"shard 0: .*is cut off"):
-        _read(written)
+def _damaged(content, kind, other):
+    """Contents of a file after a damage; None for a file that is gone."""
+    half = len(content) // 2
+    if kind == "gone":
+        return None
+    if kind == "other's":
+        return other
+    if kind == "longer":
+        return content + b"more"
+    if kind == "zeroed":
+        return content[: half // 2] + bytes(half) + content[half // 2 + half :]
+    if kind.startswith("cut"):
+        return content[: int(len(content) * float(kind[4:]))]
+    place = int(len(content) * float(kind[5:]))
+    return content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize("name", ["signal/c/0/0/0", "checksum/c/0/0/0", "complete/c/0"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("gone", "other's", "longer", "zeroed", "cut 0", "cut 0.3", "cut 0.97"),
+        *(f"flip {place}" for place in (0, 0.2, 0.5, 0.7, 0.9, 0.99)),
+    ],
+)
+def test_a_damaged_file_is_refused_or_reads_as_before(written, name, kind):
+    before = [_read(written, layer=layer) for layer in range(2)]
+    file = written.folder / name
+    other = Path(str(file).replace("/c/0", "/c/1"))
+    content = _damaged(file.read_bytes(), kind, other.read_bytes())
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+    refused = 0
+    for layer in range(2):
+        try:
+            np.testing.assert_array_equal(_read(written, layer=layer), before[layer])
+        except DamagedStoreError:
+            refused += 1
+
+    # Padding past the end of a file, and of a layer that was not asked for, harms nobody.
+    assert refused or kind == "longer"
+    np.testing.assert_array_equal(_read(written, shard=1).ravel()[0], 24)

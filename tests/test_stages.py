@@ -162,7 +162,7 @@ def test_statistics_over_positions_are_added_to_a_finished_store(copied, address
     after(significance_tasks.measure_significance, run, copied, address)
     after(extraction_tasks.measure_positions, run, copied, address)
     found = stores.read(copied, "spatial").load()
-    assert found["complete"].to_numpy().tolist() == [1, 1, 1, 1]
+    assert (found["complete"].to_numpy() > 0).tolist() == [True] * 4
 
 
 def test_w2_is_that_of_the_images_a_layer_sees(copied, address):

@@ -1,3 +1,4 @@
+import shutil
 import warnings
 
 import numpy as np
@@ -10,9 +11,11 @@ from stored_cubes import stored
 from strategies import Cube
 
 from ddp_tasks import cube as cubes
-from ddp_tasks import regions, store
+from ddp_tasks import new_store, regions, store, store_check
 from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
+from ddp_tasks.identity import Identity
 from ddp_tasks.layers import LinearLayer
+from ddp_tasks.marks import DamagedStoreError, set_root_mark
 from ddp_tasks.significance import tables_dataset
 from ddp_tasks.slabs import vectors_per_chunk
 from ddp_tasks.tensor_svd import decompose
@@ -50,7 +53,7 @@ def datasets():
 
 
 def identity(run, model="m", images="i"):
-    return store.Identity.of_run(run, model, images)
+    return Identity.of_run(run, model, images)
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def made(tmp_path):
     run = tiny_run(shards={"images": 4})
     groups, signals = datasets()
     path = tmp_path / "store.zarr"
-    store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+    new_store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
     return path
 
 
@@ -104,13 +107,25 @@ def test_a_shard_written_twice_is_the_shard_written_once(made):
     np.testing.assert_array_equal(written, rows(shard)["signal"])
 
 
+def test_signals_that_are_not_written_are_no_fill_values(made):
+    shard = store.shards(made)[1]
+    store.write_shard(made, shard, rows(shard))
+    signals = store.read(made, "signals")
+    for name in ("signal", "predicted", "error"):
+        signals[name][shard.start : shard.stop].load()
+        with pytest.raises(DamagedStoreError, match=r"shard 0 of .* is not written"):
+            signals[name].load()
+    with pytest.raises(DamagedStoreError, match=r"shard 0 of .* is not written"):
+        list(cubes.layer_parts(made, 0, 4))
+
+
 def test_a_shard_that_was_only_half_written_still_counts_as_missing(made, monkeypatch):
     shard = store.shards(made)[0]
     arrays = rows(shard)
     with pytest.raises(SchemaError, match="confidence of shard 0"):
         # The signals are written by then; the wrong length ends the writing in the middle.
         store.write_shard(made, shard, {**arrays, "confidence": arrays["confidence"][:-1]})
-    assert not np.isnan(store.read(made, "signals")["signal"][0, 0].to_numpy()).any()
+    assert shard_file(made, shard).exists()
     assert shard in store.missing_shards(made)
 
 
@@ -137,15 +152,6 @@ def test_a_cube_takes_little_more_than_its_signals(tmp_path, ranks):
     np.testing.assert_array_equal(store.read(path, "signals")["signal"].to_numpy(), signal)
 
 
-def test_a_cube_of_compressed_chunks_is_refused(made):
-    group = store._signals(made, mode="r+")
-    cube = group["signal"]
-    like = {"shape": cube.shape, "chunks": cube.chunks, "shards": cube.shards}
-    group.create_array("signal", **like, dtype="float32", overwrite=True)
-    with pytest.raises(SchemaError, match="not in shards of plain chunks"):
-        next(cubes.signal_parts(made))
-
-
 def test_chunks_are_as_wide_as_padding_allows():
     assert vectors_per_chunk(VGG16) == 256
     assert vectors_per_chunk([512, 512]) == 256
@@ -158,7 +164,7 @@ def test_a_store_that_exists_is_never_created_over(made):
     groups, signals = datasets()
     before = store.root_attributes(made)
     with pytest.raises(FileExistsError):
-        store.create(made, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+        new_store.create(made, run, identity(run), not_analysed={}, groups=groups, signals=signals)
     assert store.root_attributes(made) == before
 
 
@@ -174,20 +180,20 @@ def test_a_store_that_exists_is_never_created_over(made):
 def test_a_store_of_another_run_is_refused_by_name(made, changes, digests, named):
     run = tiny_run(**{"shards": {"images": 4}, **changes})
     with pytest.raises(RunError, match="was made by another run") as refusal:
-        store.check_continuable(made, identity(run, **digests))
+        store_check.check_continuable(made, identity(run, **digests))
     assert named in str(refusal.value)
 
 
 def test_another_cluster_batch_size_or_place_of_the_weights_continues(made):
     run = tiny_run(shards={"images": 4, "batch_size": 1, "patience": 3}, cluster="auto")
-    store.check_continuable(made, identity(run))
+    store_check.check_continuable(made, identity(run))
 
 
 def test_a_run_that_leaves_the_shards_open_takes_those_of_the_store(made):
-    store.check_continuable(made, identity(tiny_run(shards={})))
+    store_check.check_continuable(made, identity(tiny_run(shards={})))
     assert [len(shard) for shard in store.shards(made)] == [4, 4, 2]
     with pytest.raises(RunError, match=r"shards\.images is 4 there and 5 here"):
-        store.check_continuable(made, identity(tiny_run(shards={"images": 5})))
+        store_check.check_continuable(made, identity(tiny_run(shards={"images": 5})))
 
 
 def test_a_store_is_not_cut_before_the_shards_are_chosen(tmp_path):
@@ -195,7 +201,7 @@ def test_a_store_is_not_cut_before_the_shards_are_chosen(tmp_path):
     groups, signals = datasets()
     path = tmp_path / "store.zarr"
     with pytest.raises(ValueError, match="must be chosen"):
-        store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+        new_store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
     assert not path.exists()
 
 
@@ -208,17 +214,26 @@ def test_a_shard_whose_file_is_cut_off_or_gone_is_missing_though_it_is_recorded(
     for shard in (first, second, third):
         store.write_shard(made, shard, rows(shard))
     whole = shard_file(made, first).read_bytes()
+    damaged = lambda: [s for s in store.shards(made) if store.damaged_signals(made, s)]  # noqa: E731
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         shard_file(made, first).write_bytes(whole[:length])
-        assert store.missing_shards(made) == [first]
+        assert damaged() == [first]
         store.write_shard(made, first, rows(first))
         assert shard_file(made, first).read_bytes() == whole
-        assert store.missing_shards(made) == []
+        assert damaged() == []
     shard_file(made, first).write_bytes(whole[:-1])
     shard_file(made, third).unlink()
-    assert store.missing_shards(made) == [first, third]
+    assert damaged() == [first, third]
     shard_file(made, first).write_bytes(whole)
-    assert store.missing_shards(made) == [third]
+    assert damaged() == [third]
+    for name in ("predicted", "confidence", "error", "checksum"):
+        shutil.copytree(made / f"signals/{name}/c", made / f"signals/{name}/kept")
+        shutil.rmtree(made / f"signals/{name}/c/1", ignore_errors=True)
+        (made / f"signals/{name}/c/1").unlink(missing_ok=True)
+        assert store.missing_shards(made) == [second]
+        shutil.rmtree(made / f"signals/{name}/c")
+        (made / f"signals/{name}/kept").rename(made / f"signals/{name}/c")
+    assert store.missing_shards(made) == []
 
 
 def test_half_written_files_are_cleared_and_no_others(made):
@@ -242,6 +257,9 @@ def test_a_store_made_anew_has_another_stamp(made):
     before = store.stamp(made)
     assert store.stamp(made) == before
     zarr.open_group(store=made, mode="r+").attrs["created"] = "2001-01-01T00:00:00+00:00"
+    with pytest.raises(DamagedStoreError, match="attributes are not as they were written"):
+        store.stamp(made)
+    set_root_mark(made)
     assert store.stamp(made) != before
 
 
@@ -288,10 +306,12 @@ def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):
     regions.write_template(
         path, "significance", whole, {"fraction": (2, 3, 2, 1, 4)}, within=(1, 1, 2, 1, 4)
     )
-    assert np.isnan(store.read(path, "significance")["fraction"]).all()
+    with pytest.raises(DamagedStoreError, match="holds no finished group significance"):
+        store.read(path, "significance")
     for layer, vectors in ((1, slice(0, 3)), (0, slice(4, 7)), (0, slice(0, 4))):
         place = (slice(None), slice(None), slice(None), layer, vectors)
         regions.write_region(path, "significance", "fraction", place, fraction[place])
+    store.record(path, "significance", {})
     xr.testing.assert_identical(
         store.read(path, "significance").load(), describe(whole, "significance")
     )

@@ -1,0 +1,229 @@
+"""The mark that a group of a store carries once it is whole, and what the mark says of its files.
+
+A group of a store is a folder of many files. Its mark is written last: an attribute of the group
+that lists every file with its size and digest, and what the group was made with. A group without
+one is unfinished. One whose files differ from the list is damaged, be it by one bit, by a file that
+is cut, gone, or another's, each of which Zarr by itself may read as data or as a fill value.
+
+The digests are of SHA-256, since chunks end with their own CRC-32C: the CRC-32C of all of such a
+file is always the same. Arrays that are written shard by shard are left out: see ``shard_marks``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+
+from ddp_tasks.whole_files import write_whole
+from schemas.parameters import RunError
+
+#: The attribute that holds the mark.
+ATTRIBUTE = "whole"
+
+_METADATA = "zarr.json"
+_PIECE = 1 << 24
+
+
+class DamagedStoreError(RunError):
+    """A part of a store that is not as it was written."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a group was made with, and its files as they were written."""
+
+    made_with: Mapping[str, str]
+    files: Mapping[str, str]
+    """digest, by path below the group's folder."""
+    by_shard: Sequence[str]
+    """arrays whose chunks are not listed."""
+    attributes: int
+    """CRC-32C of the group's other attributes."""
+
+    @property
+    def text(self) -> str:
+        """As it is stored, its own CRC-32C first."""
+        content = json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+        return f"{google_crc32c.value(content.encode()):08x} {content}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for groups with the same content, made with the same."""
+        return self.text[:8]
+
+    @classmethod
+    def of_text(cls, text: str) -> Mark:
+        """The mark that such a text holds.
+
+        Raises
+        ------
+        ValueError
+            If the text is not as it was written.
+        """
+        checksum, _, content = text.partition(" ")
+        if checksum != f"{google_crc32c.value(content.encode()):08x}":
+            raise ValueError("its mark is not as it was written")
+        return cls(**json.loads(content))
+
+
+def set_mark(
+    folder: Path, made_with: Mapping[str, str] | None = None, by_shard: Sequence[str] = ()
+) -> None:
+    """Mark a group as whole: list its files as they are now.
+
+    Parameters
+    ----------
+    by_shard
+        arrays whose chunks come later, shard by shard.
+    """
+    metadata = _read_metadata(folder)
+    others = {k: v for k, v in metadata["attributes"].items() if k != ATTRIBUTE}
+    listed = {name: digest_of_file(folder / name) for name in sorted(_files(folder, by_shard))}
+    mark = Mark(dict(made_with or {}), listed, list(by_shard), _checksum_of_attributes(others))
+    metadata["attributes"] = {**others, ATTRIBUTE: mark.text}
+    write_whole(folder / _METADATA, json.dumps(metadata, indent=2, allow_nan=False))
+
+
+def set_root_mark(folder: Path) -> None:
+    """Mark the attributes of a store's root group, whose files are those of its groups."""
+    metadata = _read_metadata(folder)
+    others = {k: v for k, v in metadata["attributes"].items() if k != ATTRIBUTE}
+    mark = Mark({}, {}, [], _checksum_of_attributes(others))
+    metadata["attributes"] = {**others, ATTRIBUTE: mark.text}
+    write_whole(folder / _METADATA, json.dumps(metadata, indent=2, allow_nan=False))
+
+
+def remove_mark(folder: Path) -> None:
+    """Let a group count as unfinished; what comes next may stop anywhere."""
+    metadata = _read_metadata(folder)
+    if metadata["attributes"].pop(ATTRIBUTE, None):
+        write_whole(folder / _METADATA, json.dumps(metadata, indent=2, allow_nan=False))
+
+
+def read_mark(folder: Path) -> Mark | None:
+    """The mark of a group, None where there is no group or no mark.
+
+    Raises
+    ------
+    DamagedStoreError
+        If the group's metadata are not as they were written.
+    """
+    return read_marked(folder)[0]
+
+
+def read_marked(folder: Path) -> tuple[Mark | None, dict[str, Any]]:
+    """The mark of a group and its other attributes, none where there is no group.
+
+    Raises
+    ------
+    DamagedStoreError
+        As ``read_mark`` does.
+    """
+    try:
+        metadata = _read_metadata(folder)
+    except FileNotFoundError:
+        return None, {}
+    attributes = dict(metadata["attributes"])
+    text = attributes.pop(ATTRIBUTE, None)
+    if text is None:
+        return None, attributes
+    try:
+        mark = Mark.of_text(str(text))
+    except (ValueError, TypeError) as error:
+        raise DamagedStoreError(f"{folder / _METADATA} is damaged: {error}") from None
+    if mark.attributes != _checksum_of_attributes(attributes):
+        raise DamagedStoreError(
+            f"{folder / _METADATA} is damaged: its attributes are not as they were written"
+        )
+    return mark, attributes
+
+
+def damages(folder: Path, mark: Mark) -> Iterator[str]:
+    """What is wrong with each file of a group that is not as it was written."""
+    for name, digest in mark.files.items():
+        try:
+            if digest_of_file(folder / name) != digest:
+                yield f"{name} is not as it was written"
+        except (FileNotFoundError, NotADirectoryError):
+            yield f"{name} is missing"
+        except OSError as error:
+            yield f"{name} cannot be read: {error.strerror}"
+    for name in sorted(_files(folder, mark.by_shard) - mark.files.keys()):
+        yield f"{name} is none of its files"
+
+
+def checked_bytes(folder: Path, name: str) -> bytes:
+    """A file of a group, whole.
+
+    Raises
+    ------
+    DamagedStoreError
+        If the group is not marked, or the file is not as its mark says.
+    """
+    mark = read_mark(folder)
+    if mark is None:
+        raise DamagedStoreError(f"{folder} is not finished")
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise DamagedStoreError(f"{folder / name} cannot be read: {error.strerror}") from None
+    if mark.files.get(name) != digest_of(content):
+        raise DamagedStoreError(f"{folder / name} is damaged: it is not as it was written")
+    return content
+
+
+def digest_of_file(file: Path) -> str:
+    """The digest of a file, its size and the beginning of its SHA-256."""
+    size, digest = 0, hashlib.sha256()
+    with file.open("rb") as opened:
+        while piece := opened.read(_PIECE):
+            digest.update(piece)
+            size += len(piece)
+    return _digest(size, digest.hexdigest())
+
+
+def digest_of(content: bytes) -> str:
+    """The digest of a file with this content."""
+    return _digest(len(content), hashlib.sha256(content).hexdigest())
+
+
+def _digest(size: int, sha256: str) -> str:
+    return f"{size} {sha256[:16]}"
+
+
+def _files(folder: Path, by_shard: Sequence[str]) -> set[str]:
+    """Files of a group beside its metadata, by path below the folder."""
+    chunks = {f"{name}/c" for name in by_shard}
+    found = set()
+    for place, folders, names in os.walk(folder):
+        below = Path(place).relative_to(folder)
+        folders[:] = [name for name in folders if (below / name).as_posix() not in chunks]
+        # A chunk and the metadata alone: what is half written has another ending.
+        found |= {(below / name).as_posix() for name in names if not name.endswith(".partial")}
+    return found - {_METADATA}
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    file = folder / _METADATA
+    try:
+        metadata = json.loads(file.read_bytes())
+        if metadata["zarr_format"] != 3 or metadata["node_type"] != "group":
+            raise ValueError("it is of no group")
+        if not isinstance(metadata["attributes"], dict):
+            raise ValueError("it has no attributes")
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(str(file)) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedStoreError(f"{file} is damaged: {error}") from None
+    return dict(metadata)
+
+
+def _checksum_of_attributes(attributes: Mapping[str, Any]) -> int:
+    return int(google_crc32c.value(json.dumps(attributes, sort_keys=True).encode()))

@@ -1,0 +1,213 @@
+"""Creating a store: of a run, with its cube's empty template, and of a list of models."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from ddp_tasks import marks
+from ddp_tasks.identity import Identity
+from ddp_tasks.slabs import vectors_per_chunk
+from ddp_tasks.store import COMPRESSORS, OF_IMAGES, with_checksums, write, zoo_attributes
+from schemas import FORMAT_VERSION
+from schemas.parameters import RunError, RunParameters
+from schemas.variables import (
+    ROOT_ATTRIBUTES,
+    SIGN_CONVENTION,
+    ZOO_ATTRIBUTES,
+    attributes,
+    declared,
+    describe,
+)
+from schemas.zoo import ZooParameters
+
+_PACKAGES = ("ddp-flows", "torch", "torchvision", "numpy", "xarray", "zarr", "hypernetx")
+
+
+def begin(path: Path) -> Path:
+    """Where groups of a store are written before it is created; what was left there goes."""
+    part = _fresh(path.with_name(path.name + ".part"))
+    zarr.open_group(store=part, mode="w", zarr_format=3)
+    return part
+
+
+def create(
+    path: Path,
+    run: RunParameters,
+    identity: Identity,
+    *,
+    not_analysed: Mapping[str, str],
+    groups: Mapping[str, xr.Dataset],
+    signals: xr.Dataset,
+) -> None:
+    """Create a store: root attributes, finished groups, and the cube's empty template.
+
+    The store appears under its name only once all of that is written, so a store that exists
+    is never half made.
+
+    Parameters
+    ----------
+    run
+        with a number of images a shard.
+    groups
+        datasets written whole, by group; those written since ``begin`` stay beside them.
+    signals
+        coordinates of the cube, and its variables ``target`` and ``dataset_index``.
+
+    Raises
+    ------
+    SchemaError
+        If a dataset does not match its declaration.
+    FileExistsError
+        If there is something at the path already.
+    ValueError
+        If the run leaves open how many images a shard has.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists already")
+    if run.shards.images == "auto":
+        raise ValueError("shards.images must be chosen before the store is cut into shards")
+    part = path.with_name(path.name + ".part")
+    root = zarr.open_group(store=part, mode="a", zarr_format=3)
+    stored = {
+        "title": run.name,
+        "run_parameters": run.model_dump_json(),
+        "identity": json.dumps(identity.parameters),
+        "model_digest": identity.model_digest,
+        "weights": identity.weights,
+        "images_digest": identity.images_digest,
+        "not_analysed": json.dumps(not_analysed),
+        "sign_convention": SIGN_CONVENTION,
+        **_made_now(),
+    }
+    assert set(stored) == set(ROOT_ATTRIBUTES)
+    root.attrs.update(stored)
+    for group, dataset in groups.items():
+        write(part, group, dataset)
+    _create_cube(part, signals, run.shards.images, groups["layers"]["rank"].to_numpy().tolist())
+    marks.set_root_mark(part)
+    part.rename(path)
+
+
+def create_zoo(path: Path, zoo: ZooParameters) -> None:
+    """Create the store of a list of models, or check that one may be continued.
+
+    Raises
+    ------
+    RunError
+        If the store at the path belongs to another list.
+    """
+    if path.exists():
+        stored = zoo_attributes(path)
+        if stored["title"] != zoo.name or stored["format_version"] != str(FORMAT_VERSION):
+            raise RunError(
+                f"{path} belongs to the list {stored['title']!r} (format version "
+                f"{stored['format_version']})",
+                change=("out",),
+            )
+        return
+    part = _fresh(path.with_name(path.name + ".part"))
+    root = zarr.open_group(store=part, mode="w", zarr_format=3)
+    stored = {"title": zoo.name, "zoo_parameters": zoo.model_dump_json(), **_made_now()}
+    assert set(stored) == set(ZOO_ATTRIBUTES)
+    root.attrs.update(stored)
+    marks.set_root_mark(part)
+    part.rename(path)
+
+
+def _fresh(part: Path) -> Path:
+    """A place for a new store; what a killed process left there goes, and a link is no place."""
+    if part.is_symlink() or part.is_file():
+        part.unlink()
+    elif part.exists():
+        shutil.rmtree(part)
+    part.mkdir()
+    return part
+
+
+def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[int]) -> None:
+    """Write the cube's coordinates, and its variables as empty arrays cut at whole blocks."""
+    sizes = signals.sizes
+    block = min(block, sizes["image"])
+    shards = -(-sizes["image"] // block)
+    vectors = min(vectors_per_chunk(ranks), sizes["singular_vector"])
+    padded = -(-sizes["singular_vector"] // vectors) * vectors
+    describe(signals, "signals").to_zarr(
+        path,
+        group="signals",
+        mode="w",
+        zarr_format=3,
+        consolidated=False,
+        encoding={
+            name: {"chunks": signals[name].shape, **encoding}
+            for name, encoding in with_checksums(signals).items()
+        },
+    )
+    group = zarr.open_group(store=path, path="signals", mode="a", use_consolidated=False)
+    templates: dict[str, dict[str, Any]] = {
+        "signal": {
+            "shape": (sizes["image"], sizes["layer"], sizes["singular_vector"]),
+            "chunks": (block, 1, vectors),
+            # One file a block of images; chunks past a layer's rank are not in it.
+            "shards": (block, sizes["layer"], padded),
+            "dtype": "float32",
+            "fill_value": float("nan"),
+            # Signals hardly compress (zstd takes 7 % off noise) and are read several times over.
+            "compressors": Crc32cCodec(),
+            "config": {"write_empty_chunks": False},
+        },
+        **{
+            name: {"shape": sizes["image"], "chunks": block, "dtype": dtype, "fill_value": unknown}
+            for name, (dtype, unknown) in OF_IMAGES.items()
+        },
+        # Read by the number, each beside its own shard: plain numbers, one file a shard.
+        "checksum": {
+            "shape": (shards, sizes["layer"], padded // vectors),
+            "chunks": (1, sizes["layer"], padded // vectors),
+            "dtype": "uint32",
+            "fill_value": 0,
+            "compressors": Crc32cCodec(),
+        },
+        "complete": {
+            "shape": shards,
+            "chunks": 1,
+            "dtype": "int64",
+            "fill_value": 0,
+            "compressors": Crc32cCodec(),
+        },
+    }
+    for name, template in templates.items():
+        variable = declared("signals").variables[name]
+        stored = {"compressors": COMPRESSORS, **template}
+        group.create_array(
+            name, dimension_names=variable.dims, attributes={**attributes(variable)}, **stored
+        )
+    marks.set_mark(path / "signals", by_shard=list(templates))
+
+
+def _made_now() -> dict[str, str]:
+    return {
+        "format_version": str(FORMAT_VERSION),
+        "software_versions": json.dumps(_versions()),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,130 @@
+"""The mark of one shard: a number that holds only for its own files, as they were written.
+
+Groups that are written shard by shard have an array ``complete``, one number a shard and one file a
+number: 0, or no file, until the shard is written, and then one made of the digests of its files.
+Files of another shard do not fit it, however whole they are.
+
+Of the cube's signals, which are large and read a layer at a time, the list has not the file but the
+row of ``checksum``, the CRC-32C of each chunk; whoever reads a chunk holds it against that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import google_crc32c
+import numpy as np
+
+from ddp_tasks.marks import DamagedStoreError, Mark, digest_of_file, read_mark
+
+COMPLETE, CHECKSUM, SIGNAL = "complete", "checksum", "signal"
+
+_CRC = 4
+
+
+def digest(folder: Path, arrays: Sequence[str], shard: int) -> int:
+    """The number that marks a shard with the files that it has now.
+
+    Parameters
+    ----------
+    folder
+        of the group.
+    arrays
+        those of its arrays that are written shard by shard.
+    """
+    lines = []
+    for name in arrays:
+        if name not in (COMPLETE, SIGNAL):
+            file = shard_file(folder, name, shard)
+            # Zarr writes no file where there are fill values alone.
+            lines.append(f"{name} {digest_of_file(file) if file else None}")
+    return 1 + int(google_crc32c.value("\n".join(lines).encode()))
+
+
+def recorded(folder: Path, shard: int) -> int:
+    """The number that a shard was marked with; 0 where it was not."""
+    try:
+        content = (folder / COMPLETE / "c" / str(shard)).read_bytes()
+    except FileNotFoundError:
+        return 0
+    number = checked_content(content, np.dtype("<i8"))
+    return 0 if number is None or len(number) != 1 else int(number[0])
+
+
+def damage(folder: Path, shard: int) -> str | None:
+    """Why a shard does not count as written, but for the signals themselves; None if it does."""
+    number = recorded(folder, shard)
+    if not number:
+        return "is not written"
+    return None if _matches(folder, shard, number) else "is not as it was written"
+
+
+def check(folder: Path, shard: int) -> None:
+    """Refuse a shard that is not written, or whose files are not those that were written.
+
+    Raises
+    ------
+    DamagedStoreError
+        Naming the shard.
+    """
+    if found := damage(folder, shard):
+        raise DamagedStoreError(
+            f"shard {shard} of {folder} {found}; the run, started again, writes it anew"
+        )
+
+
+def shard_file(folder: Path, array: str, shard: int) -> Path | None:
+    """The one file that holds a shard of an array; None where there is none."""
+    chunk = folder / array / "c" / str(shard)
+    # Arrays of more dimensions than images are not cut along the others.
+    for file in (chunk, chunk / "0" / "0"):
+        if file.is_file():
+            return file
+    return None
+
+
+def checked_content(content: bytes, dtype: np.dtype[np.generic]) -> np.ndarray | None:
+    """Numbers of a chunk that Zarr wrote uncompressed with a CRC-32C; None if it is damaged."""
+    numbers, stored = content[:-_CRC], content[-_CRC:]
+    if int(google_crc32c.value(numbers)).to_bytes(_CRC, "little") != stored:
+        return None
+    return np.frombuffer(numbers, dtype=dtype)
+
+
+def _matches(folder: Path, shard: int, number: int) -> bool:
+    mark = _mark(folder, _stamp(folder / "zarr.json"))
+    files = tuple(
+        _stamp(shard_file(folder, name, shard))
+        for name in mark.by_shard
+        if name not in (COMPLETE, SIGNAL)
+    )
+    return _digest_of(folder, tuple(mark.by_shard), shard, files) == number
+
+
+Stamp = tuple[int, int, int, int]
+
+
+def _stamp(file: Path | None) -> Stamp | None:
+    """What changes whenever a file is written to or replaced."""
+    if file is None:
+        return None
+    status = file.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@lru_cache(maxsize=64)
+def _mark(folder: Path, _: Stamp | None) -> Mark:
+    mark = read_mark(folder)
+    if mark is None:
+        raise DamagedStoreError(f"{folder} is not finished")
+    return mark
+
+
+@lru_cache(maxsize=1 << 15)
+def _digest_of(
+    folder: Path, arrays: tuple[str, ...], shard: int, _: tuple[Stamp | None, ...]
+) -> int:
+    """``digest``, computed again only for files that changed."""
+    return digest(folder, arrays, shard)

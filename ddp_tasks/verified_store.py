@@ -1,0 +1,78 @@
+"""Reading a group by way of Zarr, every file of it held against the group's mark."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore
+
+from ddp_tasks import shard_marks
+from ddp_tasks.marks import DamagedStoreError, Mark, digest_of, digest_of_file
+
+
+class VerifiedStore(WrapperStore[LocalStore]):
+    """The files of one group, read only; one that is not as it was written raises.
+
+    A file that the mark lists and that is not there is an error as well, and is never read as a
+    fill value.
+    """
+
+    def __init__(
+        self, store: LocalStore, mark: Mark, check_shard: Callable[[str, int], None]
+    ) -> None:
+        super().__init__(store)
+        self._mark, self._check_shard = mark, check_shard
+        self._checked: dict[str, tuple[int, int, int]] = {}
+
+    def _with_store(self, store: LocalStore) -> VerifiedStore:
+        return type(self)(store, self._mark, self._check_shard)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """The content of a file, or part of it.
+
+        Raises
+        ------
+        DamagedStoreError
+            Naming the file.
+        """
+        array, slash, chunk = key.partition("/c/")
+        if slash and array in self._mark.by_shard:
+            if array != shard_marks.COMPLETE:
+                await asyncio.to_thread(self._check_shard, array, int(chunk.partition("/")[0]))
+            return await self._store.get(key, prototype, byte_range)
+        if byte_range is not None:
+            # A part says nothing of the whole, which is read once.
+            await asyncio.to_thread(self._check_file, key)
+        found = await self._store.get(key, prototype, byte_range)
+        if byte_range is None and key != "zarr.json":
+            self._compare(key, None if found is None else digest_of(found.to_bytes()))
+        return found
+
+    def _check_file(self, key: str) -> None:
+        file = self._store.root / key
+        try:
+            status = file.stat()
+            stamp = status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+            if self._checked.get(key) == stamp:
+                return
+            self._compare(key, digest_of_file(file))
+            self._checked[key] = stamp
+        except FileNotFoundError:
+            self._compare(key, None)
+
+    def _compare(self, key: str, found: str | None) -> None:
+        if found != self._mark.files.get(key):
+            why = "is missing" if found is None else "is not as it was written"
+            raise DamagedStoreError(f"{self._store.root / key} is damaged: it {why}")
+
+
+def verified(folder: Path, mark: Mark, check_shard: Callable[[str, int], None]) -> Any:
+    """The group in a folder, as a store that ``zarr`` and ``xarray`` open at its root."""
+    return VerifiedStore(LocalStore(folder, read_only=True), mark, check_shard)
