@@ -19,6 +19,7 @@ from ddp_tasks import (
     significance_tasks,
     store_check,
 )
+from ddp_tasks import store as stores
 from ddp_tasks.identity import Identity
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
@@ -105,7 +106,7 @@ def standing(out: Path) -> str:
     written = "nothing of the store is written yet"
     if store.exists():
         every = len(stores.shards(store))
-        there = every - len(stores.missing_shards(store, read_back=False))
+        there = every - len(stores.missing_shards(store))
         written = f"{there} of {every} shards are written"
     return f"; {written}. The same command continues: {stopping.this_command()}"
 
