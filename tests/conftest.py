@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 import stages
@@ -11,6 +12,7 @@ from prefect.testing.utilities import prefect_test_harness
 from runs import tiny_run
 
 from ddp_tasks import report
+from flows import cli
 from flows.clusters import ending
 from flows.pipeline import run_pipeline
 
@@ -27,6 +29,13 @@ _CHROMIUM_OPTIONS = (
     *("--disable-dev-shm-usage", "--window-size=1400,1000"),
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )
+
+
+@pytest.fixture(autouse=True)
+def _commands_in_this_process(monkeypatch):
+    """The process goes on after a command that a test calls, and its signals are pytest's."""
+    monkeypatch.setattr(cli, "leave", sys.exit)
+    monkeypatch.setattr(cli.stopping, "watch", lambda: None)
 
 
 @pytest.fixture(scope="session")

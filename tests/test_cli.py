@@ -43,9 +43,6 @@ def refused(monkeypatch, capsys, tmp_path):
 
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["ddp", *arguments])
-        # This process goes on, and its signals are pytest's.
-        monkeypatch.setattr(cli, "leave", sys.exit)
-        monkeypatch.setattr(cli.stopping, "watch", lambda: None)
         with pytest.raises(SystemExit) as end:
             cli.main()
         assert end.value.code == 2
