@@ -8,13 +8,13 @@ they as good, would not fit them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddp_tasks import shard_marks, spatial_cube, store
+from ddp_tasks import marks, shard_marks, store
 from ddp_tasks.identity import Identity
-from schemas.names import group_path
+from schemas.names import file_name, group_path
 from schemas.parameters import RunError, RunParameters
 from schemas.variables import SchemaError
 from schemas.zoo import ZooParameters
@@ -32,20 +32,22 @@ def check_continuable(path: Path, identity: Identity) -> None:
         raise RunError(f"{path} was made by another run: {refusal}", change=("out",))
     if damaged := damages_of_base(path):
         raise RunError(
-            f"{path} is damaged where a run cannot mend it: {damaged[0]}"
+            f"{path} is damaged where a run cannot mend it: {damaged[0].told}"
             f"{f', and {len(damaged) - 1} more' if len(damaged) > 1 else ''}. Remove {path}, or "
             "run into another folder"
         )
 
 
-def damages_of_base(path: Path) -> list[str]:
+def damages_of_base(path: Path) -> list[Damage]:
     """What is wrong with what a store was created with: weights' vectors, images' coordinates."""
     try:
-        layers = store.read(path, "layers")["layer"].to_numpy().tolist()
+        layers = _layers(path)
     except (RunError, SchemaError) as error:
-        return [str(error)]
+        return [Damage("layers", str(error), _NOT_MENDED)]
     groups = ["layers", "signals", *(group_path("decomposition", layer) for layer in layers)]
-    return [f"{group}: {why}" for group in groups for why in store.damages(path, group)]
+    return [
+        Damage(group, why, _NOT_MENDED) for group in groups for why in store.damages(path, group)
+    ]
 
 
 @dataclass(frozen=True)
@@ -57,50 +59,118 @@ class Damage:
     mended: str
     """what mends it."""
 
+    @property
+    def told(self) -> str:
+        """Where, and what."""
+        return f"{self.group}: {self.what}"
+
     def __str__(self) -> str:
-        return f"{self.group}: {self.what} ({self.mended})"
+        return f"{self.told} ({self.mended})"
 
 
+_SPATIAL = "spatial"
 _COMPUTED = "the run, started again, computes it anew"
+_GATHERED = "the run, started again, gathers them anew"
 _WRITTEN = "the run, started again, writes it anew"
 _NOT_MENDED = "not mended: remove the store, or run into another folder"
 
 
-def check_store(path: Path) -> Iterator[Damage]:
+def _untold(_: str) -> None:
+    """Tell nobody what is read."""
+
+
+def check_folder(folder: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
+    """Everything that is not whole in the folder of a run, or of a list of models.
+
+    Parameters
+    ----------
+    reading
+        is told each part of a store before it is read.
+
+    Raises
+    ------
+    RunError
+        If the folder holds no store of this format.
+    """
+    run, zoo = folder / "store.zarr", folder / "capacity.zarr"
+    if not run.is_dir() and not zoo.is_dir():
+        raise RunError(f"{folder} holds no results: there is neither {run} nor {zoo}")
+    if run.is_dir():
+        damaged = list(check_store(run, reading))
+        yield from damaged
+        if not any(damage.mended == _NOT_MENDED for damage in damaged):
+            names = [file_name(layer) for layer in _layers(run)]
+            files = ["report.html", *(f"hypergraphs/{name}.hif.json" for name in names)]
+            yield from _missing_files(folder, files)
+    if zoo.is_dir():
+        yield from check_zoo(zoo, reading)
+        yield from _missing_files(folder, ["capacity.html"])
+
+
+def _missing_files(folder: Path, names: list[str]) -> Iterator[Damage]:
+    for name in names:
+        if not (folder / name).is_file():
+            yield Damage(name, "is missing", _WRITTEN)
+
+
+def _layers(path: Path) -> list[str]:
+    return [str(name) for name in store.read(path, "layers")["layer"].to_numpy()]
+
+
+def check_store(path: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
     """Everything of a run's store that is not whole; every file is read.
+
+    Parameters
+    ----------
+    reading
+        as of ``check_folder``.
 
     Raises
     ------
     RunError
         If there is no store of a run of this format at the path.
     """
-    attributes = store.root_attributes(path)
-    base = damages_of_base(path)
-    yield from (Damage("base", why, _NOT_MENDED) for why in base)
-    if base:
+    attributes = _whole_attributes(path, store.root_attributes)
+    if isinstance(attributes, Damage):
+        yield attributes
+        return
+    reading("layers and decomposition")
+    if base := damages_of_base(path):
+        yield from base
         return
     for shard in store.shards(path):
+        reading(str(shard))
         why = shard_marks.damage(path / "signals", shard.index)
         if why := why or store.damaged_signals(path, shard):
             yield Damage(f"signals, {shard}", why, _WRITTEN)
     run = RunParameters.model_validate_json(attributes["run_parameters"])
     for group in _expected(path, run):
+        reading(group)
         yield from (Damage(group, why, _COMPUTED) for why in store.damages(path, group))
-    if run.spatial_statistics and not store.damages(path, spatial_cube.GROUP):
-        for shard in spatial_cube.missing_shards(path):
-            yield Damage(f"{spatial_cube.GROUP}, {shard}", "is not as it was written", _WRITTEN)
+    if run.spatial_statistics and not store.damages(path, _SPATIAL):
+        for shard in store.shards(path):
+            if why := shard_marks.damage(path / _SPATIAL, shard.index):
+                yield Damage(f"{_SPATIAL}, {shard}", why, _WRITTEN)
     yield from _gathered(path)
 
 
-def check_zoo(path: Path) -> Iterator[Damage]:
+def check_zoo(path: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
     """Everything of a list's store that is not whole.
+
+    Parameters
+    ----------
+    reading
+        as of ``check_folder``.
 
     Raises
     ------
     RunError
         If there is no store of a list of this format at the path.
     """
-    stored = store.zoo_attributes(path)
+    stored = _whole_attributes(path, store.zoo_attributes)
+    if isinstance(stored, Damage):
+        yield stored
+        return
     zoo = ZooParameters.model_validate_json(stored["zoo_parameters"])
     failed: set[str] = set()
     for why in store.damages(path, "zoo"):
@@ -117,14 +187,24 @@ def check_zoo(path: Path) -> Iterator[Damage]:
     for model in zoo.models:
         if model.name not in failed:
             group = group_path("capacity", model.name)
+            reading(group)
             yield from (Damage(group, why, _COMPUTED) for why in store.damages(path, group))
     yield from _gathered(path)
 
 
+def _whole_attributes(
+    path: Path, attributes: Callable[[Path], dict[str, str]]
+) -> dict[str, str] | Damage:
+    """Attributes of a store's root, or what is wrong with them."""
+    try:
+        return attributes(path)
+    except marks.DamagedStoreError as error:
+        return Damage("/", str(error), _NOT_MENDED)
+
+
 def _expected(path: Path, run: RunParameters) -> list[str]:
     """Groups that a finished run leaves beside its cube and what that was made with."""
-    layers = [str(name) for name in store.read(path, "layers")["layer"].to_numpy()]
-    levels = run.significance
+    layers, levels = _layers(path), run.significance
     by_layer = ["hypergraphs", "hierarchies"]
     if levels.resamples or levels.sample_sizes:
         by_layer.append("stability")
@@ -133,7 +213,7 @@ def _expected(path: Path, run: RunParameters) -> list[str]:
         "capacity": bool(run.capacity),
         "significance": True,
         "superclasses": bool(levels.superclasses),
-        spatial_cube.GROUP: run.spatial_statistics,
+        _SPATIAL: run.spatial_statistics,
         "exemplars": True,
         "family": True,
     }
@@ -146,13 +226,23 @@ def _expected(path: Path, run: RunParameters) -> list[str]:
 def _gathered(path: Path) -> Iterator[Damage]:
     """The metadata that ``store.seal`` gathers at the root must be those of the groups."""
     gathered = json.loads((path / "zarr.json").read_bytes()).get("consolidated_metadata")
-    if gathered is None:
-        yield Damage("/", "its metadata are not gathered", "the run, started again, ends with that")
+    if not isinstance(gathered, dict) or not isinstance(gathered.get("metadata"), dict):
+        yield Damage("/", "its metadata are not gathered", _GATHERED)
         return
-    for name, copy in gathered["metadata"].items():
-        own = _metadata(path / name / "zarr.json")
-        if own is None or any(copy.get(key) != value for key, value in own.items()):
-            yield Damage("/", f"the metadata gathered of {name} are not its own", _COMPUTED)
+    if gathered != {"kind": "inline", "must_understand": False, "metadata": gathered["metadata"]}:
+        yield Damage("/", "the metadata gathered are not as they were written", _GATHERED)
+    own = {
+        file.parent.relative_to(path).as_posix(): file
+        for file in sorted(path.rglob("zarr.json"))
+        if file.parent != path
+    }
+    for name in sorted({*own, *gathered["metadata"]}):
+        written = _metadata(own.get(name, path / name / "zarr.json"))
+        copy = gathered["metadata"].get(name)
+        if written is None or not isinstance(copy, dict):
+            yield Damage(name, "its metadata are missing or cannot be read", _GATHERED)
+        elif {**copy, **written} != copy:
+            yield Damage(name, "its metadata differ from those gathered at the root", _GATHERED)
 
 
 def _metadata(file: Path) -> dict[str, object] | None:

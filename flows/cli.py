@@ -269,6 +269,38 @@ def distinguish(
     typer.echo(significance_text.distinguishing_lines(frame, a, b, top, confidence))
 
 
+@app.command()
+def check(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder of a run, or of a list of models.")
+    ],
+) -> None:
+    """Read every file of a run's results, and say which are not as they were written.
+
+    Ends with status 0 where all is whole, and with 1 where anything is damaged or missing; each
+    damage is one line, with what mends it.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from ddp_tasks import store_check
+
+    found = 0
+    with Console(stderr=True).status(Text(f"reading {folder}")) as status:
+
+        def reading(part: str) -> None:
+            status.update(Text(f"reading {part} of {folder}"))
+
+        for damage in store_check.check_folder(folder.expanduser(), reading):
+            typer.echo(damage)
+            found += 1
+    if not found:
+        typer.echo(f"{folder}: whole")
+        return
+    typer.echo(f"{folder}: {found} {'damage' if found == 1 else 'damages'}")
+    raise SystemExit(1)
+
+
 def main() -> None:
     """Entry point: no error ends in a traceback.
 

@@ -96,7 +96,8 @@ def test_schemas_import_nothing_heavy(file):
     [
         "schemas",
         # What answers questions about a store, from a terminal or a notebook.
-        "ddp_tasks.cube, ddp_tasks.stored_significance, flows.cli, flows.significance_text",
+        "ddp_tasks.cube, ddp_tasks.stored_significance, ddp_tasks.store_check, "
+        "flows.cli, flows.significance_text",
     ],
 )
 def test_reading_and_asking_load_nothing_heavy(modules):
