@@ -8,6 +8,8 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from threading import RLock
 
+import numpy as np
+import psutil
 import torch
 from torch import nn
 
@@ -16,6 +18,7 @@ from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layers import Layers, weight
 from ddp_tasks.models import missing_weights, open_weighted, weights_state
 from ddp_tasks.source_code import code_digests
+from ddp_tasks.stability import bootstrap_bytes
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest
@@ -58,7 +61,9 @@ def prepare(run: RunParameters) -> Prepared:
     if run.model.training is not None:
         training_set = open_images(run.images.training_set(run.model.training))
         _check_labels("training images", training_set, layers.outputs, run.model.factory)
-    return Prepared(model, images, _selected(run, model, layers), weights)
+    selected = _selected(run, model, layers)
+    _check_memory(run, images, selected)
+    return Prepared(model, images, selected, weights)
 
 
 def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
@@ -140,6 +145,21 @@ def _check_superclasses(run: RunParameters, target_classes: Sequence[str]) -> No
                     f"{nearest(member, target_classes)} among the {len(target_classes)} of the "
                     "images"
                 )
+
+
+def _check_memory(run: RunParameters, images: ImageSet, layers: Layers) -> None:
+    """Refuse resamples that this machine has no memory for."""
+    resamples = run.significance.resamples
+    most = int(np.bincount(images.target).max())
+    vectors = max(layer.greatest_rank for layer in layers.linear)
+    asked, there = bootstrap_bytes(resamples, most, vectors), psutil.virtual_memory().total
+    if asked > there:
+        raise RunError(
+            f"significance.resamples: {resamples} resamples of {most} images a class and "
+            f"{vectors} singular vectors take {asked / 2**30:,.1f} GiB, and this machine has "
+            f"{there / 2**30:,.1f}; up to {resamples * there // asked} are allowed here",
+            change=["significance.resamples"],
+        )
 
 
 def _selected(run: RunParameters, model: nn.Module, layers: Layers) -> Layers:

@@ -105,6 +105,23 @@ def resample_weights(images: int, resamples: int, target_class: int) -> npt.NDAr
     return counted.reshape(resamples, images).astype(np.float32)
 
 
+def bootstrap_bytes(resamples: int, images: int, vectors: int) -> int:
+    """Memory that the bootstrap of a layer takes at its peak, in bytes.
+
+    Parameters
+    ----------
+    images
+        of the largest class.
+    vectors
+        singular vectors of the layer.
+    """
+    # Draws, their counts, and the counts once more as numbers that a matrix product takes.
+    drawing = (8 + 8 + 4) * images
+    # How many images each vector is significant for, whether that is enough, and that as bits.
+    counting = 4 * images + (4 + 1 + 1) * vectors
+    return resamples * max(drawing, counting)
+
+
 @dataclass(frozen=True)
 class Hierarchy:
     """What the bootstrap judges of a semantic hierarchy."""

@@ -1,18 +1,25 @@
+import tracemalloc
+
 import numpy as np
+import psutil
 import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs import tiny_run
 from scipy import stats
 from strategies import LEVELS, cubes
 
+from ddp_tasks.preparation import prepare
 from ddp_tasks.stability import (
     Hierarchy,
     bootstrap,
+    bootstrap_bytes,
     indicators,
     resample_weights,
     sample_thresholds,
 )
+from schemas.parameters import RunError
 
 PERCENTAGES = st.sampled_from([20.0, 50.0, 75.0, 100.0])
 RESAMPLES = st.sampled_from([1, 7, 64, 70])
@@ -174,3 +181,26 @@ def test_a_sample_takes_so_many_images_of_each_class_whatever_the_blocks():
 def test_no_sizes_no_thresholds():
     parts = [(np.ones((2, 3), dtype=np.float32), np.array([0, 1]))]
     assert sample_thresholds(lambda: parts, [0.5, 0.9], []).shape == (2, 2, 0)
+
+
+@pytest.mark.parametrize(("images", "vectors"), [(200, 10), (5, 300)])
+def test_the_memory_asked_for_is_that_which_is_taken(images, vectors):
+    resamples = 20_000
+    signals = np.random.default_rng(0).normal(size=(images, vectors)).astype(np.float32)
+    found, _ = indicators(lambda: [(signals, np.zeros(images, dtype=np.int64))], [0.0, 0.0], 1)
+    nothing = np.empty(0, dtype=np.int64)
+    tracemalloc.start()
+    try:
+        bootstrap(found, 75.0, resamples, Hierarchy((), nothing, nothing))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The estimate leaves out what does not grow with resamples, and what is held a moment longer.
+    assert 0.5 < bootstrap_bytes(resamples, images, vectors) / peak < 2
+
+
+def test_resamples_that_no_memory_holds_are_refused_before_work():
+    prepare(tiny_run(significance={"resamples": 1000}))
+    with pytest.raises(RunError, match=r"significance\.resamples: 1000000000 resamples of 10 ima"):
+        prepare(tiny_run(significance={"resamples": 10**9}))
+    assert bootstrap_bytes(10**9, 10, 7) > psutil.virtual_memory().total
