@@ -139,6 +139,7 @@ def measure_significance(path: Path) -> str:
         images, reached = reductions.write_fractions(path, len(names), slab)
         regions.write_region(path, "significance", "reached", (slice(None), slab.layer), reached)
     regions.write_region(path, "significance", "images", (slice(None),), images)
+    store.record(path, "significance", {})
     return f"{len(quantiles)} levels, {len(threshold)} directions"
 
 
