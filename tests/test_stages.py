@@ -153,7 +153,7 @@ def test_a_layer_of_zeros_is_left_out_by_name_and_no_other(undisturbed, path, ad
     model = {"factory": tiny_run().model.factory, "weights": str(tmp_path / "zeros.pt")}
     fill(tiny_run(model=model), path, address)
     assert stores.read(path, "signals")["layer"].values.tolist() == ["conv1", "fc1", "fc2"]
-    assert "zero throughout" in stores.root_attributes(path)["not_analysed"]
+    assert "whose weight is zero" in stores.root_attributes(path)["not_analysed"]
     np.testing.assert_array_equal(cube(path)[:, 0], cube(undisturbed)[:, 0])
 
 
