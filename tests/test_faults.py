@@ -287,12 +287,12 @@ def test_a_killed_flow_keeps_others_out_while_it_lives_and_is_continued(
     written = times(path)
 
     def go_on():
-        wait_until(lambda: "1 of 4 shards to write" in log)
+        # The orphan keeps its worker until then, and what it writes is as good as a new shard.
+        wait_until(lambda: f"continuing {path}" in log)
         flag.touch()
 
     Thread(target=go_on, daemon=True).start()
     run_pipeline(run, out)
-    assert "1 of 4 shards to write" in log
     assert {name: t for name, t in times(path).items() if name in written} == written
     assert_same_cube(path, undisturbed)
     assert not (out / "run.lock").exists()
