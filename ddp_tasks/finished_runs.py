@@ -20,10 +20,11 @@ from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.replaced_images import recorded_contents
 from ddp_tasks.replaced_images import told as replaced_told
 from ddp_tasks.tensor_svd import TensorSVD
+from ddp_tasks.trust import check_trusted, keys_of
 from schemas import FORMAT_VERSION
 from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters
-from schemas.run_files import recorded_run
+from schemas.run_files import load_run, recorded_run
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class FinishedRun:
     """the store's group ``layers``, loaded."""
     signals: xr.Dataset
     """the store's group ``signals``; read where it is used."""
+    trusted: bool = False
+    """whether a person said that what the store names may be called."""
+    own_keys: frozenset[str] = frozenset()
+    """dotted keys that a person gave instead of the store."""
 
     def check_layer(self, layer: str) -> None:
         """Refuse a layer that the store does not hold.
@@ -74,8 +79,10 @@ class FinishedRun:
         Raises
         ------
         RunError
-            If they do not open, or their digests are not the store's.
+            If they are not trusted, do not open, or their digests are not the store's.
         """
+        if not self.trusted:
+            check_trusted(self.run, self.own_keys, self.store.parent)
         prepared = prepare(self.run)
         if model_digest(prepared.model) != self.attributes["model_digest"]:
             weights = self.run.model.weights
@@ -126,7 +133,13 @@ class FinishedRun:
         return TensorSVD(U, S, V, block)
 
 
-def open_finished(folder: Path, overrides: Sequence[str] = ()) -> FinishedRun:
+def open_finished(
+    folder: Path,
+    overrides: Sequence[str] = (),
+    *,
+    trust: bool = False,
+    run_file: str | None = None,
+) -> FinishedRun:
     """Open the store of a finished run; its model and images are not opened yet.
 
     Parameters
@@ -135,6 +148,10 @@ def open_finished(folder: Path, overrides: Sequence[str] = ()) -> FinishedRun:
         that the run was written to.
     overrides
         ``key=value`` texts that change what is recorded, such as where the images lie.
+    trust
+        call what the store names, though a store is data that anybody may have written.
+    run_file
+        a person's own run file or preset, whose model and images go in place of the store's.
 
     Raises
     ------
@@ -147,13 +164,18 @@ def open_finished(folder: Path, overrides: Sequence[str] = ()) -> FinishedRun:
         raise RunError(
             f"{path} has format version {attributes['format_version']}, this is {FORMAT_VERSION}"
         )
-    run = recorded_run(attributes["run_parameters"], overrides, str(path))
+    run = recorded_run(attributes["run_parameters"], overrides if not run_file else (), str(path))
+    if run_file is not None:
+        own = load_run(run_file, overrides)
+        run = run.model_copy(update={"model": own.model, "images": own.images})
     changed = any(o.partition("=")[0].strip() == "model.weights" for o in overrides)
     if not changed:
         run = run.model_copy(update={"model": _with_weights(run.model, path.parent)})
     return FinishedRun(
         store=path,
         run=run,
+        trusted=trust or run_file is not None,
+        own_keys=frozenset(keys_of(overrides)),
         attributes=attributes,
         layers=store.read(path, "layers").load(),
         signals=store.read(path, "signals"),

@@ -64,6 +64,8 @@ def write(
     vectors: tuple[int, int] | None = None,
     out: Path | None = None,
     overrides: Sequence[str] = (),
+    trust: bool = False,
+    run_file: str | None = None,
 ) -> Path:
     """Write the page of one layer and one image of a finished run.
 
@@ -75,7 +77,7 @@ def write(
         the two singular vectors whose plane figure 8 shows; None takes the first two.
     out
         the page; None takes ``steps-LAYER-IMAGE.html`` in the folder.
-    overrides
+    overrides, trust, run_file
         as in ``open_finished``.
 
     Returns
@@ -88,7 +90,7 @@ def write(
         If the store has no such layer, image or singular vectors, the page cannot be written
         there, or the model or images are not those of the store.
     """
-    finished = open_finished(folder, overrides)
+    finished = open_finished(folder, overrides, trust=trust, run_file=run_file)
     finished.check_layer(layer)
     _check_kind(finished, layer)
     position = finished.position(image)

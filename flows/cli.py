@@ -157,16 +157,33 @@ def steps(
         typer.Option(metavar="FILE.html", help="The page; default DIR/steps-LAYER-IMAGE.html."),
     ] = None,
     overrides: Set = None,
+    run_file: Annotated[
+        str | None,
+        typer.Option(
+            "--run", metavar="RUN", help="Your own run file, for the model and the images."
+        ),
+    ] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the code that the store names, whoever wrote it.")
+    ] = False,
 ) -> None:
     """Show each step of a layer's computation on one image, and a circle (figures 5 and 8).
 
     Writes a page that opens without a network. --set tells where files lie that were moved since
-    the run, such as images.kwargs.root=FOLDER.
+    the run, such as images.kwargs.root=FOLDER. A store is data: of the code that it names, only
+    that of presets is run, unless --run gives your run file or --trust says that all may be.
     """
     from ddp_tasks import steps_page
 
     page = steps_page.write(
-        folder, layer, image, vectors=vectors, out=out, overrides=overrides or ()
+        folder,
+        layer,
+        image,
+        vectors=vectors,
+        out=out,
+        overrides=overrides or (),
+        trust=trust,
+        run_file=run_file,
     )
     typer.echo(page)
 

@@ -1,15 +1,18 @@
 """The command ``ddp steps`` and its page, on a finished run."""
 
+import json
 import re
 import shutil
 import sys
 
 import pytest
 import torch
+import yaml
 from pages import opened
-from runs import TinyNetwork
+from runs import TinyNetwork, tiny_run
 
-from ddp_tasks import finished_runs, steps_page, store
+from ddp_tasks import finished_runs, marks, steps_page, store
+from ddp_tasks.networks import PaperNetwork
 from flows import cli
 
 
@@ -36,7 +39,7 @@ def folder(finished, tmp_path):
 
 @pytest.fixture(scope="module")
 def shown(finished):
-    run = finished_runs.open_finished(finished.store.parent)
+    run = finished_runs.open_finished(finished.store.parent, trust=True)
     return steps_page.compute(run, "conv2", run.position("04"))
 
 
@@ -57,7 +60,7 @@ def test_the_steps_are_those_of_the_network_and_of_the_store(shown):
 
 
 def test_the_command_writes_the_page_and_prints_its_place(ddp, folder):
-    status, said = ddp("steps", folder, "fc1", "04", "--vectors", "2", "0")
+    status, said = ddp("steps", folder, "fc1", "04", "--vectors", "2", "0", "--trust")
     assert status == 0
     assert said.out == f"{folder / 'steps-fc1-04.html'}\n"
     text = _text((folder / "steps-fc1-04.html").read_text())
@@ -85,7 +88,7 @@ def test_the_command_writes_the_page_and_prints_its_place(ddp, folder):
 )
 def test_what_cannot_be_done_is_refused(ddp, finished, arguments, said):
     before = set(finished.store.parent.iterdir())
-    status, told = ddp("steps", finished.store.parent, *arguments)
+    status, told = ddp("steps", finished.store.parent, *arguments, "--trust")
     assert status == 2
     assert told.out == ""
     assert said in told.err
@@ -151,3 +154,91 @@ def test_the_page_opens_without_a_network(browser, shown, tmp_path):
     assert min(shown_page.images) > 0
     assert shown_page.width <= shown_page.window
     assert shown_page.errors == []
+
+
+@pytest.fixture
+def stranger(folder, tmp_path, monkeypatch):
+    """Change the run that a store records, as anybody may who hands it on."""
+    monkeypatch.chdir(tmp_path)
+
+    def change(**sections):
+        root = folder / "store.zarr" / "zarr.json"
+        content = json.loads(root.read_text())
+        recorded = json.loads(content["attributes"]["run_parameters"])
+        for section, values in sections.items():
+            recorded[section] |= values
+        content["attributes"]["run_parameters"] = json.dumps(recorded)
+        root.write_text(json.dumps(content))
+        # A checksum tells damage; whoever hands a store on can write a new one.
+        marks.set_root_mark(root.parent)
+
+    return change
+
+
+DIGITS = {"factory": "ddp_tasks.digits:Digits", "kwargs": {"analysed": True}}
+PAPER = {"factory": "ddp_tasks.networks:PaperNetwork", "kwargs": {"classes": 3}}
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("model", {"factory": "os:system", "kwargs": {"command": "touch MARK"}}),
+        ("model", {"factory": "subprocess:run", "kwargs": {"args": ["touch", "MARK"]}}),
+        ("model", {"factory": "builtins:open", "kwargs": {"file": "MARK", "mode": "w"}}),
+        ("model", {"factory": "MARK.py:Net", "kwargs": {}}),
+        ("model", {"factory": "ddp_tasks.networks:torch.save", "kwargs": {}}),
+        ("model", {**PAPER, "kwargs": {"classes": 10**9}}),
+        ("model", {**PAPER, "weights": "/etc/passwd"}),
+        ("model", {**PAPER, "weights": "ResNet18_Weights.DEFAULT"}),
+        ("images", {"factory": "os:mkdir", "kwargs": {"path": "MARK"}}),
+        (
+            "images",
+            {
+                "factory": "torchvision.datasets:MNIST",
+                "kwargs": {"root": "MARK", "train": False, "download": True},
+            },
+        ),
+    ],
+)
+def test_what_a_stranger_put_in_a_store_is_not_run(
+    ddp, folder, stranger, tmp_path, *, section, values
+):
+    (tmp_path / "MARK.py").write_text("open('MARK', 'w')\nclass Net: ...\n")
+    stranger(**{"model": PAPER, "images": DIGITS, section: values})
+    status, said = ddp("steps", folder, "fc1", "04")
+    assert status == 2
+    assert f"ddp: {section}." in said.err
+    assert "the store names" in said.err
+    assert "--trust" in said.err
+    assert not (tmp_path / "MARK").exists()
+    assert not list(folder.glob("steps-*.html"))
+
+
+def test_a_checkpoint_that_is_a_link_out_of_the_folder_is_not_read(ddp, folder, stranger, tmp_path):
+    torch.save({}, tmp_path / "elsewhere.pt")
+    (folder / "checkpoint.pt").symlink_to(tmp_path / "elsewhere.pt")
+    stranger(model={**PAPER, "weights": "checkpoint.pt"}, images=DIGITS)
+    status, said = ddp("steps", folder, "fc1", "04")
+    assert status == 2
+    assert "model.weights: the store names" in said.err
+
+
+def test_what_presets_name_is_opened_and_held_against_the_store(ddp, folder, stranger):
+    torch.save(PaperNetwork(3).state_dict(), folder / "checkpoint.pt")
+    stranger(model={**PAPER, "weights": "checkpoint.pt"}, images=DIGITS)
+    status, said = ddp("steps", folder, "fc1", "04")
+    assert status == 2
+    assert "the store names" not in said.err
+
+
+def test_a_persons_own_run_file_goes_in_place_of_what_the_store_names(ddp, folder, tmp_path):
+    assert "model.factory: the store names" in ddp("steps", folder, "fc1", "04")[1].err
+    run = tiny_run()
+    mine = {"model": run.model.model_dump(), "images": run.images.model_dump()}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    assert ddp("steps", folder, "fc1", "04", "--run", tmp_path / "mine.yaml")[0] == 0
+    mine["model"]["kwargs"] = {"seed": 1}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
+    status, said = ddp("steps", folder, "fc1", "04", "--run", tmp_path / "mine.yaml")
+    assert status == 2
+    assert "their digests differ" in said.err
