@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -83,7 +83,8 @@ class FinishedRun:
         """
         if not self.trusted:
             check_trusted(self.run, self.own_keys, self.store.parent)
-        prepared = prepare(self.run)
+        found = prepare(self.run, labelled=False)
+        prepared = replace(found, images=found.images.as_stored(self.signals))
         if model_digest(prepared.model) != self.attributes["model_digest"]:
             weights = self.run.model.weights
             raise RunError(

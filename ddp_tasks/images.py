@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +15,33 @@ import xarray as xr
 from torch import Tensor
 
 from ddp_tasks import factories
+from ddp_tasks.class_names import target_classes, words
 from ddp_tasks.contents import UNKNOWN, Content
+from ddp_tasks.dataset_parts import Indices, Parts, dataset_parts
+from ddp_tasks.image_ids import image_ids
+from ddp_tasks.input_pictures import input_picture
+from ddp_tasks.items import described, label_of
+from ddp_tasks.labels import Labels, labels_of, labels_once, single_class
 from ddp_tasks.pictures import fitted, stacked, standardised
 from ddp_tasks.readers import MemoryReader, Reader, Reason, reader
 from ddp_tasks.unreadable import Unreadable
-from schemas.parameters import ImageParameters, RunError, TransformParameters
+from schemas.parameters import ImageParameters, ItemKeys, RunError, TransformParameters
 
 _DIGEST_SAMPLES = 16
 _CPU = torch.device("cpu")
+
+#: Of a picture: channels, rows and columns.
+_AXES = 3
+_NOT_FINITE = "it holds NaN or infinity"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Which images of a dataset a run takes, as its store says."""
+
+    dataset_index: Indices
+    target: Indices
+    target_classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -33,21 +49,111 @@ class ImageSet:
     """The images that a run takes from a map-style dataset, in the order of the dataset."""
 
     dataset: Any
-    dataset_index: npt.NDArray[np.int64]
-    target: npt.NDArray[np.int64]
-    ids: tuple[str, ...]
-    target_classes: tuple[str, ...]
-    transform: TransformParameters | None
-    unreadable_share: float
-    """of the images; more that cannot be read stop the run."""
+    parameters: ImageParameters
+    stored: Stored | None = None
+    """which images of the dataset these are, as a store says; None asks the dataset."""
 
     def __len__(self) -> int:
+        if self.stored is None and self.parameters.per_class is None:
+            return len(self.parts)
         return len(self.dataset_index)
+
+    @property
+    def transform(self) -> TransformParameters | None:
+        """What becomes of a picture before the network sees it."""
+        return self.parameters.transform
+
+    @property
+    def unreadable_share(self) -> float:
+        """Of the images; more that cannot be read stop the run."""
+        return self.parameters.unreadable
+
+    @property
+    def keys(self) -> ItemKeys | None:
+        """Which entries of an item are picture and label."""
+        return self.parameters.item_keys
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The datasets below this one in which its items lie."""
+        return dataset_parts(self.dataset)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Of all items of the dataset; reading them may mean reading every picture.
+
+        Raises
+        ------
+        RunError
+            If an item has no single class, or cannot be read.
+        """
+        asked = self.parameters.model_dump_json(include={"factory", "kwargs", "item_keys"})
+        asked = f"{len(self.parts)} {asked}"
+        return labels_once(asked, lambda: labels_of(self.parts, self.keys, words(self.parts)))
+
+    @cached_property
+    def dataset_index(self) -> Indices:
+        """Indices of the images in the dataset, ascending."""
+        if self.stored is not None:
+            return self.stored.dataset_index
+        chosen = np.arange(len(self.parts), dtype=np.int64)
+        if (most := self.parameters.per_class) is not None:
+            number = self.labels.number
+            firsts = [np.flatnonzero(number == one)[:most] for one in np.unique(number)]
+            chosen = np.sort(np.concatenate(firsts))
+        return chosen
+
+    @cached_property
+    def target(self) -> Indices:
+        """The class number of every image."""
+        if self.stored is not None:
+            return self.stored.target
+        return self.labels.number[self.dataset_index]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Stable ids of the images; see ``image_ids``."""
+        return image_ids(self.parts, self.dataset_index, self.target)
+
+    @cached_property
+    def target_classes(self) -> tuple[str, ...]:
+        """Names of the classes by their numbers; see ``class_names``."""
+        if self.stored is not None:
+            return self.stored.target_classes
+        return target_classes(self.parts, self.labels)
+
+    def as_stored(self, signals: xr.Dataset) -> ImageSet:
+        """These images with labels and names of classes as a run's store has them.
+
+        Workers need them of every image, and reading labels may mean reading every picture;
+        ``digest`` asks for a few. Ids are those of the dataset as it is here.
+
+        Parameters
+        ----------
+        signals
+            the store's group of that name.
+
+        Raises
+        ------
+        RunError
+            If the dataset has fewer images than the store takes from it.
+        """
+        stored = Stored(
+            dataset_index=signals["dataset_index"].to_numpy().astype(np.int64),
+            target=signals["target"].to_numpy().astype(np.int64),
+            target_classes=tuple(signals["target_class"].to_numpy().tolist()),
+        )
+        if len(self.parts) <= int(stored.dataset_index.max(initial=-1)):
+            raise RunError(
+                f"the images differ: the store takes image {stored.dataset_index.max()} of a "
+                f"dataset that has {len(self.parts):,} here"
+            )
+        return replace(self, stored=stored)
 
     @cached_property
     def reader(self) -> Reader:
         """The way in which the dataset is read."""
-        return reader(self.dataset)
+        return reader(self.dataset, self.keys)
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
@@ -71,6 +177,8 @@ class ImageSet:
         RunError
             If more images before it cannot be read than may be in all.
         """
+        if not isinstance(self._picture(0), str):
+            return 0
         unreadable = Unreadable(self.unreadable_share, len(self))
         for image in range(len(self)):
             found = self._picture(image)
@@ -101,7 +209,7 @@ class ImageSet:
         -------
         one an image: uint8, or float32 where the transform is null; shape ``self.shape``
         """
-        index = self.dataset_index[start:stop]
+        index = self._indices(start, stop)
         of_images: list[Content] | None = None if contents is None else []
         found = [self._fitted(picture) for picture in self.reader.read(index, device, of_images)]
         alike = [
@@ -148,7 +256,7 @@ class ImageSet:
         if contents is not None:
             for image in range(start, stop):
                 contents[image] = self.content(image)
-        return fitted(self.reader.block(self.dataset_index[start:stop]), self.transform)
+        return fitted(self.reader.block(self._indices(start, stop)), self.transform)
 
     def inputs(
         self,
@@ -223,6 +331,8 @@ class ImageSet:
     def picture(self, image: int) -> npt.NDArray[np.uint8]:
         """One image to look at, before standardising: shape (m, n, 3), 0 to 255.
 
+        An input that is no picture is drawn; see ``input_picture``.
+
         Raises
         ------
         RunError
@@ -231,11 +341,7 @@ class ImageSet:
         tensor = self._picture(image)
         if isinstance(tensor, str):
             raise RunError(f"image {self.ids[image]!r} cannot be read: {tensor}")
-        if tensor.dtype != torch.uint8:
-            low, high = tensor.min(), tensor.max()
-            tensor = ((tensor - low) / (high - low).clamp_min(1e-12) * 255).to(torch.uint8)
-        tensor = tensor[:3] if tensor.shape[0] >= 3 else tensor[:1].expand(3, -1, -1)
-        return tensor.permute(1, 2, 0).contiguous().numpy()
+        return input_picture(tensor)
 
     def described(self) -> xr.Dataset:
         """What the cube says of its images: ids, targets, and where they stand in the dataset."""
@@ -249,7 +355,7 @@ class ImageSet:
 
     def content(self, image: int) -> Content:
         """What tells the bytes of one image from another's; ``UNKNOWN`` if it is unreadable."""
-        return self.reader.content(int(self.dataset_index[image]))
+        return self.reader.content(int(self._indices(image, image + 1)[0]))
 
     def changed(self, image: int, recorded: Content) -> str | None:
         """What differs from an image's recorded content, in words; None if nothing does.
@@ -281,26 +387,42 @@ class ImageSet:
         (picture,) = self.read(image, image + 1)
         if isinstance(picture, str):
             return "-"
-        return f"{self.content(image).digest:016x}"
+        return f"{self.content(image).digest:016x}.{self._label_now(image)}"
+
+    def _label_now(self, image: int) -> int:
+        """The class number of an image, asked for where a store says it."""
+        target = int(self.target[image])
+        if self.stored is None:
+            return target
+        try:
+            item = self.dataset[int(self.dataset_index[image])]
+            now = single_class(label_of(item, self.keys)).value
+        except Exception:  # noqa: BLE001 - the person's own code; its picture was read otherwise
+            return target
+        # Words were numbered where all of them were known.
+        return now if isinstance(now, int) else target
 
     def _picture(self, image: int) -> Tensor | Reason:
-        (found,) = self.reader.read(self.dataset_index[image : image + 1], _CPU)
+        (found,) = self.reader.read(self._indices(image, image + 1), _CPU)
         return self._fitted(found)
+
+    def _indices(self, start: int, stop: int) -> Indices:
+        """Indices of images start to stop in the dataset, without its labels where that goes."""
+        if self.stored is None and self.parameters.per_class is None:
+            return np.arange(start, stop, dtype=np.int64)
+        # The first image of a dataset is the first of its class.
+        return np.zeros(1, dtype=np.int64) if stop == 1 else self.dataset_index[start:stop]
 
     def _fitted(self, picture: Tensor | Reason) -> Tensor | Reason:
         """One image resized and cropped: uint8, or float32 where there is no transform."""
         if isinstance(picture, str):
             return picture
         if self.transform is None:
-            if not picture.is_floating_point():
-                return (
-                    f"it is {_describe(picture)}, no float tensor (c, m, n); give images.transform"
-                )
-            return picture.to(torch.float32)
-        if picture.dtype != torch.uint8:
+            return _finite(picture)
+        if picture.dtype != torch.uint8 or picture.ndim != _AXES:
             return (
-                f"it is {_describe(picture)}; images.transform takes pictures or uint8 tensors "
-                "(set it to null for float tensors)"
+                f"it is {described(picture)}; images.transform takes pictures or uint8 tensors "
+                "(c, m, n) (set it to null for float tensors)"
             )
         try:
             return fitted(picture, self.transform)
@@ -314,97 +436,34 @@ class ImageSet:
         )
 
 
-def open_images(parameters: ImageParameters) -> ImageSet:
+def _finite(picture: Tensor) -> Tensor | Reason:
+    """An input that no transform is asked for, as float32."""
+    if not picture.is_floating_point():
+        return f"it is {described(picture)}, no float tensor (c, m, n); give images.transform"
+    if not picture.ndim:
+        return "it is a single number; an input of a network has at least one axis"
+    single = picture.to(torch.float32)
+    return single if bool(single.isfinite().all()) else _NOT_FINITE
+
+
+def open_images(parameters: ImageParameters, *, labelled: bool = True) -> ImageSet:
     """The image set that a run file describes.
+
+    Parameters
+    ----------
+    labelled
+        read the labels at once, so that what is wrong with them is said here; False leaves them
+        until they are asked for.
 
     Raises
     ------
     RunError
-        If the factory fails, or what it gives is no map-style dataset with integer labels.
+        If the factory fails, or what it gives is no map-style dataset whose items have one class
+        each.
     """
-    dataset = factories.call(parameters.factory, parameters.kwargs)
-    if not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
-        raise RunError(
-            f"images.factory {parameters.factory!r} gave {_describe(dataset)}, which has no "
-            "length or index; a map-style dataset of (image, label) is needed"
-        )
-    if len(dataset) == 0:
+    images = ImageSet(factories.call(parameters.factory, parameters.kwargs), parameters)
+    if len(images.parts) == 0:
         raise RunError(f"images.factory {parameters.factory!r} gave no images")
-    targets = _targets(dataset)
-    chosen = np.arange(len(targets))
-    if parameters.per_class is not None:
-        firsts = [np.flatnonzero(targets == t)[: parameters.per_class] for t in np.unique(targets)]
-        chosen = np.sort(np.concatenate(firsts))
-    return ImageSet(
-        dataset=dataset,
-        dataset_index=chosen,
-        target=targets[chosen],
-        ids=_ids(dataset, chosen),
-        target_classes=_target_classes(dataset, targets),
-        transform=parameters.transform,
-        unreadable_share=parameters.unreadable,
-    )
-
-
-def _targets(dataset: Any) -> npt.NDArray[np.int64]:
-    for name in ("targets", "labels", "_labels"):
-        if (listed := getattr(dataset, name, None)) is not None:
-            break
-    else:
-        listed = [_label(dataset, i) for i in range(len(dataset))]
-    targets = np.asarray(listed)
-    if targets.ndim != 1 or targets.dtype.kind not in "iu" or len(targets) != len(dataset):
-        raise RunError(
-            f"the dataset's labels are {targets.dtype} of shape {targets.shape}; one integer for "
-            f"each of its {len(dataset)} images is needed"
-        )
-    if targets.min() < 0:
-        raise RunError(f"the dataset has the label {targets.min()}; labels start at 0")
-    return targets.astype(np.int64)
-
-
-def _label(dataset: Any, index: int) -> Any:
-    """The label of one image, of a dataset that has no list of them."""
-    try:
-        return dataset[index][1]
-    except Exception as error:  # a dataset is the person's own code
-        raise RunError(
-            f"image {index} cannot be read, and so not its label: {type(error).__name__}: {error}; "
-            "a dataset with a list of labels, its attribute targets, may hold unreadable images"
-        ) from error
-
-
-def _ids(dataset: Any, chosen: npt.NDArray[np.int64]) -> tuple[str, ...]:
-    """Ids that stay the same wherever the dataset lies: paths below its root, or its indices."""
-    samples: Sequence[tuple[str, int]] | None = getattr(dataset, "samples", None)
-    root = getattr(dataset, "root", None)
-    if samples is not None and root is not None:
-        return tuple(_id_of_path(os.fspath(samples[i][0]), os.fspath(root)) for i in chosen)
-    width = len(str(len(dataset) - 1))
-    return tuple(f"{i:0{width}d}" for i in chosen)
-
-
-def _id_of_path(path: str, root: str) -> str:
-    # A listing begins with its root as given; pathlib takes ten times as long to see that.
-    start = root.rstrip(os.sep) + os.sep
-    below = path[len(start) :] if path.startswith(start) else str(Path(path).relative_to(root))
-    name = below.replace(os.sep, "/")
-    if name.isascii():
-        return name
-    # File systems differ in how they compose letters with accents, and a name need not be UTF-8.
-    name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return unicodedata.normalize("NFC", name)
-
-
-def _target_classes(dataset: Any, targets: npt.NDArray[np.int64]) -> tuple[str, ...]:
-    needed = int(targets.max()) + 1
-    names = [str(name) for name in getattr(dataset, "classes", ())]
-    names += [str(i) for i in range(len(names), needed)]
-    # Some sets give two classes one name, ImageNet's cranes among them.
-    return tuple(f"{n} ({i})" if names.count(n) > 1 else n for i, n in enumerate(names))
-
-
-def _describe(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor {tuple(value.shape)}"
-    return f"a {type(value).__module__}.{type(value).__name__}"
+    if labelled:
+        images.target  # noqa: B018 - read here, so that faults are told before work starts
+    return images

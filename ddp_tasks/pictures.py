@@ -60,10 +60,13 @@ def fitted(picture: Tensor, transform: TransformParameters) -> Tensor:
     Raises
     ------
     ValueError
-        If it has not as many channels as ``transform.mean``; grey may become three.
+        If it has not as many channels as ``transform.mean``; grey may become three, transparency
+        beside three is dropped, and one mean is for all.
     """
-    channels, found = len(transform.mean or ()), picture.shape[-3]
-    if channels not in (0, found) and (found, channels) != (1, 3):
+    channels, found = transform.channels, picture.shape[-3]
+    if (found, channels) == (4, 3):
+        picture, found = picture[..., :3, :, :], 3
+    if channels not in (0, 1, found) and (found, channels) != (1, 3):
         raise ValueError(f"it has {found} channels; images.transform.mean has {channels}")
     if transform.resize is not None:
         picture = transforms.resize(picture, [transform.resize], antialias=True)
@@ -115,8 +118,7 @@ def standardised(pixels: Tensor, transform: TransformParameters, into: Tensor | 
     float32, shape (k, c, m, n)
     """
     result = torch.empty_like(pixels, dtype=torch.float32) if into is None else into
-    mean = tuple(transform.mean or [0.0] * pixels.shape[1])
-    std = tuple(transform.std or [1.0] * pixels.shape[1])
+    mean, std = tuple(transform.mean or [0.0]), tuple(transform.std or [1.0])
     last = pixels.is_contiguous(memory_format=torch.channels_last)
     scale, offset = _affine(mean, std, tuple(pixels.shape[1:]), last, pixels.device)
     # Broadcasting over the batch alone: along channels it would be a loop of length three.

@@ -13,6 +13,7 @@ import psutil
 import torch
 from torch import nn
 
+from ddp_tasks.asked_twice import check_steady
 from ddp_tasks.checkpoints import Weights
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layers import Layers, weight
@@ -46,19 +47,27 @@ class Prepared:
     """what of a checkpoint's file became the model's weights."""
 
 
-def prepare(run: RunParameters) -> Prepared:
+def prepare(run: RunParameters, *, labelled: bool = True) -> Prepared:
     """Open a run's model and images and hold them against each other and against the run.
+
+    Parameters
+    ----------
+    labelled
+        read the labels, which may mean reading every picture, and hold them against the network;
+        False where a store has them, or nobody asks for them.
 
     Raises
     ------
     RunError
         If anything does not open or does not fit, naming it, its value and what is allowed.
     """
-    images, model, weights = _opened(run)
+    images, model, weights = _opened(run, labelled)
     layers = _traced(run, model, images)
-    _check_labels("images", images, layers.outputs, run.model.factory)
-    _check_superclasses(run, images.target_classes)
-    if run.model.training is not None:
+    if labelled:
+        _check_labels("images", images, layers.outputs, run.model.factory)
+        _check_superclasses(run, images.target_classes)
+        check_steady(images)
+    if labelled and run.model.training is not None:
         training_set = open_images(run.images.training_set(run.model.training))
         _check_labels("training images", training_set, layers.outputs, run.model.factory)
     selected = _selected(run, model, layers)
@@ -94,14 +103,17 @@ def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
 
 
 def prepared_once(run: str) -> Prepared:
-    """What ``prepare`` gives for run parameters as JSON, once in each worker process."""
+    """What ``prepare`` gives for run parameters as JSON, once in each worker process.
+
+    Its images are not labelled: see ``ImageSet.as_stored``.
+    """
     with ONE_AT_A_TIME:
         return _prepared(run, content_of(RunParameters.model_validate_json(run)))
 
 
 @lru_cache(maxsize=1)
 def _prepared(run: str, content: str) -> Prepared:
-    return prepare(RunParameters.model_validate_json(run))
+    return prepare(RunParameters.model_validate_json(run), labelled=False)
 
 
 def content_of(run: RunParameters) -> str:
@@ -115,9 +127,9 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _opened(run: RunParameters) -> tuple[ImageSet, nn.Module, Weights | None]:
+def _opened(run: RunParameters, labelled: bool) -> tuple[ImageSet, nn.Module, Weights | None]:
     try:
-        images = open_images(run.images)
+        images = open_images(run.images, labelled=labelled)
     except RunError as error:
         # All that is missing is said at once, and no weights are downloaded before.
         missing = missing_weights(run.model)

@@ -7,6 +7,7 @@ nothing else than what is done here.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,13 +15,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets import folder
-from torchvision.transforms.v2 import functional as transforms
 
 from ddp_tasks.contents import UNKNOWN, Content, content
+from ddp_tasks.dataset_parts import Parts, dataset_parts
+from ddp_tasks.items import ItemError, picture_of
 from ddp_tasks.pictures import decoded
+from ddp_tasks.pixels import colours, pixels
+from schemas.parameters import ItemKeys
 
 #: What makes an image unreadable, in words.
 Reason = str
@@ -61,17 +66,76 @@ class Reader(Protocol):
         ...
 
 
-def reader(dataset: Any) -> Reader:
-    """The fastest way to read a dataset that gives what the dataset itself gives."""
+def reader(dataset: Any, keys: ItemKeys | None = None) -> Reader:
+    """The fastest way to read a dataset that gives what the dataset itself gives.
+
+    Parameters
+    ----------
+    keys
+        as in ``items.picture_of``.
+    """
+    parts = dataset_parts(dataset)
+    of_sets = [_reader(one, keys) for one in parts.sets]
+    return of_sets[0] if parts.whole else PartsReader(parts, of_sets)
+
+
+def _reader(dataset: Any, keys: ItemKeys | None) -> Reader:
     index = type(dataset).__getitem__
     # A class that inherits the index may bring a way of its own to ask for many items.
-    if hasattr(dataset, "__getitems__") or getattr(dataset, "transform", None) is not None:
-        return IndexReader(dataset)
+    asked = hasattr(dataset, "__getitems__") or getattr(dataset, "transform", None) is not None
+    if asked or keys is not None:
+        return IndexReader(dataset, keys)
     if index in _IN_MEMORY and torch.as_tensor(dataset.data).dtype == torch.uint8:
         return MemoryReader(dataset.data)
     if index is datasets.DatasetFolder.__getitem__ and dataset.loader in _LOADERS:
         return FileReader(dataset)
-    return IndexReader(dataset)
+    return IndexReader(dataset, keys)
+
+
+class PartsReader:
+    """Images of several datasets, or of some places in one, each read as its own is.
+
+    Parameters
+    ----------
+    parts
+        where each item lies.
+    readers
+        of the datasets, in the order of ``parts.sets``.
+    """
+
+    def __init__(self, parts: Parts, readers: Sequence[Reader]) -> None:
+        self._parts, self._readers = parts, readers
+        self.concurrent = all(reader.concurrent for reader in readers)
+
+    def read(
+        self,
+        index: npt.NDArray[np.int64],
+        device: torch.device,
+        contents: list[Content] | None = None,
+    ) -> Sequence[Tensor | Reason]:
+        """See ``Reader``."""
+        found: list[Tensor | Reason] = [""] * len(index)
+        of_images = [UNKNOWN] * len(index)
+        for part in np.unique(self._parts.part[index]).tolist():
+            places = np.flatnonzero(self._parts.part[index] == part).tolist()
+            here: list[Content] | None = None if contents is None else []
+            within = self._parts.index[index[places]]
+            pictures = self._readers[part].read(within, device, here)
+            for place, picture in zip(places, pictures, strict=True):
+                found[place] = picture
+            for place, one in zip(places, here or (), strict=here is not None):
+                of_images[place] = one
+        if contents is not None:
+            contents.extend(of_images)
+        return found
+
+    def content(self, index: int) -> Content:
+        """See ``Reader``."""
+        return self._readers[self._parts.part[index]].content(int(self._parts.index[index]))
+
+    def size(self, index: int) -> int | None:
+        """See ``Reader``."""
+        return self._readers[self._parts.part[index]].size(int(self._parts.index[index]))
 
 
 class MemoryReader:
@@ -130,7 +194,7 @@ class FileReader:
 
     def __init__(self, tree: datasets.DatasetFolder) -> None:
         self._paths = [path for path, _ in tree.samples]
-        self._root, self._loader = str(tree.root), tree.loader
+        self._root = str(tree.root)
 
     def read(
         self,
@@ -152,7 +216,7 @@ class FileReader:
             if contents is not None:
                 of_files[place] = content(data.data)
         for place, picture in zip(files, decoded(list(files.values()), device), strict=True):
-            found[place] = self._loaded(index[place]) if picture is None else picture
+            found[place] = self._loaded(index[place], files[place]) if picture is None else picture
         if contents is not None:
             contents.extend(of_files)
         return found
@@ -171,12 +235,20 @@ class FileReader:
         except OSError:
             return UNKNOWN.size
 
-    def _loaded(self, index: int) -> Tensor | Reason:
-        """A picture that torchvision does not decode, as the dataset's own loader reads it."""
+    def _loaded(self, index: int, data: Tensor) -> Tensor | Reason:
+        """A picture that torchvision does not decode, as the dataset's own loader reads it.
+
+        But for grey pictures of 16 bits, which that loader clips to white: see ``pixels``.
+        """
+        file = io.BytesIO(data.numpy().tobytes())
         try:
-            return _tensor(self._loader(self._paths[index]))
+            with Image.open(file) as image:
+                return colours(image)
         except Exception as error:  # noqa: BLE001 - decoders raise whatever bytes provoke
-            return self._reason(error)
+            return self._reason(error).replace(repr(file), repr(self._below(index)))
+
+    def _below(self, index: int) -> str:
+        return str(self._paths[index]).replace(f"{self._root.rstrip('/')}/", "")
 
     def _reason(self, error: Exception) -> Reason:
         # Where the tree lies says nothing of the image, and differs between machines.
@@ -191,8 +263,8 @@ class IndexReader:
 
     concurrent = False
 
-    def __init__(self, dataset: Any) -> None:
-        self._dataset = dataset
+    def __init__(self, dataset: Any, keys: ItemKeys | None = None) -> None:
+        self._dataset, self._keys = dataset, keys
 
     def read(
         self,
@@ -219,7 +291,7 @@ class IndexReader:
         if callable(at_once):
             try:
                 items = at_once(index.tolist())
-                found = [_tensor(item[0]) for item in items]
+                found = [pixels(picture_of(item, self._keys)) for item in items]
             except Exception:  # noqa: BLE001 - the person's own code; one by one tells which fails
                 found = []
             if len(found) == len(index):
@@ -228,7 +300,9 @@ class IndexReader:
 
     def _one(self, index: int) -> Tensor | Reason:
         try:
-            return _tensor(self._dataset[index][0])
+            return pixels(picture_of(self._dataset[index], self._keys))
+        except ItemError as error:
+            return str(error)
         except Exception as error:  # noqa: BLE001 - the person's own code may raise anything
             return _reason(error)
 
@@ -238,10 +312,6 @@ def _content_of(picture: Tensor | Reason) -> Content:
         return UNKNOWN
     # Bytes rather than numbers: NumPy has no bfloat16.
     return content(picture.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-
-
-def _tensor(picture: Any) -> Tensor:
-    return picture if isinstance(picture, Tensor) else transforms.pil_to_tensor(picture)
 
 
 def _reason(error: Exception) -> Reason:

@@ -35,7 +35,7 @@ def replaced_images(path: str, run: str, asked: str, shard: Shard) -> dict[str, 
     -------
     by id what differs, in words
     """
-    images = _opened(run, asked)
+    images = _opened(path, run, asked)
     recorded = recorded_contents(Path(path), slice(shard.start, shard.stop))
     compared = {
         image: images.changed(image, content)
@@ -72,5 +72,6 @@ def told(replaced: Mapping[str, str], named: int = _NAMED) -> str:
 
 
 @lru_cache(maxsize=1)
-def _opened(run: str, asked: str) -> ImageSet:
-    return open_images(RunParameters.model_validate_json(run).images)
+def _opened(path: str, run: str, asked: str) -> ImageSet:
+    images = open_images(RunParameters.model_validate_json(run).images, labelled=False)
+    return images.as_stored(store.read(Path(path), "signals"))

@@ -212,12 +212,13 @@ def _opened(path: str, run: str, stamp: str) -> tuple[ForwardPass, ImageSet]:
     """
     prepared = prepared_once(run)
     parameters = RunParameters.model_validate_json(run)
-    identity = Identity.of_run(parameters, model_digest(prepared.model), prepared.images.digest())
+    images = prepared.images.as_stored(store.read(Path(path), "signals"))
+    identity = Identity.of_run(parameters, model_digest(prepared.model), images.digest())
     if refusal := identity.refusal(store.root_attributes(Path(path))):
         raise RunError(
             f"{socket.gethostname()} opens something else than the store was made for: {refusal}"
         )
-    return _forward_pass(path, run, parameters.extraction), prepared.images
+    return _forward_pass(path, run, parameters.extraction), images
 
 
 def _forward_pass(path: str, run: str, options: ExtractionParameters) -> ForwardPass:

@@ -112,7 +112,7 @@ def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
     unreadable = Unreadable(run.images.unreadable, store.shards(path)[-1].stop)
     if not before:
         return unreadable
-    images = open_images(run.images)
+    images = open_images(run.images, labelled=False).as_stored(store.read(path, "signals"))
     now = {
         image: images.read(at, at + 1)[0] for at, image in enumerate(images.ids) if image in before
     }

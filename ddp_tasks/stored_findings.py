@@ -32,7 +32,7 @@ def run_findings(run: RunParameters, path: Path) -> report.Findings:
         not_analysed=json.loads(attributes["not_analysed"]),
         directions=tuple(significance["direction"].to_numpy().tolist()),
         exemplars=store.read(path, "exemplars"),
-        images=open_images(run.images),
+        images=open_images(run.images, labelled=False).as_stored(store.read(path, "signals")),
         capacity=store.read(path, "capacity").load() if run.capacity else None,
     )
 
@@ -73,5 +73,5 @@ def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings
         exemplars=store.read(path, "exemplars").sel(layer=[layer]).load(),
         hypergraph=store.read(path, group_path("hypergraphs", layer)).load(),
         hierarchy=store.read(path, group_path("hierarchies", layer)).load(),
-        images=prepared_once(run).images,
+        images=prepared_once(run).images.as_stored(store.read(path, "signals")),
     )

@@ -73,14 +73,16 @@ def run(
 
     # A temporary server starts while model and images are opened.
     with prefect_server.served() as server:
+        from ddp_tasks.labels import remembered
         from flows import summary_text
         from flows.pipeline import check, run_pipeline, standing
 
         imported = time.time()
-        check(parameters, folder)
-        checked = time.time()
-        with server.used(), stopping.told_by(lambda: standing(folder)):
-            outcome = prefect_server.carry_out(run_pipeline, parameters, folder)
+        with remembered():
+            check(parameters, folder)
+            checked = time.time()
+            with server.used(), stopping.told_by(lambda: standing(folder)):
+                outcome = prefect_server.carry_out(run_pipeline, parameters, folder)
     seconds = {"imports": imported - started, "checks": checked - imported, **outcome.seconds}
     total = time.time() - started
     seconds["Prefect's server and bookkeeping"] = total - sum(seconds.values())

@@ -21,6 +21,7 @@ from ddp_tasks import (
 )
 from ddp_tasks import store as stores
 from ddp_tasks.identity import Identity
+from ddp_tasks.labels import remembered
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.summary import Summary
@@ -94,8 +95,13 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
         If the run cannot be carried out, the folder holds another run's store, or another run
         is at work in it.
     """
-    check(run, out)
-    out = made_folder(out)
+    with remembered():
+        check(run, out)
+        out = made_folder(out)
+        return _carried_out(run, out)
+
+
+def _carried_out(run: RunParameters, out: Path) -> Outcome:
     with run_lock.held(out), prefect_server.cancelled_when_stopped():
         return prefect_server.left(_stages(run, out))
 

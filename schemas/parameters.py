@@ -74,7 +74,9 @@ class Section(BaseModel):
     """Strict and frozen: the base of everything a person may ask for."""
 
     # Strict: `per_class: true` or `percentage: "75"` is a slip, not a number.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, serialize_by_alias=True
+    )
 
 
 class TransformParameters(Section):
@@ -82,21 +84,39 @@ class TransformParameters(Section):
 
     resize: Side | None = Field(None, description="shorter side in pixels after resizing")
     crop: Side | None = Field(None, description="side in pixels of the central square kept")
-    mean: list[float] | None = Field(None, description="subtracted, one number a channel")
+    mean: list[float] | None = Field(
+        None, description="subtracted, one number a channel or one for all"
+    )
     std: list[Annotated[float, Field(gt=0)]] | None = Field(
-        None, description="divided by, one number a channel"
+        None, description="divided by, one number a channel or one for all"
     )
 
     @model_validator(mode="after")
     def _mean_and_std_agree(self) -> Self:
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std are given together or not at all")
-        if self.mean is not None and self.std is not None and len(self.mean) != len(self.std):
+        if self.mean is None or self.std is None:
+            return self
+        if not self.mean or not self.std:
+            raise ValueError("mean and std are empty; give one number, or one a channel")
+        if len(self.mean) != len(self.std) and 1 not in (len(self.mean), len(self.std)):
             raise ValueError(
                 f"mean has {len(self.mean)} channels and std has {len(self.std)}; "
-                "they must have as many"
+                "they must have as many, or one of them one for all"
             )
         return self
+
+    @property
+    def channels(self) -> int:
+        """For how many channels mean and std are given; 1 where one is for all, 0 for none."""
+        return max(len(self.mean or ()), len(self.std or ()))
+
+
+class ItemKeys(Section):
+    """Which entries of a data set's items are picture and label."""
+
+    image: str | int = Field(description="key or position of the picture")
+    label: str | int = Field(description="key or position of the label")
 
 
 class ImageParameters(Section):
@@ -106,6 +126,13 @@ class ImageParameters(Section):
     kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
     transform: TransformParameters | None = Field(
         None, description="null leaves float tensors (c, m, n) as the dataset yields them"
+    )
+    # Not `keys`: what has an attribute of that name is a mapping to dict(), which Prefect calls.
+    item_keys: ItemKeys | None = Field(
+        None,
+        alias="keys",
+        description="entries of an item that are picture and label; null takes the first two of a "
+        "pair, and of a mapping image, img or pixel_values and label, labels or target",
     )
     per_class: Positive | None = Field(
         None, description="the first N images of each class; null takes all"
@@ -390,7 +417,7 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     dumped = parameters.model_dump(mode="json", exclude={"name", "cluster", "spatial_statistics"})
     for key in ("weights", "entry", "training"):
         dumped["model"].pop(key)
-    for key in ("factory", "kwargs", "unreadable"):
+    for key in ("factory", "kwargs", "keys", "unreadable"):
         dumped["images"].pop(key)
     for key in ("batch_size", "patience"):
         dumped["shards"].pop(key)

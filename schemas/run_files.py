@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from schemas import yaml_files
 from schemas.parameters import (
@@ -280,11 +281,16 @@ def _keys_at(section: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     for part in parts:
         if isinstance(part, int):
             continue  # a place in a list of sections
-        annotation = current.model_fields[str(part)].annotation
+        annotation = _fields(current)[str(part)].annotation
         if get_origin(annotation) is dict:
             next(parts, None)  # a key of the person's own, such as a layer's name
         current = _inner_model(annotation)
-    return list(current.model_fields)
+    return list(_fields(current))
+
+
+def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """By the keys under which a run file has them."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 def _inner_model(annotation: Any) -> Any:

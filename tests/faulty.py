@@ -62,14 +62,14 @@ def make_room() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
-class NotANumber(_Struck):
-    """While the flag is there, the struck image has a pixel that is none."""
+class TooGreat(_Struck):
+    """While the flag is there, the struck image has a pixel whose sums are infinite."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image, target = super().__getitem__(index)
         if index == STRUCK and self.flag.exists():
             image = image.clone()
-            image[0, 4, 4] = torch.nan
+            image[0, 4, 4] = 3e38
         return image, target
 
     def strike(self) -> None:

@@ -55,21 +55,19 @@ class Ragged(Floats):
 class OneOdd(Floats):
     """Float tensors of one size but the third."""
 
-    targets = (0, 0, 1, 1)
-
     def __getitem__(self, index: int):
-        return torch.full((1, 3 if index == 2 else 2, 2), float(index)), 0
+        return torch.full((1, 3 if index == 2 else 2, 2), float(index)), index // 2
 
 
 class Broken(Floats):
-    """An image set whose third image cannot be read."""
+    """An image set whose third image cannot be read; a list has its label."""
 
     targets = (0, 0, 1, 1)
 
     def __getitem__(self, index: int):
         if index == 2:
             raise OSError("the disk is gone")
-        return torch.zeros(1, 2, 2), 0
+        return torch.zeros(1, 2, 2), self.targets[index]
 
 
 class Nameless(Floats):

@@ -101,12 +101,12 @@ def test_a_shard_that_fails_for_good_is_named_and_the_others_are_written(
     assert_same_cube(path, undisturbed)
 
 
-def test_nan_is_named_by_shard_layer_and_image_and_mended(
+def test_infinity_is_named_by_shard_layer_and_image_and_mended(
     address, undisturbed, path, tmp_path, log
 ):
     flag = tmp_path / "flag"
     flag.touch()
-    run = struck("NotANumber", flag=str(flag))
+    run = struck("TooGreat", flag=str(flag))
     with pytest.raises(RunError, match=r"shard 2 .*layer conv1 gives NaN or infinity"):
         fill(run, path, address)
     assert any("for image '18'" in line for line in log)

@@ -104,21 +104,6 @@ def test_class_names_are_told_apart_and_completed():
     assert images.target_classes == ("crane (0)", "cat", "crane (2)", "3")
 
 
-@pytest.mark.parametrize(
-    ("labels", "reason"),
-    [
-        (["cat", "dog"], "one integer for each"),
-        ([0.5, 1.0], "one integer for each"),
-        ([[0], [1]], "one integer for each"),
-        ([0, -1], "has the label -1; labels start at 0"),
-        ([], "gave no images"),
-    ],
-)
-def test_labels_that_are_no_class_numbers_are_refused(labels, reason):
-    with pytest.raises(RunError, match=reason):
-        _open("Labelled", labels=labels)
-
-
 def test_streams_are_refused():
     with pytest.raises(RunError, match="no length or index"):
         _open("stream")
@@ -163,12 +148,6 @@ def test_tensors_and_transforms_that_do_not_go_together_are_refused():
         _open("Floats", {}).example()
     with pytest.raises(RunError, match=r"has 1 channels; images\.transform\.mean has 2"):
         _open("Greys", {"mean": [0.0, 0.0], "std": [1.0, 1.0]}).example()
-
-
-def test_labels_that_cannot_be_asked_for_are_told_so():
-    said = "image 2 cannot be read, and so not its label: OSError: the disk is gone; a dataset with"
-    with pytest.raises(RunError, match=said):
-        _open("Nameless")
 
 
 def test_pictures_to_look_at_span_black_to_white():

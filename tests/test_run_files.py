@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def test_a_minimal_run_file_has_the_papers_levels(tmp_path):
     assert run.layers == "all"
     assert run.images.per_class is None
     assert run.cluster == "auto"
+
+
+def test_a_run_is_a_mapping_of_its_fields_and_is_written_under_its_files_keys(tmp_path):
+    keys = {"image": "scan", "label": 1}
+    images = {"factory": "c:d", "keys": keys}
+    run = load_run(_write(tmp_path, {**MINIMAL, "images": images}))
+    # Prefect takes a flow's parameters apart with dict(), which calls whatever is named keys.
+    assert dict(dict(run)["images"])["item_keys"].image == "scan"
+    assert json.loads(run.model_dump_json())["images"]["keys"] == keys
+    assert type(run).model_validate_json(run.model_dump_json()) == run
+    near = _refusal(tmp_path, {**MINIMAL, "images": {"factory": "c:d", "key": keys}})
+    assert "(did you mean 'keys'?)" in near
 
 
 @pytest.mark.parametrize("preset", sorted(presets()))
@@ -146,8 +159,13 @@ def test_unknown_presets_and_missing_files_are_refused(source, reason):
             "images.transform: mean and std are given together or not at all",
         ),
         (
-            {"images": {"factory": "c:d", "transform": {"mean": [0.1], "std": [1.0, 1.0]}}},
-            "mean has 1 channels and std has 2; they must have as many",
+            {
+                "images": {
+                    "factory": "c:d",
+                    "transform": {"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0]},
+                }
+            },
+            "mean has 3 channels and std has 2; they must have as many",
         ),
         (
             {"images": {"factory": "c:d", "transform": {"mean": [0.1], "std": [0.0]}}},

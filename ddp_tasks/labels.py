@@ -1,0 +1,344 @@
+"""The labels of a data set: what its items say, whatever lists of labels it may carry.
+
+The label of item i is ``dataset[i][1]``. A list is taken instead only of torchvision's own
+classes with their own index and no target transform, and only where a sample of items agrees.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+from torchvision import datasets
+
+from ddp_tasks.dataset_parts import Indices, Parts
+from ddp_tasks.items import ItemError, described, label_of, shown
+from schemas.parameters import ItemKeys, RunError
+
+_LOG = logging.getLogger(__name__)
+
+#: Far more than any network tells apart: a greater label is a slip, and names are kept of each.
+MOST_CLASSES = 2**24
+
+#: Items that are compared with a list of labels.
+_SAMPLE = 16
+_SECONDS_BETWEEN_LINES = 20.0
+
+
+def _second(listing: str) -> Callable[[Any], Sequence[Any]]:
+    return lambda dataset: [entry[1] for entry in getattr(dataset, listing)]
+
+
+def _attribute(listing: str) -> Callable[[Any], Sequence[Any]]:
+    return lambda dataset: getattr(dataset, listing)
+
+
+_LISTS: Mapping[Any, Callable[[Any], Sequence[Any]]] = {
+    getattr(datasets, name).__getitem__: listed
+    for listed, names in (
+        (_attribute("targets"), ("MNIST", "CIFAR10", "USPS", "LFWPeople")),
+        (_attribute("labels"), ("SVHN", "STL10", "SEMEION")),
+        (_attribute("_labels"), ("DTD", "FGVCAircraft", "Food101", "Flowers102", "SUN397")),
+        (_second("samples"), ("DatasetFolder",)),
+        (_second("_samples"), ("StanfordCars", "FER2013", "GTSRB", "Imagenette", "RenderedSST2")),
+        (_second("imgs"), ("Places365",)),
+        (_second("_flat_character_images"), ("Omniglot",)),
+        (_attribute("y"), ("Caltech256",)),
+    )
+    for name in names
+    if hasattr(datasets, name)
+}
+"""How torchvision's classes list the labels that their own index gives, by that index."""
+
+_BY_HAND = ("targets", "labels", "_labels")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The class number of every item, and the words that stood for them where words did."""
+
+    number: Indices
+    words: tuple[str, ...] = ()
+    """by number; empty where the data set gave numbers."""
+
+
+@dataclass(frozen=True)
+class _Label:
+    value: int | str
+    entries: int = 0
+    """of a one-hot vector."""
+
+
+def labels_of(parts: Parts, keys: ItemKeys | None = None, words: Sequence[str] = ()) -> Labels:
+    """The labels of all items of a data set.
+
+    Parameters
+    ----------
+    keys
+        as in ``items.picture_of``.
+    words
+        names of classes in the order of their numbers, by which labels that are words are
+        numbered; words that are not among them are numbered in the order of the alphabet.
+
+    Raises
+    ------
+    RunError
+        Naming the first item whose label is no single class, or that fails.
+    """
+    values: npt.NDArray[Any] = np.empty(len(parts), dtype=object)
+    lengths: set[int] = set()
+    numeric = True
+    for number, dataset in enumerate(parts.sets):
+        here = np.flatnonzero(parts.part == number)
+        asked, places = np.unique(parts.index[here], return_inverse=True)
+        listed = _listed(dataset, asked, keys)
+        if listed is None:
+            found = _by_index(dataset, asked, keys)
+            lengths |= {label.entries for label in found}
+            numeric &= all(isinstance(label.value, int) for label in found)
+            listed = np.array([label.value for label in found], dtype=object)
+        values[here] = listed[places]
+    if len(lengths) > 1:
+        raise RunError(
+            f"the labels of the images differ in form: vectors of {sorted(lengths)} entries, 0 for "
+            "a single number; one form is needed"
+        )
+    if numeric:
+        return Labels(_numbers(values))
+    return _numbered(values, words)
+
+
+@contextmanager
+def remembered() -> Generator[None, None, None]:
+    """Within it, labels of one data set are read once, however often it is opened.
+
+    A run opens its images several times, and reading labels may mean reading every picture.
+    """
+    with _MEMORY.lock:
+        _MEMORY.uses += 1
+    try:
+        yield
+    finally:
+        with _MEMORY.lock:
+            _MEMORY.uses -= 1
+            if not _MEMORY.uses:
+                _MEMORY.known.clear()
+
+
+def labels_once(key: str, read: Callable[[], Labels]) -> Labels:
+    """Labels as they were read under this key within ``remembered``, or read now."""
+    known = _MEMORY.known.get(key) if _MEMORY.uses else None
+    if known is None:
+        known = read()
+        if _MEMORY.uses:
+            _MEMORY.known[key] = known
+    return known
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self.lock, self.uses = threading.Lock(), 0
+        self.known: dict[str, Labels] = {}
+
+
+_MEMORY = _Memory()
+
+
+def _listed(dataset: Any, index: Indices, keys: ItemKeys | None) -> npt.NDArray[Any] | None:
+    """Labels as torchvision lists them, where that is what its items say; None elsewhere."""
+    read = _LISTS.get(type(dataset).__getitem__)
+    if read is None or keys is not None or target_transform_of(dataset) is not None:
+        return None
+    try:
+        numbers = np.asarray(read(dataset))
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(index):
+            return None
+        found = numbers[index]
+    except Exception:  # noqa: BLE001 - whatever a data set changed by hand makes of its list
+        return None
+    for place in np.unique(np.linspace(0, len(index) - 1, _SAMPLE).astype(int)):
+        try:
+            said = single_class(dataset[int(index[place])][1])
+        except Exception:  # noqa: BLE001 - an unreadable picture says nothing of its label
+            continue
+        if said.value != found[place]:
+            _LOG.warning(
+                "the list of labels of %s gives %d for item %d, which itself says %s: labels are "
+                "read item by item",
+                described(dataset),
+                found[place],
+                index[place],
+                said.value,
+            )
+            return None
+    return found
+
+
+def target_transform_of(dataset: Any) -> Any:
+    """What a data set of torchvision makes of its labels before it gives them; None for nothing."""
+    own = getattr(dataset, "target_transform", None)
+    both = getattr(dataset, "transforms", None)
+    if own is not None or both is None:
+        return own
+    # StandardTransform holds one for pictures and one for labels; any other may do anything.
+    return getattr(both, "target_transform", both)
+
+
+def _by_index(dataset: Any, index: Indices, keys: ItemKeys | None) -> list[_Label]:
+    """Labels as items say them; of unreadable items, as a list does that agrees with all others."""
+    found: dict[int, _Label] = {}
+    failed: dict[int, Exception] = {}
+    for i in _shown_progress(index, dataset):
+        try:
+            item = dataset[i]
+        except Exception as error:  # noqa: BLE001 - the person's own code may raise anything
+            failed[i] = error
+            if not _lists_by_hand(dataset):
+                break
+            continue
+        found[i] = _of_item(item, i, keys)
+    if failed:
+        found |= _of_unreadable(dataset, found, failed)
+    return [found[int(i)] for i in index]
+
+
+def _of_item(item: Any, index: int, keys: ItemKeys | None) -> _Label:
+    try:
+        label = label_of(item, keys)
+    except ItemError as error:
+        raise RunError(f"images: item {index} has no label: {error}") from None
+    try:
+        return single_class(label)
+    except ValueError as error:
+        raise RunError(f"images: item {index} has the label {shown(label)}: {error}") from None
+
+
+def _of_unreadable(
+    dataset: Any, found: Mapping[int, _Label], failed: Mapping[int, Exception]
+) -> dict[int, _Label]:
+    for listed in _lists_by_hand(dataset):
+        try:
+            agrees = bool(found) and all(
+                single_class(listed[i]).value == label.value for i, label in found.items()
+            )
+            if agrees:
+                return {i: single_class(listed[i]) for i in failed}
+        except Exception:  # noqa: BLE001 - no list of labels
+            continue
+    first, error = next(iter(failed.items()))
+    raise RunError(
+        f"image {first} cannot be read, and so not its label: {type(error).__name__}: {error}; a "
+        "dataset with a list of labels, its attribute targets, that agrees with its other items "
+        "may hold unreadable images"
+    ) from error
+
+
+def _lists_by_hand(dataset: Any) -> list[Any]:
+    return [
+        listed
+        for name in _BY_HAND
+        if isinstance(listed := getattr(dataset, name, None), Sequence | np.ndarray | Tensor)
+        and len(listed) == len(dataset)
+    ]
+
+
+def single_class(label: Any) -> _Label:
+    """The one class that a label means.
+
+    Parameters
+    ----------
+    label
+        a whole number, a word, an array or list of one of them, or a one-hot vector.
+
+    Raises
+    ------
+    ValueError
+        If it means none or several.
+    """
+    if isinstance(label, Tensor | np.ndarray | np.generic):
+        label = label.tolist()
+    if isinstance(label, list | tuple):
+        return _of_list(label)
+    if isinstance(label, bytes):
+        label = label.decode("utf-8", "backslashreplace")
+    if isinstance(label, str):
+        return _Label(label)
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    if not isinstance(label, int):
+        raise ValueError("the number of one class, its name, or a one-hot vector is needed")
+    if label < 0:
+        raise ValueError("labels start at 0")
+    if label >= MOST_CLASSES:
+        raise ValueError(f"labels up to {MOST_CLASSES - 1:,} are allowed")
+    return _Label(int(label))
+
+
+def _of_list(entries: Sequence[Any]) -> _Label:
+    while len(entries) == 1:
+        if not isinstance(entries[0], list | tuple):
+            return single_class(entries[0])
+        entries = entries[0]
+    if not all(isinstance(entry, int | float) and entry in (0, 1) for entry in entries):
+        raise ValueError("it has several entries and is no one-hot vector; one class is needed")
+    if sum(entries) != 1:
+        raise ValueError(
+            f"{int(sum(entries))} of its {len(entries)} entries are 1; of a one-hot vector one is"
+        )
+    return _Label(list(entries).index(1), len(entries))
+
+
+def _numbers(values: npt.NDArray[Any]) -> Indices:
+    # Compared as they are: numbers past 64 bits would wrap.
+    for bad in np.flatnonzero((values < 0) | (values >= MOST_CLASSES))[:1]:
+        raise RunError(
+            f"the dataset has the label {values[bad]}; labels start at 0 and labels up to "
+            f"{MOST_CLASSES - 1:,} are allowed"
+        )
+    return values.astype(np.int64)
+
+
+def _numbered(values: npt.NDArray[Any], words: Sequence[str]) -> Labels:
+    """Words numbered by the names of the classes, or in the order of the alphabet."""
+    if any(isinstance(value, int) for value in values):
+        word, number = (next(v for v in values if isinstance(v, kind)) for kind in (str, int))
+        raise RunError(
+            f"labels are numbers and words, such as {number} and {word!r}; one is needed"
+        )
+    found = sorted(set(values.tolist()))
+    if set(found) <= set(words):
+        named = tuple(words)
+    elif all(word.isascii() and word.isdecimal() for word in found):
+        return Labels(_numbers(np.array([int(value) for value in values], dtype=object)))
+    else:
+        named = tuple(found)
+        _LOG.warning(
+            "labels are words that the data set does not number by its attribute classes; they "
+            "are numbered in the order of the alphabet: %s",
+            shown(dict(enumerate(found))),
+        )
+    number_of = {name: i for i, name in reversed(list(enumerate(named)))}
+    return Labels(np.array([number_of[value] for value in values], dtype=np.int64), named)
+
+
+def _shown_progress(index: Indices, dataset: Any) -> Iterator[int]:
+    """Indices one by one; where that takes long, the log says how far it is."""
+    last = time.monotonic()
+    for done, i in enumerate(index.tolist()):
+        if time.monotonic() - last > _SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            _LOG.warning(
+                "labels of %s are read item by item: %s of %s",
+                described(dataset),
+                f"{done:,}",
+                f"{len(index):,}",
+            )
+        yield i
