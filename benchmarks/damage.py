@@ -1,0 +1,389 @@
+"""Stores damaged file by file, and runs killed file by file: what becomes of each.
+
+    python -m benchmarks.damage [--every N] [--kills N]
+
+A run of a few seconds is carried out whole. Then, of every kind of file of its store (group, array,
+chunk or metadata), one is damaged in each of the ways of ``DAMAGES``. Asked is whether the check of
+the store names it, and whether each question gives the answer of the undamaged store or a refusal.
+Continued, the run must end with the same bits, or refuse. Last, the run is started from nothing and
+killed as it puts its n-th file in place, and continued: the same bits again. Prefect has no part in
+it: stages are called in their order, on a Dask cluster in the same process, which is forked anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prefect.logging import disable_run_logger
+
+from ddp_tasks import (
+    capacity_tasks,
+    cube,
+    extraction_tasks,
+    family_tasks,
+    model_tasks,
+    signal_tasks,
+    significance_tasks,
+    store,
+    store_check,
+    stored_significance,
+    tasks,
+)
+from ddp_tasks.finished_runs import open_finished
+from ddp_tasks.replaced_images import recorded_contents
+from schemas.parameters import RunError, RunParameters
+from schemas.variables import SchemaError
+
+_NEVER = 10**9
+_FILES = "files-put-in-place"
+
+_KILLED, _REFUSED, _FAILED = 9, 3, 4
+
+#: Groups of layers, whose files are of the same kinds for each.
+_BY_LAYER = ("decomposition", "hypergraphs", "hierarchies", "stability")
+
+
+def _flip(content: bytes, at: int) -> bytes:
+    changed = bytearray(content)
+    changed[at] ^= 1
+    return bytes(changed)
+
+
+#: What a file of some bytes becomes, given a file of the same array or kind; None: it is gone.
+DAMAGES: dict[str, Callable[[bytes, bytes], bytes | None]] = {
+    "a bit in the middle": lambda content, _: _flip(content, len(content) // 2),
+    "a bit at the end": lambda content, _: _flip(content, -2),
+    "cut to half": lambda content, _: content[: len(content) // 2],
+    "empty": lambda content, _: b"",
+    "another's": lambda content, other: other,
+    "gone": lambda content, _: None,
+}
+
+
+def kinds(path: Path) -> dict[tuple[str, ...], list[Path]]:
+    """Files of a store by their kind: group, array, and chunk or metadata."""
+    found: dict[tuple[str, ...], list[Path]] = {}
+    for file in sorted(path.rglob("*")):
+        if file.is_file():
+            parts = list(file.relative_to(path).parts)
+            if parts[0] in _BY_LAYER and len(parts) > 2:
+                parts[1] = "*"
+            if "c" in parts:
+                parts = parts[: parts.index("c") + 1]
+            found.setdefault(tuple(parts), []).append(file)
+    return found
+
+
+def damaged_files(path: Path) -> Iterator[tuple[str, str, Path, bytes | None]]:
+    """One file of each kind with each damage: the kind, the damage, the file, what it becomes."""
+    for kind, files in kinds(path).items():
+        file, other = files[len(files) // 2], files[0]
+        content = file.read_bytes()
+        for damage, of in DAMAGES.items():
+            changed = of(content, other.read_bytes())
+            if changed != content:
+                yield "/".join(kind), damage, file, changed
+
+
+@contextmanager
+def damaged(file: Path, content: bytes | None) -> Iterator[None]:
+    """A file with another content, or none, until the end."""
+    before = file.read_bytes()
+    try:
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content)
+        yield
+    finally:
+        file.write_bytes(before)
+
+
+def questions(folder: Path) -> dict[str, Callable[[], Any]]:
+    """What a finished run is asked, each by itself; the groups are read whole as well."""
+    path = folder / "store.zarr"
+    asked: dict[str, Callable[[], Any]] = {
+        f"read {group}": partial(_values, path, group) for group in groups(path)
+    }
+    layers = store.read(path, "layers")["layer"].to_numpy().tolist()
+    for layer in layers:
+        asked[f"signals of {layer}"] = lambda layer=layer: cube.layer_signals(
+            path, layer
+        ).to_numpy()
+    open_significance = partial(stored_significance.open_significance, folder)
+    asked["table"] = lambda: open_significance().table(layers[-1]).to_csv()
+    asked["ranked"] = lambda: open_significance().ranked(layers[0]).to_csv()
+    asked["distinguish"] = lambda: open_significance().distinguishing("left", "both").to_csv()
+    asked["unreadable"] = lambda: repr(store.unreadable_images(path))
+    asked["contents"] = lambda: repr(recorded_contents(path))
+    asked["finished"] = lambda: repr(open_finished(folder).run)
+    return asked
+
+
+def groups(path: Path) -> list[str]:
+    """Groups of a store that have arrays."""
+    found = {file.parents[1].relative_to(path).as_posix() for file in path.rglob("*/zarr.json")}
+    named = sorted(found - {".", *_BY_LAYER})
+    return [
+        g for g in named if json.loads((path / g / "zarr.json").read_text())["node_type"] == "group"
+    ]
+
+
+def _values(path: Path, group: str) -> dict[str, Any]:
+    dataset = store.read(path, group).load()
+    return {str(name): array.to_numpy() for name, array in dataset.variables.items()}
+
+
+def outcomes(right: dict[str, Any], asked: dict[str, Callable[[], Any]]) -> Counter[str]:
+    """How many questions were answered as before, refused, or wrongly answered."""
+    found: Counter[str] = Counter()
+    for name, question in asked.items():
+        try:
+            answer = question()
+        except (RunError, SchemaError):
+            found["refused"] += 1
+        except Exception as error:  # noqa: BLE001 - what must not happen is what is looked for
+            found["wrong"] += 1
+            print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
+        else:
+            same = _same(answer, right[name])
+            found["right" if same else "wrong"] += 1
+            if not same:
+                print(f"  {name}: another answer", file=sys.stderr)
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        np.testing.assert_equal(one, other)
+    except AssertionError:
+        return False
+    return True
+
+
+def stages(run: RunParameters, folder: Path, address: str) -> None:
+    """Carry out a run or continue it, all but its page."""
+    path, files = folder / "store.zarr", folder / "hypergraphs"
+    model_tasks.decompose_layers.fn(run, path, address)
+    if not run.extraction.plain:
+        extraction_tasks.measure_extraction.fn(run, path, address)
+    signal_tasks.fill_cube.fn(run, path, address)
+    capacity_tasks.measure_capacity.fn(run, path, address)
+    significance_tasks.measure_significance.fn(run, path, address)
+    family_tasks.group_classes.fn(run, path)
+    if run.spatial_statistics:
+        extraction_tasks.measure_positions.fn(run, path, address)
+    significance_tasks.find_exemplars.fn(run, path, address)
+    significance_tasks.build_hypergraphs.fn(run, path, files, address)
+    family_tasks.map_family.fn(run, path, address)
+    family_tasks.judge_stability.fn(run, path, address)
+    store.seal(path)
+
+
+@contextmanager
+def _silent(*_: Any) -> Iterator[Callable[[int], None]]:
+    """In the place of a progress bar, which Prefect's server keeps."""
+    yield lambda _: None
+
+
+def carried_out(run: RunParameters, folder: Path, kill_at: int | None = None) -> str:
+    """Carry out a run in a process of its own, forked from this one, and say how it ended.
+
+    Parameters
+    ----------
+    kill_at
+        the process ends as it puts this file in its place, counted from 0: by turns before and
+        after.
+
+    Returns
+    -------
+    done, killed, refused or failed
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not (child := os.fork()):
+        os._exit(_in_child(run, folder, kill_at))
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return {0: "done", _KILLED: "killed", _REFUSED: "refused"}.get(code, "failed")
+
+
+def _in_child(run: RunParameters, folder: Path, kill_at: int | None) -> int:
+    from distributed import LocalCluster
+
+    tasks.progress = _silent
+    if kill_at is not None:
+        _kill_at(kill_at)
+    try:
+        with (
+            disable_run_logger(),
+            LocalCluster(
+                n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+            ) as cluster,
+        ):
+            stages(run, folder, cluster.scheduler_address)
+            (folder / _FILES).write_text(str(_placed[0]))
+            os._exit(0)  # nothing is left to be closed in order
+    except (RunError, SchemaError) as error:
+        print(f"  refused: {error}", file=sys.stderr)
+        return _REFUSED
+    except BaseException as error:  # noqa: BLE001 - a process of its own ends here
+        print(f"  {type(error).__name__}: {error}", file=sys.stderr)
+        return _FAILED
+
+
+_placed = [0]
+
+
+def _kill_at(place: int) -> None:
+    replace = Path.replace
+
+    def counted(part: Path, target: Path) -> Path:
+        now, _placed[0] = _placed[0], _placed[0] + 1
+        if now == place and place % 2:
+            os._exit(_KILLED)
+        done = replace(part, target)
+        if now == place:
+            os._exit(_KILLED)
+        return done
+
+    Path.replace = counted  # type: ignore[method-assign]
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Files that two stores do not have alike; when the root was created does not count."""
+    files = [
+        {
+            file.relative_to(path).as_posix(): file
+            for file in path.rglob("*")
+            if file.is_file() and not file.name.endswith((".partial", ".part"))
+        }
+        for path in (one, other)
+    ]
+    differ = [
+        name
+        for name in sorted({*files[0], *files[1]} - {"zarr.json"})
+        if name not in files[0]
+        or name not in files[1]
+        or files[0][name].read_bytes() != files[1][name].read_bytes()
+    ]
+    gathered = [
+        json.loads((path / "zarr.json").read_bytes()).get("consolidated_metadata")
+        for path in (one, other)
+    ]
+    return [*differ, *(["zarr.json"] if gathered[0] != gathered[1] else [])]
+
+
+def read_damaged(folder: Path, every: int) -> Counter[str]:
+    """Damage one file after the other; count what is named, and how questions are answered."""
+    asked = questions(folder)
+    right = {name: question() for name, question in asked.items()}
+    found: Counter[str] = Counter()
+    for kind, damage, file, content in list(damaged_files(folder / "store.zarr"))[::every]:
+        with damaged(file, content):
+            named = any(store_check.check_store(folder / "store.zarr"))
+            answers = outcomes(right, asked)
+        found.update(tried=1, named=named, refused=answers["refused"] > 0)
+        found["wrong"] += answers["wrong"] > 0
+        if not named or answers["wrong"]:
+            print(f"  {kind}, {damage}: named: {named}, {dict(answers)}", file=sys.stderr)
+    return found
+
+
+def mend_damaged(run: RunParameters, folder: Path, every: int) -> Counter[str]:
+    """Continue the run after each damage, and count the stores that are as they were."""
+    found = Counter(tried=0, right=0, refused=0, wrong=0)
+    for kind, damage, file, content in list(damaged_files(folder / "store.zarr"))[::every]:
+        with tempfile.TemporaryDirectory() as room:
+            copy = Path(shutil.copytree(folder, Path(room) / "run"))
+            place = copy / file.relative_to(folder)
+            place.unlink() if content is None else place.write_bytes(content)
+            _count(found, carried_out(run, copy), copy, folder, f"{kind}, {damage}")
+    return found
+
+
+def continue_killed(run: RunParameters, folder: Path, files: int, kills: int) -> Counter[str]:
+    """Kill the run at places spread over the files that it writes, and continue it each time."""
+    found = Counter(tried=0, right=0, refused=0, wrong=0)
+    for place in np.unique(np.linspace(0, files - 1, kills).astype(int)).tolist():
+        with tempfile.TemporaryDirectory() as room:
+            copy = Path(room)
+            if (ended := carried_out(run, copy, place)) != "killed":
+                found.update(tried=1, wrong=1)
+                print(f"  not killed at file {place}, but {ended}", file=sys.stderr)
+                continue
+            _count(found, carried_out(run, copy), copy, folder, f"killed at file {place}")
+    return found
+
+
+def _count(found: Counter[str], ended: str, copy: Path, folder: Path, what: str) -> None:
+    found["tried"] += 1
+    if ended == "refused":
+        found["refused"] += 1
+        return
+    differ = differences(copy / "store.zarr", folder / "store.zarr") if ended == "done" else []
+    right = ended == "done" and not differ
+    found["right" if right else "wrong"] += 1
+    if not right:
+        print(f"  {what}: {ended}, {len(differ)} files differ: {differ[:4]}", file=sys.stderr)
+
+
+def section(rows: dict[str, Counter[str]]) -> list[str]:
+    """The table of all three parts."""
+    columns = ("tried", "named", "right", "refused", "wrong")
+    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for name, row in rows.items():
+        lines.append(f"| {name} | {' | '.join(str(row.get(c, '-')) for c in columns)} |")
+    return lines
+
+
+def main() -> None:
+    """Print the table; status 1 if anything was wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--every", type=int, default=1, help="damage every N-th file and way")
+    parser.add_argument("--kills", type=int, default=10**6, help="places at which runs are killed")
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from runs import tiny_run
+
+    levels = {"quantile": 0.8, "percentage": 60, "resamples": 5, "sample_sizes": [5]}
+    levels["superclasses"] = {"one": ["left", "both"], "other": ["right"]}
+    run = tiny_run(spatial_statistics=True, significance=levels)
+    began, rows = time.monotonic(), dict[str, Counter[str]]()
+    with tempfile.TemporaryDirectory() as room:
+        folder = Path(room)
+        if carried_out(run, folder, kill_at=_NEVER) != "done":
+            raise SystemExit("the run itself failed")
+        files = int((folder / _FILES).read_text())
+        for name, part in (
+            (
+                "runs killed and continued",
+                lambda: continue_killed(run, folder, files, arguments.kills),
+            ),
+            ("damaged stores continued", lambda: mend_damaged(run, folder, arguments.every)),
+            ("damaged stores asked", lambda: read_damaged(folder, arguments.every)),
+        ):
+            rows[name] = part()
+            print("\n".join(section(rows)), flush=True)
+    print(f"\n{files} files put in place; {time.monotonic() - began:,.0f} s")
+    wrong = any(row["wrong"] for row in rows.values())
+    asked = rows["damaged stores asked"]
+    raise SystemExit(int(wrong or asked["named"] < asked["tried"]))
+
+
+if __name__ == "__main__":
+    main()
