@@ -170,7 +170,17 @@ def test_help_is_complete(monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     commands = get_command(cli.app).commands
     assert set(commands) == {
-        *("run", "presets", "layers", "capacity", "steps", "table", "hypergraph", "distinguish", "check")
+        *(
+            "run",
+            "presets",
+            "layers",
+            "capacity",
+            "steps",
+            "table",
+            "hypergraph",
+            "distinguish",
+            "check",
+        )
     }
     told = CliRunner().invoke(cli.app, ["--help"]).output
     for name in commands:
