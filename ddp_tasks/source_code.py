@@ -19,6 +19,9 @@ from pathlib import Path
 #: Packages of this project: a run's identity names their stored form, not their code.
 OWN_PACKAGES = ("schemas", "ddp_tasks", "flows")
 
+#: Of a source that another thread's keeps from being parsed.
+_TRIES = 5
+
 
 def code_digests(factory: str) -> dict[str, str]:
     """SHA-256 of each of a person's own files behind a factory, by its path below their folder.
@@ -78,7 +81,7 @@ def _start(place: str) -> tuple[Path, Path] | None:
 
 def _imported(file: Path, root: Path) -> Iterator[tuple[Path, Path]]:
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = _parsed(file.read_bytes())
     except (SyntaxError, ValueError, OSError, RecursionError):
         return  # importing it says so
     for node in ast.walk(tree):
@@ -123,3 +126,14 @@ def _others() -> tuple[Path, ...]:
     installed = [Path(path).resolve() for path in paths if path]
     here = Path(__file__).resolve().parents[1]
     return tuple(dict.fromkeys([*installed, *(here / name for name in OWN_PACKAGES)]))
+
+
+def _parsed(source: bytes) -> ast.Module:
+    """The syntax tree of a source."""
+    for _ in range(_TRIES):
+        try:
+            return ast.parse(source)
+        except SystemError:
+            # Python 3.11 counts the depth of trees that two threads make as one; again, then.
+            continue
+    return ast.parse(source)
