@@ -14,6 +14,7 @@ from ddp_tasks import (
     extraction_tasks,
     family_tasks,
     model_tasks,
+    new_store,
     report_tasks,
     signal_tasks,
     significance_tasks,
@@ -59,7 +60,7 @@ def spectra(run, out, address):
     content = {"name": "zoo", "input_size": [2, 8, 8], "models": [model]}
     zoo = check(ZooParameters, {**content, "patience": run.shards.patience}, "zoo")
     path = out / "capacity.zarr"
-    store.create_zoo(path, zoo)
+    new_store.create_zoo(path, zoo)
     capacity_tasks.analyse_model(zoo, zoo.models[0], path, address)
 
 
