@@ -50,6 +50,46 @@ def class_scores(
     return _rows(found_scores(output, images, part), images, probability=probability)
 
 
+def scores_in_training(
+    output: Any, images: int, part: str | None = None, *, classes: int, probability: bool = False
+) -> list[Tensor]:
+    """The class scores of a network in training mode, then those of its auxiliary classifiers.
+
+    What gives one part in evaluation may give more in training: the first that has a column for
+    each class, or the one called ``logits``, is the classifier's own.
+
+    Parameters
+    ----------
+    part, probability
+        as of ``class_scores``; where a part is named there are no others.
+    classes
+        that the network tells apart in evaluation.
+
+    Returns
+    -------
+    at least one, each of shape (n, classes)
+
+    Raises
+    ------
+    ValueError
+        As of ``class_scores``.
+    """
+    if part is None and not isinstance(output, Tensor):
+        named = _named(output)
+        parts = [named[name] for name in sorted(named, key=lambda name: name != "logits")]
+        found = _matrices([one for one in parts if _is_a_row_each(one, images)])
+        rows = [_rows(one, images, probability=probability) for one in found]
+        if alike := [one for one in rows if one.shape[1] == classes]:
+            return alike
+    return [class_scores(output, images, part, probability=probability)]
+
+
+def are_probabilities(scores: Tensor) -> bool:
+    """Whether class scores, shape (n, classes), are what a softmax gives."""
+    sums_to_one = torch.allclose(scores.sum(dim=1), torch.ones_like(scores[:, 0]), atol=1e-4)
+    return sums_to_one and bool((scores >= 0).all())
+
+
 def found_scores(output: Any, images: int, part: str | None = None) -> Tensor:
     """The part of an output that holds the scores, as the network gives it.
 
@@ -59,9 +99,7 @@ def found_scores(output: Any, images: int, part: str | None = None) -> Tensor:
         As of ``class_scores``.
     """
     candidates = _parts(output) if part is None else {part: _followed(output, part, images)}
-    found = [tensor for tensor in candidates.values() if _is_a_row_each(tensor, images)]
-    # Beside scores there may be one number for each image, an uncertainty.
-    found = [tensor for tensor in found if tensor.ndim == 2] or found
+    found = _matrices([one for one in candidates.values() if _is_a_row_each(one, images)])
     if len(found) == 1:
         return found[0]
     if part is not None:
@@ -79,6 +117,11 @@ def found_scores(output: Any, images: int, part: str | None = None) -> Tensor:
 def whole_output(output: Any) -> Any:
     """What a network gives, a generator or another iterator read to its end."""
     return tuple(output) if isinstance(output, Iterator) else output
+
+
+def _matrices(found: list[Tensor]) -> list[Tensor]:
+    # Beside scores there may be one number for each image, an uncertainty.
+    return [tensor for tensor in found if tensor.ndim == 2] or found
 
 
 def _parts(output: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from ddp_tasks.images import open_images
 from ddp_tasks.layer_decompositions import cost, decompose_layer, folding_of
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import check_weights, model_digest, open_model
-from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.preparation import Prepared, prepare, reason_of
 from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
 from ddp_tasks.tasks import over_workers, progress, stage
 from ddp_tasks.tensor_svd import Spectrum, relative_gaps
@@ -37,7 +37,8 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
     Raises
     ------
     RunError
-        If the checkpoint comes from another training.
+        If the checkpoint comes from another training, or the network cannot be trained: it fails
+        in training mode, or its weights go beyond all bounds.
     """
     training = run.model.training
     if training is None:
@@ -52,7 +53,16 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
     with progress(
         "training", f"training {run.name}", images_trained_on(len(images), training)
     ) as done:
-        model = train(partial(open_model, run.model), images, training, done)
+        build, part = partial(open_model, run.model), run.model.output
+        try:
+            model = train(build, images, training, done, None if part is None else str(part))
+        except RunError:
+            raise
+        except Exception as error:  # a network is the person's own code
+            raise RunError(
+                f"model.training: {run.model.factory!r} cannot be trained on images of shape "
+                f"{images.shape}, {training.batch_size} at a time: {reason_of(error)}"
+            ) from error
     check_weights(model, f"model.training of {run.name!r}")
     with replacing(checkpoint) as file:
         torch.save({"state_dict": model.state_dict(), "trained_by": asked}, file)

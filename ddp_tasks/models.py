@@ -56,7 +56,8 @@ def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | Non
     source = f"model.weights {parameters.weights!r}"
     if parameters.weights is None:
         source = f"the weights that model.factory {parameters.factory!r} gives"
-    check_weights(model, source)
+    # Lazy modules get theirs from the first images that they are shown.
+    check_weights(model, source, lazy=parameters.training is not None)
     # A program of torch.export stays in the mode that it was exported in.
     with suppress(NotImplementedError):
         model.eval()
@@ -117,7 +118,7 @@ def _scales(value: Tensor) -> list[Any]:
     return [value.q_per_channel_scales(), value.q_per_channel_zero_points()]
 
 
-def check_weights(model: nn.Module, source: str) -> None:
+def check_weights(model: nn.Module, source: str, *, lazy: bool = False) -> None:
     """Refuse weights that are not there, not a number or, of parameters, not finite.
 
     Buffers may be infinite: masks are.
@@ -126,6 +127,8 @@ def check_weights(model: nn.Module, source: str) -> None:
     ----------
     source
         where the weights come from, for the refusal.
+    lazy
+        whether weights may lack that their module has yet to make.
 
     Raises
     ------
@@ -138,7 +141,9 @@ def check_weights(model: nn.Module, source: str) -> None:
         if not isinstance(value, Tensor):
             continue
         all_tensors += 1
-        if is_lazy(value) or value.is_meta:
+        if is_lazy(value):
+            empty += [] if lazy else [name]
+        elif value.is_meta:
             empty.append(name)
         elif value.is_floating_point() and not value.is_quantized:
             numbers = value.detach().float() if value.element_size() == 1 else value.detach()

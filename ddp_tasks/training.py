@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, nll_loss
 
+from ddp_tasks.calling_convention import CallingConvention
+from ddp_tasks.class_scores import are_probabilities, scores_in_training, whole_output
 from ddp_tasks.images import ImageSet
+from ddp_tasks.tracing import trace_layers
 from schemas.parameters import TrainingParameters
+
+#: What an auxiliary classifier counts beside the network's own (Szegedy et al. 2015, section 5).
+AUXILIARY_WEIGHT = 0.3
+
+#: A probability of zero would have an infinite loss, and no gradient.
+_LEAST_PROBABILITY = 1e-7
 
 
 def train(
@@ -17,21 +27,26 @@ def train(
     images: ImageSet,
     parameters: TrainingParameters,
     done: Callable[[int], None] = lambda images: None,
+    output: str | None = None,
 ) -> nn.Module:
     """Build a classifier and train it on labelled images.
 
     Adam with cross-entropy, the learning rate falling on a half cosine to zero.
     The seed fixes the first weights and the order of the images, so one machine trains the same
     network twice. Last batches of an epoch that are not full are left to the next epoch's draw.
+    One logit is trained with binary cross-entropy, which is the cross-entropy of 0 and the logit.
 
     Parameters
     ----------
     build
-        gives the network; called under the seed, which so fixes its first weights.
+        gives the network in evaluation mode; called under the seed, which so fixes its first
+        weights.
     images
         the training set, float tensors as ``batch`` gives them.
     done
         told the number of images after each step.
+    output
+        as of ``class_scores``: the part of the network's output that holds the scores.
 
     Returns
     -------
@@ -46,6 +61,7 @@ def train(
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(parameters.seed)
         model = build()
+        loss = _Loss.of(model, inputs[:2], output)
         model.to(device).train().requires_grad_(True)
         optimizer = torch.optim.Adam(model.parameters(), lr=parameters.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
@@ -55,9 +71,8 @@ def train(
             order = torch.randperm(len(images), generator=generator)
             for step in range(steps_an_epoch):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
-                loss = cross_entropy(model(inputs[chosen].to(device)), targets[chosen].to(device))
                 optimizer.zero_grad()
-                loss.backward()
+                loss(inputs[chosen].to(device), targets[chosen].to(device)).backward()
                 optimizer.step()
                 schedule.step()
                 done(batch_size)
@@ -68,6 +83,50 @@ def images_trained_on(images: int, parameters: TrainingParameters) -> int:
     """How many images ``train`` goes through in all, repeats counted."""
     batch_size = min(parameters.batch_size, images)
     return parameters.epochs * (images // batch_size) * batch_size
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """What training makes small."""
+
+    model: nn.Module
+    convention: CallingConvention
+    classes: int
+    softmaxed: bool
+    """whether the scores are probabilities already."""
+
+    @classmethod
+    def of(cls, model: nn.Module, images: Tensor, output: str | None) -> _Loss:
+        """That of a network in evaluation mode, which is shown images, shape (n, ...)."""
+        # What it draws, for the weights of lazy modules or by itself, is not missing later.
+        with torch.random.fork_rng():
+            found = trace_layers(model, images, output=output, alone=True)
+            # Gradients need no other layout, and every network takes contiguous inputs.
+            convention = replace(found.convention, channels_last=False)
+            with torch.no_grad():
+                given = convention.given(images)
+                scores = convention.scores(whole_output(model(given)), len(given))
+        return cls(model, convention, found.outputs, are_probabilities(scores.float()))
+
+    def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy of a batch, and that of each auxiliary classifier by its weight."""
+        given = self.convention.given(inputs)
+        told = scores_in_training(
+            whole_output(self.model(given)),
+            len(given),
+            self.convention.output,
+            classes=self.classes,
+            probability=self.convention.sigmoid,
+        )
+        losses = []
+        for scores in told:
+            rows = scores[: len(targets)].to(torch.promote_types(scores.dtype, torch.float32))
+            if self.softmaxed:
+                losses.append(nll_loss(rows.clamp_min(_LEAST_PROBABILITY).log(), targets))
+            else:
+                losses.append(cross_entropy(rows, targets))
+        own, *auxiliary = losses
+        return own + AUXILIARY_WEIGHT * sum(auxiliary) if auxiliary else own
 
 
 def _steps(images: ImageSet, size: int) -> range:

@@ -110,6 +110,23 @@ class Separable:
         return self.images[index], self.targets[index]
 
 
+class Channels:
+    """Float tensors (2, 6, 6): noise, brighter in no channel, the first, or both, by class."""
+
+    def __init__(self, images: int = 24, classes: int = 3) -> None:
+        noise = np.random.default_rng(0).normal(0, 0.1, (images, 2, 6, 6)).astype(np.float32)
+        self.targets = [i % classes for i in range(images)]
+        for i, target in enumerate(self.targets):
+            noise[i, :target] += 1
+        self.images = torch.from_numpy(noise)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int):
+        return self.images[index], self.targets[index]
+
+
 def stream():
     """An image set with no length and no index."""
     return iter([(torch.zeros(1, 2, 2), 0)])

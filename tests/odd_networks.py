@@ -225,6 +225,75 @@ class OneLogit(Plain):
         return {"column": z, "flat": z[:, 0], "squeezed": z.squeeze()}[self.end]
 
 
+class Typed(Plain):
+    """Has weights of another type."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__()
+        self.to(getattr(torch, dtype))
+
+
+class FullyConvolutional(Plain):
+    """Leaves one position: (n, classes, 1, 1)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        return super().forward(images)[:, :, None, None]
+
+
+class Ending(Plain):
+    """Ends in a softmax, or in its logarithm."""
+
+    def __init__(self, end: str) -> None:
+        super().__init__()
+        self.end = end
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Probabilities, or their logarithms."""
+        return getattr(torch, self.end)(super().forward(images), dim=1)
+
+
+class Auxiliary(Plain):
+    """Gives the scores of a second classifier too, and its features, but only in training."""
+
+    def __init__(self, named: bool = False) -> None:
+        super().__init__()
+        self.named = named
+        with torch.random.fork_rng():
+            torch.manual_seed(5)
+            self.side = nn.Linear(4, 3)
+
+    def forward(self, images: Tensor):
+        """Logits."""
+        scores = super().forward(images)
+        if not self.training:
+            return scores
+        features = self.conv1(images).mean(dim=(2, 3))
+        if self.named:
+            return {"features": features, "side": self.side(features), "logits": scores}
+        return scores, features, self.side(features)
+
+
+class Lazy(Plain):
+    """Learns the width of its head from the first images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.LazyLinear(3)
+
+
+class FailsInTraining(Plain):
+    """Takes a batch of one in evaluation alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(80)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits."""
+        return self.fc(self.norm(self.maps(images).flatten(1)))
+
+
 class Failing(Plain):
     """Raises an exception of its own kind."""
 

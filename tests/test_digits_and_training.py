@@ -1,12 +1,16 @@
+import odd_networks
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
+from torch.nn import functional
 
 from ddp_tasks.digits import HELD_OUT, Digits
 from ddp_tasks.images import open_images
 from ddp_tasks.models import model_digest
+from ddp_tasks.tracing import trace_layers
 from ddp_tasks.training import images_trained_on, train
 from schemas.parameters import ImageParameters, TrainingParameters
 
@@ -110,3 +114,97 @@ def test_a_training_set_is_all_of_the_runs_set_with_other_arguments():
     trained_on = analysed.training_set(TrainingParameters(kwargs={"analysed": False}))
     assert len(open_images(analysed)) == 50
     assert len(open_images(trained_on)) == 1797 - 500
+
+
+def _channels(classes=3):
+    return open_images(ImageParameters(factory="image_sets:Channels", kwargs={"classes": classes}))
+
+
+def _logits_loss(output, targets):
+    return functional.cross_entropy(output, targets)
+
+
+def _slowly(model, images, loss, parameters):
+    """Training written out, with a loss of what the network gives for contiguous float32 images."""
+    generator = torch.Generator().manual_seed(parameters.seed)
+    optimizer = torch.optim.Adam(model.train().parameters(), lr=parameters.learning_rate)
+    steps = len(images) // parameters.batch_size
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, parameters.epochs * steps)
+    for _ in range(parameters.epochs):
+        for chosen in torch.randperm(len(images), generator=generator).split(parameters.batch_size):
+            if len(chosen) == parameters.batch_size:
+                batch = torch.stack([images.dataset[i][0] for i in chosen.tolist()])
+                targets = torch.tensor([images.dataset[i][1] for i in chosen.tolist()])
+                optimizer.zero_grad()
+                loss(model(batch), targets).backward()
+                optimizer.step()
+                schedule.step()
+    return model.eval()
+
+
+def _with_auxiliary(output, targets):
+    own, _, side = output
+    return _logits_loss(own, targets) + 0.3 * _logits_loss(side, targets)
+
+
+def _named_auxiliary(output, targets):
+    return _with_auxiliary((output["logits"], None, output["side"]), targets)
+
+
+def _binary(output, targets):
+    return functional.binary_cross_entropy_with_logits(output.flatten(), targets.float())
+
+
+def _of_probability(output, targets):
+    return functional.binary_cross_entropy(output, targets.float())
+
+
+@pytest.mark.parametrize(
+    ("build", "loss"),
+    [
+        (odd_networks.Plain, _logits_loss),
+        (odd_networks.Viewing, _logits_loss),
+        (odd_networks.FullyConvolutional, lambda out, y: _logits_loss(out[:, :, 0, 0], y)),
+        (odd_networks.Yielding, lambda out, y: _logits_loss(*out, y)),
+        (lambda: odd_networks.Ending("log_softmax"), functional.nll_loss),
+        (lambda: odd_networks.Ending("softmax"), lambda p, y: functional.nll_loss(p.log(), y)),
+        (odd_networks.Auxiliary, _with_auxiliary),
+        (lambda: odd_networks.Auxiliary(named=True), _named_auxiliary),
+        (lambda: odd_networks.OneLogit("column"), _binary),
+        (lambda: odd_networks.OneLogit("flat"), _binary),
+        (lambda: odd_networks.OneLogit("squeezed"), _binary),
+        (lambda: odd_networks.OneLogit("probability"), _of_probability),
+    ],
+)
+def test_every_form_of_output_is_trained_with_the_loss_that_belongs_to_it(build, loss):
+    images = _channels(2 if isinstance(build(), odd_networks.OneLogit) else 3)
+    parameters = _parameters(learning_rate=0.01, batch_size=10)
+    expected = _slowly(build(), images, loss, parameters).state_dict()
+    found = train(lambda: build().eval(), images, parameters).state_dict()
+    for name, tensor in expected.items():
+        # Steps of 0.01; float32 losses written in two ways.
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("build", "output"),
+    [
+        (lambda: odd_networks.Typed("float64"), None),
+        (lambda: odd_networks.Typed("bfloat16"), None),
+        (odd_networks.SeveralOutputs, "heads.kind"),
+        (odd_networks.Lazy, None),
+        (odd_networks.Normalising, None),
+        (odd_networks.Squeezing, None),
+        (lambda: odd_networks.OneLogit("probability"), None),
+    ],
+)
+def test_networks_as_people_write_them_learn(build, output):
+    images = _channels(2 if isinstance(build(), odd_networks.OneLogit) else 3)
+    parameters = _parameters(epochs=20, batch_size=12, learning_rate=0.02)
+    model = train(build, images, parameters, output=output)
+    batch = images.batch(0, len(images))
+    convention = trace_layers(model, batch, output=output).convention
+    with torch.no_grad():
+        scores = convention.scores(model(convention.given(batch.clone())), len(batch))
+    assert scores.argmax(dim=1).tolist() == images.target.tolist()
+    assert model_digest(train(build, images, parameters, output=output)) == model_digest(model)

@@ -206,6 +206,32 @@ def test_what_was_judged_is_kept_until_it_is_asked_for_otherwise(copied, address
     assert grouped["images"].values.tolist() == [20]
 
 
+@pytest.mark.parametrize(
+    ("network", "training", "said"),
+    [
+        (
+            "Plain",
+            {"learning_rate": 1e30, "epochs": 3},
+            r"^model\.training of 'tiny': . of 6 tensors hold NaN or infinity: conv1\.weight",
+        ),
+        (
+            "FailsInTraining",
+            {"batch_size": 1},
+            r"FailsInTraining' cannot be trained on images of shape \(2, 6, 6\), 1 at a time: "
+            "Expected more than 1 value per channel",
+        ),
+    ],
+)
+def test_training_that_fails_or_leaves_all_bounds_is_refused_by_name(
+    network, training, said, tmp_path
+):
+    model = {"factory": f"odd_networks:{network}", "training": training}
+    run = tiny_run("image_sets:Channels", model=model)
+    with pytest.raises(RunError, match=said):
+        after(model_tasks.train_model, run, tmp_path / "checkpoint.pt")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):
     model = {
         "factory": tiny_run().model.factory,
