@@ -71,7 +71,8 @@ def prepare(run: RunParameters, *, labelled: bool = True) -> Prepared:
         training_set = open_images(run.images.training_set(run.model.training))
         _check_labels("training images", training_set, layers.outputs, run.model.factory)
     selected = _selected(run, model, layers)
-    _check_memory(run, images, selected)
+    if labelled:
+        _check_memory(run, images, selected)
     return Prepared(model, images, selected, weights)
 
 

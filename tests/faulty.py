@@ -1,7 +1,7 @@
 """What goes wrong in a cluster, brought about by the images or the network of a tiny run.
 
 Each is the image set ``Noise`` or the network ``TinyNetwork`` of ``runs``, to the bit, until the
-fault strikes; ``flag`` and ``owner`` tell it when and where.
+fault strikes: in workers alone, and where there is a ``flag``, as that tells.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 import zarr
+from distributed import Worker
 from runs import Noise, TinyNetwork
 from torch import Tensor
 
@@ -26,15 +27,20 @@ HERE = Path(__file__).resolve()
 STRUCK = 18
 
 
+def on_a_worker() -> bool:
+    """Whether this process is a Dask worker, and no flow's own."""
+    return len(Worker._instances) > 0
+
+
 class _Struck(Noise):
     """Noise that does something when a worker reads the struck image."""
 
-    def __init__(self, flag: str = "", owner: int = 0, **kwargs: Any) -> None:
+    def __init__(self, flag: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.flag, self.owner = Path(flag), owner
+        self.flag = Path(flag)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        if index == STRUCK and os.getpid() != self.owner:
+        if index == STRUCK and on_a_worker():
             self.strike()
         return super().__getitem__(index)
 
@@ -46,7 +52,7 @@ class FillsItsDisk(_Struck):
     """While the flag is there, what its shard writes past 64 bytes of a file is refused."""
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        if os.getpid() != self.owner:
+        if on_a_worker():
             _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             full = index >= STRUCK and index < 24 and self.flag.exists()
             resource.setrlimit(resource.RLIMIT_FSIZE, (64 if full else hard, hard))
@@ -60,20 +66,6 @@ def make_room() -> None:
     """Lift the limit that ``FillsItsDisk`` may have left on this process."""
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-
-
-class TooGreat(_Struck):
-    """While the flag is there, the struck image has a pixel whose sums are infinite."""
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image, target = super().__getitem__(index)
-        if index == STRUCK and self.flag.exists():
-            image = image.clone()
-            image[0, 4, 4] = 3e38
-        return image, target
-
-    def strike(self) -> None:
-        """Nothing more: the image is changed where it is given out."""
 
 
 class DeletesTheStore(_Struck):
@@ -92,10 +84,10 @@ class ReplacesTheStore(_Struck):
 
 
 class OtherOnWorkers(Noise):
-    """Other images in every process but its owner's."""
+    """Other images in workers than in the flow."""
 
-    def __init__(self, owner: int) -> None:
-        super().__init__(seed=0 if os.getpid() == owner else 1)
+    def __init__(self) -> None:
+        super().__init__(seed=1 if on_a_worker() else 0)
 
 
 class Waits(_Struck):
@@ -105,6 +97,22 @@ class Waits(_Struck):
         self.flag.with_suffix(".reached").touch()
         while not self.flag.exists():
             time.sleep(0.02)
+
+
+class OverflowsOnce(TinyNetwork):
+    """While the flag is there, sums over the struck image are infinite."""
+
+    def __init__(self, flag: str) -> None:
+        super().__init__()
+        self.flag = Path(flag)
+        self.struck = Noise().images[STRUCK]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images of shape (n, 2, 8, 8)."""
+        if self.flag.exists():
+            greater = [3e38 if torch.equal(x.cpu(), self.struck) else 1.0 for x in images]
+            images = images * torch.tensor(greater)[:, None, None, None]
+        return super().forward(images)
 
 
 class FailsTwice(TinyNetwork):

@@ -52,7 +52,7 @@ def log():
 
 def struck(images, **kwargs):
     """The tiny run over an image set of ``faulty``."""
-    return tiny_run(f"{faulty.HERE}:{images}", {"owner": os.getpid(), **kwargs})
+    return tiny_run(f"{faulty.HERE}:{images}", kwargs)
 
 
 def networked(network, **kwargs):
@@ -106,7 +106,7 @@ def test_infinity_is_named_by_shard_layer_and_image_and_mended(
 ):
     flag = tmp_path / "flag"
     flag.touch()
-    run = struck("TooGreat", flag=str(flag))
+    run = networked("OverflowsOnce", flag=str(flag))
     with pytest.raises(RunError, match=r"shard 2 .*layer conv1 gives NaN or infinity"):
         fill(run, path, address)
     assert any("for image '18'" in line for line in log)
@@ -239,8 +239,10 @@ def started(tmp_path):
         process.stdout.close()
 
 
-def wait_until(condition):
+def wait_until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
     while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.05)
 
 
@@ -256,7 +258,7 @@ def test_a_lost_scheduler_is_said_and_the_next_run_writes_what_is_missing(
         wait_until(lambda: path.exists() and missing(path) == [2])
         process.send_signal(signal.SIGKILL)
 
-    striker = Thread(target=strike)
+    striker = Thread(target=strike, daemon=True)
     striker.start()
     with pytest.raises(
         RunError, match=rf"(?s)scheduler at {lost} is lost.*3 of 4 shards are written; started aga"

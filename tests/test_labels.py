@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from runs import tiny_run
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 from torchvision import datasets
 
@@ -17,6 +18,7 @@ from ddp_tasks.class_names import declared_names, target_classes, words
 from ddp_tasks.dataset_parts import dataset_parts
 from ddp_tasks.images import open_images
 from ddp_tasks.labels import labels_of, remembered
+from ddp_tasks.preparation import prepare
 from schemas import RunError
 from schemas.parameters import ImageParameters, ItemKeys
 
@@ -378,6 +380,13 @@ def test_what_a_store_says_takes_the_place_of_reading_labels():
     shorter = open_images(images.parameters, labelled=False)
     with pytest.raises(RunError, match="takes image 1 of a dataset that has 1 here"):
         shorter.as_stored(stored)
+
+
+def test_a_worker_prepares_a_run_without_the_labels_of_all_items():
+    dataset, asked = counted(Items([(torch.full((2, 8, 8), float(i)), i % 3) for i in range(60)]))
+    _MADE["it"] = dataset
+    prepare(tiny_run(f"{__name__}:made", {"key": "it"}), labelled=False)
+    assert 0 < len(set(asked)) < 20
 
 
 def names(dataset):

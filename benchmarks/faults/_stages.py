@@ -29,7 +29,7 @@ def fill(run: RunParameters, path: Path, scheduler: str) -> None:
 
 def waiting_run(flag: Path) -> RunParameters:
     """A tiny run whose shard 2 waits in its worker until the flag is there."""
-    return tiny_run(f"{faulty.HERE}:Waits", {"owner": os.getpid(), "flag": str(flag)})
+    return tiny_run(f"{faulty.HERE}:Waits", {"flag": str(flag)})
 
 
 def start_scheduler() -> tuple[subprocess.Popen[str], str]:
