@@ -1,4 +1,4 @@
-"""Settings and the browser that tests share."""
+"""Settings, servers and the browser that tests share."""
 
 import os
 import shutil
@@ -15,6 +15,8 @@ from ddp_tasks import report
 from flows import cli
 from flows.clusters import ending
 from flows.pipeline import run_pipeline
+
+pytest_plugins = ["slow_exit"]
 
 # In continuous integration the same examples are drawn on every run, so a failure there can be
 # repeated; elsewhere every run draws new ones.

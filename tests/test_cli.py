@@ -21,6 +21,9 @@ from typer.testing import CliRunner
 
 from flows import cli
 
+#: Whole runs in processes of their own, which import everything anew.
+pytestmark = pytest.mark.timeout(600)
+
 DDP = Path(sys.executable).with_name("ddp")
 
 #: Writes down every address that a Python process of the run connects to or asks for.
