@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from prefect import get_run_logger
 
 from ddp_tasks import capacity_report, store
 from ddp_tasks.capacity import Matrization
+from ddp_tasks.identity import MadeOf
 from ddp_tasks.layer_spectra import (
     ALPHA_HAT,
     FLAGS,
@@ -31,10 +33,12 @@ from ddp_tasks.layer_spectra import (
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import prepare
+from ddp_tasks.source_code import code_digests
 from ddp_tasks.tasks import over_workers, stage
 from ddp_tasks.whole_files import write_whole
 from schemas.names import group_path
 from schemas.parameters import RunParameters
+from schemas.recording import without_places
 from schemas.zoo import ZooModel, ZooParameters
 
 
@@ -60,14 +64,16 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
         "fold_batch_norm": str(zoo.fold_batch_norm),
         "boundary_side": str(zoo.boundary_side),
     }
+    made_with = {**attributes, "code": json.dumps(code_digests(model.factory))}
     del network
     group = group_path("capacity", model.name)
-    if store.is_recorded(path, group, attributes):
+    if store.is_recorded(path, group, made_with):
         log.info("%s: kept from before", model.name)
         return
     matrizations = tuple(Matrization(name) for name in zoo.matrizations)
     asked = ModelAsked(
         model=model.parameters.model_dump_json(),
+        model_digest=attributes["model_digest"],
         input_size=input_size,
         matrizations=matrizations,
         fold_batch_norm=zoo.fold_batch_norm,
@@ -78,7 +84,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     rows = _over_layers(model.name, calls, layers, asked, (scheduler, zoo.patience))
     dataset = model_dataset(rows, layers, matrizations)
     _warn_of_refusals(model.name, dataset)
-    store.write(path, group, dataset.assign_attrs(attributes, model=model.name), attributes)
+    store.write(path, group, dataset.assign_attrs(attributes, model=model.name), made_with)
 
 
 @stage("capacity")
@@ -101,7 +107,8 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     by_name = {layer.name: layer for layer in prepare(run).layers.linear}
     layers = tuple(by_name[name] for name in names)
     matrizations = tuple(Matrization(name) for name in run.capacity)
-    asked = RunAsked(run.model_dump_json(), matrizations, f"spectra-{uuid4()}")
+    made_of = MadeOf.of_store(store.root_attributes(path))
+    asked = RunAsked(run.model_dump_json(), made_of, matrizations, f"spectra-{uuid4()}")
     rank = analysed["rank"].to_numpy()
     calls = {
         name: partial(run_layer_spectra, asked, name, S[:r])
@@ -217,7 +224,7 @@ def zoo_dataset(
             "layers": ("model", np.array(layers)),
             **{name: by_model(name, np.nan) for name in ALPHA_HAT},
             **{name: by_model(name, 0) for name in FLAGS},
-            "error": text([errors.get(m.name, "") for m in zoo.models]),
+            "error": text([without_places(errors.get(m.name, "")) for m in zoo.models]),
         },
         coords={
             "model": np.array([m.name for m in zoo.models], dtype=object),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +14,14 @@ from torch import Tensor
 
 from ddp_tasks import store
 from ddp_tasks.contents import UNKNOWN
-from ddp_tasks.identity import same_images
+from ddp_tasks.identity import changed_code, code_of, same_images
 from ddp_tasks.images import ImageSet
 from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.replaced_images import recorded_contents
 from ddp_tasks.replaced_images import told as replaced_told
 from ddp_tasks.tensor_svd import TensorSVD
-from ddp_tasks.trust import check_trusted, keys_of
+from ddp_tasks.trust import check_given, check_trusted, keys_of
 from schemas import FORMAT_VERSION
 from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters
@@ -79,10 +80,17 @@ class FinishedRun:
         Raises
         ------
         RunError
-            If they are not trusted, do not open, or their digests are not the store's.
+            If they are not trusted, do not open, or their code, weights or images are not those
+            that the store was made with.
         """
         if not self.trusted:
             check_trusted(self.run, self.own_keys, self.store.parent)
+        check_given(self.run)
+        if differences := changed_code(json.loads(self.attributes["code"]), code_of(self.run)):
+            raise RunError(
+                f"{'; '.join(differences)} from what {self.store} was made with",
+                change=("model.factory",),
+            )
         found = prepare(self.run, labelled=False)
         prepared = replace(found, images=found.images.as_stored(self.signals))
         if model_digest(prepared.model) != self.attributes["model_digest"]:

@@ -5,10 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from ddp_tasks.source_code import code_digests
 from schemas import FORMAT_VERSION
-from schemas.parameters import RunParameters, stored_identity
+from schemas.parameters import RunParameters
+from schemas.recording import stored_identity
+
+
+class MadeOf(NamedTuple):
+    """Digests of what a run's workers must open, small enough to send with each task."""
+
+    model_digest: str
+    images_digest: str
+
+    @classmethod
+    def of_store(cls, attributes: Mapping[str, str]) -> MadeOf:
+        """What a store was made of, from its root attributes."""
+        return cls(attributes["model_digest"], attributes["images_digest"])
 
 
 @dataclass(frozen=True)
@@ -19,13 +33,15 @@ class Identity:
     model_digest: str | None
     """None while a network that is trained on the spot is not trained yet."""
     images_digest: str
+    code: Mapping[str, Mapping[str, str]]
+    """as ``code_of`` gives it."""
     weights: str = ""
     """which tensors of a checkpoint's file the model has; told, and not compared."""
 
     @classmethod
     def of_run(cls, run: RunParameters, model_digest: str | None, images_digest: str) -> Identity:
         """The identity of a run whose images are known."""
-        return cls(stored_identity(run), model_digest, images_digest)
+        return cls(stored_identity(run), model_digest, images_digest, code_of(run))
 
     def refusal(self, stored: Mapping[str, Any]) -> str | None:
         """Why a store with these root attributes may not be continued; None if it may."""
@@ -40,11 +56,36 @@ class Identity:
             for key in sorted({*theirs, *ours})
             if theirs.get(key, "not set") != ours.get(key, "not set")
         ]
+        differences += changed_code(json.loads(stored["code"]), self.code)
         if self.model_digest not in (None, stored["model_digest"]):
             differences.append("the model's weights differ")
         if not same_images(stored["images_digest"], self.images_digest):
             differences.append("the images differ")
         return "; ".join(differences) or None
+
+
+def code_of(run: RunParameters) -> dict[str, dict[str, str]]:
+    """Digests of a person's own files behind the run's factories, by key and by file.
+
+    The same code elsewhere has the same; it is empty where the code is an installed package's.
+    """
+    return {
+        "model.factory": code_digests(run.model.factory),
+        "images.factory": code_digests(run.images.factory),
+    }
+
+
+def changed_code(
+    stored: Mapping[str, Mapping[str, str]], found: Mapping[str, Mapping[str, str]]
+) -> list[str]:
+    """In which files the code behind a store's factories is not the code found, in words."""
+    told = []
+    for key, ours in found.items():
+        theirs = stored.get(key, {})
+        files = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
+        if files:
+            told.append(f"the code of {key} differs ({', '.join(files)})")
+    return told
 
 
 def same_images(one: str, other: str) -> bool:

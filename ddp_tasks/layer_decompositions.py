@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ddp_tasks.batch_norm_folding import Folding, fold_batch_norms
 from ddp_tasks.decomposition import decomposition_dataset, stores_right_singular_vectors
+from ddp_tasks.identity import MadeOf
 from ddp_tasks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.preparation import ONE_AT_A_TIME, Prepared, content_of, prepared_once
 from ddp_tasks.store import write
@@ -19,7 +20,7 @@ from schemas.names import group_path
 from schemas.parameters import RunParameters
 
 
-def decompose_layer(run: str, path: str, layer: str) -> Spectrum:
+def decompose_layer(run: str, made_of: MadeOf, path: str, layer: str) -> Spectrum:
     """Decompose one layer of a run's model and write the group ``decomposition/LAYER``.
 
     The model is opened once per worker.
@@ -28,6 +29,8 @@ def decompose_layer(run: str, path: str, layer: str) -> Spectrum:
     ----------
     run
         run parameters as JSON.
+    made_of
+        digests of the model and images that the flow opened.
     path
         of the store that is being made.
     layer
@@ -39,10 +42,10 @@ def decompose_layer(run: str, path: str, layer: str) -> Spectrum:
         If the layer's weight has no decomposition, as ``decompose`` says.
     """
     parameters = RunParameters.model_validate_json(run)
-    prepared = prepared_once(run)
+    prepared = prepared_once(run, made_of)
     found = next(one for one in prepared.layers.linear if one.name == layer)
     with ONE_AT_A_TIME:
-        folded = folding_once(run).layers.get(layer)
+        folded = folding_once(run, made_of).layers.get(layer)
     W = unfolded_weight(prepared.model, found) if folded is None else unfold_weight(folded.weight)
     keep = stores_right_singular_vectors(
         found.unfolded_shape, found.groups, parameters.right_singular_vectors
@@ -95,11 +98,12 @@ def _folds(layer: LinearLayer) -> bool:
     return layer.kind == "Linear" or not layer.kind.startswith("ConvTranspose")
 
 
-def folding_once(run: str) -> Folding:
+def folding_once(run: str, made_of: MadeOf) -> Folding:
     """What ``folding_of`` gives for run parameters as JSON, once in each worker process."""
-    return _folding(run, content_of(RunParameters.model_validate_json(run)))
+    parameters = RunParameters.model_validate_json(run)
+    return _folding(run, content_of(parameters.model, parameters.images), made_of)
 
 
 @lru_cache(maxsize=1)
-def _folding(run: str, content: str) -> Folding:
-    return folding_of(RunParameters.model_validate_json(run), prepared_once(run))
+def _folding(run: str, content: str, made_of: MadeOf) -> Folding:
+    return folding_of(RunParameters.model_validate_json(run), prepared_once(run, made_of))

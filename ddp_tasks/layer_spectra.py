@@ -26,10 +26,17 @@ from ddp_tasks.capacity import (
     spectrum,
     unfolded_spectrum,
 )
+from ddp_tasks.identity import MadeOf
 from ddp_tasks.layer_decompositions import folding_once
 from ddp_tasks.layers import Layers, LinearLayer
 from ddp_tasks.models import open_model
-from ddp_tasks.preparation import listed, prepared_once, reason_of
+from ddp_tasks.preparation import (
+    check_same_model,
+    content_of,
+    listed,
+    prepared_once,
+    reason_of,
+)
 from ddp_tasks.toeplitz import Boundary, image_of_transposed, per_axis
 from ddp_tasks.toeplitz_matrix import boundary_differences, checkable_size
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
@@ -67,6 +74,8 @@ class ModelAsked:
 
     model: str
     """model parameters as JSON; the model is opened once per worker."""
+    model_digest: str
+    """of the weights that the flow opened."""
     input_size: tuple[int, ...]
     """(c, m, n) of one input."""
     matrizations: tuple[Matrization, ...]
@@ -125,9 +134,9 @@ def layer_spectra(asked: ModelAsked, layer: str) -> xr.Dataset:
     RunError
         If the model cannot be opened.
     """
-    network, traced = _opened(asked.model, asked.input_size)
+    network, traced = _opened(asked)
     found = next(one for one in traced.linear if one.name == layer)
-    folded = _folded(asked.model, asked.input_size) if asked.fold_batch_norm else Folding({}, {})
+    folded = _folded(asked) if asked.fold_batch_norm else Folding({}, {})
     weight = LayerWeight.of(network, found, folded.layers.get(layer))
     rows = spectra(weight, asked.matrizations, topic=asked.topic)
     if asked.fold_batch_norm:
@@ -143,6 +152,7 @@ class RunAsked:
 
     run: str
     """run parameters as JSON; the model is opened once per worker."""
+    made_of: MadeOf
     matrizations: tuple[Matrization, ...]
     topic: str
     """as of ``ModelAsked``."""
@@ -163,9 +173,9 @@ def run_layer_spectra(asked: RunAsked, layer: str, S: Floats) -> xr.Dataset:
     as of ``spectra``; the weight is the one that the run decomposes, with a BatchNorm folded into
     it where the run asks for that.
     """
-    prepared = prepared_once(asked.run)
+    prepared = prepared_once(asked.run, asked.made_of)
     found = next(one for one in prepared.layers.linear if one.name == layer)
-    folded = folding_once(asked.run)
+    folded = folding_once(asked.run, asked.made_of)
     weight = LayerWeight.of(prepared.model, found, folded.layers.get(layer))
     values = torch.from_numpy(S.astype(np.float64))
     rows = spectra(weight, asked.matrizations, S=values, topic=asked.topic)
@@ -299,16 +309,36 @@ def _capacities(layers: xr.Dataset) -> list[Capacity]:
     ]
 
 
+def _opened(asked: ModelAsked) -> tuple[nn.Module, Layers]:
+    """The model, opened once per worker for code and weights as they are.
+
+    Raises
+    ------
+    RunError
+        If this worker opens another model than the flow did.
+    """
+    content = content_of(ModelParameters.model_validate_json(asked.model))
+    return _opened_once(asked.model, asked.model_digest, asked.input_size, content)
+
+
 @lru_cache(maxsize=1)
-def _opened(model: str, input_size: tuple[int, ...]) -> tuple[nn.Module, Layers]:
+def _opened_once(
+    model: str, digest: str, input_size: tuple[int, ...], content: str
+) -> tuple[nn.Module, Layers]:
     parameters = ModelParameters.model_validate_json(model)
     network = open_model(parameters)
+    check_same_model(network, digest)
     return network, _traced(network, input_size, parameters.factory)
 
 
+def _folded(asked: ModelAsked) -> Folding:
+    content = content_of(ModelParameters.model_validate_json(asked.model))
+    return _folded_once(asked.model, asked.model_digest, asked.input_size, content)
+
+
 @lru_cache(maxsize=1)
-def _folded(model: str, input_size: tuple[int, ...]) -> Folding:
-    network, traced = _opened(model, input_size)
+def _folded_once(model: str, digest: str, input_size: tuple[int, ...], content: str) -> Folding:
+    network, traced = _opened_once(model, digest, input_size, content)
     return fold_batch_norms(network, traced.linear, traced.images, traced.convention)
 
 

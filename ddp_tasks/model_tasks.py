@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from prefect import get_run_logger
@@ -14,7 +16,7 @@ from ddp_tasks import decomposition, new_store, store, store_check
 from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.checkpoint_files import read_checkpoint
-from ddp_tasks.identity import Identity
+from ddp_tasks.identity import Identity, MadeOf, code_of
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_decompositions import cost, decompose_layer, folding_of
 from ddp_tasks.layers import LinearLayer
@@ -25,7 +27,8 @@ from ddp_tasks.tasks import over_workers, progress, stage
 from ddp_tasks.tensor_svd import Spectrum, relative_gaps
 from ddp_tasks.training import images_trained_on, train
 from ddp_tasks.whole_files import replacing
-from schemas.parameters import ModelParameters, RunError, RunParameters, stored_identity
+from schemas.parameters import ModelParameters, RunError, RunParameters
+from schemas.recording import recorded, stored_identity
 
 
 @stage("train")
@@ -44,7 +47,7 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
     if training is None:
         return run.model
     trained = run.model.model_copy(update={"weights": str(checkpoint), "training": None})
-    asked = run.model_dump_json(include={"model": True, "images": {"factory", "kwargs"}})
+    asked = _asked(run)
     if checkpoint.exists():
         _check_trained(checkpoint, asked)
         get_run_logger().info("using the network trained before, %s", checkpoint)
@@ -67,6 +70,12 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
     with replacing(checkpoint) as file:
         torch.save({"state_dict": model.state_dict(), "trained_by": asked}, file)
     return trained
+
+
+def _asked(run: RunParameters) -> str:
+    """What a training is told from others by."""
+    include: Any = {"model": True, "images": {"factory", "kwargs"}}
+    return json.dumps([recorded(run).model_dump(mode="json", include=include), code_of(run)])
 
 
 def _check_trained(checkpoint: Path, asked: str) -> None:
@@ -105,7 +114,14 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     for name, why in folding_of(run, prepared).refused.items():
         log.warning("no BatchNorm is folded into %s: %s", name, why)
     begun = new_store.begin(path)
-    spectra, refused = _decompositions(run, begun, prepared.layers.linear, scheduler)
+    assert identity.model_digest is not None
+    decompose = partial(
+        decompose_layer,
+        run.model_dump_json(),
+        MadeOf(identity.model_digest, identity.images_digest),
+        str(begun),
+    )
+    spectra, refused = _decompositions(run, decompose, prepared.layers.linear, scheduler)
     not_analysed |= refused
     if not spectra:
         raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
@@ -126,14 +142,17 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
 
 
 def _decompositions(
-    run: RunParameters, path: Path, layers: Sequence[LinearLayer], scheduler: str
+    run: RunParameters,
+    decompose: Callable[[str], Spectrum],
+    layers: Sequence[LinearLayer],
+    scheduler: str,
 ) -> tuple[dict[str, Spectrum], dict[str, str]]:
     """Have the Dask workers decompose layers, the costliest first, and write what they find.
 
     Parameters
     ----------
-    path
-        of the store that is being made.
+    decompose
+        carried out on a worker for a layer's name.
 
     Returns
     -------
@@ -143,7 +162,6 @@ def _decompositions(
     found: dict[str, Spectrum] = {}
     refused: dict[str, str] = {}
     by_name = {layer.name: layer for layer in sorted(layers, key=cost, reverse=True)}
-    decompose = partial(decompose_layer, run.model_dump_json(), str(path))
     with over_workers(
         scheduler,
         run.shards.patience,

@@ -21,6 +21,7 @@ from ddp_tasks.slabs import vectors_per_chunk
 from ddp_tasks.store import COMPRESSORS, OF_IMAGES, with_checksums, write, zoo_attributes
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
+from schemas.recording import recorded
 from schemas.variables import (
     ROOT_ATTRIBUTES,
     SIGN_CONVENTION,
@@ -81,8 +82,9 @@ def create(
     root = zarr.open_group(store=part, mode="a", zarr_format=3)
     stored = {
         "title": run.name,
-        "run_parameters": run.model_dump_json(),
+        "run_parameters": recorded(run).model_dump_json(),
         "identity": json.dumps(identity.parameters),
+        "code": json.dumps(identity.code),
         "model_digest": identity.model_digest,
         "weights": identity.weights,
         "images_digest": identity.images_digest,
@@ -118,7 +120,7 @@ def create_zoo(path: Path, zoo: ZooParameters) -> None:
         return
     part = _fresh(path.with_name(path.name + ".part"))
     root = zarr.open_group(store=part, mode="w", zarr_format=3)
-    stored = {"title": zoo.name, "zoo_parameters": zoo.model_dump_json(), **_made_now()}
+    stored = {"title": zoo.name, "zoo_parameters": recorded(zoo).model_dump_json(), **_made_now()}
     assert set(stored) == set(ZOO_ATTRIBUTES)
     root.attrs.update(stored)
     marks.set_root_mark(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -15,13 +16,14 @@ from torch import nn
 
 from ddp_tasks.asked_twice import check_steady
 from ddp_tasks.checkpoints import Weights
+from ddp_tasks.identity import MadeOf
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layers import Layers, weight
-from ddp_tasks.models import missing_weights, open_weighted, weights_state
+from ddp_tasks.models import missing_weights, model_digest, open_weighted, weights_state
 from ddp_tasks.source_code import code_digests
 from ddp_tasks.stability import bootstrap_bytes
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
-from schemas.parameters import RunError, RunParameters
+from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
 from schemas.run_files import nearest
 
 #: Held while the model of a worker is opened or run. A worker may have several threads, but it has
@@ -103,24 +105,50 @@ def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
         ) from error
 
 
-def prepared_once(run: str) -> Prepared:
+def prepared_once(run: str, made_of: MadeOf) -> Prepared:
     """What ``prepare`` gives for run parameters as JSON, once in each worker process.
 
-    Its images are not labelled: see ``ImageSet.as_stored``.
+    Its images are not labelled: see ``ImageSet.as_stored``. A process may outlive the files that
+    it began with: all is opened anew once code or weights have changed, or a run is of others.
+
+    Raises
+    ------
+    RunError
+        If this process opens another model than that.
     """
     with ONE_AT_A_TIME:
-        return _prepared(run, content_of(RunParameters.model_validate_json(run)))
+        parameters = RunParameters.model_validate_json(run)
+        return _prepared(run, content_of(parameters.model, parameters.images), made_of)
 
 
 @lru_cache(maxsize=1)
-def _prepared(run: str, content: str) -> Prepared:
-    return prepare(RunParameters.model_validate_json(run), labelled=False)
+def _prepared(run: str, content: str, made_of: MadeOf) -> Prepared:
+    prepared = prepare(RunParameters.model_validate_json(run), labelled=False)
+    check_same_model(prepared.model, made_of.model_digest)
+    return prepared
 
 
-def content_of(run: RunParameters) -> str:
-    """What a run's code and weights are now: a process may outlive the files that it began with."""
-    code = [code_digests(section.factory) for section in (run.model, run.images)]
-    return f"{code} {weights_state(run.model)}"
+def check_same_model(model: nn.Module, digest: str) -> None:
+    """Refuse a network that another process opened with other weights.
+
+    Raises
+    ------
+    RunError
+        Naming this machine.
+    """
+    if model_digest(model) != digest:
+        raise RunError(
+            f"{socket.gethostname()} opens another model than the flow does: their digests differ. "
+            "The weights were replaced meanwhile, lie elsewhere there, or are other ones at every "
+            "call of model.factory"
+        )
+
+
+def content_of(*sections: ModelParameters | ImageParameters) -> str:
+    """What the code and the weights behind parts of a run are now."""
+    code = [code_digests(section.factory) for section in sections]
+    weights = [weights_state(one) for one in sections if isinstance(one, ModelParameters)]
+    return f"{code} {weights}"
 
 
 def best_device() -> torch.device:

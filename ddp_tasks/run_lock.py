@@ -15,12 +15,13 @@ from filelock import FileLock, Timeout
 
 from schemas.parameters import RunError
 
-#: The lock's file in the folder of a run; it says who holds the lock.
+#: The lock's file in the folder of a run, and of a list of models; it says who holds the lock.
 NAME = "run.lock"
+OF_A_LIST = "capacity.lock"
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path, name: str = NAME) -> Iterator[None]:
     """Keep other runs out of a folder for as long as the context, or the process, lasts.
 
     The kernel holds the lock (flock) for the process: however the process ends, the lock ends
@@ -36,7 +37,7 @@ def held(folder: Path) -> Iterator[None]:
     RunError
         If another run holds it, naming its process and machine.
     """
-    path = folder / NAME
+    path = folder / name
     # Without flock, filelock would leave a file that outlives a killed process.
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:

@@ -21,7 +21,7 @@ from ddp_tasks import spatial_cube, store
 from ddp_tasks.contents import UNKNOWN, Content
 from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.forward_pass import ForwardPass, forward_pass
-from ddp_tasks.identity import Identity
+from ddp_tasks.identity import Identity, MadeOf
 from ddp_tasks.images import ImageSet
 from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.models import model_digest
@@ -33,6 +33,7 @@ from ddp_tasks.store import Shard
 from ddp_tasks.unreadable import Unreadable
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
+from schemas.recording import without_places
 
 #: What ``ShardSignals`` has a row of for each image.
 _OF_IMAGES = ("signal", "predicted", "confidence")
@@ -71,7 +72,7 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
     try:
         stamp = store.stamp(Path(path))
         with ONE_AT_A_TIME:
-            forward, images = _opened(path, run, stamp)
+            forward, images = _opened(path, run)
             chosen = range(shard.start, shard.stop)
             reading = read_ahead(
                 images, chosen, batch_size, forward.device, reasons, contents=contents
@@ -103,7 +104,7 @@ def _rows(
     """The shard's rows of the cube: what was found of readable images, nothing of the others."""
     of_readable = {} if found is None else {name: getattr(found, name) for name in _OF_IMAGES}
     images = range(shard.start, shard.stop)
-    error = np.array([reasons.get(image, "") for image in images], dtype=object)
+    error = np.array([without_places(reasons.get(image, "")) for image in images], dtype=object)
     if not reasons:
         return {**of_readable, "error": error}
     rows = {**store.empty_rows(Path(path), shard), "error": error}
@@ -146,7 +147,7 @@ def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
     reasons: dict[int, str] = {}
     try:
         with ONE_AT_A_TIME:
-            _, images = _opened(path, run, store.stamp(Path(path)))
+            _, images = _opened(path, run)
             plain = _forward_pass(path, run, ExtractionParameters())
             chosen = range(shard.start, shard.stop)
             reading = read_ahead(
@@ -192,7 +193,7 @@ def extraction_error(path: str, run: str) -> xr.Dataset:
     -------
     the group ``extraction``
     """
-    forward, images = _opened(path, run, store.stamp(Path(path)))
+    forward, images = _opened(path, run)
     plain = _forward_pass(path, run, ExtractionParameters())
     found = [picture for i in sampled(len(images)) for picture in images.read(i, i + 1)]
     batch = images.inputs([one for one in found if isinstance(one, Tensor)], forward.device)
@@ -201,30 +202,40 @@ def extraction_error(path: str, run: str) -> xr.Dataset:
     )
 
 
-@lru_cache(maxsize=1)
-def _opened(path: str, run: str, stamp: str) -> tuple[ForwardPass, ImageSet]:
-    """What the shards of a store need, opened once per worker.
+def _opened(path: str, run: str) -> tuple[ForwardPass, ImageSet]:
+    """What the shards of a store need, opened once per worker for code and weights as they are.
 
     Raises
     ------
     RunError
         If this worker's model or images are not those that the store was made for.
     """
-    prepared = prepared_once(run)
+    return _opened_once(path, run, *_now(path, run))
+
+
+@lru_cache(maxsize=1)
+def _opened_once(path: str, run: str, stamp: str, content: str) -> tuple[ForwardPass, ImageSet]:
+    attributes = store.root_attributes(Path(path))
+    prepared = prepared_once(run, MadeOf.of_store(attributes))
     parameters = RunParameters.model_validate_json(run)
     images = prepared.images.as_stored(store.read(Path(path), "signals"))
     identity = Identity.of_run(parameters, model_digest(prepared.model), images.digest())
-    if refusal := identity.refusal(store.root_attributes(Path(path))):
+    if refusal := identity.refusal(attributes):
         raise RunError(
             f"{socket.gethostname()} opens something else than the store was made for: {refusal}"
         )
     return _forward_pass(path, run, parameters.extraction), images
 
 
+def _now(path: str, run: str) -> tuple[str, str]:
+    """What tells a store, and the code and weights of a run, from those that lay there before."""
+    parameters = RunParameters.model_validate_json(run)
+    return store.stamp(Path(path)), content_of(parameters.model, parameters.images)
+
+
 def _forward_pass(path: str, run: str, options: ExtractionParameters) -> ForwardPass:
-    prepared = prepared_once(run)
-    stamp, content = store.stamp(Path(path)), content_of(RunParameters.model_validate_json(run))
-    vectors = _vectors(path, run, stamp, content)
+    prepared = prepared_once(run, MadeOf.of_store(store.root_attributes(Path(path))))
+    vectors = _vectors(path, run, *_now(path, run))
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in vectors)
     return forward_pass(
         prepared.model,
@@ -248,6 +259,5 @@ def _vectors(path: str, run: str, stamp: str, content: str) -> dict[str, Tensor]
         )
         for name in stored
     }
-    return vectors_for_means(
-        U, folding_of(RunParameters.model_validate_json(run), prepared_once(run))
-    )
+    prepared = prepared_once(run, MadeOf.of_store(store.root_attributes(Path(path))))
+    return vectors_for_means(U, folding_of(RunParameters.model_validate_json(run), prepared))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ddp_tasks import layer_section, report, store
 from ddp_tasks.hypergraph_family import Family
+from ddp_tasks.identity import MadeOf
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.page import FragmentFiles
@@ -61,6 +62,7 @@ def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings
     """What the section of one layer shows."""
     layer, levels = summary.layer, RunParameters.model_validate_json(run).significance
     significance, judged = store.read(path, "significance"), group_path("stability", layer)
+    made_of = MadeOf.of_store(store.root_attributes(path))
     return LayerFindings(
         levels=levels,
         summary=summary,
@@ -73,5 +75,5 @@ def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings
         exemplars=store.read(path, "exemplars").sel(layer=[layer]).load(),
         hypergraph=store.read(path, group_path("hypergraphs", layer)).load(),
         hierarchy=store.read(path, group_path("hierarchies", layer)).load(),
-        images=prepared_once(run).images.as_stored(store.read(path, "signals")),
+        images=prepared_once(run, made_of).images.as_stored(store.read(path, "signals")),
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.parameters import RunError, RunParameters
+from schemas.recording import not_recorded
 from schemas.run_files import load_run, presets
 
 #: Of a number that a store may give as an argument, such as a network's depth.
@@ -20,6 +21,8 @@ _WHOSE = (
     "a store is data, and nothing that it names is run unless you say so: trust it, or name "
     "the run file that it came from"
 )
+
+_NAME = "Name the run file that it came from, or give the value"
 
 
 def check_trusted(run: RunParameters, own: Collection[str], folder: Path) -> None:
@@ -63,6 +66,28 @@ def check_trusted(run: RunParameters, own: Collection[str], folder: Path) -> Non
             f"model.weights: the store names {weights!r}; {_WHOSE}",
             change=("trust", "model.weights"),
         )
+
+
+def check_given(run: RunParameters) -> None:
+    """Refuse a recorded run that lacks what stores do not record: places and secrets.
+
+    Raises
+    ------
+    RunError
+        Naming the key and what to do.
+    """
+    for section in ("model", "images"):
+        asked = getattr(run, section)
+        place = asked.factory.rpartition(":")[0]
+        if place.endswith(".py") and not Path(place).expanduser().is_file():
+            raise RunError(
+                f"{section}.factory: the store was made with code in {Path(place).name!r}, and "
+                f"where that lies is not recorded; {place!r} does not exist. {_NAME}",
+                change=(f"{section}.factory",),
+            )
+        for key, what in not_recorded(asked.kwargs):
+            name = f"{section}.kwargs.{key}"
+            raise RunError(f"{name}: the store has {what!r} in its place. {_NAME}", change=(name,))
 
 
 def keys_of(overrides: Sequence[str]) -> set[str]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 _PART = ".ddp-{token}.part"
+#: Seconds since it was last written to, after which nobody writes to a part any more.
+_ALIVE = 3600
+
 _PARTS = re.compile(r"\.ddp-[0-9a-f]{16}\.part")
 
 
@@ -43,11 +47,16 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 def clear_parts(folder: Path) -> int:
     """Remove what processes that were killed while they wrote left in a folder.
 
+    What was written to within the last hour may be a living process's.
+
     Returns
     -------
     number of files removed
     """
+    if not folder.is_dir():
+        return 0
     left = [file for file in folder.iterdir() if _PARTS.fullmatch(file.name)]
-    for file in left:
+    old = [file for file in left if time.time() - file.lstat().st_mtime > _ALIVE]
+    for file in old:
         file.unlink(missing_ok=True)
-    return len(left)
+    return len(old)

@@ -10,7 +10,8 @@ import xarray as xr
 from prefect import flow, get_run_logger
 from prefect.states import get_state_exception
 
-from ddp_tasks import capacity_tasks, new_store, store
+from ddp_tasks import capacity_tasks, new_store, run_lock, store
+from ddp_tasks.whole_files import clear_parts
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import made_folder, output_folder
@@ -65,16 +66,18 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
     Raises
     ------
     RunError
-        If the cluster cannot be had, the folder holds another list's store, or every model
-        failed.
+        If the cluster cannot be had, the folder holds another list's store or is in use, or every
+        model failed.
     """
     check(zoo, out)
     out = made_folder(out)
     path, page = out / "capacity.zarr", out / "capacity.html"
-    new_store.create_zoo(path, zoo)
     log = get_run_logger()
     errors: dict[str, str] = {}
     with ExitStack() as stack:
+        stack.enter_context(run_lock.held(out, run_lock.OF_A_LIST))
+        clear_parts(out)
+        new_store.create_zoo(path, zoo)
         stack.enter_context(prefect_server.cancelled_when_stopped())
         address = stack.enter_context(scheduler(zoo.cluster))
         for model in zoo.models:
@@ -82,13 +85,13 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
             if not state.is_completed():
                 errors[model.name] = str(get_state_exception(state))
                 log.error("%s failed: %s", model.name, errors[model.name])
-    if len(errors) == len(zoo.models):
-        reasons = "\n".join(f"  {name}: {why}" for name, why in errors.items())
-        raise RunError(f"no model of {zoo.name} could be analysed:\n{reasons}")
-    capacity_tasks.write_zoo(zoo, path, page, errors)
-    table = store.read(path, "zoo").load()
-    artifacts.publish_zoo(zoo, table, path, page)
-    return prefect_server.left(ZooOutcome(path, page, table, errors))
+        if len(errors) == len(zoo.models):
+            reasons = "\n".join(f"  {name}: {why}" for name, why in errors.items())
+            raise RunError(f"no model of {zoo.name} could be analysed:\n{reasons}")
+        capacity_tasks.write_zoo(zoo, path, page, errors)
+        table = store.read(path, "zoo").load()
+        artifacts.publish_zoo(zoo, table, path, page)
+        return prefect_server.left(ZooOutcome(path, page, table, errors))
 
 
 def standing(zoo: ZooParameters, out: Path) -> str:

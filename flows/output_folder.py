@@ -9,6 +9,17 @@ from schemas.parameters import RunError
 from schemas.paths import expanded
 from schemas.shown import shown
 
+#: What a run or a list of models writes into by name.
+_PLACES = (
+    "store.zarr",
+    "store.zarr.part",
+    "hypergraphs",
+    "capacity.zarr",
+    "capacity.zarr.part",
+    "run.lock",
+    "capacity.lock",
+)
+
 
 def output_folder(out: Path) -> Path:
     """The absolute path of a folder that is there or can be made.
@@ -16,8 +27,8 @@ def output_folder(out: Path) -> Path:
     Raises
     ------
     RunError
-        If there is a file at the path or above it, it may not be written, or readers of the
-        store would take its name for an address.
+        If there is a file at the path or above it, it may not be written, readers of the store
+        would take its name for an address, or links in it lead elsewhere.
     """
     written = f"out: {shown(repr(str(out)))}"
     path = Path(os.path.realpath(expanded(out, "out")))
@@ -33,6 +44,13 @@ def output_folder(out: Path) -> Path:
         raise RunError(f"{written}{above} is a file, not a folder", change=("out",))
     if not os.access(place, os.W_OK | os.X_OK):
         raise RunError(f"{written}: {place} may not be written to", change=("out",))
+    for name in _PLACES:
+        if (path / name).is_symlink():
+            raise RunError(
+                f"{written}: {path / name} is a link, and results go into their own folder alone; "
+                "remove it, or name the folder that it leads to",
+                change=("out",),
+            )
     return path
 
 

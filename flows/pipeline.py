@@ -25,6 +25,7 @@ from ddp_tasks.labels import remembered
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.summary import Summary
+from ddp_tasks.whole_files import clear_parts
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import made_folder, output_folder
@@ -103,6 +104,8 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
 
 def _carried_out(run: RunParameters, out: Path) -> Outcome:
     with run_lock.held(out), prefect_server.cancelled_when_stopped():
+        for folder in (out, out / "hypergraphs"):
+            clear_parts(folder)
         return prefect_server.left(_stages(run, out))
 
 

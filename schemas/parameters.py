@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -405,23 +404,3 @@ class ClusterParameters(Section):
         if (self.minimum or 0) > (self.maximum or self.minimum or 0):
             raise ValueError(f"minimum {self.minimum} is greater than maximum {self.maximum}")
         return self
-
-
-def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
-    """Parameters that a store must share with a run that continues it.
-
-    Where the weights and the images lie, and on which cluster the work is done, may change;
-    digests of the weights and of the images are compared instead. ``shards.images: auto`` goes
-    with any store: the shards are those that the store was cut into.
-    """
-    dumped = parameters.model_dump(mode="json", exclude={"name", "cluster", "spatial_statistics"})
-    for key in ("weights", "entry", "training"):
-        dumped["model"].pop(key)
-    for key in ("factory", "kwargs", "keys", "unreadable"):
-        dumped["images"].pop(key)
-    for key in ("batch_size", "patience"):
-        dumped["shards"].pop(key)
-    # Intervals are computed from what is stored, and the rest is computed anew when it changes.
-    for key in ("confidence", "percentages", "resamples", "sample_sizes", "superclasses"):
-        dumped["significance"].pop(key)
-    return dumped

@@ -301,8 +301,10 @@ GROUPS: Mapping[str, Group] = {
 ROOT_ATTRIBUTES = {
     "format_version": "version of this declaration",
     "title": "name of the run",
-    "run_parameters": "JSON of everything the run was asked to do",
+    "run_parameters": "JSON of everything the run was asked to do, without absolute paths and "
+    "secrets",
     "identity": "JSON of the parameters that a run continuing this store must share",
+    "code": "JSON: SHA-256 of a person's own files behind model.factory and images.factory",
     "model_digest": "SHA-256 of the weights",
     "weights": "which tensors of the checkpoint's file they are, and the prefix taken off their "
     "names; empty where no file gave them",
@@ -318,7 +320,7 @@ ROOT_ATTRIBUTES = {
 ZOO_ATTRIBUTES = {
     "format_version": ROOT_ATTRIBUTES["format_version"],
     "title": "name of the list",
-    "zoo_parameters": "JSON of everything that was asked for",
+    "zoo_parameters": "JSON of everything that was asked for, without absolute paths and secrets",
     "software_versions": ROOT_ATTRIBUTES["software_versions"],
     "created": ROOT_ATTRIBUTES["created"],
 }

@@ -1,7 +1,5 @@
 """One layer of a model under every matrization, as a worker computes it, with no cluster."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -16,7 +14,9 @@ from ddp_tasks.layer_spectra import (
     toeplitz_values,
     trace,
 )
+from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.toeplitz import symbol, toeplitz_spectrum
+from schemas.parameters import ModelParameters
 from schemas.variables import validate
 
 
@@ -59,8 +59,9 @@ def layers(network):
 
 
 def asked(**changes):
-    model = json.dumps({"factory": f"{__file__}:Unusual"})
-    return ModelAsked(model, INPUT, EVERY, **changes)
+    model = ModelParameters(factory=f"{__file__}:Unusual")
+    digest = model_digest(open_model(model))
+    return ModelAsked(model.model_dump_json(), digest, INPUT, EVERY, **changes)
 
 
 @pytest.fixture(scope="module")

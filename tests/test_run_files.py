@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import RunError, load_run, presets
-from schemas.parameters import GRID, stored_identity
+from schemas.parameters import GRID
+from schemas.recording import stored_identity
 from schemas.run_files import load_cluster
 
 MINIMAL = {"model": {"factory": "a:b"}, "images": {"factory": "c:d"}}
