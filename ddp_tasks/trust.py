@@ -83,11 +83,13 @@ def check_given(run: RunParameters) -> None:
             raise RunError(
                 f"{section}.factory: the store was made with code in {Path(place).name!r}, and "
                 f"where that lies is not recorded; {place!r} does not exist. {_NAME}",
-                change=(f"{section}.factory",),
+                change=("run", f"{section}.factory"),
             )
         for key, what in not_recorded(asked.kwargs):
             name = f"{section}.kwargs.{key}"
-            raise RunError(f"{name}: the store has {what!r} in its place. {_NAME}", change=(name,))
+            raise RunError(
+                f"{name}: the store has {what!r} in its place. {_NAME}", change=("run", name)
+            )
 
 
 def keys_of(overrides: Sequence[str]) -> set[str]:

@@ -36,6 +36,8 @@ def unexpected_text(error: Exception) -> str:
 def _change(key: str) -> str:
     if key == "trust":
         return "name your run file with --run RUN, or trust the store with --trust"
+    if key == "run":
+        return "name your run file with --run RUN"
     if key in _OPTIONS:
         return f"choose another with {_OPTIONS[key]}"
     return f"change it with --set {key}=VALUE"

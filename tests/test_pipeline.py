@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import reference
 import torch
 import xarray as xr
 from prefect.client.orchestration import get_client
-from runs import Noise, TinyNetwork, tiny_run, unreadable_run
+from runs import HERE, Noise, TinyNetwork, tiny_run, unreadable_run
 
 from ddp_tasks import store as stores
 from ddp_tasks.marks import set_root_mark
@@ -76,6 +77,13 @@ def test_everything_asked_for_is_there(finished):
     assert (tree["signals"]["complete"].values > 0).tolist() == [True] * 4
     assert finished.summary.images == 30
     assert len(finished.summary.discriminating) == 5
+
+
+def test_no_place_of_this_machine_is_in_what_a_run_leaves(finished):
+    out = finished.store.parent
+    places = [str(HERE.parent).encode(), str(out).encode(), quote(str(out)).encode()]
+    files = [file for file in out.rglob("*") if file.is_file()]
+    assert [f for f in files if any(place in f.read_bytes() for place in places)] == []
 
 
 def test_the_cube_agrees_with_the_reference(finished):

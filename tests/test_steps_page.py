@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from pages import opened
-from runs import TinyNetwork, tiny_run
+from runs import HERE, TinyNetwork, tiny_run
 
 from ddp_tasks import finished_runs, marks, steps_page, store
 from ddp_tasks.networks import PaperNetwork
@@ -19,6 +19,8 @@ from flows import cli
 @pytest.fixture
 def ddp(monkeypatch, capsys):
     """Run the command; give back its status and what it says."""
+    # Where code lies is not recorded: the store names it as runs.py:NAME.
+    monkeypatch.chdir(HERE.parent)
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["ddp", *map(str, arguments)])
@@ -39,7 +41,8 @@ def folder(finished, tmp_path):
 
 @pytest.fixture(scope="module")
 def shown(finished):
-    run = finished_runs.open_finished(finished.store.parent, trust=True)
+    code = [f"model.factory={HERE}:TinyNetwork", f"images.factory={HERE}:Noise"]
+    run = finished_runs.open_finished(finished.store.parent, code, trust=True)
     return steps_page.compute(run, "conv2", run.position("04"))
 
 
@@ -175,6 +178,7 @@ def stranger(folder, tmp_path, monkeypatch):
     return change
 
 
+PARTS = {"model": "TinyNetwork", "images": "Noise"}
 DIGITS = {"factory": "ddp_tasks.digits:Digits", "kwargs": {"analysed": True}}
 PAPER = {"factory": "ddp_tasks.networks:PaperNetwork", "kwargs": {"classes": 3}}
 
@@ -229,6 +233,22 @@ def test_what_presets_name_is_opened_and_held_against_the_store(ddp, folder, str
     status, said = ddp("steps", folder, "fc1", "04")
     assert status == 2
     assert "the store names" not in said.err
+
+
+def test_code_that_changed_or_is_not_there_is_refused(ddp, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, said = ddp("steps", folder, "fc1", "04", "--trust")
+    assert status == 2
+    assert "the store was made with code in 'runs.py'" in said.err
+    assert "--run RUN" in said.err
+    for name in ("runs.py", "image_sets.py"):
+        (tmp_path / name).write_text((HERE.parent / name).read_text())
+    (tmp_path / "runs.py").open("a").write("# edited\n")
+    code = [f"{key}.factory={tmp_path}/runs.py:{name}" for key, name in PARTS.items()]
+    options = [word for text in code for word in ("--set", text)]
+    status, said = ddp("steps", folder, "fc1", "04", "--trust", *options)
+    assert status == 2
+    assert "the code of model.factory differs (runs.py)" in said.err
 
 
 def test_a_persons_own_run_file_goes_in_place_of_what_the_store_names(ddp, folder, tmp_path):
