@@ -148,8 +148,11 @@ class WantedCounts:
     """one row for each bin; None before the first part."""
 
     def add(self, counted: Counts) -> None:
-        """Add the counts of a part, as ``count_lower`` gives them."""
-        self.lower = counted.copy() if self.lower is None else self.lower + counted
+        """Add the counts of a part, as ``count_lower`` gives them; the first are taken over."""
+        if self.lower is None:
+            self.lower = counted
+        else:
+            self.lower += counted
 
     def quantiles(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Quantiles of the values, and of their negatives, at each level.
@@ -168,13 +171,14 @@ class WantedCounts:
         """
         if self.lower is None:
             raise ValueError("the second pass has not begun")
-        last, below_in_bin = self.total - 1, np.cumsum(self.lower, axis=1)
+        last, lower_halves = self.total - 1, self.lower
 
         def statistic(rank: int) -> float:
             # Every rank asked for lies in one of the bins: the last that begins at or before it.
             row = int(np.searchsorted(self.before, rank, side="right")) - 1
             within = rank - int(self.before[row])
-            lower = int(np.searchsorted(below_in_bin[row], within, side="right"))
+            below = np.cumsum(lower_halves[row])  # of all bins at once, 22 MB more
+            lower = int(np.searchsorted(below, within, side="right"))
             upper = int(self.bins[row])
             return float(_values(np.array([upper << 16 | lower], dtype=np.uint32))[0])
 
