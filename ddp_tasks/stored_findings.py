@@ -17,6 +17,7 @@ from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import LayerSummary, summarise
 from schemas.names import group_path
 from schemas.parameters import RunParameters
+from schemas.recording import recorded
 
 
 def run_findings(run: RunParameters, path: Path) -> report.Findings:
@@ -25,7 +26,7 @@ def run_findings(run: RunParameters, path: Path) -> report.Findings:
     # Tables of all layers and classes may be larger than memory: they are read layer by layer.
     significance = store.read(path, "significance")
     return report.Findings(
-        run=run,
+        run=recorded(run),
         summary=summarise(
             run, store.read(path, "layers").load(), store.read(path, "signals"), significance
         ),

@@ -242,8 +242,7 @@ def test_code_that_changed_or_is_not_there_is_refused(ddp, folder, tmp_path, mon
     assert "the store was made with code in 'runs.py'" in said.err
     assert "--run RUN" in said.err
     for name in ("runs.py", "image_sets.py"):
-        (tmp_path / name).write_text((HERE.parent / name).read_text())
-    (tmp_path / "runs.py").open("a").write("# edited\n")
+        (tmp_path / name).write_text((HERE.parent / name).read_text() + "# edited\n")
     code = [f"{key}.factory={tmp_path}/runs.py:{name}" for key, name in PARTS.items()]
     options = [word for text in code for word in ("--set", text)]
     status, said = ddp("steps", folder, "fc1", "04", "--trust", *options)
