@@ -28,7 +28,7 @@ from ddp_tasks.capacity import (
 )
 from ddp_tasks.identity import MadeOf
 from ddp_tasks.layer_decompositions import folding_once
-from ddp_tasks.layers import Layers, LinearLayer
+from ddp_tasks.layers import Layers, LinearLayer, without_zeros
 from ddp_tasks.models import open_model
 from ddp_tasks.preparation import (
     check_same_model,
@@ -105,7 +105,7 @@ def trace(model: nn.Module, input_size: Sequence[int], name: str) -> tuple[Linea
 def _traced(model: nn.Module, input_size: Sequence[int], name: str) -> Layers:
     try:
         # Only weights are asked for, so it does not matter what images do to each other.
-        traced = trace_layers(model, _example(input_size), alone=True)
+        traced = without_zeros(model, trace_layers(model, _example(input_size), alone=True))
     except UnsteadyNetworkError as error:
         raise RunError(f"{name!r}: {error}") from error
     except Exception as error:  # a network is the person's own code

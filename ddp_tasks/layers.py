@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -107,6 +107,17 @@ def weight(model: nn.Module, layer: LinearLayer) -> Tensor:
     W = layer.weight.of(model)
     transposed = layer.kind.startswith("ConvTranspose")
     return transposed_filters(W, layer.groups) if transposed else W
+
+
+def without_zeros(model: nn.Module, layers: Layers) -> Layers:
+    """The layers of a network less those whose weights are zero, which have no singular vectors."""
+    zero = {
+        layer.name: f"{layer.kind} whose weight is zero: it has no singular vectors"
+        for layer in layers.linear
+        if not bool(weight(model, layer).any())
+    }
+    kept = tuple(layer for layer in layers.linear if layer.name not in zero)
+    return replace(layers, linear=kept, not_analysed={**layers.not_analysed, **zero})
 
 
 def unfolded_weight(model: nn.Module, layer: LinearLayer) -> Tensor:

@@ -18,7 +18,7 @@ from ddp_tasks.asked_twice import check_steady
 from ddp_tasks.checkpoints import Weights
 from ddp_tasks.identity import MadeOf
 from ddp_tasks.images import ImageSet, open_images
-from ddp_tasks.layers import Layers, weight
+from ddp_tasks.layers import Layers, without_zeros
 from ddp_tasks.models import missing_weights, model_digest, open_weighted, weights_state
 from ddp_tasks.source_code import code_digests
 from ddp_tasks.stability import bootstrap_bytes
@@ -210,18 +210,17 @@ def _selected(run: RunParameters, model: nn.Module, layers: Layers) -> Layers:
         for pattern in patterns:
             if names and not any(fnmatchcase(name, pattern) for name in names):
                 raise RunError(f"{key}: {pattern!r} matches no layer of {', '.join(names)}")
-    left_out = dict(layers.not_analysed)
-    chosen = []
-    for layer in layers.linear:
-        if not run.selects(layer.name):
-            left_out[layer.name] = "not selected by the run"
-        elif not bool(weight(model, layer).any()):
-            left_out[layer.name] = f"{layer.kind} whose weight is zero: it has no singular vectors"
-        else:
-            chosen.append(layer)
-    if not chosen:
-        raise RunError(f"{run.model.factory!r} has no linear layer to analyse{listed(left_out)}")
-    return replace(layers, linear=tuple(chosen), not_analysed=left_out)
+    others = {name: "not selected by the run" for name in names if not run.selects(name)}
+    chosen = replace(
+        layers,
+        linear=tuple(layer for layer in layers.linear if layer.name not in others),
+        not_analysed={**layers.not_analysed, **others},
+    )
+    chosen = without_zeros(model, chosen)
+    if not chosen.linear:
+        left_out = listed(chosen.not_analysed)
+        raise RunError(f"{run.model.factory!r} has no linear layer to analyse{left_out}")
+    return chosen
 
 
 def listed(not_analysed: Mapping[str, str]) -> str:

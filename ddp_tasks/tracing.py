@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -319,10 +320,8 @@ class _Tracing:
                 return f"{kind} whose weight or bias depends on the images"
         axis = self.axis(name)
         alone = [p.met[name] for p in self.singles if name in p.met]
-        if self.convention.alone or axis is None:
-            constant = len(alone) > 1 and all(alone[0].same_mean(m, _REPEATED) for m in alone[1:])
-            if constant:
-                return f"{kind} whose input has no axis of images: it is the same for all"
+        if (self.convention.alone or axis is None) and self.constant(name, alone):
+            return f"{kind} whose input has no axis of images: it is the same for all"
         if axis is None:
             return (
                 f"{kind} that only some of a batch's images pass through, in rows that cannot be "
@@ -331,6 +330,29 @@ class _Tracing:
         if self.convention.alone:
             return None
         return self.mixed(name, met, axis)
+
+    def constant(self, name: str, alone: Sequence[Met]) -> bool:
+        """Whether a layer answers alike whatever the image, as met by some images alone."""
+        if len(alone) < 2 or not all(alone[0].same_mean(met, _REPEATED) for met in alone[1:]):
+            return False
+        first, *others = [p.met[name] for p in self.filled if name in p.met] or alone
+        return all(first.same_mean(met, _REPEATED) for met in others)
+
+    @cached_property
+    def filled(self) -> list[Pass]:
+        """Passes of two images alone, parameters of zeros filled with small numbers for them.
+
+        A weight of zeros hides the images from all that follows it. Empty where there is none.
+        """
+        zeros = [p.data for p in self.model.parameters() if _is_zero(p)]
+        drawn = torch.Generator().manual_seed(0)
+        try:
+            for tensor in zeros:
+                tensor.copy_(0.1 * torch.randn(tensor.shape, generator=drawn))
+            return [self.seen(image) for image in self.tried[:2]] if zeros else []
+        finally:
+            for tensor in zeros:
+                tensor.zero_()
 
     def mixed(self, name: str, met: Met, axis: int) -> str | None:
         """Why a layer's means of an image are not the same in another batch, if they are not."""
@@ -367,6 +389,13 @@ def _uncalled(model: nn.Module, passes: Sequence[Pass]) -> bool:
         and not any(f"{name}.{p}" in used for p, _ in module.named_parameters())
         for name, module in model.named_modules()
     )
+
+
+def _is_zero(parameter: Tensor) -> bool:
+    known = parameter.is_floating_point() and parameter.element_size() > 1
+    if not known or parameter.is_meta or parameter.layout is not torch.strided:
+        return False
+    return bool(parameter.numel()) and not bool(parameter.any())
 
 
 def _is_compiled(module: nn.Module) -> bool:

@@ -149,6 +149,14 @@ class Centring(Plain):
         return self.fc((maps - maps.mean(dim=0)).flatten(1))
 
 
+class Zeros(Plain):
+    """One weight of zeros: of the head, as in vision transformers, or of a convolution."""
+
+    def __init__(self, layer: str = "fc") -> None:
+        super().__init__()
+        nn.init.zeros_(getattr(self, layer).weight)
+
+
 class EarlyExit(Plain):
     """Bright batches leave after the first convolution."""
 

@@ -220,6 +220,31 @@ def test_layers_are_listed_with_shapes_and_ranks(run_file):
     assert lines[-1].startswith("not analysed: norm (BatchNorm2d scales each channel by itself")
 
 
+def test_a_vision_transformer_whose_head_starts_at_zero_is_listed_without_it(run_file):
+    sizes = {"image_size": 8, "patch_size": 4, "hidden_dim": 6, "mlp_dim": 8, "num_classes": 3}
+    path = run_file(
+        model={
+            "factory": "torchvision.models.vision_transformer:VisionTransformer",
+            "kwargs": {**sizes, "num_layers": 1, "num_heads": 2},
+        },
+        images={
+            "factory": "torchvision.datasets:FakeData",
+            "kwargs": {"size": 4, "image_size": [3, 8, 8], "num_classes": 3},
+            "transform": {"mean": [0.5], "std": [0.5]},
+        },
+        significance={},
+    )
+    printed = CliRunner().invoke(cli.app, ["layers", path])
+    assert printed.exit_code == 0, printed.output
+    layers = [line.split()[0] for line in printed.stdout.splitlines()[1:]]
+    block = "encoder.layers.encoder_layer_0"
+    attention = [f"{block}.self_attention.{part}" for part in ("q", "k", "v", "out_proj")]
+    assert layers[:7] == ["conv_proj", *attention, f"{block}.mlp.0", f"{block}.mlp.3"]
+    assert set(layers[7:]) == {"not"}
+    left_out = "not analysed: heads.head (Linear whose weight is zero: it has no singular vectors)"
+    assert left_out in printed.stdout.splitlines()
+
+
 def ddp(*arguments: str, cwd: Path | None = None, **environment: str):
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return subprocess.run(

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from ddp_tasks.class_scores import class_scores
 from ddp_tasks.forward_pass import forward_pass
-from ddp_tasks.layers import unfolded_weight
+from ddp_tasks.layers import unfolded_weight, without_zeros
 from ddp_tasks.models import model_digest
 from ddp_tasks.signals import extract
 from ddp_tasks.tensor_svd import decompose
@@ -199,6 +199,20 @@ def test_inputs_of_any_number_of_axes(network, shape, layers):
     assert found.linear[0].input_shape == shape
     expected = shown(ready(network()).double(), images)[1]
     np.testing.assert_allclose(signals.signal, expected.signal, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("layer", PLAIN)
+def test_a_weight_of_zeros_hides_no_layer_after_it(layer, alone):
+    model = ready(odd_networks.Zeros(layer))
+    before = model_digest(model)
+    found = trace_layers(model, pictures(), alone=alone)
+    assert names(found) == PLAIN
+    assert model_digest(model) == before
+    left = without_zeros(model, found)
+    assert names(left) == [name for name in PLAIN if name != layer]
+    kind = dict(model.named_modules())[layer].__class__.__name__
+    assert left.not_analysed == {layer: f"{kind} whose weight is zero: it has no singular vectors"}
 
 
 def test_images_without_an_axis_of_images_pass_alone():
