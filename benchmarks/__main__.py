@@ -3,8 +3,8 @@
     python -m benchmarks [--data FOLDER] [--only NAME ...]
 
 FOLDER holds images and trained models (``imagenet-sample``, ``cifar10``, ``MNIST``, ``models``);
-without it the benchmarks that need them are left out, and named at the end. Expect an hour or two
-on two cores, on a machine with nothing else to do.
+without it the benchmarks that need them are left out, and named at the end. Expect two to three
+hours on two cores, on a machine with nothing else to do.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "images": ("--images", "{data}/imagenet-sample"),
     "throughput": ("--data", "{data}"),
     "faults": (),
+    "damage": ("--kills", "200", "--every", "8"),
+    "extremes": (),
 }
 
 

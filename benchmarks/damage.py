@@ -2,17 +2,19 @@
 
     python -m benchmarks.damage [--every N] [--kills N]
 
-A run of a few seconds is carried out whole. Then, of every kind of file of its store (group, array,
-chunk or metadata), one is damaged in each of the ways of ``DAMAGES``. Asked is whether the check of
-the store names it, and whether each question gives the answer of the undamaged store or a refusal.
-Continued, the run must end with the same bits, or refuse. Last, the run is started from nothing and
-killed as it puts its n-th file in place, and continued: the same bits again. Prefect has no part in
-it: stages are called in their order, on a Dask cluster in the same process, which is forked anew.
+A run of a few seconds, and a list of two models, are carried out whole. Then, of every kind of file
+of their stores (group, array, chunk or metadata), one is damaged in each of the ways of
+``DAMAGES``. Asked is whether the check of the store names it, and whether each question gives the
+answer of the undamaged store or a refusal. Continued, they must end with the same bits, or refuse.
+Last, they are started from nothing and killed as they put their n-th file in place, and continued:
+the same bits again. Prefect has no part in it: stages are called in their order, on a Dask cluster
+in the same process, which is forked anew. Appends a section to benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import logging
 import os
@@ -23,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ from ddp_tasks import (
     extraction_tasks,
     family_tasks,
     model_tasks,
+    new_store,
     signal_tasks,
     significance_tasks,
     store,
@@ -45,8 +49,14 @@ from ddp_tasks import (
 )
 from ddp_tasks.finished_runs import open_finished
 from ddp_tasks.replaced_images import recorded_contents
+from schemas.names import group_path
 from schemas.parameters import RunError, RunParameters
+from schemas.run_files import check
 from schemas.variables import SchemaError
+from schemas.zoo import ZooParameters
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+COMMAND = "python -m benchmarks.damage"
 
 _NEVER = 10**9
 _FILES = "files-put-in-place"
@@ -55,6 +65,20 @@ _KILLED, _REFUSED, _FAILED = 9, 3, 4
 
 #: Groups of layers, whose files are of the same kinds for each.
 _BY_LAYER = ("decomposition", "hypergraphs", "hierarchies", "stability")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is carried out in a folder, and what its store is asked."""
+
+    name: str
+    store: str
+    carry_out: Callable[[Path, str], None]
+    """in a folder, on the workers of a scheduler's address."""
+    questions: Callable[[Path], dict[str, Callable[[], Any]]]
+    """of a finished folder, each by itself."""
+    check: Callable[[Path], Iterator[store_check.Damage]]
+    """the store's own."""
 
 
 def _flip(content: bytes, at: int) -> bytes:
@@ -113,6 +137,12 @@ def damaged(file: Path, content: bytes | None) -> Iterator[None]:
         file.write_bytes(before)
 
 
+def list_questions(folder: Path) -> dict[str, Callable[[], Any]]:
+    """What a finished list of models is asked: each group, read whole."""
+    path = folder / "capacity.zarr"
+    return {f"read {group}": partial(_values, path, group) for group in groups(path)}
+
+
 def questions(folder: Path) -> dict[str, Callable[[], Any]]:
     """What a finished run is asked, each by itself; the groups are read whole as well."""
     path = folder / "store.zarr"
@@ -136,11 +166,11 @@ def questions(folder: Path) -> dict[str, Callable[[], Any]]:
 
 def groups(path: Path) -> list[str]:
     """Groups of a store that have arrays."""
-    found = {file.parents[1].relative_to(path).as_posix() for file in path.rglob("*/zarr.json")}
-    named = sorted(found - {".", *_BY_LAYER})
-    return [
-        g for g in named if json.loads((path / g / "zarr.json").read_text())["node_type"] == "group"
-    ]
+    kind = {
+        file.parent: json.loads(file.read_text())["node_type"] for file in path.rglob("zarr.json")
+    }
+    found = {folder.parent for folder, node in kind.items() if node == "array"}
+    return sorted(group.relative_to(path).as_posix() for group in found)
 
 
 def _values(path: Path, group: str) -> dict[str, Any]:
@@ -194,14 +224,26 @@ def stages(run: RunParameters, folder: Path, address: str) -> None:
     store.seal(path)
 
 
+def list_stages(zoo: ZooParameters, folder: Path, address: str) -> None:
+    """Carry out a list of models or continue it, all but its page."""
+    path = folder / "capacity.zarr"
+    new_store.create_zoo(path, zoo)
+    found = {}
+    for model in zoo.models:
+        capacity_tasks.analyse_model.fn(zoo, model, path, address)
+        found[model.name] = store.read(path, group_path("capacity", model.name)).load()
+    store.write(path, "zoo", capacity_tasks.zoo_dataset(zoo, found, {}))
+    store.seal(path)
+
+
 @contextmanager
 def _silent(*_: Any) -> Iterator[Callable[[int], None]]:
     """In the place of a progress bar, which Prefect's server keeps."""
     yield lambda _: None
 
 
-def carried_out(run: RunParameters, folder: Path, kill_at: int | None = None) -> str:
-    """Carry out a run in a process of its own, forked from this one, and say how it ended.
+def carried_out(job: Job, folder: Path, kill_at: int | None = None) -> str:
+    """Carry out a job in a process of its own, forked from this one, and say how it ended.
 
     Parameters
     ----------
@@ -216,25 +258,25 @@ def carried_out(run: RunParameters, folder: Path, kill_at: int | None = None) ->
     sys.stdout.flush()
     sys.stderr.flush()
     if not (child := os.fork()):
-        os._exit(_in_child(run, folder, kill_at))
+        os._exit(_in_child(job, folder, kill_at))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return {0: "done", _KILLED: "killed", _REFUSED: "refused"}.get(code, "failed")
 
 
-def _in_child(run: RunParameters, folder: Path, kill_at: int | None) -> int:
+def _in_child(job: Job, folder: Path, kill_at: int | None) -> int:
     from distributed import LocalCluster
 
-    tasks.progress = _silent
+    tasks.progress = _silent  # type: ignore[assignment]
     if kill_at is not None:
         _kill_at(kill_at)
     try:
         with (
             disable_run_logger(),
             LocalCluster(
-                n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+                n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
             ) as cluster,
         ):
-            stages(run, folder, cluster.scheduler_address)
+            job.carry_out(folder, cluster.scheduler_address)
             (folder / _FILES).write_text(str(_placed[0]))
             os._exit(0)  # nothing is left to be closed in order
     except (RunError, SchemaError) as error:
@@ -260,7 +302,7 @@ def _kill_at(place: int) -> None:
             os._exit(_KILLED)
         return done
 
-    Path.replace = counted  # type: ignore[method-assign]
+    Path.replace = counted  # type: ignore[method-assign, assignment]
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -287,14 +329,14 @@ def differences(one: Path, other: Path) -> list[str]:
     return [*differ, *(["zarr.json"] if gathered[0] != gathered[1] else [])]
 
 
-def read_damaged(folder: Path, every: int) -> Counter[str]:
+def read_damaged(job: Job, folder: Path, every: int) -> Counter[str]:
     """Damage one file after the other; count what is named, and how questions are answered."""
-    asked = questions(folder)
+    asked, path = job.questions(folder), folder / job.store
     right = {name: question() for name, question in asked.items()}
     found: Counter[str] = Counter()
-    for kind, damage, file, content in list(damaged_files(folder / "store.zarr"))[::every]:
+    for kind, damage, file, content in list(damaged_files(path))[::every]:
         with damaged(file, content):
-            named = any(store_check.check_store(folder / "store.zarr"))
+            named = any(job.check(path))
             answers = outcomes(right, asked)
         found.update(tried=1, named=named, refused=answers["refused"] > 0)
         found["wrong"] += answers["wrong"] > 0
@@ -303,38 +345,40 @@ def read_damaged(folder: Path, every: int) -> Counter[str]:
     return found
 
 
-def mend_damaged(run: RunParameters, folder: Path, every: int) -> Counter[str]:
+def mend_damaged(job: Job, folder: Path, every: int) -> Counter[str]:
     """Continue the run after each damage, and count the stores that are as they were."""
     found = Counter(tried=0, right=0, refused=0, wrong=0)
-    for kind, damage, file, content in list(damaged_files(folder / "store.zarr"))[::every]:
+    for kind, damage, file, content in list(damaged_files(folder / job.store))[::every]:
         with tempfile.TemporaryDirectory() as room:
             copy = Path(shutil.copytree(folder, Path(room) / "run"))
             place = copy / file.relative_to(folder)
             place.unlink() if content is None else place.write_bytes(content)
-            _count(found, carried_out(run, copy), copy, folder, f"{kind}, {damage}")
+            _count(job, found, copy, folder, f"{kind}, {damage}")
     return found
 
 
-def continue_killed(run: RunParameters, folder: Path, files: int, kills: int) -> Counter[str]:
+def continue_killed(job: Job, folder: Path, files: int, kills: int) -> Counter[str]:
     """Kill the run at places spread over the files that it writes, and continue it each time."""
     found = Counter(tried=0, right=0, refused=0, wrong=0)
     for place in np.unique(np.linspace(0, files - 1, kills).astype(int)).tolist():
         with tempfile.TemporaryDirectory() as room:
             copy = Path(room)
-            if (ended := carried_out(run, copy, place)) != "killed":
+            if (ended := carried_out(job, copy, place)) != "killed":
                 found.update(tried=1, wrong=1)
                 print(f"  not killed at file {place}, but {ended}", file=sys.stderr)
                 continue
-            _count(found, carried_out(run, copy), copy, folder, f"killed at file {place}")
+            _count(job, found, copy, folder, f"killed at file {place}")
     return found
 
 
-def _count(found: Counter[str], ended: str, copy: Path, folder: Path, what: str) -> None:
+def _count(job: Job, found: Counter[str], copy: Path, folder: Path, what: str) -> None:
+    """Continue a job in a copy, and count it as right, refused or wrong."""
+    ended = carried_out(job, copy)
     found["tried"] += 1
     if ended == "refused":
         found["refused"] += 1
         return
-    differ = differences(copy / "store.zarr", folder / "store.zarr") if ended == "done" else []
+    differ = differences(copy / job.store, folder / job.store) if ended == "done" else []
     right = ended == "done" and not differ
     found["right" if right else "wrong"] += 1
     if not right:
@@ -350,39 +394,77 @@ def section(rows: dict[str, Counter[str]]) -> list[str]:
     return lines
 
 
+def _jobs() -> tuple[Job, Job]:
+    """The run of the tests, with everything that a run may write, and a list of two models."""
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    from runs import HERE, tiny_run  # type: ignore[import-not-found]
+
+    levels = {"quantile": 0.8, "percentage": 60, "resamples": 5, "sample_sizes": [5]}
+    levels["superclasses"] = {"one": ["left", "both"], "other": ["right"]}
+    run = tiny_run(spatial_statistics=True, significance=levels)
+    model = {"family": "tiny", "factory": f"{HERE}:TinyNetwork"}
+    models = [
+        {**model, "name": f"seed {seed}", "accuracy": 50 + seed, "kwargs": {"seed": seed}}
+        for seed in (0, 1)
+    ]
+    zoo = check(ZooParameters, {"name": "two", "input_size": [2, 8, 8], "models": models}, "two")
+    return (
+        Job("run", "store.zarr", partial(stages, run), questions, store_check.check_store),
+        Job(
+            "list of models",
+            "capacity.zarr",
+            partial(list_stages, zoo),
+            list_questions,
+            store_check.check_zoo,
+        ),
+    )
+
+
+def _tried(job: Job, kills: int, every: int) -> Iterator[tuple[str, Counter[str]]]:
+    with tempfile.TemporaryDirectory() as room:
+        folder = Path(room)
+        if carried_out(job, folder, kill_at=_NEVER) != "done":
+            raise SystemExit(f"the {job.name} itself failed")
+        files = int((folder / _FILES).read_text())
+        yield (
+            f"{job.name}, killed at a file of {files} and continued",
+            continue_killed(job, folder, files, kills),
+        )
+        yield f"{job.name}, damaged and continued", mend_damaged(job, folder, every)
+        yield f"{job.name}, damaged and asked", read_damaged(job, folder, every)
+
+
 def main() -> None:
     """Print the table; status 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, help="damage every N-th file and way")
     parser.add_argument("--kills", type=int, default=10**6, help="places at which runs are killed")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file to append to")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
-    sys.path.append(str(Path(__file__).parents[1] / "tests"))
-    from runs import tiny_run
-
-    levels = {"quantile": 0.8, "percentage": 60, "resamples": 5, "sample_sizes": [5]}
-    levels["superclasses"] = {"one": ["left", "both"], "other": ["right"]}
-    run = tiny_run(spatial_statistics=True, significance=levels)
     began, rows = time.monotonic(), dict[str, Counter[str]]()
-    with tempfile.TemporaryDirectory() as room:
-        folder = Path(room)
-        if carried_out(run, folder, kill_at=_NEVER) != "done":
-            raise SystemExit("the run itself failed")
-        files = int((folder / _FILES).read_text())
-        for name, part in (
-            (
-                "runs killed and continued",
-                lambda: continue_killed(run, folder, files, arguments.kills),
-            ),
-            ("damaged stores continued", lambda: mend_damaged(run, folder, arguments.every)),
-            ("damaged stores asked", lambda: read_damaged(folder, arguments.every)),
-        ):
-            rows[name] = part()
+    for job in _jobs():
+        for name, row in _tried(job, arguments.kills, arguments.every):
+            rows[name] = row
             print("\n".join(section(rows)), flush=True)
-    print(f"\n{files} files put in place; {time.monotonic() - began:,.0f} s")
-    wrong = any(row["wrong"] for row in rows.values())
-    asked = rows["damaged stores asked"]
-    raise SystemExit(int(wrong or asked["named"] < asked["tried"]))
+    wrong = any(
+        row["wrong"] or row.get("named", row["tried"]) < row["tried"] for row in rows.values()
+    )
+    if wrong:
+        raise SystemExit(1)
+    given = f" --kills {arguments.kills}" if arguments.kills < 10**6 else ""
+    given += f" --every {arguments.every}" if arguments.every > 1 else ""
+    told = [
+        f"## Damaged stores and killed runs, {datetime.date.today().isoformat()}",
+        "",
+        f"`{COMMAND}{given}` ({time.monotonic() - began:,.0f} s). Of each kind of file one is "
+        "damaged: a bit, its end, cut, emptied, another's, gone. Refused of stores asked counts "
+        "the damages for which a question was refused.",
+        "",
+        *section(rows),
+    ]
+    with arguments.results.open("a") as file:
+        file.write("\n" + "\n".join(told) + "\n")
 
 
 if __name__ == "__main__":
