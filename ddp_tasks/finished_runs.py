@@ -83,9 +83,9 @@ class FinishedRun:
             If they are not trusted, do not open, or their code, weights or images are not those
             that the store was made with.
         """
+        check_given(self.run)
         if not self.trusted:
             check_trusted(self.run, self.own_keys, self.store.parent)
-        check_given(self.run)
         if differences := changed_code(json.loads(self.attributes["code"]), code_of(self.run)):
             raise RunError(
                 f"{'; '.join(differences)} from what {self.store} was made with",

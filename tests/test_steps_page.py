@@ -14,6 +14,7 @@ from runs import HERE, TinyNetwork, tiny_run
 from ddp_tasks import finished_runs, marks, steps_page, store
 from ddp_tasks.networks import PaperNetwork
 from flows import cli
+from schemas.recording import PLACE
 
 
 @pytest.fixture
@@ -233,6 +234,18 @@ def test_what_presets_name_is_opened_and_held_against_the_store(ddp, folder, str
     status, said = ddp("steps", folder, "fc1", "04")
     assert status == 2
     assert "the store names" not in said.err
+
+
+def test_a_place_that_is_not_recorded_is_asked_for(ddp, folder, stranger):
+    torch.save(PaperNetwork(3).state_dict(), folder / "checkpoint.pt")
+    kwargs = {"root": PLACE, "train": False, "download": True}
+    mnist = {"factory": "torchvision.datasets:MNIST", "kwargs": kwargs}
+    stranger(model={**PAPER, "weights": "checkpoint.pt"}, images=mnist)
+    status, said = ddp("steps", folder, "fc1", "04")
+    assert status == 2
+    assert f"images.kwargs.root: the store has {PLACE!r} in its place" in said.err
+    assert "--set images.kwargs.root=VALUE" in said.err
+    assert "--trust" not in said.err
 
 
 def test_code_that_changed_or_is_not_there_is_refused(ddp, folder, tmp_path, monkeypatch):
