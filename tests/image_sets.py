@@ -127,6 +127,27 @@ class Channels:
         return self.images[index], self.targets[index]
 
 
+class Shaped:
+    """Seeded float inputs of a shape, of three classes by their mean; some entries may be NaN."""
+
+    classes = ("low", "middle", "high")
+
+    def __init__(self, shape: list[int], images: int = 12, nan: tuple[int, ...] = ()) -> None:
+        noise = np.random.default_rng(0).normal(0, 1, (images, *shape)).astype(np.float32)
+        self.targets = [i % 3 for i in range(images)]
+        for i, target in enumerate(self.targets):
+            noise[i] += target
+        for i in nan:
+            noise[i].flat[-1] = np.nan
+        self.images = torch.from_numpy(noise)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int):
+        return self.images[index], self.targets[index]
+
+
 def stream():
     """An image set with no length and no index."""
     return iter([(torch.zeros(1, 2, 2), 0)])

@@ -94,12 +94,16 @@ class KillsItsWorker(Noise):
         return super().__getitem__(index)
 
 
-def tiny_run(images: str = "Noise", kwargs: dict[str, Any] | None = None, **changes: Any):
-    """Parameters of a run over ``Noise``, in four shards."""
+def tiny_run(
+    images: str | dict[str, Any] = "Noise", kwargs: dict[str, Any] | None = None, **changes: Any
+):
+    """Parameters of a run over ``Noise``, in four shards; or over other images."""
     content: dict[str, Any] = {
         "name": "tiny",
         "model": {"factory": f"{HERE}:TinyNetwork"},
-        "images": {
+        "images": images
+        if isinstance(images, dict)
+        else {
             "factory": images if ":" in images else f"{HERE}:{images}",
             "kwargs": kwargs or {},
         },

@@ -50,6 +50,29 @@ def test_pictures_become_standardised_tensors(tree):
     assert images.picture(2)[0, 0].tolist() == [255, 0, 0]
 
 
+def test_one_mean_is_for_all_channels(tree):
+    one, three = (
+        _open(
+            "torchvision.datasets:ImageFolder",
+            {"mean": [0.25] * channels, "std": [0.5] * channels},
+            root=str(tree),
+        ).batch(0, 3)
+        for channels in (1, 3)
+    )
+    assert one.shape == (3, 3, 4, 6)
+    assert torch.equal(one, three)
+
+
+def test_grey_pictures_of_sixteen_bits_have_their_brightness(tmp_path):
+    for i, grey in enumerate([0, 0x7FFF, 0xFFFF]):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        Image.fromarray(np.full((4, 4), grey, dtype=np.uint16)).save(tmp_path / f"a/{i}.png")
+    images = _open("torchvision.datasets:ImageFolder", {}, root=str(tmp_path))
+    # Its upper byte of 255.
+    found = images.batch(0, 3)[:, :, 0, 0]
+    torch.testing.assert_close(found, torch.tensor([[0.0], [127 / 255], [1.0]]).expand(3, 3))
+
+
 def test_unreadable_pictures_are_named(tree):
     (tree / "a" / "2.png").write_bytes(b"no picture")
     images = _open("torchvision.datasets:ImageFolder", {}, root=str(tree))

@@ -1,7 +1,10 @@
 """The flow whole, on a real Prefect server, a real Dask cluster and a real Zarr store."""
 
 import asyncio
+import base64
+import io
 import json
+import re
 import shutil
 from urllib.parse import quote
 
@@ -10,6 +13,7 @@ import pytest
 import reference
 import torch
 import xarray as xr
+from PIL import Image
 from prefect.client.orchestration import get_client
 from runs import HERE, Noise, TinyNetwork, tiny_run, unreadable_run
 
@@ -34,6 +38,12 @@ def cube(path):
 def shard_files(out):
     files = sorted((out / "store.zarr/signals/signal/c").rglob("*"))
     return {str(f.relative_to(out)): f.stat().st_mtime_ns for f in files if f.is_file()}
+
+
+def embedded_pictures(page):
+    """The pictures of images that a page shows."""
+    found = set(re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)", page))
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in found]
 
 
 def flow_runs():
@@ -291,6 +301,45 @@ def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp
     page = outcome.report.read_text()
     assert "10\n  more images</a> could not be read" in page
     assert "<code>18</code>: OSError: the disk is gone" in page
+
+
+@pytest.mark.usefixtures("one_section")
+@pytest.mark.parametrize(
+    ("network", "shape", "layers"),
+    [
+        ("Series", (3, 20), ["conv", "fc"]),
+        ("Vectors", (7,), ["0", "2"]),
+        ("Volumes", (1, 5, 6, 7), ["conv1", "conv2", "fc"]),
+    ],
+)
+def test_inputs_that_are_no_pictures_end_in_a_report_that_draws_them(
+    network, shape, layers, tmp_path, address
+):
+    nan = [7]
+    run = tiny_run(
+        images={
+            "factory": "image_sets:Shaped",
+            "kwargs": {"shape": list(shape), "nan": nan},
+            "unreadable": 0.1,
+        },
+        model={"factory": f"odd_networks:{network}"},
+        significance={"quantile": 0.6, "percentage": 50, "resamples": 0},
+        capacity=[],
+        cluster=address,
+    )
+    outcome = run_pipeline(run, tmp_path)
+    assert [layer.layer for layer in outcome.summary.layers] == layers
+    signals = stores.read(outcome.store, "signals").load()
+    assert signals["signal"].shape[:2] == (12, len(layers))
+    assert signals["error"].values.tolist() == [
+        "it holds NaN or infinity" if i in nan else "" for i in range(12)
+    ]
+    assert np.isnan(signals["signal"].values).all(axis=(1, 2)).tolist() == [
+        i in nan for i in range(12)
+    ]
+    pictures = embedded_pictures(outcome.report.read_text())
+    assert len(pictures) > 1
+    assert all(len(np.unique(picture)) > 1 for picture in pictures)
 
 
 @pytest.mark.usefixtures("one_section")

@@ -1,0 +1,108 @@
+"""What does not stay the same, and what is no image, told before a run's work starts."""
+
+import numpy as np
+import odd_networks
+import pytest
+import torch
+from runs import tiny_run
+from torch.utils.data import Dataset
+from torchvision import datasets
+from torchvision.transforms import v2
+
+from ddp_tasks.preparation import prepare
+from schemas import RunError
+
+
+class Inputs(Dataset):
+    """Inputs of a shape, in three classes; one item may answer in its own way."""
+
+    def __init__(self, shape=(2, 6, 6), images=9, odd=None):
+        drawn = torch.Generator().manual_seed(0)
+        self.inputs = torch.rand(images, *shape, generator=drawn)
+        self.odd, self.asked = odd, -1
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+        found, label = self.inputs[index].clone(), index % 3
+        if index == 4 and self.odd == "other label":
+            # Another one every time.
+            self.asked += 1
+            label = min(self.asked, 2)
+        if index == 4 and self.odd == "nan":
+            found[0, 0, 0] = torch.nan
+        if self.odd == "keys":
+            return {"scan": found, "finding": label, "label": 0}
+        return found, label
+
+
+def prepared(network="Plain", kwargs=None, **changes):
+    run = tiny_run(
+        f"{__name__}:Inputs",
+        kwargs,
+        model={"factory": f"{odd_networks.__name__}:{network}"},
+        significance={},
+        **changes,
+    )
+    return prepare(run)
+
+
+class Augmented(datasets.FakeData):
+    """Pictures that are cut and turned at random, as for training."""
+
+    def __init__(self):
+        flip = v2.Compose([v2.RandomResizedCrop(6), v2.ToImage(), v2.ToDtype(torch.float32)])
+        super().__init__(9, (2, 12, 12), 3, v2.Compose([v2.Lambda(_two_channels), flip]))
+
+
+def _two_channels(picture):
+    return torch.from_numpy(np.array(picture)[..., :2].copy()).permute(2, 0, 1)
+
+
+def test_random_augmentation_is_refused_by_the_name_of_the_data_set():
+    run = tiny_run(
+        f"{__name__}:Augmented", model={"factory": "odd_networks:Plain"}, significance={}
+    )
+    with pytest.raises(RunError, match=r"test_preparation\.Augmented, whose item 0 has an"):
+        prepare(run)
+
+
+def test_a_label_that_changes_is_refused_by_its_item():
+    with pytest.raises(RunError, match=r"test_preparation\.Inputs, whose item 4 has another label"):
+        prepared(kwargs={"odd": "other label"})
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ("LeftInTraining", r"asked twice .*module 'drop' \(Dropout\), which is left in training"),
+        ("BatchStatistics", r"in another batch: module 'norm' \(BatchNorm2d\).*batch_size: 1"),
+        ("Noisy", r"asked twice .*the network's own forward \(Noisy\)"),
+    ],
+)
+def test_a_network_without_one_answer_is_refused_by_the_name_of_its_module(network, said):
+    with pytest.raises(RunError, match=rf"^model\.factory 'odd_networks:{network}': .*{said}"):
+        prepared(network)
+
+
+def test_an_input_with_one_nan_is_an_unreadable_image():
+    images = prepared(kwargs={"odd": "nan"}).images
+    found = images.read(0, 9)
+    assert [isinstance(picture, str) for picture in found] == [i == 4 for i in range(9)]
+    assert found[4] == "it holds NaN or infinity"
+
+
+def test_items_that_are_mappings_are_read_by_the_keys_of_the_run():
+    run = tiny_run(
+        images={
+            "factory": f"{__name__}:Inputs",
+            "kwargs": {"odd": "keys"},
+            "keys": {"image": "scan", "label": "finding"},
+        },
+        model={"factory": "odd_networks:Plain"},
+        significance={},
+    )
+    images = prepare(run).images
+    assert images.target.tolist() == [0, 1, 2] * 3
+    torch.testing.assert_close(images.batch(0, 9), Inputs().inputs)
