@@ -8,13 +8,9 @@ from typing import Annotated
 
 import typer
 
+# Little is imported before signals are watched: Ctrl-C in an import is a traceback.
 from flows import stopping
 from flows.quick_exit import leave, quick_exit
-from flows.refusals import refusal_text, unexpected_text
-from schemas.names import file_name
-from schemas.parameters import RunError
-from schemas.run_files import load_run, load_zoo
-from schemas.run_files import presets as known_presets
 
 app = typer.Typer(
     add_completion=False,
@@ -65,6 +61,9 @@ def run(
     DIR receives store.zarr, report.html and hypergraphs/LAYER.hif.json. Started again on the
     same DIR, the run continues with what is missing.
     """
+    from schemas.names import file_name
+    from schemas.run_files import load_run
+
     started = _process_start()
     parameters = load_run(source, overrides or ())
     typer.echo(f"{parameters.name}: opening model and images", err=True)
@@ -92,6 +91,8 @@ def run(
 @app.command()
 def presets() -> None:
     """List the presets."""
+    from schemas.run_files import presets as known_presets
+
     for name, description in known_presets().items():
         typer.echo(f"{name:<16}{description}")
 
@@ -99,6 +100,8 @@ def presets() -> None:
 @app.command()
 def layers(source: Run = "digits", overrides: Set = None) -> None:
     """List the linear layers that a run would analyse, with shapes and ranks."""
+    from schemas.run_files import load_run
+
     parameters = load_run(source, overrides or ())
     from ddp_tasks.preparation import prepare
     from flows import summary_text
@@ -125,6 +128,9 @@ def capacity(
     DIR receives capacity.zarr and capacity.html. A model that fails does not stop the others;
     it is named at the end, and the command then ends with status 1.
     """
+    from schemas.names import file_name
+    from schemas.run_files import load_zoo
+
     zoo = load_zoo(source, overrides or ())
     typer.echo(f"{zoo.name}: {len(zoo.models)} models", err=True)
     from flows import prefect_server
@@ -328,6 +334,9 @@ def main() -> None:
     """
     quick_exit()
     stopping.watch()
+    from flows.refusals import refusal_text, unexpected_text
+    from schemas.parameters import RunError
+
     try:
         app()
     except SystemExit as ended:

@@ -87,6 +87,7 @@ def scheduler(cluster: str) -> Iterator[str]:
         return
     # Their comings and goings at INFO would bury the run's own lines.
     logging.getLogger("distributed").setLevel(logging.WARNING)
+    quick_exit.quiet_tracker()
     with ExitStack() as stack:
         with stopping.kept_from_children():
             started = stack.enter_context(ending(_started(cluster)))

@@ -1,9 +1,10 @@
-"""Processes that end at once: without a last search for garbage among millions of objects."""
+"""Processes that end at once and without a word: no last search for garbage, no farewells."""
 
 from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import sys
 from typing import Any
@@ -31,6 +32,20 @@ def leave(code: object) -> None:
     os._exit(code or 0)
 
 
+def quiet_tracker() -> None:
+    """Have Python's tracker of semaphores, which outlives a killed process, clear up silently.
+
+    To be called before the first process is spawned.
+    """
+    sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
+
+
 def dask_setup(_worker: Any) -> None:
     """Called by Dask in each worker that loads this module as a preload."""
     quick_exit()
+    logging.getLogger("distributed.worker").addFilter(_is_no_lost_connection)
+
+
+def _is_no_lost_connection(record: logging.LogRecord) -> bool:
+    """Workers of a flow that was killed end with it; that each lost it is no news."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], OSError)

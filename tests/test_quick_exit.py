@@ -1,5 +1,8 @@
+import signal
 import subprocess
 import sys
+
+import pytest
 
 
 def test_a_process_ends_without_looking_through_its_objects():
@@ -13,3 +16,41 @@ dask_setup(None)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "True"]
+
+
+_KILLED = """
+import multiprocessing, os, signal
+{before}
+context = multiprocessing.get_context("spawn")
+queue = context.Queue()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+_QUIET = "from flows.quick_exit import quiet_tracker; quiet_tracker()"
+
+
+@pytest.mark.parametrize(("before", "warned"), [("", True), (_QUIET, False)])
+def test_what_outlives_a_killed_process_clears_up_silently(before, warned):
+    code = _KILLED.format(before=before)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert ("leaked semaphore" in done.stderr) == warned
+    assert warned or done.stderr == ""
+
+
+_LOST = """
+import logging, sys
+from flows.quick_exit import dask_setup
+dask_setup(None)
+for error in (ConnectionResetError("by peer"), ValueError("of the network")):
+    try:
+        raise error
+    except Exception:
+        logging.getLogger("distributed.worker").exception("something")
+"""
+
+
+def test_workers_say_nothing_of_a_connection_that_is_lost():
+    done = subprocess.run([sys.executable, "-c", _LOST], capture_output=True, text=True, check=True)
+    assert "of the network" in done.stderr
+    assert "by peer" not in done.stderr
