@@ -16,7 +16,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-#: Attempts after the first: what is shown is soon out of date.
+#: Attempts after the first: what is shown is soon out of date. None once one was refused.
 _RETRIES = 2
 
 #: At the end of a run, for what is still to be sent.
@@ -30,7 +30,15 @@ class _Sender:
         self._waiting: SimpleQueue[tuple[Context, Callable[[], object]]] = SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self.warned = False
+        self._warned = False
+
+    def warn(self, why: str) -> None:
+        """Say in the run's log that not all is shown; once in this process."""
+        if not self._warned:
+            self._warned = True
+            get_run_logger().warning(
+                "Prefect does not take all artifacts, the run goes on without them: %s", why
+            )
 
     def put(self, send: Callable[[], object]) -> None:
         with self._lock:
@@ -45,17 +53,13 @@ class _Sender:
             context.run(self._try, send)
 
     def _try(self, send: Callable[[], object]) -> None:
+        retries = 0 if self._warned else _RETRIES
         try:
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _RETRIES}):
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: retries}):
                 send()
         # Whatever becomes of what is shown, the run goes on.
         except Exception as error:  # noqa: BLE001
-            if not self.warned:
-                self.warned = True
-                said = f"{type(error).__name__}: {error}".partition("\n")[0]
-                get_run_logger().warning(
-                    "Prefect does not take all artifacts, the run goes on without them: %s", said
-                )
+            self.warn(f"{type(error).__name__}: {error}".partition("\n")[0])
 
 
 _SENDER = _Sender()
@@ -77,7 +81,7 @@ def await_shown() -> None:
     sent = threading.Event()
     _SENDER.put(sent.set)
     if not sent.wait(_SECONDS_TO_SHOW):
-        get_run_logger().warning("Prefect did not take all artifacts in %g s", _SECONDS_TO_SHOW)
+        _SENDER.warn(f"they are not sent after {_SECONDS_TO_SHOW:g} s")
 
 
 class ProgressBar:

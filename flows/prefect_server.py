@@ -29,6 +29,7 @@ from prefect.settings import (
 from prefect.states import Cancelled
 
 from flows import stopping
+from flows.refused_logs import say_refused_logs_once
 from schemas.parameters import RunError
 
 Arguments = ParamSpec("Arguments")
@@ -136,6 +137,7 @@ class Server:
         RunError
             If a temporary server cannot be started.
         """
+        say_refused_logs_once()
         url = PREFECT_API_URL.value() if self._temporary is None else self._temporary.await_url()
         with temporary_settings({PREFECT_API_URL: url}):
             try:

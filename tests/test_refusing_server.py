@@ -1,0 +1,102 @@
+"""A Prefect server that refuses what a run shows, or is away: one warning, and the same numbers."""
+
+import logging
+import time
+
+import pytest
+import stages
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    temporary_settings,
+)
+from refusing_proxy import RefusingProxy
+from runs import tiny_run
+
+from ddp_tasks import artifact_tasks, model_tasks, signal_tasks, store
+from flows import prefect_server
+
+
+@pytest.fixture
+def proxy(prefect_server, monkeypatch):
+    """In front of the server, and in its place; nothing was warned of before."""
+    monkeypatch.setattr(artifact_tasks, "_SENDER", artifact_tasks._Sender())
+    opened = RefusingProxy(PREFECT_API_URL.value())
+    with temporary_settings({PREFECT_API_URL: opened.url}):
+        yield opened
+    opened.close()
+
+
+@pytest.fixture
+def warnings():
+    """What a run warns of."""
+    lines = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            if record.levelno >= logging.WARNING and record.name.startswith("prefect"):
+                lines.append(record.getMessage())
+
+    loggers, handler = [logging.getLogger(f"prefect.{n}_runs") for n in ("task", "flow")], Keep()
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield lines
+    for logger in loggers:
+        logger.removeHandler(handler)
+
+
+@flow
+def carry_out(run, path, address, between):
+    model_tasks.decompose_layers(run, path, address)
+    between()
+    signal_tasks.fill_cube(run, path, address)
+    for part in ("findings", "places"):
+        artifact_tasks.show(lambda part=part: create_markdown_artifact(part, key=part))
+    artifact_tasks.await_shown()
+    return prefect_server.left(path)
+
+
+@pytest.fixture
+def assert_same_cube(address, undisturbed, tmp_path):
+    """Carries out a run, which must end well and with the cube of an undisturbed one."""
+
+    def carried_out(between=lambda: None):
+        path = tmp_path / "store.zarr"
+        with prefect_server.served() as server, server.used():
+            run = tiny_run(), path, address, between
+            assert prefect_server.carry_out(carry_out, *run) == path
+        assert store.missing_shards(path) == []
+        assert stages.cube(path).tobytes() == stages.cube(undisturbed).tobytes()
+
+    return carried_out
+
+
+@pytest.mark.parametrize("status", [500, 403])
+def test_refused_artifacts_progress_and_logs_are_warned_of_once(
+    proxy, assert_same_cube, warnings, capfd, status
+):
+    proxy.refuse("artifacts|logs", status)
+    with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):
+        assert_same_cube()
+    assert proxy.refusals >= 4
+    told = [line for line in warnings if "does not take" in line]
+    assert len(told) == 1
+    assert str(status) in told[0]
+    said = capfd.readouterr().err
+    assert "Error logging to API" not in said
+    assert "Traceback" not in said
+    assert said.count("does not take all of the log") == 1
+
+
+def test_a_server_that_is_away_for_a_while_costs_no_number(proxy, assert_same_cube, capfd):
+    def leave():
+        proxy.leave(5)
+        time.sleep(0.1)
+
+    assert_same_cube(leave)
+    assert proxy.refusals >= 1
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    assert "Error logging to API" not in said
