@@ -9,10 +9,10 @@ from torch import Tensor
 from ddp_tasks.images import ImageSet
 from ddp_tasks.items import described, label_of
 from ddp_tasks.labels import single_class
+from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import RunError
 
 _SAMPLE = 16
-_CPU = torch.device("cpu")
 
 
 def check_steady(images: ImageSet) -> None:
@@ -24,11 +24,16 @@ def check_steady(images: ImageSet) -> None:
     Raises
     ------
     RunError
-        Naming the data set, the item, and what of it changed.
+        Naming the data set, the item, and what of it changed; or the images that cannot be read,
+        where these alone are more than may be.
     """
-    places = np.unique(np.linspace(0, len(images) - 1, _SAMPLE).astype(int))
+    places = np.unique(np.linspace(0, len(images) - 1, _SAMPLE).astype(int)).tolist()
     index = images.dataset_index[places]
-    first, second = (images.reader.read(index, _CPU) for _ in range(2))
+    first, second = ([images.read(at, at + 1)[0] for at in places] for _ in range(2))
+    # Pictures of different sizes are unreadable too: more than may be are told before the work.
+    unreadable = Unreadable(images.unreadable_share, len(images))
+    reasons = {images.ids[at]: why for at, why in zip(places, first, strict=True)}
+    unreadable.add({name: why for name, why in reasons.items() if isinstance(why, str)})
     for place, i, one, other in zip(places, index, first, second, strict=True):
         if isinstance(one, Tensor) and isinstance(other, Tensor) and not _same(one, other):
             raise _refusal(images, int(i), "another picture")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -31,6 +32,23 @@ _SAVE_STATE_DICT = (
     "  state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}\n"
     '  torch.save(state, "weights.pt")'
 )
+
+
+#: How transformers and diffusers name the list of a checkpoint's parts, and the parts.
+_INDEX, _PART = ".index.json", re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
+
+_JOIN_PARTS = (
+    "Save the tensors of all parts into one file in the program that made them:\n"
+    "  state = {name: tensor.cpu() for name, tensor in model.state_dict().items()}\n"
+    '  torch.save(state, "weights.pt")'
+)
+
+
+def part_told(path: Path) -> str:
+    """That a file is one part of a checkpoint, and what to do; empty where it is not named so."""
+    if (found := _PART.search(path.name)) is None:
+        return ""
+    return f"The file is part {int(found[1])} of {int(found[2])} of a checkpoint. {_JOIN_PARTS}"
 
 
 def named_tensors(path: Path) -> dict[str, OrderedDict[str, Any]]:
@@ -101,18 +119,22 @@ def _why_unread(path: Path, error: Exception) -> str:
         return f"holds {name}, which cannot be read without running code. {_SAVE_STATE_DICT}"
     if isinstance(error, MemoryError | OSError):
         return f"cannot be read: {type(error).__name__}: {error}"
-    return f"is no checkpoint: it is {_what_begins(start)}"
+    return f"is no checkpoint: it is {_what_it_is(path, start)}"
 
 
-def _what_begins(start: bytes) -> str:
-    """What a file that is no checkpoint is, by its first bytes."""
+def _what_it_is(path: Path, start: bytes) -> str:
+    """What a file that is no checkpoint is, by its first bytes and its name."""
     if not start:
         return "empty"
     for beginning, what in _STAND_INS.items():
         if start.lstrip().lower().startswith(beginning):
             return what
     if start.startswith(b"PK"):
-        return "damaged or cut off; copy it anew"
+        # Arrays of numpy.savez, a folder that was packed, and whatever else is a zip archive.
+        packed = zipfile.is_zipfile(path)
+        return "an archive of other files" if packed else "damaged or cut off; copy it anew"
+    if path.name.endswith(_INDEX):
+        return f"the list of the parts that a checkpoint was cut into. {_JOIN_PARTS}"
     return "damaged, or of a format that torch.load does not read"
 
 

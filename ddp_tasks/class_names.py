@@ -11,15 +11,16 @@ import numpy as np
 from torchvision import datasets
 
 from ddp_tasks.dataset_parts import Indices, Parts
-from ddp_tasks.items import described
+from ddp_tasks.items import LABELS, described
 from ddp_tasks.labels import Labels, single_class, target_transform_of
+from schemas.parameters import ItemKeys
 
 _LOG = logging.getLogger(__name__)
 
 Names = Mapping[int, str]
 
 
-def target_classes(parts: Parts, labels: Labels) -> tuple[str, ...]:
+def target_classes(parts: Parts, labels: Labels, keys: ItemKeys | None = None) -> tuple[str, ...]:
     """A name for each label from 0 to the greatest, or to the last that has a name.
 
     A label that has none, or of which two parts of the data set say different ones, is named by
@@ -30,6 +31,8 @@ def target_classes(parts: Parts, labels: Labels) -> tuple[str, ...]:
     ----------
     labels
         of all items.
+    keys
+        as in ``items.picture_of``.
     """
     if labels.words:
         return _told_apart(labels.words)
@@ -37,7 +40,7 @@ def target_classes(parts: Parts, labels: Labels) -> tuple[str, ...]:
     disputed: set[int] = set()
     for number, dataset in enumerate(parts.sets):
         here = parts.part == number
-        of_part = _belonging(dataset, parts.index[here], labels.number[here])
+        of_part = _belonging(dataset, parts.index[here], labels.number[here], keys)
         disputed |= {i for i, name in of_part.items() if names.get(i, name) != name}
         names |= of_part
     if disputed:
@@ -50,9 +53,9 @@ def target_classes(parts: Parts, labels: Labels) -> tuple[str, ...]:
     return _told_apart([str(i) if i in disputed else names.get(i, str(i)) for i in range(count)])
 
 
-def words(parts: Parts) -> tuple[str, ...]:
+def words(parts: Parts, keys: ItemKeys | None = None) -> tuple[str, ...]:
     """Names in the order of the labels, where all parts of a data set declare the same ones."""
-    declared = [declared_names(dataset) for dataset in parts.sets]
+    declared = [declared_names(dataset, keys) for dataset in parts.sets]
     first = declared[0] if declared else {}
     alike = all(names == first for names in declared)
     if not alike or sorted(first) != list(range(len(first))):
@@ -60,13 +63,16 @@ def words(parts: Parts) -> tuple[str, ...]:
     return tuple(first[i] for i in range(len(first)))
 
 
-def declared_names(dataset: Any) -> Names:
+def declared_names(dataset: Any, keys: ItemKeys | None = None) -> Names:
     """Names by label, as the attributes ``classes`` and ``class_to_idx`` of a data set say.
 
     Either may be a list, or a mapping in either direction; ``class_to_idx`` goes before
-    ``classes`` where both hold the same names, since it says which label is whose.
+    ``classes`` where both hold the same names, since it says which label is whose. A data set of
+    Hugging Face says them with the features of its items.
     """
     try:
+        if named := _by_label(_feature_names(dataset, keys)):
+            return named
         listed = _by_label(getattr(dataset, "classes", None))
         numbered = _by_label(getattr(dataset, "class_to_idx", None))
     except Exception:  # noqa: BLE001 - attributes of the person's own may raise anything
@@ -74,6 +80,18 @@ def declared_names(dataset: Any) -> Names:
     if not listed or set(listed.values()) == set(numbered.values()):
         return numbered or listed
     return listed
+
+
+def _feature_names(dataset: Any, keys: ItemKeys | None) -> Any:
+    """The names that a data set of Hugging Face has for the column of labels; None without any."""
+    features = getattr(dataset, "features", None)
+    if not isinstance(features, Mapping):
+        return None
+    labels = [keys.label] if keys else [name for name in LABELS if name in features]
+    # A transform of the person's own may change the labels.
+    if len(labels) != 1 or (getattr(dataset, "format", None) or {}).get("type") == "custom":
+        return None
+    return getattr(features.get(labels[0]), "names", None)
 
 
 def _by_label(declared: Any) -> dict[int, str]:
@@ -108,9 +126,9 @@ def _name(name: Any) -> str:
     return ", ".join(map(str, name)) if isinstance(name, tuple | list) else str(name)
 
 
-def _belonging(dataset: Any, index: Indices, number: Indices) -> Names:
+def _belonging(dataset: Any, index: Indices, number: Indices, keys: ItemKeys | None) -> Names:
     """The names that a data set declares, for the labels that its items have."""
-    names = declared_names(dataset)
+    names = declared_names(dataset, keys)
     if not names:
         return names
     folders = isinstance(dataset, datasets.DatasetFolder)

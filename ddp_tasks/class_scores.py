@@ -107,10 +107,12 @@ def found_scores(output: Any, images: int, part: str | None = None) -> Tensor:
             f"model.output {part!r} is {_described(candidates[part])} for {images} images; a row "
             f"of class scores for each is needed{_listed(output)}"
         )
+    listed = _listed(output)
+    other = f"; model.output names another part{listed}" if listed else ""
     raise ValueError(
         f"the network gives {_described(output)} for {images} images; a classifier gives one row "
         "of class scores for each, as a tensor or as the only such part (or the part named "
-        f"logits) of a tuple or mapping; model.output names another part{_listed(output)}"
+        f"logits) of a tuple or mapping{other}"
     )
 
 

@@ -89,7 +89,9 @@ class ImageSet:
         """
         asked = self.parameters.model_dump_json(include={"factory", "kwargs", "item_keys"})
         asked = f"{len(self.parts)} {asked}"
-        return labels_once(asked, lambda: labels_of(self.parts, self.keys, words(self.parts)))
+        return labels_once(
+            asked, lambda: labels_of(self.parts, self.keys, words(self.parts, self.keys))
+        )
 
     @cached_property
     def dataset_index(self) -> Indices:
@@ -120,7 +122,7 @@ class ImageSet:
         """Names of the classes by their numbers; see ``class_names``."""
         if self.stored is not None:
             return self.stored.target_classes
-        return target_classes(self.parts, self.labels)
+        return target_classes(self.parts, self.labels, self.keys)
 
     def as_stored(self, signals: xr.Dataset) -> ImageSet:
         """These images with labels and names of classes as a run's store has them.

@@ -12,7 +12,7 @@ from schemas.parameters import ItemKeys
 
 #: Names under which items that are mappings have their picture and their label.
 _PICTURES = ("image", "img", "pixel_values")
-_LABELS = ("label", "labels", "target")
+LABELS = ("label", "labels", "target")
 
 _SHOWN = 60
 
@@ -40,7 +40,7 @@ def picture_of(item: Any, keys: ItemKeys | None = None) -> Any:
 
 def label_of(item: Any, keys: ItemKeys | None = None) -> Any:
     """The label of an item; see ``picture_of``."""
-    return _entry(item, 1, _LABELS, keys.label if keys else None)
+    return _entry(item, 1, LABELS, keys.label if keys else None)
 
 
 def _entry(item: Any, place: int, names: Sequence[str], key: str | int | None) -> Any:
@@ -83,15 +83,21 @@ def _of_mapping(item: Mapping[Any, Any], names: Sequence[str], key: str | int | 
 def described(value: object) -> str:
     """A value in a few words: its type, and the shape of an array."""
     if isinstance(value, Tensor):
-        return f"a {str(value.dtype).removeprefix('torch.')} tensor {tuple(value.shape)}"
+        return _with_article(
+            f"{str(value.dtype).removeprefix('torch.')} tensor {tuple(value.shape)}"
+        )
     if isinstance(value, np.ndarray):
-        return f"a {value.dtype} array {value.shape}"
+        return _with_article(f"{value.dtype} array {value.shape}")
     return f"a {type(value).__module__}.{type(value).__name__}"
+
+
+def _with_article(kind: str) -> str:
+    return f"an {kind}" if kind.startswith("int") else f"a {kind}"
 
 
 def shown(value: object) -> str:
     """A value as Python writes it, cut where that is long."""
-    text = repr(value)
+    text = " ".join(repr(value).split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

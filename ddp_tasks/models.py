@@ -61,7 +61,10 @@ def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | Non
     # A program of torch.export stays in the mode that it was exported in.
     with suppress(NotImplementedError):
         model.eval()
-    return model.requires_grad_(False), taken
+    # One by one: a network of torch.jit, refused where it is traced, takes no other way.
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model, taken
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

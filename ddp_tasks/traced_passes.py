@@ -90,6 +90,7 @@ class Pass:
         self.ends_in_sigmoid = False
         """whether the scores are one number for each image that a sigmoid gives."""
         self._model, self._convention = model, convention
+        self._own = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         self._calls = LinearCalls(model, self._note)
         self._numbers: dict[str, int] = {}
 
@@ -168,8 +169,10 @@ class Pass:
         owner = self._model.get_submodule(module)
         paths = [source.path for source in sources if source is not None]
         names = {path for path in paths if path is not None}
-        # A weight that a linear module computes, it computes from its own parameters.
-        if is_parametrized(owner) or (None in paths and isinstance(owner, LINEAR)):
+        # A weight that a linear module computes, it computes from its own parameters; it may keep
+        # what it computed as an attribute, as weight_norm and pruning do.
+        computed = any(path is None or path not in self._own for path in paths)
+        if is_parametrized(owner) or (computed and isinstance(owner, LINEAR)):
             names |= {f"{module}.{name}".removeprefix(".") for name in own_parameters(owner)}
         return frozenset(names)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import prune
 
 
 class Plain(nn.Module):
@@ -363,6 +364,21 @@ def quantised() -> nn.Module:
     from torch.ao.quantization import quantize_dynamic
 
     return quantize_dynamic(Plain().eval(), {nn.Linear}, dtype=torch.qint8)
+
+
+def scripted() -> nn.Module:
+    """A network that is compiled as a whole."""
+    return torch.jit.script(nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten()).eval())
+
+
+def with_computed_weight(how: str) -> nn.Module:
+    """A convolution whose weight is an attribute that a hook computes before each call."""
+    model = Plain().eval()
+    if how == "pruned":
+        prune.l1_unstructured(model.conv2, "weight", 0.5)
+    else:
+        getattr(nn.utils, how)(model.conv2)
+    return model
 
 
 def partly_scripted() -> nn.Module:

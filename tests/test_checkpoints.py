@@ -290,6 +290,22 @@ def test_garbage_is_refused_in_one_sentence(tmp_path, content, reason, suffix):
     assert "\n" not in str(refused.value)
 
 
+def test_files_that_are_parts_or_lists_or_archives_say_so(tmp_path):
+    whole = state()
+    half = dict(list(whole.items())[:2])
+    said = refusal(tmp_path, half, name="model-00001-of-00002.bin")
+    assert "The file is part 1 of 2 of a checkpoint. Save the tensors of all parts" in said
+    assert len(said.splitlines()) <= 10
+    np.savez(tmp_path / "arrays.npz", **{name: tensor.numpy() for name, tensor in whole.items()})
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    for name, what in [
+        ("arrays.npz", "is no checkpoint: it is an archive of other files"),
+        ("model.safetensors.index.json", "it is the list of the parts that a checkpoint was cut"),
+    ]:
+        with pytest.raises(RunError, match=what):
+            load_checkpoint(Network(), tmp_path / name)
+
+
 def test_containers_that_hold_themselves_and_deep_ones_end(tmp_path):
     within = {"a": torch.ones(1)}
     within["self"] = within

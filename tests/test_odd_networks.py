@@ -201,6 +201,14 @@ def test_inputs_of_any_number_of_axes(network, shape, layers):
     np.testing.assert_allclose(signals.signal, expected.signal, rtol=0, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("how", ["weight_norm", "spectral_norm", "pruned"])
+def test_what_a_weight_is_computed_from_is_not_named_as_left_out(how):
+    found = trace_layers(ready(odd_networks.with_computed_weight(how)), pictures())
+    assert names(found) == PLAIN
+    assert found.not_analysed == {}
+
+
 @pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("layer", PLAIN)
 def test_a_weight_of_zeros_hides_no_layer_after_it(layer, alone):

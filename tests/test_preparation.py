@@ -4,13 +4,16 @@ import numpy as np
 import odd_networks
 import pytest
 import torch
+from PIL import Image
 from runs import tiny_run
 from torch.utils.data import Dataset
 from torchvision import datasets
 from torchvision.transforms import v2
 
+from ddp_tasks.images import open_images
 from ddp_tasks.preparation import prepare
 from schemas import RunError
+from schemas.parameters import ImageParameters
 
 
 class Inputs(Dataset):
@@ -87,7 +90,14 @@ def test_a_network_without_one_answer_is_refused_by_the_name_of_its_module(netwo
 
 
 def test_an_input_with_one_nan_is_an_unreadable_image():
-    images = prepared(kwargs={"odd": "nan"}).images
+    with pytest.raises(RunError, match=r"1 image cannot be read: 4 \(it holds NaN or infinity\)"):
+        prepared(kwargs={"odd": "nan"})
+    run = tiny_run(
+        {"factory": f"{__name__}:Inputs", "kwargs": {"odd": "nan"}, "unreadable": 0.2},
+        model={"factory": "odd_networks:Plain"},
+        significance={},
+    )
+    images = prepare(run).images
     found = images.read(0, 9)
     assert [isinstance(picture, str) for picture in found] == [i == 4 for i in range(9)]
     assert found[4] == "it holds NaN or infinity"
@@ -106,3 +116,76 @@ def test_items_that_are_mappings_are_read_by_the_keys_of_the_run():
     images = prepare(run).images
     assert images.target.tolist() == [0, 1, 2] * 3
     torch.testing.assert_close(images.batch(0, 9), Inputs().inputs)
+
+
+def test_images_of_different_sizes_are_told_with_the_cure_before_the_work(tmp_path):
+    for i, size in enumerate([(32, 32), (32, 40), (40, 32), (32, 32)]):
+        (tmp_path / "ant").mkdir(exist_ok=True)
+        Image.new("RGB", size, (i, i, i)).save(tmp_path / f"ant/{i}.png")
+    folder = {
+        "factory": "torchvision.datasets:ImageFolder",
+        "kwargs": {"root": str(tmp_path)},
+    }
+    model = {"factory": "torchvision.models:squeezenet1_1", "kwargs": {"num_classes": 2}}
+    sizes = {"mean": [0.5], "std": [0.5]}
+    run = tiny_run({**folder, "transform": sizes}, model=model, significance={})
+    with pytest.raises(
+        RunError, match=r"2 images cannot be read: ant/1\.png \(it has shape .*crop"
+    ):
+        prepare(run)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_network_of_torch_jit_is_refused_in_a_sentence():
+    with pytest.raises(RunError, match="the network is compiled, which hides its layers"):
+        prepared("scripted")
+
+
+class Column:
+    """What a feature of Hugging Face's data sets has that is a class."""
+
+    def __init__(self, names):
+        self.names = names
+
+
+class Table(Dataset):
+    """A data set as those of Hugging Face: rows are mappings, and features say the names."""
+
+    def __init__(self, custom=False):
+        self.features = {
+            "image": None,
+            "label": Column(["ant", "bee", "cat"]),
+            "colour": Column(["red", "green", "blue"]),
+            "weight": None,
+        }
+        self.format = {"type": "custom" if custom else None, "columns": list(self.features)}
+
+    def __len__(self):
+        return 9
+
+    def __getitem__(self, index):
+        picture = Image.new("RGB", (6, 6), (index, 2 * index, 9))
+        return {"image": picture, "label": index % 3, "colour": 2 - index % 3, "weight": index % 2}
+
+
+@pytest.mark.parametrize(
+    ("label", "custom", "names", "first"),
+    [
+        (None, False, ("ant", "bee", "cat"), 0),
+        ("colour", False, ("red", "green", "blue"), 2),
+        ("weight", False, ("0", "1"), 0),
+        # Its transform may change the labels.
+        (None, True, ("0", "1", "2"), 0),
+    ],
+)
+def test_names_of_hugging_face_are_those_of_the_column_of_labels(label, custom, names, first):
+    keys = {"keys": {"image": "image", "label": label}} if label else {}
+    section = {
+        "factory": f"{__name__}:Table",
+        "kwargs": {"custom": custom},
+        "transform": {},
+        **keys,
+    }
+    images = open_images(ImageParameters(**section))
+    assert images.target_classes == names
+    assert images.target[0] == first
