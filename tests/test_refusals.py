@@ -87,7 +87,7 @@ def test_other_folders_are_taken_and_made_where_they_lead(tmp_path, monkeypatch,
 def test_an_error_nobody_foresaw_ends_in_one_line_and_a_log(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["ddp", "presets"])
-    monkeypatch.setattr(cli, "known_presets", lambda: 1 / 0)
+    monkeypatch.setattr("schemas.run_files.presets", lambda: 1 / 0)
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 70
