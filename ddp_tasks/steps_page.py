@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,8 @@ def write(
     file = out.expanduser() if out else finished.store.parent / _file_name(layer, image)
     if file.is_dir() or not file.parent.is_dir():
         raise RunError(f"out: {str(file)!r} is no file in a folder that exists")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise RunError(f"out: {str(file)!r}: {str(file.parent)!r} may not be written to")
     content = render(compute(finished, layer, position, vectors))
     write_whole(file, content)
     return file.resolve()

@@ -6,6 +6,7 @@ Neither the model nor the images are opened, so this works where only the store 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -189,12 +190,18 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
     Raises
     ------
     RunError
-        If its ending is none of these, or its folder is missing.
+        If its ending is none of these, its folder is missing or may not be written to, or a
+        folder is in its place.
     """
     if not path.name.endswith(tuple(suffixes)):
         raise RunError(f"out: {str(path)!r}: the ending must be {' or '.join(suffixes)}")
-    if not path.expanduser().parent.is_dir():
+    place = path.expanduser()
+    if not place.parent.is_dir():
         raise RunError(f"out: {str(path)!r}: there is no folder {str(path.parent)!r}")
+    if not os.access(place.parent, os.W_OK | os.X_OK):
+        raise RunError(f"out: {str(path)!r}: {str(path.parent)!r} may not be written to")
+    if place.is_dir():
+        raise RunError(f"out: {str(path)!r} is a folder")
 
 
 def check_table_file(path: Path) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from schemas.parameters import RunError
+
 _PART = ".ddp-{token}.part"
 #: Seconds since it was last written to, after which nobody writes to a part any more.
 _ALIVE = 3600
@@ -31,17 +33,27 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     Whoever opens the place finds what was there before or the new file, never a part. What is
     written goes to a new file beside it, whose name nobody can know beforehand; a link that lies
     in the place is replaced, and what it leads to is left alone.
+
+    Raises
+    ------
+    RunError
+        Naming the file, if the system refuses it: no room, no leave, no such folder.
     """
     part = path.with_name(_PART.format(token=secrets.token_hex(8)))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-    descriptor = os.open(part, flags, 0o666)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+        descriptor = os.open(part, flags, 0o666)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        if error.filename not in (None, str(part)):
+            raise  # of another file, which was read meanwhile
+        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def clear_parts(folder: Path) -> int:

@@ -30,6 +30,7 @@ from prefect.states import Cancelled
 
 from flows import stopping
 from flows.refused_logs import say_refused_logs_once
+from flows.terminal_log import say_failures_once
 from schemas.parameters import RunError
 
 Arguments = ParamSpec("Arguments")
@@ -138,6 +139,7 @@ class Server:
             If a temporary server cannot be started.
         """
         say_refused_logs_once()
+        say_failures_once()
         url = PREFECT_API_URL.value() if self._temporary is None else self._temporary.await_url()
         with temporary_settings({PREFECT_API_URL: url}):
             try:

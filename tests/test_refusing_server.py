@@ -1,5 +1,6 @@
 """A Prefect server that refuses what a run shows, or is away: one warning, and the same numbers."""
 
+import io
 import logging
 import time
 
@@ -7,6 +8,7 @@ import pytest
 import stages
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
@@ -16,7 +18,9 @@ from refusing_proxy import RefusingProxy
 from runs import tiny_run
 
 from ddp_tasks import artifact_tasks, model_tasks, signal_tasks, store
-from flows import prefect_server
+from ddp_tasks.tasks import stage
+from flows import prefect_server as command_server
+from schemas.parameters import RunError
 
 
 @pytest.fixture
@@ -55,7 +59,7 @@ def carry_out(run, path, address, between):
     for part in ("findings", "places"):
         artifact_tasks.show(lambda part=part: create_markdown_artifact(part, key=part))
     artifact_tasks.await_shown()
-    return prefect_server.left(path)
+    return command_server.left(path)
 
 
 @pytest.fixture
@@ -64,13 +68,45 @@ def assert_same_cube(address, undisturbed, tmp_path):
 
     def carried_out(between=lambda: None):
         path = tmp_path / "store.zarr"
-        with prefect_server.served() as server, server.used():
+        with command_server.served() as server, server.used():
             run = tiny_run(), path, address, between
-            assert prefect_server.carry_out(carry_out, *run) == path
+            assert command_server.carry_out(carry_out, *run) == path
         assert store.missing_shards(path) == []
         assert stages.cube(path).tobytes() == stages.cube(undisturbed).tobytes()
 
     return carried_out
+
+
+@flow
+def refuses():
+    stage("of the test")(no_room)()
+
+
+def no_room():
+    raise OSError(28, "No space left on device", "/the/place")
+
+
+@pytest.fixture
+def terminal():
+    """What Prefect shows there, which pytest would show at its own end."""
+    stream = io.StringIO()
+    handler = PrefectConsoleHandler(stream=stream)
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+def test_a_refusal_within_a_flow_is_left_to_the_last_line(prefect_server, terminal):
+    with (
+        command_server.served() as server,
+        server.used(),
+        pytest.raises(RunError, match=r"of the test: No space left on device \(/the/place\)$"),
+    ):
+        command_server.carry_out(refuses)
+    said = terminal.getvalue()
+    assert "Beginning flow run" in said
+    assert "No space left" not in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("status", [500, 403])
