@@ -165,7 +165,9 @@ def results(
     Raises
     ------
     RunError
-        Naming the item, if its last attempt met an error of the system or its workers died.
+        Naming the item, if its workers died.
+    OSError
+        Naming the item, if the system refused its last attempt something.
     Exception
         What else the function raised in an item's last attempt.
     """
@@ -181,10 +183,15 @@ def results(
     with closing(found):
         for outcome in found:
             if isinstance(outcome.error, OSError):
-                raise RunError(f"{named(outcome.item)}: {outcome.error}") from outcome.error
+                raise _of_item(outcome.error, named(outcome.item)) from outcome.error
             if outcome.error is not None:
                 raise outcome.error
             yield outcome.item, cast("Result", outcome.result)
+
+
+def _of_item(error: OSError, item: str) -> OSError:
+    said = f"{item}: {error.strerror or error}"
+    return OSError(error.errno, said, error.filename) if error.errno else OSError(said)
 
 
 def await_worker(client: Client, patience: float | None) -> None:

@@ -30,9 +30,16 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors.items()}
         draw = partial(draw_section, str(path), run.model_dump_json(), files)
-        for _ in on_workers(
-            run, scheduler, draw, shown, key="sections", description="sections of the report"
-        ):
+        drawn = on_workers(
+            run,
+            scheduler,
+            draw,
+            shown,
+            key="sections",
+            description="sections of the report",
+            named=lambda one: f"section of {one.layer}",
+        )
+        for _ in drawn:
             pass
         with replacing(page) as file:
             file.writelines(piece.encode() for piece in report.pieces(findings, files))

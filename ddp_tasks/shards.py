@@ -30,6 +30,7 @@ from ddp_tasks.reading_ahead import read_ahead
 from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import Shard
+from ddp_tasks.system_errors import refusal_of
 from ddp_tasks.unreadable import Unreadable
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
@@ -93,7 +94,9 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
         raise RunError(
             f"{shard}: layer {error.layer} gives NaN or infinity for image {image!r}"
         ) from error
-    except (ValueError, RuntimeError, OSError) as error:
+    except OSError as error:
+        raise RunError(f"{shard}: {refusal_of(error, Path(path))}") from error
+    except (ValueError, RuntimeError) as error:
         raise RunError(f"{shard}: {error}") from error
     return FilledShard(shard, unreadable)
 
@@ -163,7 +166,9 @@ def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
                 )
         readable = [i - shard.start for i in chosen if i not in reasons]
         spatial_cube.write_shard(Path(path), shard, found, readable)
-    except (ValueError, RuntimeError, OSError) as error:
+    except OSError as error:
+        raise RunError(f"{shard}: {refusal_of(error, Path(path))}") from error
+    except (ValueError, RuntimeError) as error:
         raise RunError(f"{shard}: {error}") from error
     return len(shard)
 

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ddp_tasks.artifact_tasks import ProgressBar
 from ddp_tasks.bounded_futures import Outcome, connected, outcomes, results
+from ddp_tasks.system_errors import refusal_of
 from schemas.parameters import RunError, RunParameters
 
 _SECONDS_BETWEEN_UPDATES = 2.0
@@ -51,12 +52,6 @@ def stage(name: str) -> Callable[[Callable[Arguments, Result]], Task[Arguments, 
         return task(name=name, cache_policy=NO_CACHE, persist_result=False)(told)
 
     return of
-
-
-def refusal_of(error: OSError, place: Path | None) -> str:
-    """What the system refused and where; Zarr's errors of writing name no file of their own."""
-    where = error.filename or place
-    return f"{error.strerror or error}" + (f" ({where})" if where else "")
 
 
 @contextmanager

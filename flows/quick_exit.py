@@ -43,9 +43,14 @@ def quiet_tracker() -> None:
 def dask_setup(_worker: Any) -> None:
     """Called by Dask in each worker that loads this module as a preload."""
     quick_exit()
-    logging.getLogger("distributed.worker").addFilter(_is_no_lost_connection)
+    logging.getLogger("distributed.worker").addFilter(_is_news)
 
 
-def _is_no_lost_connection(record: logging.LogRecord) -> bool:
-    """Workers of a flow that was killed end with it; that each lost it is no news."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], OSError)
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the flow does not say it: it says what failed in a task, with the item's name.
+
+    Workers of a flow that was killed end with it; that each lost it is no news either.
+    """
+    if record.exc_info and isinstance(record.exc_info[1], OSError):
+        return False
+    return not record.getMessage().startswith("Compute Failed")

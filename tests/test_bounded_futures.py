@@ -20,8 +20,8 @@ from ddp_tasks.bounded_futures import (
     outcomes,
     results,
 )
+from ddp_tasks.system_errors import refusal_of
 from flows.clusters import ending
-from schemas.parameters import RunError
 
 OPTIONS = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}
 
@@ -138,8 +138,10 @@ def refuses(_):
 
 
 def test_what_the_system_refuses_a_worker_names_the_item(client):
-    with pytest.raises(RunError, match=r"item 3: \[Errno 13\] Permission denied: '/some/place'"):
+    with pytest.raises(PermissionError) as refused:
         list(results(client, refuses, [3], patience=60, named="item {}".format))
+    assert refusal_of(refused.value, None) == "item 3: Permission denied (/some/place)"
+    assert refusal_of(OSError("away"), Path("/a/store.zarr")) == "away (/a/store.zarr)"
 
 
 def test_what_happens_meanwhile_is_seen(client, tmp_path):

@@ -47,10 +47,12 @@ for error in (ConnectionResetError("by peer"), ValueError("of the network")):
         raise error
     except Exception:
         logging.getLogger("distributed.worker").exception("something")
+logging.getLogger("distributed.worker").error("Compute Failed\\nKey: %s", "fill_shard")
 """
 
 
-def test_workers_say_nothing_of_a_connection_that_is_lost():
+def test_workers_say_nothing_of_a_lost_connection_and_of_what_their_flow_says():
     done = subprocess.run([sys.executable, "-c", _LOST], capture_output=True, text=True, check=True)
     assert "of the network" in done.stderr
     assert "by peer" not in done.stderr
+    assert "fill_shard" not in done.stderr
