@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from schemas.parameters import RunError
+from schemas.shown import error_shown
 
 #: How deep mappings of tensors are looked for, and in how many containers.
 _DEEPEST, _MOST_CONTAINERS = 8, 10_000
@@ -118,7 +119,7 @@ def _why_unread(path: Path, error: Exception) -> str:
         name = printable(named[1] or named[2])
         return f"holds {name}, which cannot be read without running code. {_SAVE_STATE_DICT}"
     if isinstance(error, MemoryError | OSError):
-        return f"cannot be read: {type(error).__name__}: {error}"
+        return f"cannot be read: {error_shown(error)}"
     return f"is no checkpoint: it is {_what_it_is(path, start)}"
 
 

@@ -113,7 +113,11 @@ def _fitting(expected: Mapping[str, Any], entry: str, tensors: Mapping[str, Any]
 def _fits(expected: Any, found: Any) -> bool:
     if not isinstance(expected, Tensor):
         return found is not _NOTHING
-    return isinstance(found, Tensor) and (is_lazy(expected) or expected.shape == found.shape)
+    if not isinstance(found, Tensor) or found.is_meta:
+        return False
+    # Of complex numbers only the real parts would be taken.
+    alike = found.is_complex() == expected.is_complex()
+    return alike and (is_lazy(expected) or expected.shape == found.shape)
 
 
 def _is_count(name: str) -> bool:
@@ -219,6 +223,10 @@ def _unexpected(
 
 def _by_its_own_rules(model: nn.Module, entry: str, tensors: Mapping[str, Any]) -> Weights | None:
     """Load a mapping whose names the network itself translates, as it may those of the past."""
+    own = [value for value in model.state_dict().values() if isinstance(value, Tensor)]
+    given = [value for value in tensors.values() if isinstance(value, Tensor)]
+    if any(map(torch.is_complex, given)) and not any(map(torch.is_complex, own)):
+        return None
     prefix: str | None = ""
     while prefix is not None:
         state = _under(tensors, prefix)
@@ -303,7 +311,10 @@ def _nearest(
 
 
 def _shape(tensor: Any) -> str:
-    return str(tuple(tensor.shape)) if isinstance(tensor, Tensor) else type(tensor).__name__
+    if not isinstance(tensor, Tensor):
+        return type(tensor).__name__
+    kind = "complex " if tensor.is_complex() else "without data " if tensor.is_meta else ""
+    return f"{kind}{tuple(tensor.shape)}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from torchvision import datasets
 
 from ddp_tasks.dataset_parts import Indices, Parts
 from ddp_tasks.items import LABELS, described
-from ddp_tasks.labels import Labels, single_class, target_transform_of
+from ddp_tasks.labels import Labels, single_class, storable, target_transform_of
 from schemas.parameters import ItemKeys
 
 _LOG = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def _number(value: Any) -> int | None:
 
 
 def _name(name: Any) -> str:
-    return ", ".join(map(str, name)) if isinstance(name, tuple | list) else str(name)
+    return storable(", ".join(map(str, name)) if isinstance(name, tuple | list) else str(name))
 
 
 def _belonging(dataset: Any, index: Indices, number: Indices, keys: ItemKeys | None) -> Names:

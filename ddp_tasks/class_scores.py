@@ -168,7 +168,7 @@ def _followed(output: Any, part: str, images: int) -> Any:
 
 
 def _is_a_row_each(part: Any, images: int) -> bool:
-    if not isinstance(part, Tensor):
+    if not isinstance(part, Tensor) or part.is_complex():
         return False
     if images == 1 and part.ndim < 2 and part.numel():
         # Its axis of images is gone: what there is belongs to the one image.

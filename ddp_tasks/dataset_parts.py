@@ -14,8 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
+from ddp_tasks.called_code import ENDINGS
 from ddp_tasks.items import described
 from schemas.parameters import RunError
+from schemas.shown import error_shown
+
+#: The flow keeps a few numbers of each.
+MOST_ITEMS = 2**30
 
 Indices = npt.NDArray[np.int64]
 
@@ -103,9 +108,14 @@ def length(dataset: Any) -> int:
             "dataset of (image, label) is needed"
         )
     try:
-        return len(dataset)
-    except Exception as error:  # the person's own code may raise anything
+        items = len(dataset)
+    except ENDINGS as error:  # the person's own code may raise anything
         raise RunError(
-            f"images.factory gave {described(dataset)}, whose length fails: "
-            f"{type(error).__name__}: {error}"
+            f"images.factory gave {described(dataset)}, whose length fails: {error_shown(error)}"
         ) from error
+    if items > MOST_ITEMS:
+        raise RunError(
+            f"images.factory gave {described(dataset)}, which says that it has {items:,} items; up "
+            f"to {MOST_ITEMS:,} are allowed"
+        )
+    return items

@@ -14,6 +14,7 @@ from typing import Any
 from ddp_tasks.file_modules import file_module
 from ddp_tasks.source_code import source_files
 from schemas.parameters import RunError
+from schemas.shown import error_shown
 
 #: Modules that another process has in another way.
 _OF_THE_SESSION = ("__main__", "__mp_main__")
@@ -53,12 +54,14 @@ def call(factory: str, kwargs: Mapping[str, Any]) -> Any:
     expanded = {key: _expanded(value) for key, value in kwargs.items()}
     try:
         return function(**expanded)
-    except RunError:
+    except (RunError, KeyboardInterrupt):
         raise
-    except Exception as error:  # the person's own code: whatever it raises is the answer
-        arguments = ", ".join(f"{key}={value!r}" for key, value in expanded.items())
-        reason = f"{type(error).__name__}: {error}"
-        raise RunError(f"factory {factory!r} called with ({arguments}) failed: {reason}") from error
+    except BaseException as error:  # the person's own code: whatever it raises is the answer
+        # Names alone: values may be keys and passwords.
+        arguments = ", ".join(expanded)
+        raise RunError(
+            f"factory {factory!r} called with ({arguments}) failed: {error_shown(error)}"
+        ) from error
 
 
 def _expanded(value: Any) -> Any:
@@ -81,10 +84,10 @@ def _module(place: str, factory: str) -> ModuleType:
             if not path.is_file():
                 raise RunError(f"factory {factory!r}: file {str(path)!r} does not exist")
             module = file_module(path)
-    except RunError:
+    except (RunError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # a module's own code may raise anything
-        reason = f"{type(error).__name__}: {error}"
+    except BaseException as error:  # a module's own code may raise anything
+        reason = error_shown(error)
         if isinstance(error, ModuleNotFoundError) and error.name == place.partition(".")[0]:
             reason += f"; write path/to/{error.name}.py:callable, or name its folder in PYTHONPATH"
         raise RunError(f"factory {factory!r} does not import: {reason}") from error

@@ -23,6 +23,7 @@ from ddp_tasks.batch_norm_folding import FoldedLayer, fold_batch_norms
 from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
 from ddp_tasks.layers import LinearLayer, PathError, means_read
 from schemas.parameters import ExtractionParameters, RunError
+from schemas.shown import error_shown
 
 
 class Reading(NamedTuple):
@@ -152,9 +153,8 @@ class ForwardPass:
                 program = torch.compile(traced, dynamic=False, options={"freezing": True})
                 program(batch)
         except Exception as error:  # the tracer and the compiler raise whatever they meet
-            reason = f"{type(error).__name__}: {error}".strip().splitlines()[0]
             raise RunError(
-                f"extraction.compile: the network cannot be compiled: {reason}"
+                f"extraction.compile: the network cannot be compiled: {error_shown(error)}"
             ) from error
         return _Program(program, len(batch))
 

@@ -19,9 +19,11 @@ import numpy.typing as npt
 from torch import Tensor
 from torchvision import datasets
 
+from ddp_tasks.called_code import ENDINGS
 from ddp_tasks.dataset_parts import Indices, Parts
 from ddp_tasks.items import ItemError, described, label_of, shown
 from schemas.parameters import ItemKeys, RunError
+from schemas.shown import error_shown
 
 _LOG = logging.getLogger(__name__)
 
@@ -195,11 +197,11 @@ def target_transform_of(dataset: Any) -> Any:
 def _by_index(dataset: Any, index: Indices, keys: ItemKeys | None) -> list[_Label]:
     """Labels as items say them; of unreadable items, as a list does that agrees with all others."""
     found: dict[int, _Label] = {}
-    failed: dict[int, Exception] = {}
+    failed: dict[int, BaseException] = {}
     for i in _shown_progress(index, dataset):
         try:
             item = dataset[i]
-        except Exception as error:  # noqa: BLE001 - the person's own code may raise anything
+        except ENDINGS as error:  # the person's own code may raise anything
             failed[i] = error
             if not _lists_by_hand(dataset):
                 break
@@ -222,7 +224,7 @@ def _of_item(item: Any, index: int, keys: ItemKeys | None) -> _Label:
 
 
 def _of_unreadable(
-    dataset: Any, found: Mapping[int, _Label], failed: Mapping[int, Exception]
+    dataset: Any, found: Mapping[int, _Label], failed: Mapping[int, BaseException]
 ) -> dict[int, _Label]:
     for listed in _lists_by_hand(dataset):
         try:
@@ -235,7 +237,7 @@ def _of_unreadable(
             continue
     first, error = next(iter(failed.items()))
     raise RunError(
-        f"image {first} cannot be read, and so not its label: {type(error).__name__}: {error}; a "
+        f"image {first} cannot be read, and so not its label: {error_shown(error)}; a "
         "dataset with a list of labels, its attribute targets, that agrees with its other items "
         "may hold unreadable images"
     ) from error
@@ -270,7 +272,7 @@ def single_class(label: Any) -> _Label:
     if isinstance(label, bytes):
         label = label.decode("utf-8", "backslashreplace")
     if isinstance(label, str):
-        return _Label(label)
+        return _Label(storable(label))
     if isinstance(label, float) and label.is_integer():
         label = int(label)
     if not isinstance(label, int):
@@ -280,6 +282,11 @@ def single_class(label: Any) -> _Label:
     if label >= MOST_CLASSES:
         raise ValueError(f"labels up to {MOST_CLASSES - 1:,} are allowed")
     return _Label(int(label))
+
+
+def storable(name: str) -> str:
+    """A name as UTF-8 can write it, which halves of characters cannot be."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _of_list(entries: Sequence[Any]) -> _Label:

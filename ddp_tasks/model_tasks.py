@@ -15,6 +15,7 @@ from prefect import get_run_logger
 from ddp_tasks import decomposition, new_store, store, store_check
 from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.bounded_futures import await_worker, connected
+from ddp_tasks.called_code import ENDINGS
 from ddp_tasks.checkpoint_files import read_checkpoint
 from ddp_tasks.identity import Identity, MadeOf, code_of
 from ddp_tasks.images import open_images
@@ -47,9 +48,8 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
     if training is None:
         return run.model
     trained = run.model.model_copy(update={"weights": str(checkpoint), "training": None})
-    asked = _asked(run)
     if checkpoint.exists():
-        _check_trained(checkpoint, asked)
+        check_trained(run, checkpoint)
         get_run_logger().info("using the network trained before, %s", checkpoint)
         return trained
     images = open_images(run.images.training_set(training))
@@ -61,14 +61,15 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
             model = train(build, images, training, done, None if part is None else str(part))
         except RunError:
             raise
-        except Exception as error:  # a network is the person's own code
+        except ENDINGS as error:  # a network is the person's own code
             raise RunError(
                 f"model.training: {run.model.factory!r} cannot be trained on images of shape "
                 f"{images.shape}, {training.batch_size} at a time: {reason_of(error)}"
             ) from error
     check_weights(model, f"model.training of {run.name!r}")
     with replacing(checkpoint) as file:
-        torch.save({"state_dict": model.state_dict(), "trained_by": asked}, file)
+        kept = {"state_dict": model.state_dict(), "trained_by": _asked(run)}
+        torch.save(kept, file)
     return trained
 
 
@@ -78,14 +79,20 @@ def _asked(run: RunParameters) -> str:
     return json.dumps([recorded(run).model_dump(mode="json", include=include), code_of(run)])
 
 
-def _check_trained(checkpoint: Path, asked: str) -> None:
-    """Refuse a checkpoint that cannot be read, or that another training left."""
+def check_trained(run: RunParameters, checkpoint: Path) -> None:
+    """Refuse a checkpoint that cannot be read, or that another training left.
+
+    Raises
+    ------
+    RunError
+        Saying to remove it.
+    """
     anew = f"remove {checkpoint}, and the run trains its network anew"
     try:
         kept = read_checkpoint(checkpoint)
     except RunError as error:
         raise RunError(f"{error}; {anew}") from None
-    if not isinstance(kept, Mapping) or kept.get("trained_by") != asked:
+    if not isinstance(kept, Mapping) or kept.get("trained_by") != _asked(run):
         raise RunError(f"{checkpoint} comes from another training; {anew}", change=("out",))
 
 

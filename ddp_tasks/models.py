@@ -7,7 +7,6 @@ import io
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -18,8 +17,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ddp_tasks import factories
+from ddp_tasks.called_code import ENDINGS
 from ddp_tasks.checkpoints import Weights, load_checkpoint
 from schemas.parameters import ModelParameters, RunError
+from schemas.shown import error_shown
 
 #: The key that names another checkpoint.
 _CHANGE = ("model.weights",)
@@ -58,9 +59,15 @@ def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | Non
         source = f"the weights that model.factory {parameters.factory!r} gives"
     # Lazy modules get theirs from the first images that they are shown.
     check_weights(model, source, lazy=parameters.training is not None)
-    # A program of torch.export stays in the mode that it was exported in.
-    with suppress(NotImplementedError):
+    try:
         model.eval()
+    except NotImplementedError:
+        pass  # a program of torch.export stays in the mode that it was exported in
+    except ENDINGS as error:  # the person's own code
+        raise RunError(
+            f"model.factory {parameters.factory!r} gave a network whose eval() fails: "
+            f"{error_shown(error)}"
+        ) from error
     # One by one: a network of torch.jit, refused where it is traced, takes no other way.
     for parameter in model.parameters():
         parameter.requires_grad_(False)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from ddp_tasks.arbitrary_vectors import arbitrary
+from schemas.shown import seen, shown
 
 #: Lines of twelve target classes that can be told apart on white.
 COLOURS = (
@@ -20,6 +21,8 @@ ARBITRARY_FOOTNOTE = (
     "this singular vector arbitrary within the space that they share."
 )
 
+_LONGEST_OF_SEVERAL = 120
+
 _NARROW, _WIDE = set("ijltfrI.,:;|'()[] -"), set("mwMW%@—")
 
 
@@ -30,14 +33,15 @@ def vector_names(of_layer: xr.Dataset) -> list[str]:
 
 def abbreviated(names: Sequence[str], most: int) -> str:
     """Names joined by commas; past ``most`` of them the number left out is stated."""
-    shown = list(names[:most])
-    if left := len(names) - len(shown):
-        shown.append(f"+{left}")
-    return ", ".join(shown)
+    told = [shown(name, _LONGEST_OF_SEVERAL) for name in names[:most]]
+    if left := len(names) - len(told):
+        told.append(f"+{left}")
+    return ", ".join(told)
 
 
 def short(name: str, characters: int = 18) -> str:
-    """A name cut to a number of characters, an ellipsis in its middle."""
+    """A name cut to a number of characters, an ellipsis in its middle, unseen ones escaped."""
+    name = seen(name)
     if len(name) <= characters:
         return name
     tail = (characters - 1) // 3
@@ -62,7 +66,7 @@ def wrapped(names: Sequence[str], width: float, size: float, lines: int) -> list
         at most this many.
     """
     found: list[str] = []
-    for position, name in enumerate(names):
+    for position, name in enumerate(map(seen, names)):
         left = len(names) - position - 1
         # Only the last line must leave room for the number left out.
         room = width - text_width(f", +{left}", size) * (left > 0)

@@ -13,6 +13,8 @@ import holoviews as hv
 import jinja2
 from bokeh.document import Document
 from bokeh.embed import components
+from bokeh.model import Model
+from bokeh.models import Axis, PlainText
 from bokeh.resources import Resources
 from markupsafe import Markup
 
@@ -125,6 +127,15 @@ def _templates() -> jinja2.Environment:
     )
 
 
+def _write_names_as_text(root: Model) -> None:
+    """Have names at axes shown as they are: Bokeh takes dollar signs for a formula's."""
+    for axis in root.select({"type": Axis}):
+        axis.major_label_overrides = {
+            place: PlainText(text=label) if isinstance(label, str) else label
+            for place, label in axis.major_label_overrides.items()
+        }
+
+
 def _embedded(plots: Mapping[str, hv.Overlay]) -> tuple[Markup, dict[str, Markup]]:
     """Script and elements that put figures on a page, by the keys of the figures."""
     if not plots:
@@ -132,6 +143,8 @@ def _embedded(plots: Mapping[str, hv.Overlay]) -> tuple[Markup, dict[str, Markup
     renderer = hv.renderer("bokeh")
     roots = {key: renderer.get_plot(plot).state for key, plot in plots.items()}
     document = Document()
+    for root in roots.values():
+        _write_names_as_text(root)
     # Frozen, since every root added would make Bokeh walk through all models anew.
     with document.models.freeze():
         for root in roots.values():

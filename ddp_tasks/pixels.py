@@ -100,6 +100,9 @@ def _of_array(array: npt.NDArray[Any]) -> Tensor:
 
 def _of_tensor(tensor: Tensor) -> Tensor:
     tensor = tensor.as_subclass(Tensor)
+    if tensor.is_meta or tensor.layout != torch.strided:
+        kind = "without data (device meta)" if tensor.is_meta else "that is sparse"
+        raise ValueError(f"a tensor {kind} is no picture")
     if tensor.dtype == torch.uint16:
         tensor = (tensor.to(torch.int32) >> 8).to(torch.uint8)
     elif tensor.dtype == torch.bool:

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from ddp_tasks.asked_twice import check_steady
+from ddp_tasks.called_code import answering
 from ddp_tasks.checkpoints import Weights
 from ddp_tasks.identity import MadeOf
 from ddp_tasks.images import ImageSet, open_images
@@ -25,6 +26,7 @@ from ddp_tasks.stability import bootstrap_bytes
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
 from schemas.run_files import nearest
+from schemas.shown import error_shown
 
 #: Held while the model of a worker is opened or run. A worker may have several threads, but it has
 #: one model, and what hooks read of it belongs to one pass.
@@ -63,6 +65,11 @@ def prepare(run: RunParameters, *, labelled: bool = True) -> Prepared:
     RunError
         If anything does not open or does not fit, naming it, its value and what is allowed.
     """
+    with answering(f"code of {run.images.factory!r} or {run.model.factory!r}"):
+        return _prepared_for(run, labelled)
+
+
+def _prepared_for(run: RunParameters, labelled: bool) -> Prepared:
     images, model, weights = _opened(run, labelled)
     layers = _traced(run, model, images)
     if labelled:
@@ -232,8 +239,6 @@ def listed(not_analysed: Mapping[str, str]) -> str:
     return f": not analysed are {', '.join(told)}" + (f" and {more} more" if more else "")
 
 
-def reason_of(error: Exception) -> str:
+def reason_of(error: BaseException) -> str:
     """The kind of an error and the first line of what it says, for one sentence."""
-    lines = str(error).strip().splitlines()
-    kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
-    return f"{kind}{lines[0]}" if lines else type(error).__name__
+    return error_shown(error).removeprefix("ValueError: ")

@@ -20,12 +20,14 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets import folder
 
+from ddp_tasks.called_code import ENDINGS
 from ddp_tasks.contents import UNKNOWN, Content, content
 from ddp_tasks.dataset_parts import Parts, dataset_parts
 from ddp_tasks.items import ItemError, picture_of
 from ddp_tasks.pictures import decoded
 from ddp_tasks.pixels import colours, pixels
 from schemas.parameters import ItemKeys
+from schemas.shown import error_shown
 
 #: What makes an image unreadable, in words.
 Reason = str
@@ -292,7 +294,7 @@ class IndexReader:
             try:
                 items = at_once(index.tolist())
                 found = [pixels(picture_of(item, self._keys)) for item in items]
-            except Exception:  # noqa: BLE001 - the person's own code; one by one tells which fails
+            except ENDINGS:  # the person's own code; one by one tells which fails
                 found = []
             if len(found) == len(index):
                 return found
@@ -303,7 +305,7 @@ class IndexReader:
             return pixels(picture_of(self._dataset[index], self._keys))
         except ItemError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001 - the person's own code may raise anything
+        except ENDINGS as error:  # the person's own code may raise anything
             return _reason(error)
 
 
@@ -314,5 +316,5 @@ def _content_of(picture: Tensor | Reason) -> Content:
     return content(picture.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
-def _reason(error: Exception) -> Reason:
-    return f"{type(error).__name__}: {error}"
+def _reason(error: BaseException) -> Reason:
+    return error_shown(error)

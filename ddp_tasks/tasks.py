@@ -25,8 +25,10 @@ from ddp_tasks.artifact_tasks import ProgressBar
 from ddp_tasks.bounded_futures import Outcome, connected, outcomes, results
 from ddp_tasks.system_errors import refusal_of
 from schemas.parameters import RunError, RunParameters
+from schemas.shown import shown
 
 _SECONDS_BETWEEN_UPDATES = 2.0
+_SECONDS_BETWEEN_LINES = 20.0
 
 Arguments = ParamSpec("Arguments")
 Item = TypeVar("Item")
@@ -61,8 +63,9 @@ def progress(key: str, description: str, total: int) -> Iterator[Callable[[int],
     Yields a function that is told the number of items just finished.
     """
     shown_in_prefect = ProgressBar(key, description)
+    description = shown(description)
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
@@ -70,17 +73,19 @@ def progress(key: str, description: str, total: int) -> Iterator[Callable[[int],
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    finished, shown = 0, time.monotonic()
+    finished, updated, told = 0, time.monotonic(), time.monotonic()
 
     def advance(items: int) -> None:
-        nonlocal finished, shown
+        nonlocal finished, updated, told
         finished += items
         bar.update(line, completed=finished)
-        if time.monotonic() - shown > _SECONDS_BETWEEN_UPDATES:
-            shown = time.monotonic()
+        now = time.monotonic()
+        if now - updated > _SECONDS_BETWEEN_UPDATES:
+            updated = now
             shown_in_prefect.show(100 * finished / total)
-            if bar.disable:
-                get_run_logger().info("%s: %d of %d", description, finished, total)
+        if bar.disable and now - told > _SECONDS_BETWEEN_LINES:
+            told = now
+            get_run_logger().info("%s: %d of %d", description, finished, total)
 
     with bar:
         line = bar.add_task(description, total=total)

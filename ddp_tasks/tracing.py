@@ -21,6 +21,7 @@ from ddp_tasks.layers import Layers, LinearLayer
 from ddp_tasks.linear_calls import LINEAR
 from ddp_tasks.not_analysed import not_analysed, quantised_modules
 from ddp_tasks.traced_passes import Met, Pass
+from schemas.shown import error_shown
 
 #: Of the same images in the same form: what differs more is no rounding.
 _REPEATED = 1e-5
@@ -121,6 +122,8 @@ class _Tracing:
             return self.seen(images, **changes)
         except Exception as error:  # noqa: BLE001 - the person's own code raises whatever it does
             return error
+        except SystemExit as error:
+            return RuntimeError(error_shown(error))
 
     def begin(self) -> None:
         """The first pass: of two images, or of one by itself."""
@@ -136,7 +139,7 @@ class _Tracing:
             if isinstance(twice, Pass):
                 found, self.convention = twice, replace(self.convention, fewest=2)
         elif isinstance(found, Exception) and isinstance(self.tried_with(self.two[:1]), Pass):
-            raise ValueError(f"it takes one image at a time ({_told(found)}); {_ALONE}")
+            raise ValueError(f"it takes one image at a time ({error_shown(found)}); {_ALONE}")
         if isinstance(found, Exception):
             raise found
         self.first = found
@@ -415,8 +418,3 @@ def other_images(images: Tensor) -> Tensor:
     """Different images that a network for the first ones takes: paler, and mirrored."""
     mirrored = images.flip(-1)
     return mirrored * 0.5 + 0.25 if images.is_floating_point() else mirrored
-
-
-def _told(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"

@@ -14,7 +14,7 @@ from ddp_tasks import capacity_tasks, new_store, run_lock, store
 from ddp_tasks.whole_files import clear_parts
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
-from flows.output_folder import made_folder, output_folder
+from flows.output_folder import check_places, made_folder, output_folder
 from schemas.parameters import RunError
 from schemas.zoo import ZooParameters
 
@@ -37,7 +37,7 @@ def check(zoo: ZooParameters, out: Path) -> None:
     RunError
         If results cannot go to the folder, the cluster cannot be had, or no checkpoint is there.
     """
-    output_folder(out)
+    check_places(output_folder(out), folders=("capacity.zarr",), files=("capacity.html",))
     files = [model.parameters.weights_file for model in zoo.models]
     missing = [file for file in files if file is not None and not file.is_file()]
     if len(missing) == len(files):

@@ -10,14 +10,18 @@ import typer
 
 # Little is imported before signals are watched: Ctrl-C in an import is a traceback.
 from flows import stopping
+from flows.commands import Commands, path
 from flows.quick_exit import leave, quick_exit
+from flows.terminal import say
 
 app = typer.Typer(
+    cls=Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Explain what an image classifier has learned from the singular vectors of its weights.",
 )
+
 
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="A preset's name (see ddp presets) or a YAML file.")
@@ -31,7 +35,9 @@ Set = Annotated[
         "May be given more than once.",
     ),
 ]
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a finished run.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", parser=path, help="The folder of a finished run.")
+]
 Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")]
 Quantile = Annotated[
     float | None, typer.Option(help="A stored quantile level; default the layer's own.")
@@ -51,7 +57,9 @@ def run(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Folder for the results; default ddp-results/NAME of the run."
+            metavar="DIR",
+            parser=path,
+            help="Folder for the results; default ddp-results/NAME of the run.",
         ),
     ] = None,
     overrides: Set = None,
@@ -66,7 +74,7 @@ def run(
 
     started = _process_start()
     parameters = load_run(source, overrides or ())
-    typer.echo(f"{parameters.name}: opening model and images", err=True)
+    say(f"{parameters.name}: opening model and images", err=True)
     folder = out or Path("ddp-results") / file_name(parameters.name)
     from flows import prefect_server
 
@@ -85,7 +93,7 @@ def run(
     seconds = {"imports": imported - started, "checks": checked - imported, **outcome.seconds}
     total = time.time() - started
     seconds["Prefect's server and bookkeeping"] = total - sum(seconds.values())
-    typer.echo(summary_text.closing_lines(outcome, seconds, total))
+    say(summary_text.closing_lines(outcome, seconds, total))
 
 
 @app.command()
@@ -94,7 +102,7 @@ def presets() -> None:
     from schemas.run_files import presets as known_presets
 
     for name, description in known_presets().items():
-        typer.echo(f"{name:<16}{description}")
+        say(f"{name:<16}{description}")
 
 
 @app.command()
@@ -106,7 +114,7 @@ def layers(source: Run = "digits", overrides: Set = None) -> None:
     from ddp_tasks.preparation import prepare
     from flows import summary_text
 
-    typer.echo(summary_text.layer_lines(prepare(parameters)))
+    say(summary_text.layer_lines(prepare(parameters)))
 
 
 @app.command()
@@ -119,7 +127,9 @@ def capacity(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for the results; default ddp-results/NAME."),
+        typer.Option(
+            metavar="DIR", parser=path, help="Folder for the results; default ddp-results/NAME."
+        ),
     ] = None,
     overrides: Set = None,
 ) -> None:
@@ -132,7 +142,7 @@ def capacity(
     from schemas.run_files import load_zoo
 
     zoo = load_zoo(source, overrides or ())
-    typer.echo(f"{zoo.name}: {len(zoo.models)} models", err=True)
+    say(f"{zoo.name}: {len(zoo.models)} models", err=True)
     from flows import prefect_server
 
     folder = out or Path("ddp-results") / file_name(zoo.name)
@@ -143,9 +153,9 @@ def capacity(
         check(zoo, folder)
         with server.used(), stopping.told_by(lambda: standing(zoo, folder)):
             outcome = prefect_server.carry_out(run_capacity, zoo, folder)
-    typer.echo(summary_text.zoo_lines(outcome))
+    say(summary_text.zoo_lines(outcome))
     if outcome.errors:
-        raise SystemExit(1)
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -162,7 +172,11 @@ def steps(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.html", help="The page; default DIR/steps-LAYER-IMAGE.html."),
+        typer.Option(
+            metavar="FILE.html",
+            parser=path,
+            help="The page; default DIR/steps-LAYER-IMAGE.html.",
+        ),
     ] = None,
     overrides: Set = None,
     run_file: Annotated[
@@ -193,7 +207,7 @@ def steps(
         trust=trust,
         run_file=run_file,
     )
-    typer.echo(page)
+    say(page)
 
 
 @app.command()
@@ -207,7 +221,11 @@ def table(
     superclasses: Superclasses = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write every row to FILE.csv or FILE.parquet instead."),
+        typer.Option(
+            metavar="FILE",
+            parser=path,
+            help="Write every row to FILE.csv or FILE.parquet instead.",
+        ),
     ] = None,
 ) -> None:
     """Show which singular vectors of a layer are significant for which classes, and how surely.
@@ -224,10 +242,10 @@ def table(
     frame = stored.table(layer, quantile, percentage, direction)
     if out is None:
         confidence = stored.run.significance.confidence
-        typer.echo(significance_text.table_lines(frame, at, confidence))
+        say(significance_text.table_lines(frame, at, confidence))
     else:
         stored_significance.write_table(frame, out)
-        typer.echo(out)
+        say(out)
 
 
 @app.command()
@@ -241,7 +259,11 @@ def hypergraph(
     superclasses: Superclasses = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="Write it as HIF JSON to FILE.json instead."),
+        typer.Option(
+            metavar="FILE.json",
+            parser=path,
+            help="Write it as HIF JSON to FILE.json instead.",
+        ),
     ] = None,
 ) -> None:
     """Show one hypergraph of a layer's family over (q, p): its equivalence classes, in order.
@@ -258,14 +280,14 @@ def hypergraph(
 
         at = stored.family(layer).at(*stored.levels(layer, quantile, percentage), direction)
         values = stored.layers["singular_value"].sel(layer=layer).to_numpy()
-        typer.echo(significance_text.hypergraph_lines(at, values, stored.class_axis))
+        say(significance_text.hypergraph_lines(at, values, stored.class_axis))
     else:
         from ddp_tasks import hif
         from ddp_tasks.stored_hypergraphs import stored_hypergraph
 
         graph, metadata = stored_hypergraph(stored, layer, quantile, percentage, direction)
         hif.write_hif(graph, metadata, out.expanduser())
-        typer.echo(out)
+        say(out)
 
 
 @app.command()
@@ -291,13 +313,16 @@ def distinguish(
     directions = ("positive", "negative") if direction == "both" else (direction,)
     frame = stored.distinguishing(a, b, layer, directions)
     confidence = stored.run.significance.confidence
-    typer.echo(significance_text.distinguishing_lines(frame, a, b, top, confidence))
+    say(significance_text.distinguishing_lines(frame, a, b, top, confidence))
 
 
 @app.command()
 def check(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder of a run, or of a list of models.")
+        Path,
+        typer.Argument(
+            metavar="DIR", parser=path, help="The folder of a run, or of a list of models."
+        ),
     ],
 ) -> None:
     """Read every file of a run's results, and say which are not as they were written.
@@ -317,13 +342,13 @@ def check(
             status.update(Text(f"reading {part} of {folder}"))
 
         for damage in store_check.check_folder(folder.expanduser(), reading):
-            typer.echo(damage)
+            say(damage)
             found += 1
     if not found:
-        typer.echo(f"{folder}: whole")
+        say(f"{folder}: whole")
         return
-    typer.echo(f"{folder}: {found} {'damage' if found == 1 else 'damages'}")
-    raise SystemExit(1)
+    say(f"{folder}: {found} {'damage' if found == 1 else 'damages'}")
+    raise typer.Exit(1)
 
 
 def main() -> None:
@@ -342,10 +367,10 @@ def main() -> None:
     except SystemExit as ended:
         leave(ended.code)
     except RunError as error:
-        typer.echo(f"ddp: {refusal_text(error)}", err=True)
+        say(f"ddp: {refusal_text(error)}", err=True)
         leave(2)
     except Exception as error:  # noqa: BLE001 - whatever is left is written down and named
-        typer.echo(f"ddp: {unexpected_text(error)}", err=True)
+        say(f"ddp: {unexpected_text(error)}", err=True)
         leave(70)
 
 

@@ -17,15 +17,16 @@ from distributed import Client, LocalCluster, Security
 from distributed.comm import registry
 
 from ddp_tasks import factories
-from flows import quick_exit, stopping
+from flows import quick_exit, stopping, terminal
 from schemas.parameters import ClusterParameters, RunError
 from schemas.run_files import load_cluster
+from schemas.shown import error_shown
 
 #: More workers than this on one machine cost more memory for copies of the model than they
 #: gain; the cores beyond go to torch's threads.
 _MOST_LOCAL_WORKERS = 8
 
-_SECONDS_TO_CONNECT = 30
+_SECONDS_TO_CONNECT = 15
 
 #: What is started here, in processes that end with this one.
 _OF_THIS_MACHINE = ("auto", "local", "cuda")
@@ -137,7 +138,7 @@ def _started(cluster: str) -> Any:
         raise
     # What the factory of a file raises is of any kind, and a person can act on it.
     except Exception as error:
-        raise RunError(f"cluster {cluster}: {type(error).__name__}: {error}") from error
+        raise RunError(f"cluster {cluster}: {error_shown(error)}") from error
 
 
 def local_cluster(workers: int, threads: int) -> LocalCluster:
@@ -153,12 +154,18 @@ def local_cluster(workers: int, threads: int) -> LocalCluster:
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
-            preload=[quick_exit.__name__],
+            preload=[quick_exit.__name__, terminal.__name__],
         )
 
 
 def _from_file(parameters: ClusterParameters) -> Any:
     started = factories.call(parameters.factory, parameters.kwargs)
+    lacks = [name for name in ("scheduler_address", "close") if not hasattr(started, name)]
+    if lacks:
+        raise RunError(
+            f"cluster: factory {parameters.factory!r} gave a {type(started).__name__}, no Dask "
+            f"cluster: it has no {' and no '.join(lacks)}"
+        )
     if parameters.workers is not None:
         started.scale(parameters.workers)
     if parameters.maximum is not None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from schemas.parameters import RunError
@@ -42,7 +45,7 @@ def output_folder(out: Path) -> Path:
     if not place.is_dir():
         above = "" if place == path else f": {place}"
         raise RunError(f"{written}{above} is a file, not a folder", change=("out",))
-    if not os.access(place, os.W_OK | os.X_OK):
+    if not _is_writable(place):
         raise RunError(f"{written}: {place} may not be written to", change=("out",))
     for name in _PLACES:
         if (path / name).is_symlink():
@@ -52,6 +55,34 @@ def output_folder(out: Path) -> Path:
                 change=("out",),
             )
     return path
+
+
+def check_places(out: Path, *, folders: Sequence[str], files: Sequence[str]) -> None:
+    """Refuse a folder in which something of another kind has the name of a result.
+
+    Raises
+    ------
+    RunError
+        Naming it.
+    """
+    for name in (*folders, *files):
+        place = out / name
+        if not os.path.lexists(place):
+            continue
+        wanted = "folder" if name in folders else "file"
+        if not (place.is_dir() if wanted == "folder" else place.is_file()):
+            raise RunError(f"out: {place} is there and no {wanted}; move it away", change=("out",))
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which its permissions alone do not say."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return False
+    try:
+        Path(tempfile.mkdtemp(prefix=".ddp-", dir=folder)).rmdir()
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)  # told where room is needed
+    return True
 
 
 def made_folder(out: Path) -> Path:

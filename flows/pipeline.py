@@ -28,7 +28,7 @@ from ddp_tasks.summary import Summary
 from ddp_tasks.whole_files import clear_parts
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
-from flows.output_folder import made_folder, output_folder
+from flows.output_folder import check_places, made_folder, output_folder
 from flows.timings import Timings
 from schemas.parameters import RunError, RunParameters
 
@@ -54,7 +54,10 @@ def check(run: RunParameters, out: Path) -> None:
         the folder holds another run's store.
     """
     out = output_folder(out)
+    check_places(out, folders=("store.zarr", "hypergraphs"), files=("report.html", "checkpoint.pt"))
     check_cluster(run.cluster)
+    if run.model.training is not None and (out / "checkpoint.pt").exists():
+        model_tasks.check_trained(run, out / "checkpoint.pt")
     prepared = prepare(run)
     _check_same_weights(run, prepared)
     if (out / "store.zarr").exists():

@@ -28,9 +28,8 @@ from prefect.settings import (
 )
 from prefect.states import Cancelled
 
-from flows import stopping
+from flows import stopping, terminal
 from flows.refused_logs import say_refused_logs_once
-from flows.terminal_log import say_failures_once
 from schemas.parameters import RunError
 
 Arguments = ParamSpec("Arguments")
@@ -139,7 +138,7 @@ class Server:
             If a temporary server cannot be started.
         """
         say_refused_logs_once()
-        say_failures_once()
+        terminal.quiet_errors()
         url = PREFECT_API_URL.value() if self._temporary is None else self._temporary.await_url()
         with temporary_settings({PREFECT_API_URL: url}):
             try:

@@ -6,23 +6,30 @@ import tempfile
 import traceback
 
 from schemas.parameters import RunError
-from schemas.shown import shown
+from schemas.shown import error_shown, shown
 
 #: Options of the commands by the argument of the functions that they are handed to.
 _OPTIONS = {"out": "--out", "overrides": "--set", "vectors": "--vectors"}
+
+
+_LONGEST_LINE, _MOST_LINES = 2000, 30
 
 
 def refusal_text(error: RunError) -> str:
     """A refusal as the terminal shows it, with the options that change what it names."""
     argument, colon, rest = str(error).partition(": ")
     message = f"{_OPTIONS[argument]} {rest}" if colon and argument in _OPTIONS else str(error)
+    # What people's names and errors hold would act on the terminal.
+    lines = [shown(line, _LONGEST_LINE) for line in message.splitlines()]
+    if (more := len(lines) - _MOST_LINES) > 0:
+        lines = [*lines[:_MOST_LINES], f"  and {more:,} more lines"]
     changes = dict.fromkeys(_change(key) for key in error.change)
-    return "\n".join([message, *(f"  {change}" for change in changes)])
+    return "\n".join([*lines, *(f"  {change}" for change in changes)])
 
 
 def unexpected_text(error: Exception) -> str:
     """An error that nobody foresaw in one line, its traceback in a file of its own."""
-    reason = f"{type(error).__name__}: {shown(str(error), 300)}"
+    reason = error_shown(error)
     try:
         with tempfile.NamedTemporaryFile(
             "w", prefix="ddp-", suffix=".log", delete=False, encoding="utf-8", errors="replace"

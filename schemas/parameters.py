@@ -155,7 +155,7 @@ class TrainingParameters(Section):
     )
     epochs: Positive = 5
     batch_size: Positive = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)] = 1e-3
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 

@@ -250,9 +250,11 @@ def _cluster(cluster: str, folder: Path) -> str:
 
 def _explain(section: type[BaseModel], error: dict[str, Any]) -> tuple[str, str]:
     """The key, with its value where that is refused, and the reason."""
-    loc = [part for part in error["loc"] if not _is_union_branch(part)]
+    kind, place = error["type"], error["loc"]
+    # An unknown key may be called like a branch.
+    last = [place[-1]] if kind == "extra_forbidden" else []
+    loc = [part for part in place[: len(place) - len(last)] if not _is_union_branch(part)] + last
     key = shown(".".join(str(part) for part in loc), 200) or "the file"
-    kind = error["type"]
     if kind == "extra_forbidden":
         allowed = _keys_at(section, loc[:-1])
         near = nearest(str(loc[-1]), allowed)

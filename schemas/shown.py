@@ -24,9 +24,30 @@ def shown(text: str, most: int = 80) -> str:
     if len(text) > most:
         ending = most // 3
         text = f"{text[: most - ending - 1]}…{text[-ending:]}"
+    return seen(text)
+
+
+def seen(text: str) -> str:
+    """A text of one line in which what is not seen is escaped, such as a line break."""
     if text.isprintable():
         return text
     return "".join(_escaped(c) if unseen(c) else c for c in text)
+
+
+def error_shown(error: BaseException, most: int = 300) -> str:
+    """The kind of an error and the first line of what it says.
+
+    Parameters
+    ----------
+    most
+        characters of that line.
+    """
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001 - some cannot even say what they are
+        lines = []
+    kind = type(error).__name__
+    return f"{kind}: {shown(lines[0], most)}" if lines else kind
 
 
 def unseen(character: str) -> bool:

@@ -55,7 +55,7 @@ def test_no_worker_has_more_threads_than_its_share(monkeypatch, workers, threads
         mapped = client.run(os.environ.get, "MALLOC_MMAP_MAX_")
         loaded = client.run(lambda dask_worker: [p.name for p in dask_worker.preloads])
     assert set(mapped.values()) == {"0"}, "a pass has its memory zeroed anew at every layer"
-    assert set(map(tuple, loaded.values())) == {("flows.quick_exit",)}
+    assert set(map(tuple, loaded.values())) == {("flows.quick_exit", "flows.terminal")}
     assert len(found) == workers
     for counted in found.values():
         assert counted.pop("shards") == 1

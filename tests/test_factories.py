@@ -73,7 +73,7 @@ def test_modules_that_fail_to_import_are_refused(tmp_path, monkeypatch):
 
 
 def test_what_a_factory_raises_is_told_with_its_arguments():
-    with pytest.raises(RunError, match=r"'math:sqrt' called with \(y=3\) failed: TypeError") as e:
+    with pytest.raises(RunError, match=r"'math:sqrt' called with \(y\) failed: TypeError") as e:
         call("math:sqrt", {"y": 3})
     assert isinstance(e.value.__cause__, TypeError)
 

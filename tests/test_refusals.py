@@ -200,6 +200,22 @@ def test_values_that_no_run_can_have_are_refused(override):
     assert said.isascii() or "…" in said
 
 
+@pytest.mark.parametrize("key", ["none", "list[str]", "literal['all']", "constrained-str"])
+def test_unknown_keys_that_are_called_like_types_are_named(key):
+    for path in (key, f"images.{key}"):
+        said = refused(check, RunParameters, changed(copy.deepcopy(WHOLE), path), "mine.yaml")
+        assert f"{path}: unknown key" in said
+
+
+def changed(content, path):
+    *parents, last = path.split(".")
+    at = content
+    for parent in parents:
+        at = at[parent]
+    at[last] = None
+    return content
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
