@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_HOME,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
@@ -37,6 +39,9 @@ Result = TypeVar("Result")
 
 #: What the flow that ``carry_out`` calls has left, before Prefect is told that it has ended.
 _LEFT: ContextVar[list[Any] | None] = ContextVar("left", default=None)
+
+#: The last line of a traceback.
+_ERROR = re.compile(r"[\w.]+(Error|Exception): ")
 
 _SECONDS_BETWEEN_LOOKS = 0.1
 _SECONDS_BETWEEN_LINES = 15.0
@@ -93,10 +98,13 @@ class TemporaryServer:
     def _failed(self) -> RunError:
         self._process.wait()
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        lines = [line.strip() for line in self._errors.read().decode(errors="replace").split("\n")]
+        # What uvicorn says last is only that it ends.
+        errors = [line for line in lines if _ERROR.match(line)]
+        last = (errors or [line for line in lines if line] or ["it said nothing"])[-1]
         return RunError(
-            f"Prefect's temporary server ended with status {self._process.returncode}: {last}"
+            f"Prefect's temporary server ended with status {self._process.returncode}: {last}. "
+            f"It keeps its data in {PREFECT_HOME.value()}; PREFECT_HOME names another place"
         )
 
     def end(self) -> None:

@@ -122,3 +122,21 @@ def test_the_temporary_server_ends_when_its_run_is_killed(started, when):
         assert process.stdout.readline().startswith("http://127.0.0.1:")
     process.kill()
     assert_gone(server)
+
+
+def test_a_temporary_server_without_a_place_for_its_data_is_said(tmp_path):
+    (tmp_path / "home").touch()
+    code = """
+from flows.prefect_server import TemporaryServer
+TemporaryServer().await_url()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "unable to open database file. It keeps its data in" in done.stderr
+    assert f"{tmp_path}/home; PREFECT_HOME names another place" in done.stderr
