@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -101,8 +101,7 @@ class _Loss:
         # What it draws, for the weights of lazy modules or by itself, is not missing later.
         with torch.random.fork_rng():
             found = trace_layers(model, images, output=output, alone=True)
-            # Gradients need no other layout, and every network takes contiguous inputs.
-            convention = replace(found.convention, channels_last=False)
+            convention = found.convention
             with torch.no_grad():
                 given = convention.given(images)
                 scores = convention.scores(whole_output(model(given)), len(given))
@@ -110,7 +109,7 @@ class _Loss:
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy of a batch, and that of each auxiliary classifier by its weight."""
-        given = self.convention.given(inputs)
+        given = self._given(inputs)
         told = scores_in_training(
             whole_output(self.model(given)),
             len(given),
@@ -127,6 +126,13 @@ class _Loss:
                 losses.append(cross_entropy(rows, targets))
         own, *auxiliary = losses
         return own + AUXILIARY_WEIGHT * sum(auxiliary) if auxiliary else own
+
+    def _given(self, inputs: Tensor) -> Tensor:
+        # What takes both memory layouts is given the one that the images have: another adds up in
+        # another order, and trains another network.
+        any_layout = self.convention.channels_last and inputs.dtype == self.convention.dtype
+        enough = len(inputs) >= self.convention.fewest
+        return inputs if any_layout and enough else self.convention.given(inputs)
 
 
 def _steps(images: ImageSet, size: int) -> range:

@@ -124,8 +124,10 @@ def _logits_loss(output, targets):
     return functional.cross_entropy(output, targets)
 
 
-def _slowly(model, images, loss, parameters):
-    """Training written out, with a loss of what the network gives for contiguous float32 images."""
+def _slowly(model, images, loss, parameters, *, contiguous=True):
+    """Training written out, with a loss of what the network gives for float32 images."""
+    inputs = images.batch(0, len(images))
+    inputs = inputs.contiguous() if contiguous else inputs
     generator = torch.Generator().manual_seed(parameters.seed)
     optimizer = torch.optim.Adam(model.train().parameters(), lr=parameters.learning_rate)
     steps = len(images) // parameters.batch_size
@@ -133,8 +135,7 @@ def _slowly(model, images, loss, parameters):
     for _ in range(parameters.epochs):
         for chosen in torch.randperm(len(images), generator=generator).split(parameters.batch_size):
             if len(chosen) == parameters.batch_size:
-                batch = torch.stack([images.dataset[i][0] for i in chosen.tolist()])
-                targets = torch.tensor([images.dataset[i][1] for i in chosen.tolist()])
+                batch, targets = inputs[chosen], torch.from_numpy(images.target)[chosen]
                 optimizer.zero_grad()
                 loss(model(batch), targets).backward()
                 optimizer.step()
@@ -184,6 +185,14 @@ def test_every_form_of_output_is_trained_with_the_loss_that_belongs_to_it(build,
     for name, tensor in expected.items():
         # Steps of 0.01; float32 losses written in two ways.
         torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-4)
+
+
+def test_a_plain_network_is_trained_in_the_memory_layout_of_its_images():
+    # To the bit: sums in another order train another network of the same seed.
+    images, parameters = _channels(), _parameters(learning_rate=0.01, batch_size=10)
+    expected = _slowly(odd_networks.Plain(), images, _logits_loss, parameters, contiguous=False)
+    found = train(lambda: odd_networks.Plain().eval(), images, parameters)
+    assert model_digest(found) == model_digest(expected)
 
 
 @pytest.mark.parametrize(
