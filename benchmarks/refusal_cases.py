@@ -15,7 +15,7 @@ from benchmarks.refusals import Case, tried
 from schemas.parameters import RunParameters
 
 
-def finish_tinyrun_case(room: Path) -> Path:
+def finish_tiny_run(room: Path) -> Path:
     """The folder of the tiny run, carried out.
 
     Raises

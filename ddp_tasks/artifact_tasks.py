@@ -5,6 +5,7 @@ A server that refuses artifacts, or is away, costs a run nothing but them.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from contextvars import Context, copy_context
@@ -15,6 +16,8 @@ from uuid import UUID
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from schemas.shown import shown
 
 #: Attempts after the first: what is shown is soon out of date. None once one was refused.
 _RETRIES = 2
@@ -84,11 +87,22 @@ def await_shown() -> None:
         _SENDER.warn(f"they are not sent after {_SECONDS_TO_SHOW:g} s")
 
 
+def as_text(name: str, most: int = 120) -> str:
+    """A name in Markdown as the text that it is, on one line: neither markup nor HTML.
+
+    Parameters
+    ----------
+    most
+        characters, before any are escaped.
+    """
+    return re.sub(r"([\\`*_{}\[\]()<>#+!|$~&:-])", r"\\\1", shown(name, most))
+
+
 class ProgressBar:
     """A stage's progress as Prefect shows it: the last value counts, those on the way do not."""
 
     def __init__(self, key: str, description: str) -> None:
-        self._key, self._description = key, description
+        self._key, self._description = key, as_text(description)
         self._id: UUID | None = None
         self._percent, self._waits = 0.0, False
         self._lock = threading.Lock()

@@ -14,7 +14,7 @@ import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from ddp_tasks import store as stores
-from ddp_tasks.artifact_tasks import await_shown, show
+from ddp_tasks.artifact_tasks import as_text, await_shown, show
 from ddp_tasks.notation import abbreviated, vector_names
 from ddp_tasks.report import anchors
 from ddp_tasks.significance import layer_table
@@ -27,6 +27,7 @@ from schemas.zoo import ZooParameters
 #: Rows of a significance table in the UI; the store has them all.
 _MOST_ROWS = 200
 _LONGEST_KEY = 100
+_LONGEST_PATH, _LONGEST_LIST = 4096, 3000
 _MOST_CLASSES, _CLASSES_OF_VECTOR = 5, 20
 
 
@@ -39,15 +40,15 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
         create_markdown_artifact,
         key="summary",
         markdown=summary_markdown(summary, store, page, folder),
-        description=run.name,
+        description=as_text(run.name),
     )
     for key, path in (("report", page), ("store", store), ("hypergraph-files", folder)):
         _show(
             create_link_artifact,
             key=key,
             link=path.as_uri(),
-            link_text=str(path),
-            description=f"{run.name}: {path}",
+            link_text=as_text(str(path), _LONGEST_PATH),
+            description=as_text(f"{run.name}: {path}", _LONGEST_PATH),
         )
     for layer in (one for one in summary.layers if one.layer in anchors(summary)):
         rows = significance_rows(run, store, layer.layer)
@@ -55,7 +56,7 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
             create_table_artifact,
             key=artifact_key(f"significance-{layer.layer}"),
             table=rows[:_MOST_ROWS],
-            description=f"{layer.layer}: singular vectors significant for at least "
+            description=f"{as_text(layer.layer)}: singular vectors significant for at least "
             f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
             f"(q = {layer.threshold:.4g}); {min(len(rows), _MOST_ROWS)} of {len(rows)} shown",
         )
@@ -68,8 +69,8 @@ def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) 
     for model in table["model"].to_numpy():
         of_model = table.sel(model=model)
         row: dict[str, object] = {
-            "model": str(model),
-            "family": str(of_model["family"].item()),
+            "model": shown(str(model)),
+            "family": shown(str(of_model["family"].item())),
             "accuracy": float(of_model["accuracy"]),
             "layers": int(of_model["layers"]),
         }
@@ -78,14 +79,19 @@ def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) 
             hat, error = float(at["alpha_hat"]), float(at["alpha_hat_error"])
             row[f"α̂ {matrization}"] = "" if np.isnan(hat) else f"{hat:.3f} ± {error:.3f}"
         rows.append({**row, "failed": str(of_model["error"].item())})
-    _show(create_table_artifact, key="capacity", table=rows, description=f"{zoo.name}: α̂ of Eq. 12")
+    _show(
+        create_table_artifact,
+        key="capacity",
+        table=rows,
+        description=f"{as_text(zoo.name)}: α̂ of Eq. 12",
+    )
     for key, path in (("capacity-report", page), ("capacity-store", store)):
         _show(
             create_link_artifact,
             key=key,
             link=path.as_uri(),
-            link_text=str(path),
-            description=f"{zoo.name}: {path}",
+            link_text=as_text(str(path), _LONGEST_PATH),
+            description=as_text(f"{zoo.name}: {path}", _LONGEST_PATH),
         )
     await_shown()
 
@@ -105,18 +111,17 @@ def artifact_key(name: str) -> str:
     return f"{key[:_LONGEST_KEY]}-{digest}".strip("-")
 
 
-def as_text(name: str) -> str:
-    """A name in Markdown as the text that it is, on one line: neither markup nor HTML."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+!|$~&:-])", r"\\\1", shown(name, 120))
-
-
 def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) -> str:
     """The run's findings as a page of Markdown."""
     lines = [
         f"# {as_text(summary.title)}",
         f"{summary.images} images of {summary.target_classes} classes, accuracy "
         f"{summary.accuracy:.1%}.",
-        *(["", f"{told(summary.unreadable)}."] if summary.unreadable else []),
+        *(
+            ["", f"{as_text(told(summary.unreadable), _LONGEST_LIST)}."]
+            if summary.unreadable
+            else []
+        ),
         "",
         "| layer | weight | rank | quantile | p | q | nodes | hyperedges | eq. classes |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -130,10 +135,12 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
     lines += [
         f"{place}. **{as_text(v.layer)} v{v.singular_vector}{'*' if v.arbitrary else ''}** "
         f"(s = {v.singular_value:.3g}, η² = {v.eta_squared:.2f}): "
-        f"{abbreviated(v.significant_for, _CLASSES_OF_VECTOR)}"
+        f"{as_text(abbreviated(v.significant_for, _CLASSES_OF_VECTOR), _LONGEST_LIST)}"
         for place, v in enumerate(summary.discriminating, start=1)
     ]
-    lines += ["", f"- store: `{store}`", f"- report: `{page}`", f"- hypergraphs: `{folder}`"]
+    places = {"store": store, "report": page, "hypergraphs": folder}
+    lines.append("")
+    lines += [f"- {what}: {as_text(str(place), _LONGEST_PATH)}" for what, place in places.items()]
     return "\n".join(lines)
 
 
@@ -164,6 +171,6 @@ def significance_rows(run: RunParameters, store: Path, layer: str) -> list[dict[
 def _classes(names: npt.NDArray[np.object_], fraction: npt.NDArray[np.float32]) -> str:
     """Classes with their fractions, the highest first; past the first few only their number."""
     order = np.argsort(-fraction, kind="stable")
-    shown = [f"{names[c]} ({fraction[c]:.0%})" for c in order[:_MOST_CLASSES]]
-    more = len(names) - len(shown)
-    return ", ".join(shown) + (f" and {more} more (from {fraction.min():.0%})" if more else "")
+    told = [f"{shown(str(names[c]), 120)} ({fraction[c]:.0%})" for c in order[:_MOST_CLASSES]]
+    more = len(names) - len(told)
+    return ", ".join(told) + (f" and {more} more (from {fraction.min():.0%})" if more else "")

@@ -1,0 +1,149 @@
+"""Names of classes, layers, images and runs are text wherever they are shown, never markup."""
+
+import asyncio
+import html
+import json
+import re
+
+import holoviews as hv
+import pytest
+from bokeh.models import Axis, HoverTool, PlainText
+from markdown_it import MarkdownIt
+from odd_names import HERE, LAYERS, NAMES, TITLE
+from pages import opened, without_data
+from prefect.client.orchestration import get_client
+from runs import tiny_run
+
+from ddp_tasks import page, report
+from ddp_tasks.artifact_tasks import as_text
+from ddp_tasks.notation import abbreviated, short, wrapped
+from flows.pipeline import run_pipeline
+from flows.summary_text import closing_lines
+from schemas.shown import seen, unseen
+
+
+@pytest.fixture(scope="module")
+def named(prefect_server, tmp_path_factory):
+    """A run in which everything has an odd name, whole, with a section of one layer."""
+    before, report._SECTIONS = report._SECTIONS, 1
+    try:
+        levels = {"quantile": 0.85, "percentage": 40, "resamples": 4, "sample_sizes": [5]}
+        run = tiny_run(
+            f"{HERE}:Named",
+            name=TITLE,
+            model={"factory": f"{HERE}:NamedNetwork"},
+            significance=levels,
+        )
+        return run_pipeline(run, tmp_path_factory.mktemp("`named` [x](y) <b> $1$"))
+    finally:
+        report._SECTIONS = before
+
+
+@pytest.fixture(scope="module")
+def artifacts(named):
+    async def read():
+        async with get_client() as client:
+            return await client.read_artifacts()
+
+    return asyncio.run(read())
+
+
+def rendered(text):
+    return MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+
+
+def test_nothing_of_a_name_runs_in_a_browser_and_all_names_are_read(named, browser, tmp_path):
+    text = named.report.read_text()
+    shown = opened(browser, text, tmp_path)
+    assert shown.errors == []
+    assert shown.width <= shown.window
+    assert browser.execute_script("return window.ran === undefined")
+    assert browser.title.startswith(TITLE)
+    asked = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(e => e.name)"
+    )
+    assert [address for address in asked if not address.startswith(("data:", "blob:"))] == []
+    read = re.sub(r"\s+", " ", browser.execute_script("return document.body.innerText"))
+    assert TITLE in read
+    for name in (*LAYERS, *NAMES):
+        assert re.sub(r"\s+", " ", short(name)) in read or seen(name)[:5] in read, name
+    assert not any(unseen(character) for character in read)
+
+
+def test_a_page_has_no_tags_of_names(named):
+    own = without_data(named.report.read_text())
+    assert own.count("<script") == own.count("</script") == 0
+    assert "<img src=x" not in own
+    assert html.escape("<script>window.ran", quote=False) in own
+
+
+def test_prefect_shows_names_as_text(artifacts):
+    assert {a.type for a in artifacts} >= {"markdown", "table", "progress"}
+    for artifact in artifacts:
+        texts = [artifact.description or ""]
+        if artifact.type == "markdown" and not str(artifact.data).startswith("["):
+            texts.append(artifact.data)
+        for text in texts:
+            page = rendered(text)
+            assert not re.search(r"<(script|img|a |code|em>|b>)", page), text
+            assert not any(unseen(c) for c in text.replace("\n", ""))
+
+
+def test_prefect_s_summary_has_all_names_in_their_cells(artifacts):
+    summary = next(a for a in artifacts if a.key == "summary" and "window" in a.data)
+    table = rendered(summary.data)
+    rows = re.findall(r"<tr>\s*<td.*?</tr>", table, re.S)
+    assert len(rows) == len(LAYERS)
+    for layer, row in zip(LAYERS, rows, strict=True):
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)
+        assert len(cells) == 9
+        assert html.unescape(cells[0])[:40] == seen(layer)[:40]
+
+
+def test_the_terminal_gets_names_as_text(named):
+    said = closing_lines(named, {}, 1.0)
+    assert TITLE in said
+    tables = [
+        line for line in said.splitlines() if line.startswith(tuple(seen(n)[:8] for n in LAYERS))
+    ]
+    assert len(tables) >= len(LAYERS)
+    assert not any(unseen(c) for line in tables for c in line)
+
+
+def test_stored_names_are_those_given(named):
+    files = sorted(named.hypergraphs.iterdir())
+    assert len(files) == len(LAYERS)
+    classes = {
+        e["attrs"].get("name", e["edge"]) for f in files for e in json.loads(f.read_text())["edges"]
+    }
+    assert classes <= set(NAMES)
+    assert len(classes) > 8
+
+
+@pytest.mark.parametrize("label", ["$$x$$", "\\(x\\)", "\\[x\\]", "plain"])
+def test_names_at_axes_are_no_formulas(label):
+    plot = hv.Curve([0, 1]).opts(yticks=[(0, label)], tools=["hover"])
+    root = hv.renderer("bokeh").get_plot(plot).state
+    page._write_names_as_text(root)
+    written = [
+        text for axis in root.select({"type": Axis}) for text in axis.major_label_overrides.values()
+    ]
+    assert [text.text for text in written if isinstance(text, PlainText)] == [label]
+    assert len(written) == 1
+
+
+def test_hover_tools_are_given_fields_and_no_html(named):
+    text = named.report.read_text()
+    assert '"HoverTool"' in text
+    assert HoverTool.__name__ in text
+    assert "{safe}" not in "".join(
+        re.findall(r"<script type=\"application/json\".*?</script>", text, re.S)
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_figures_are_one_line_that_is_seen(name):
+    several = [short(name), abbreviated([name, name], 1), *wrapped([name, name], 200, 12, 2)]
+    assert not any(unseen(character) for text in several for character in text)
+    assert len(short(name)) <= 18
+    assert rendered(as_text(name)).count("<") == 2  # of the paragraph
