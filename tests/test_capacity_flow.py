@@ -53,7 +53,10 @@ def test_a_model_that_fails_is_named_and_stops_no_other(finished):
     assert "has no 'NoSuchNetwork'" in outcome.errors["broken"]
     assert "does not take inputs of (3, 8, 8)" in outcome.errors["unfit"]
     table = outcome.table
-    assert table["error"].sel(model="broken").item() == outcome.errors["broken"]
+    stored = table["error"].sel(model="broken").item()
+    assert stored == outcome.errors["broken"].replace(f"{HERE.parent}/", "")
+    places = [outcome.store / "zarr.json", outcome.store / "zoo/zarr.json", outcome.report]
+    assert all(str(HERE.parent) not in place.read_text() for place in places)
     assert np.isnan(table["alpha_hat"].sel(model=["broken", "unfit"])).all()
     assert (table["layers"].sel(model=["first", "second", "third"]) == 4).all()
     assert "NoSuchNetwork" in outcome.report.read_text()
