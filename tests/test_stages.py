@@ -207,15 +207,18 @@ def test_what_was_judged_is_kept_until_it_is_asked_for_otherwise(copied, address
 
 
 @pytest.mark.parametrize(
-    ("network", "training", "said"),
+    ("network", "kwargs", "training", "said"),
     [
         (
-            "Plain",
-            {"learning_rate": 1e30, "epochs": 3},
+            # Whose greatest number is 65,504.
+            "Typed",
+            {"dtype": "float16"},
+            {"learning_rate": 1e6, "epochs": 3},
             r"^model\.training of 'tiny': . of 6 tensors hold NaN or infinity: conv1\.weight",
         ),
         (
             "FailsInTraining",
+            {},
             {"batch_size": 1},
             r"FailsInTraining' cannot be trained on images of shape \(2, 6, 6\), 1 at a time: "
             "Expected more than 1 value per channel",
@@ -223,9 +226,9 @@ def test_what_was_judged_is_kept_until_it_is_asked_for_otherwise(copied, address
     ],
 )
 def test_training_that_fails_or_leaves_all_bounds_is_refused_by_name(
-    network, training, said, tmp_path
+    network, kwargs, training, said, tmp_path
 ):
-    model = {"factory": f"odd_networks:{network}", "training": training}
+    model = {"factory": f"odd_networks:{network}", "kwargs": kwargs, "training": training}
     run = tiny_run("image_sets:Channels", model=model)
     with pytest.raises(RunError, match=said):
         after(model_tasks.train_model, run, tmp_path / "checkpoint.pt")
