@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pandas as pd
 import pytest
 import torch
+from runs import HERE
 
 from ddp_tasks.stored_significance import write_table
 from ddp_tasks.whole_files import replacing, write_whole
@@ -78,6 +79,7 @@ COMMANDS = {
 def test_a_command_without_room_ends_in_one_line(finished, tmp_path, monkeypatch, capsys, name):
     command, *rest = COMMANDS[name]
     folder, place = str(finished.store.parent), tmp_path / name
+    monkeypatch.chdir(HERE.parent)  # where code lies is not recorded
     monkeypatch.setattr("sys.argv", ["ddp", command, folder, *rest, "--out", str(place)])
     with pytest.raises(SystemExit) as ended, little_room():
         cli.main()
