@@ -28,6 +28,8 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "faults": (),
     "damage": ("--kills", "200", "--every", "8"),
     "extremes": (),
+    "stopping": (),
+    "refusals": (),
 }
 
 
