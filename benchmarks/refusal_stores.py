@@ -8,7 +8,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.refusal_case import RAN, REFUSED
+import yaml
+
+from benchmarks.refusal_case import RAN, REFUSED, TINY
 from benchmarks.refusals import Case
 
 #: Command lines that are refused, by kind; DIR is the folder of a finished run.
@@ -46,11 +48,11 @@ _ASKED = {
         "steps DIR fc1 ''",
     ),
     "vectors that are not there": (
-        "steps DIR fc1 00 --vectors -1 0 --trust",
-        "steps DIR fc1 00 --vectors 0 0 --trust",
-        "steps DIR fc1 00 --vectors 0 99 --trust",
-        f"steps DIR fc1 00 --vectors 0 {2**70} --trust",
-        "steps DIR fc1 00 --vectors a b --trust",
+        "steps DIR fc1 00 --vectors -1 0 --run mine.yaml",
+        "steps DIR fc1 00 --vectors 0 0 --run mine.yaml",
+        "steps DIR fc1 00 --vectors 0 99 --run mine.yaml",
+        f"steps DIR fc1 00 --vectors 0 {2**70} --run mine.yaml",
+        "steps DIR fc1 00 --vectors a b --run mine.yaml",
         "steps DIR fc1 00 --vectors 1",
     ),
     "code that only a store names": ("steps DIR fc1 00", "steps DIR conv1 05"),
@@ -65,10 +67,10 @@ _ASKED = {
         "hypergraph DIR fc1 --out no/g.json",
         "hypergraph DIR fc1 --out /proc/g.json",
         "hypergraph DIR fc1 --out '~no-such-user/g.json'",
-        "steps DIR fc1 00 --trust --out no/s.html",
-        "steps DIR fc1 00 --trust --out ''",
-        "steps DIR fc1 00 --trust --out /proc/s.html",
-        f"steps DIR fc1 00 --trust --out {'x' * 300}.html",
+        "steps DIR fc1 00 --run mine.yaml --out no/s.html",
+        "steps DIR fc1 00 --run mine.yaml --out ''",
+        "steps DIR fc1 00 --run mine.yaml --out /proc/s.html",
+        f"steps DIR fc1 00 --run mine.yaml --out {'x' * 300}.html",
     ),
     "arguments of the wrong number": (
         "",
@@ -89,13 +91,13 @@ _ASKED = {
     ),
     "changes to a store that is asked": (
         "steps DIR fc1 00 --set images.kwargs.root",
-        "steps DIR fc1 00 --set name=[ --trust",
-        "steps DIR fc1 00 --set model.factory=os:sep --trust",
+        "steps DIR fc1 00 --set name=[ --run mine.yaml",
+        "steps DIR fc1 00 --set model.factory=os:sep --run mine.yaml",
         "steps DIR fc1 00 --run nothing",
         "steps DIR fc1 00 --run digits",
-        "steps DIR fc1 00 --set 'images.kwargs={seed: 3}' --trust",
-        "steps DIR fc1 00 --set 'model.kwargs={seed: 3}' --trust",
-        "steps DIR fc1 00 --set exemplars=0 --trust",
+        "steps DIR fc1 00 --set 'images.kwargs={seed: 3}' --run mine.yaml",
+        "steps DIR fc1 00 --set 'model.kwargs={seed: 3}' --run mine.yaml",
+        "steps DIR fc1 00 --set exemplars=0 --run mine.yaml",
     ),
 }
 
@@ -107,8 +109,8 @@ _ANSWERED = (
     "hypergraph DIR fc1 --out g.json",
     "distinguish DIR left right",
     f"distinguish DIR left right --top {2**62}",
-    "steps DIR fc1 00 --trust",
-    "steps DIR conv1 00 --trust --vectors 1 0",
+    "steps DIR fc1 00 --run mine.yaml",
+    "steps DIR conv1 00 --run mine.yaml --vectors 1 0",
     "check DIR",
     "presets",
     "layers digits",
@@ -124,13 +126,14 @@ def questions(finished: Path) -> Iterator[Case]:
     finished
         its folder.
     """
+    own = {"mine.yaml": yaml.safe_dump(TINY).encode()}
     for kind, several in _ASKED.items():
         for line in several:
             arguments = [str(finished) if word == "DIR" else word for word in shlex.split(line)]
-            yield Case(kind, tuple(arguments), {}, expected=REFUSED)
+            yield Case(kind, tuple(arguments), own, expected=REFUSED)
     for line in _ANSWERED:
         arguments = [str(finished) if word == "DIR" else word for word in shlex.split(line)]
-        yield Case("questions that are answered", tuple(arguments), {}, expected=RAN)
+        yield Case("questions that are answered", tuple(arguments), own, expected=RAN)
 
 
 def stores(finished: Path) -> Iterator[Case]:

@@ -133,7 +133,9 @@ def ending(code: int | None, said: str, accepted: bool) -> str:
 def _one_message(said: str) -> bool:
     """Whether what was said is one refusal, and plain text."""
     lines = said.strip().split("\n")
-    begun = [line for line in lines if line.startswith(("ddp: ", "Usage: "))]
+    begun = [line for line in lines if line.startswith("ddp: ") or "─ Error ─" in line]
+    if not begun and "Usage: " in said and len(lines) > _MOST_LINES:
+        return True  # the help, for whoever asks for nothing
     odd = re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", said)
     return len(begun) == 1 and len(lines) <= _MOST_LINES and not odd
 

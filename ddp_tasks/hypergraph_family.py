@@ -110,7 +110,7 @@ class Family:
             raise RunError(f"percentage: {percentage:g} is refused; above 0 and at most 100")
         stored = self.table["quantile"].to_numpy()
         level = int(np.abs(stored - quantile).argmin())
-        if abs(stored[level] - quantile) > 1e-9:
+        if not abs(stored[level] - quantile) <= 1e-9:  # so that NaN is not stored either
             known = ", ".join(f"{q:g}" for q in stored)
             raise RunError(f"quantile level {quantile:g} is not stored; stored: {known}")
         directions = [str(d) for d in self.table["direction"].to_numpy()]

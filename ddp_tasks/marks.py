@@ -220,7 +220,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
             raise ValueError("it has no attributes")
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(str(file)) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedStoreError(f"{file} is damaged: {error}") from None
     return dict(metadata)
 

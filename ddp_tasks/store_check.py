@@ -248,5 +248,5 @@ def _gathered(path: Path) -> Iterator[Damage]:
 def _metadata(file: Path) -> dict[str, object] | None:
     try:
         return dict(json.loads(file.read_bytes()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -318,3 +318,9 @@ def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):
     )
     files = [f for f in (path / "significance/fraction/c").rglob("*") if f.is_file()]
     assert len(files) == 3
+
+
+def test_metadata_nested_without_end_is_damage_and_no_error_of_python(tmp_path):
+    (tmp_path / "zarr.json").write_text("[" * 100_000)
+    with pytest.raises(RunError, match=r"zarr\.json is damaged"):
+        store.root_attributes(tmp_path)
