@@ -48,24 +48,36 @@ from ddp_tasks.slabs import CubeSize, Slab, slabs
 _COUNTS_BYTES = 1 << 26
 
 Result = TypeVar("Result")
+Piece = TypeVar("Piece")
 
 
 class Mapped(Protocol):
-    """A function applied to every slab, wherever that may be."""
+    """A function applied to every slab, or to slabs with what is asked of them, wherever."""
 
     def __call__(
-        self, function: Callable[[Slab], Result], pieces: Iterable[Slab], /
-    ) -> Iterator[tuple[Slab, Result]]:
-        """Slabs and their results, in any order."""
+        self, function: Callable[[Piece], Result], pieces: Iterable[Piece], /
+    ) -> Iterator[tuple[Piece, Result]]:
+        """Pieces and their results, in any order."""
         ...
 
 
 def one_by_one(
-    function: Callable[[Slab], Result], pieces: Iterable[Slab], /
-) -> Iterator[tuple[Slab, Result]]:
-    """Every slab in its turn, in this process."""
-    for slab in pieces:
-        yield slab, function(slab)
+    function: Callable[[Piece], Result], pieces: Iterable[Piece], /
+) -> Iterator[tuple[Piece, Result]]:
+    """Every piece in its turn, in this process."""
+    for piece in pieces:
+        yield piece, function(piece)
+
+
+@dataclass(frozen=True, eq=False)
+class SlabBins:
+    """A slab, and the bins in which the values wanted of its layer lie."""
+
+    slab: Slab
+    bins: npt.NDArray[np.int64]
+
+    def __str__(self) -> str:
+        return str(self.slab)
 
 
 def thresholds(
@@ -95,9 +107,10 @@ def thresholds(
         upper.setdefault(slab.layer, QuantileCounts(quantiles)).add(counted.whole())
         if last:
             wanted[slab.layer] = upper.pop(slab.layer).wanted()
-    bins = [wanted[layer].bins for layer in range(len(wanted))]
+    # Each task gets the bins of its own layer: those of all would grow with the layers.
+    asked = [SlabBins(slab, wanted[slab.layer].bins) for slab in pieces]
     found: dict[int, npt.NDArray[np.float64]] = {}
-    lower = mapped(partial(lower_counts, path, bins), pieces)
+    lower = ((one.slab, counted) for one, counted in mapped(partial(lower_counts, path), asked))
     for slab, counted, last in _to_the_last(lower, pieces):
         wanted[slab.layer].add(counted.whole())
         if last:
@@ -148,11 +161,11 @@ def upper_counts(path: Path, slab: Slab) -> FewCounts:
     return FewCounts.of(counted)
 
 
-def lower_counts(path: Path, bins: Sequence[npt.NDArray[np.int64]], slab: Slab) -> FewCounts:
-    """Lower halves of a slab's signals in the wanted bins of each layer."""
+def lower_counts(path: Path, asked: SlabBins) -> FewCounts:
+    """Lower halves of a slab's signals in the wanted bins of its layer."""
     counted = None
-    for _, signals, _ in slab_parts(path, slab):
-        counted = count_lower(signals, bins[slab.layer], counted)
+    for _, signals, _ in slab_parts(path, asked.slab):
+        counted = count_lower(signals, asked.bins, counted)
     assert counted is not None
     return FewCounts.of(counted)
 
