@@ -58,11 +58,12 @@ def recorded(parameters: _Parameters) -> _Parameters:
     same for everybody and stays.
     """
     if isinstance(parameters, RunParameters):
-        models = {"model": _section(parameters.model)}
-        others = {"images": _section(parameters.images)}
-        return parameters.model_copy(
-            update={**models, **others, "cluster": _file(parameters.cluster)}
-        )
+        update = {
+            "model": _section(parameters.model),
+            "images": _section(parameters.images),
+            "cluster": _file(parameters.cluster),
+        }
+        return parameters.model_copy(update=update)
     update = {
         "models": [_section(model) for model in parameters.models],
         "folder": None,
