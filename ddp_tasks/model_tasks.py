@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ from ddp_tasks.tensor_svd import Spectrum, relative_gaps
 from ddp_tasks.training import images_trained_on, train
 from ddp_tasks.whole_files import replacing
 from schemas.parameters import ModelParameters, RunError, RunParameters
-from schemas.recording import recorded, stored_identity
+from schemas.recording import stored_identity
 
 
 @stage("train")
@@ -74,9 +75,10 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
 
 
 def _asked(run: RunParameters) -> str:
-    """What a training is told from others by."""
+    """What a training is told from others by: its digest. Places of data count here."""
     include: Any = {"model": True, "images": {"factory", "kwargs"}}
-    return json.dumps([recorded(run).model_dump(mode="json", include=include), code_of(run)])
+    asked = run.model_dump_json(include=include)
+    return hashlib.sha256(f"{asked} {json.dumps(code_of(run))}".encode()).hexdigest()
 
 
 def check_trained(run: RunParameters, checkpoint: Path) -> None:

@@ -251,3 +251,14 @@ def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):
     with pytest.raises(RunError, match="comes from another training"):
         after(model_tasks.train_model, tiny_run(model=model), checkpoint)
     assert checkpoint.read_bytes() == kept
+
+
+def test_a_training_on_other_data_is_another_and_its_place_is_not_kept():
+    def asked(root):
+        training = {"kwargs": {"root": root}}
+        return model_tasks._asked(
+            tiny_run(model={"factory": tiny_run().model.factory, "training": training})
+        )
+
+    assert asked("/data/one") == asked("/data/one") != asked("/data/two")
+    assert "/data" not in asked("/data/one")
