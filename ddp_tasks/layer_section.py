@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ from ddp_tasks import (
     family_section,
     figures,
     hypergraph_figures,
-    hypernetx_drawing,
     page,
     relation_figures,
 )
@@ -66,8 +64,6 @@ class _Section:
     matrix_only: bool
     overview: bool
     """whether a picture of the whole incidence stands beside the matrix."""
-    drawing: str
-    """the hypergraph as HyperNetX draws it, as a data URI; empty where it is too large."""
     walks: list[WalkRow]
     classes: list[ClassRow]
     classes_left_out: int
@@ -128,11 +124,6 @@ def layer_figures(
 
 def _section(findings: LayerFindings, anchor: str) -> _Section:
     relations, hierarchy, of_layer = findings.hypergraph, findings.hierarchy, findings.of_layer
-    hulls = hypergraph_figures.has_hulls(hierarchy)
-    drawing = ""
-    if hulls and findings.summary.nodes:
-        svg = hypernetx_drawing.svg(hierarchy, of_layer)
-        drawing = f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
     classes, left_out = class_rows(relations)
     return _Section(
         summary=findings.summary,
@@ -142,9 +133,8 @@ def _section(findings: LayerFindings, anchor: str) -> _Section:
             findings.stability, findings.table, hierarchy, of_layer, findings.levels
         ),
         footnote=ARBITRARY_FOOTNOTE if arbitrary(of_layer).any() else "",
-        matrix_only=not hulls,
+        matrix_only=not hypergraph_figures.has_hulls(hierarchy),
         overview=not hypergraph_figures.has_matrix(hierarchy),
-        drawing=drawing,
         walks=walk_rows(relations),
         classes=classes,
         classes_left_out=left_out,

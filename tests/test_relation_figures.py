@@ -3,9 +3,8 @@ import numpy as np
 import pytest
 from findings import findings, nested, nothing
 
-from ddp_tasks import class_relations, hypernetx_drawing, relation_figures
+from ddp_tasks import class_relations, relation_figures
 from ddp_tasks.relation_rows import class_rows, walk_rows
-from schemas.parameters import RunError
 
 
 @pytest.fixture(scope="module")
@@ -147,27 +146,3 @@ def test_rows_tell_of_walks_and_classes(small):
     assert [row.toplex for row in rows] == [False, True, False, False]
     assert rows[2].nearest == small.images.target_classes[1]
     assert rows[2].similarity == pytest.approx(0.8)
-
-
-def test_hypernetx_draws_small_hypergraphs_as_text_and_the_same_every_time(small):
-    drawn = (small.hierarchies["layer0"], small.layers.sel(layer="layer0"))
-    svg = hypernetx_drawing.svg(*drawn)
-    for label in ("v0*:1", "v1*:2", "v3:1", "v4:1"):
-        assert label in svg
-    assert svg == hypernetx_drawing.svg(*drawn)
-
-
-def test_hypernetx_draws_up_to_a_hundred_nodes_to_a_file(tmp_path):
-    found = findings(np.random.default_rng(0).random((1, 10, 60)) < 0.3, images=20)
-    drawn = (found.hierarchies["layer0"], found.layers.sel(layer="layer0"))
-    assert len(drawn[0]["level"]) > 40
-    hypernetx_drawing.write(*drawn, tmp_path / "graph.png")
-    assert (tmp_path / "graph.png").read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(RunError, match=r"ends in '\.gif'; \.png, \.svg, \.pdf are written"):
-        hypernetx_drawing.write(*drawn, tmp_path / "graph.gif")
-
-
-def test_an_empty_hypergraph_is_not_drawn():
-    found = findings(nothing())
-    with pytest.raises(RunError, match="layer0 has 0 target classes and 0 equivalence classes"):
-        hypernetx_drawing.drawing(found.hierarchies["layer0"], found.layers.sel(layer="layer0"))
