@@ -88,7 +88,8 @@ class ForwardPass:
     @contextmanager
     def _eager(self) -> Iterator[Callable[[Tensor], Reading]]:
         means: dict[str, Tensor] = {}
-        with means_read(self.model, self.layers, means.__setitem__) as run:
+        steady = not self.convention.alone
+        with means_read(self.model, self.layers, means.__setitem__, steady=steady) as run:
 
             def read(batch: Tensor) -> Reading:
                 means.clear()

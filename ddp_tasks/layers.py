@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
 from ddp_tasks.class_scores import whole_output
-from ddp_tasks.linear_calls import LinearCall, LinearCalls, Steps
+from ddp_tasks.linear_calls import (
+    LinearCall,
+    LinearCalls,
+    ModuleCalls,
+    Steps,
+    hides_projections,
+)
 from ddp_tasks.unfolding import transposed_filters, unfold_weight
 
 
@@ -69,6 +75,8 @@ class LinearLayer:
     """of a convolution; padding that is no zeros is part of ``input_shape`` instead."""
     image_axis: int = field(default=0, compare=False)
     """of the output that ``attach`` gives: 1 where sequences come first, as inside attention."""
+    plain: bool = field(default=False, compare=False)
+    """whether every use of the weight is a plain call of its module; see ``LinearCall.plain``."""
 
     @property
     def unfolded_shape(self) -> tuple[int, int]:
@@ -147,13 +155,23 @@ class PathError(ValueError):
 
 @contextmanager
 def means_read(
-    model: nn.Module, layers: tuple[LinearLayer, ...], read: Callable[[str, Tensor], None]
+    model: nn.Module,
+    layers: tuple[LinearLayer, ...],
+    read: Callable[[str, Tensor], None],
+    *,
+    steady: bool = False,
 ) -> Iterator[Callable[[Tensor], Any]]:
     """A forward pass that gives ``read`` every layer's name and the mean of its Ȳ.
 
     Ȳ is the layer's output less its bias; its mean over the positions of each image, shape
     (n, d) and at least float32, is taken where the output is made. Nothing is left of it in the
     network or in torch afterwards, whatever happens.
+
+    Parameters
+    ----------
+    steady
+        whether all images take the same way through the network, so that layers that were plain
+        when it was traced still are.
     """
 
     def heard(layer: LinearLayer, call: LinearCall, images: int) -> None:
@@ -167,7 +185,7 @@ def means_read(
             raise PathError(layer.name, f"with {rows} rows for {images} images") from None
         read(layer.name, mean)
 
-    hooks, calls = _listening(model, layers, heard)
+    hooks, calls = _listening(model, layers, heard, steady)
 
     def forward(images: Tensor) -> Any:
         with calls:
@@ -213,8 +231,9 @@ def _listening(
     model: nn.Module,
     layers: tuple[LinearLayer, ...],
     heard: Callable[[LinearLayer, LinearCall, int], None],
-) -> tuple[ExitStack, LinearCalls]:
-    """Hooks that are set, and the mode that tells of the calls of layers while it is entered."""
+    steady: bool = False,
+) -> tuple[ExitStack, LinearCalls | ModuleCalls]:
+    """Hooks that are set, and what tells of the calls of layers while it is entered."""
     by_name = {layer.name: layer for layer in layers}
     numbers: dict[str, int] = {}
 
@@ -225,6 +244,10 @@ def _listening(
             if layer is not None:
                 heard(layer, call, calls.images)
 
-    calls = LinearCalls(model, tell)
+    calls: LinearCalls | ModuleCalls
+    if steady and all(layer.plain for layer in layers) and not hides_projections(model):
+        calls = ModuleCalls(model, [layer.module for layer in layers], tell)
+    else:
+        calls = LinearCalls(model, tell)
     hooks = calls.hook(lambda module: numbers.clear() if module is model else None)
     return hooks, calls

@@ -58,7 +58,7 @@ class Met:
         """Whether another use gives the same mean over everything."""
         return close(self.mean, again.mean, tolerance)
 
-    def layer(self, name: str, axis: int) -> LinearLayer:
+    def layer(self, name: str, axis: int, plain: bool) -> LinearLayer:
         """The layer that a use of a weight is, its images along an axis."""
         return LinearLayer(
             name=name,
@@ -73,6 +73,7 @@ class Met:
             output_shape=_of_one_image(self.output_shape, self.images, axis),
             **self.steps,
             image_axis=axis,
+            plain=plain,
         )
 
 
@@ -82,6 +83,8 @@ class Pass:
     def __init__(self, model: nn.Module, convention: CallingConvention) -> None:
         self.met: dict[str, Met] = {}
         self.called: set[nn.Module] = set()
+        self.not_plain: set[str] = set()
+        """layers, without the number of the call, of which some call is not a plain module's."""
         self.uses = ParameterUses(model)
         self.scores: Tensor
         """shape (images given, classes)."""
@@ -125,6 +128,8 @@ class Pass:
     def _note(self, call: LinearCall) -> None:
         base = call.name or f"{call.module or type(self._model).__name__}.{call.kind}"
         number = self._numbers[base] = self._numbers.get(base, 0) + 1
+        if not call.plain:
+            self.not_plain.add(base)
         shape, images = call.output_shape, self._calls.images
         # The images of a convolution are its first axis, of a fully connected layer any but last.
         axes = range(len(shape) - 1) if call.kind == "Linear" else range(1)

@@ -281,12 +281,14 @@ class _Tracing:
         passes = [self.first, self.other, *self.singles]
         found: list[LinearLayer] = []
         refused: dict[str, str] = {}
+        not_plain = {base for one in passes for base in one.not_plain}
         for name in self.in_order():
             met = next(p.met[name] for p in passes if name in p.met)
             if (reason := self.refusal(name, met)) is not None:
                 refused[name] = reason
             else:
-                found.append(met.layer(name, self.axis(name) or 0))
+                plain = name.removesuffix(f"@{met.number}") not in not_plain
+                found.append(met.layer(name, self.axis(name) or 0, plain))
         used = {p for one in passes for met in one.met.values() for p in met.parameters}
         called = {module for one in passes for module in one.called}
         functions = {k: v for one in reversed(passes) for k, v in one.uses.functions.items()}
