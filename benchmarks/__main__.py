@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "reductions": (),
     "family": (),
     "shards": (),
+    "sharding": (),
     "scale": (),
     "spectra": ("--models", "{data}/models"),
     "images": ("--images", "{data}/imagenet-sample"),

@@ -54,7 +54,7 @@ def measure_positions(run: RunParameters, path: Path, scheduler: str) -> None:
         Naming the shard that failed, and why.
     """
     spatial_cube.create(path)
-    missing = spatial_cube.missing_shards(path)
+    missing = store.missing_shards(path, spatial_cube.GROUP)
     get_run_logger().info("%d of %d shards to write", len(missing), len(store.shards(path)))
     fill = partial(fill_spatial_shard, str(path), run.model_dump_json())
     with over_workers(

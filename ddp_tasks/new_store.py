@@ -9,13 +9,11 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 import zarr
-from zarr.codecs import Crc32cCodec
 
-from ddp_tasks import marks
+from ddp_tasks import marks, sharded_group
 from ddp_tasks.identity import Identity
 from ddp_tasks.slabs import vectors_per_chunk
 from ddp_tasks.store import COMPRESSORS, OF_IMAGES, with_checksums, write, zoo_attributes
@@ -26,8 +24,6 @@ from schemas.variables import (
     ROOT_ATTRIBUTES,
     SIGN_CONVENTION,
     ZOO_ATTRIBUTES,
-    attributes,
-    declared,
     describe,
 )
 from schemas.zoo import ZooParameters
@@ -143,7 +139,6 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[in
     block = min(block, sizes["image"])
     shards = -(-sizes["image"] // block)
     vectors = min(vectors_per_chunk(ranks), sizes["singular_vector"])
-    padded = -(-sizes["singular_vector"] // vectors) * vectors
     describe(signals, "signals").to_zarr(
         path,
         group="signals",
@@ -155,46 +150,21 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[in
             for name, encoding in with_checksums(signals).items()
         },
     )
-    group = zarr.open_group(store=path, path="signals", mode="a", use_consolidated=False)
-    templates: dict[str, dict[str, Any]] = {
-        "signal": {
-            "shape": (sizes["image"], sizes["layer"], sizes["singular_vector"]),
-            "chunks": (block, 1, vectors),
-            # One file a block of images; chunks past a layer's rank are not in it.
-            "shards": (block, sizes["layer"], padded),
-            "dtype": "float32",
-            "fill_value": float("nan"),
-            # Signals hardly compress (zstd takes 7 % off noise) and are read several times over.
-            "compressors": Crc32cCodec(),
-            "config": {"write_empty_chunks": False},
-        },
-        **{
-            name: {"shape": sizes["image"], "chunks": block, "dtype": dtype, "fill_value": unknown}
-            for name, (dtype, unknown) in OF_IMAGES.items()
-        },
-        # Read by the number, each beside its own shard: plain numbers, one file a shard.
-        "checksum": {
-            "shape": (shards, sizes["layer"], padded // vectors),
-            "chunks": (1, sizes["layer"], padded // vectors),
-            "dtype": "uint32",
-            "fill_value": 0,
-            "compressors": Crc32cCodec(),
-        },
-        "complete": {
-            "shape": shards,
-            "chunks": 1,
-            "dtype": "int64",
-            "fill_value": 0,
-            "compressors": Crc32cCodec(),
-        },
+    shape = (sizes["image"], sizes["layer"], sizes["singular_vector"])
+    signal = sharded_group.signals_template(shape, block, vectors)
+    of_images = {
+        name: {
+            "shape": sizes["image"],
+            "chunks": block,
+            "dtype": dtype,
+            "fill_value": unknown,
+            "compressors": COMPRESSORS,
+        }
+        for name, (dtype, unknown) in OF_IMAGES.items()
     }
-    for name, template in templates.items():
-        variable = declared("signals").variables[name]
-        stored = {"compressors": COMPRESSORS, **template}
-        group.create_array(
-            name, dimension_names=variable.dims, attributes={**attributes(variable)}, **stored
-        )
-    marks.set_mark(path / "signals", by_shard=list(templates))
+    checksum = sharded_group.checksum_template(signal)
+    templates = {"signal": signal, **of_images, "checksum": checksum}
+    sharded_group.create_arrays(path, "signals", templates, shards)
 
 
 def _made_now() -> dict[str, str]:

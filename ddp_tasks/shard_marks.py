@@ -13,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
+import numpy.typing as npt
 
 from ddp_tasks.marks import DamagedStoreError, Mark, digest_of_file, read_mark
+from ddp_tasks.whole_files import write_whole
 
 COMPLETE, CHECKSUM, SIGNAL = "complete", "checksum", "signal"
 
@@ -75,6 +78,36 @@ def check(folder: Path, shard: int) -> None:
         )
 
 
+def place(folder: Path, array: str, shard: int, axes: int) -> Path:
+    """Where the one file of a shard of an array lies, which is not cut along other axes."""
+    return folder.joinpath(array, "c", str(shard), *["0"] * (axes - 1))
+
+
+def write_numbers(
+    folder: Path, array: str, shard: int, numbers: npt.NDArray[np.integer[Any]]
+) -> None:
+    """Write a shard of ``complete`` or ``checksum``, as Zarr reads it.
+
+    Parameters
+    ----------
+    numbers
+        of the array's type; shape (1, ...), the shard's.
+    """
+    file = place(folder, array, shard, numbers.ndim)
+    if not numbers.any():
+        # Zarr has no file where there are fill values alone.
+        file.unlink(missing_ok=True)
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, with_checksum(numbers))
+
+
+def with_checksum(numbers: npt.NDArray[np.integer[Any]]) -> bytes:
+    """Numbers as Zarr stores them uncompressed, with their CRC-32C."""
+    content = numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()
+    return content + int(google_crc32c.value(content)).to_bytes(_CRC, "little")
+
+
 def shard_file(folder: Path, array: str, shard: int) -> Path | None:
     """The one file that holds a shard of an array; None where there is none."""
     chunk = folder / array / "c" / str(shard)
@@ -94,9 +127,9 @@ def checked_content(content: bytes, dtype: np.dtype[np.generic]) -> np.ndarray |
 
 
 def _matches(folder: Path, shard: int, number: int) -> bool:
-    mark = _mark(folder, _stamp(folder / "zarr.json"))
+    mark = _mark(folder, stamp(folder / "zarr.json"))
     files = tuple(
-        _stamp(shard_file(folder, name, shard))
+        stamp(shard_file(folder, name, shard))
         for name in mark.by_shard
         if name not in (COMPLETE, SIGNAL)
     )
@@ -106,7 +139,7 @@ def _matches(folder: Path, shard: int, number: int) -> bool:
 Stamp = tuple[int, int, int, int]
 
 
-def _stamp(file: Path | None) -> Stamp | None:
+def stamp(file: Path | None) -> Stamp | None:
     """What changes whenever a file is written to or replaced."""
     if file is None:
         return None

@@ -165,7 +165,8 @@ def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
                     else spatial_statistics(plain, thresholds, chain([first], batches))
                 )
         readable = [i - shard.start for i in chosen if i not in reasons]
-        spatial_cube.write_shard(Path(path), shard, found, readable)
+        statistics = None if found is None else vars(found)
+        spatial_cube.write_shard(Path(path), shard, statistics, readable)
     except OSError as error:
         raise RunError(f"{shard}: {refusal_of(error, Path(path))}") from error
     except (ValueError, RuntimeError) as error:

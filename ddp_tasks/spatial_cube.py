@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
-import zarr
-from zarr.codecs import Crc32cCodec
 
-from ddp_tasks import marks, shard_marks, store
-from ddp_tasks.spatial_statistics import SpatialStatistics
+from ddp_tasks import sharded_group, store
+from ddp_tasks.shard_files import ShardFiles
 from ddp_tasks.store import Shard
-from schemas.variables import attributes, declared
+from schemas.variables import declared
 
 GROUP = "spatial"
 
@@ -29,67 +27,32 @@ def create(path: Path) -> None:
         coords={name: signals[name].load() for name in ("image", "layer", "singular_vector")}
     )
     store.write_coordinates(path, GROUP, coordinates)
-    group = zarr.open_group(store=path, path=GROUP, mode="r+", use_consolidated=False)
-    cube: Any = zarr.open_array(store=path, path="signals/signal", mode="r")
-    template = {
-        "shape": cube.shape,
-        "chunks": cube.chunks,
-        "shards": cube.shards,
-        "dtype": "float32",
-        "fill_value": float("nan"),
-        "compressors": Crc32cCodec(),
-        # A file for every shard, but only chunks within a layer's rank in it.
-        "config": {"write_empty_chunks": False},
-    }
-    done = {
-        "shape": len(store.shards(path)),
-        "chunks": 1,
-        "dtype": "int64",
-        "fill_value": 0,
-        "compressors": Crc32cCodec(),
-    }
-    names = (*_names(), shard_marks.COMPLETE)
-    for name in names:
-        variable = declared(GROUP).variables[name]
-        group.create_array(
-            name,
-            dimension_names=variable.dims,
-            attributes={**attributes(variable)},
-            **(done if name == shard_marks.COMPLETE else template),
-        )
-    # Only now is the group whole; its shards carry marks of their own.
-    marks.set_mark(path / GROUP, made_with, by_shard=names)
-
-
-def missing_shards(path: Path) -> list[Shard]:
-    """The shards whose statistics are not recorded as written, or are not as they were written."""
-    return [s for s in store.shards(path) if shard_marks.damage(path / GROUP, s.index)]
+    cube = ShardFiles.of_group(path / "signals")
+    shape = tuple(coordinates.sizes[name] for name in ("image", "layer", "singular_vector"))
+    template = sharded_group.signals_template(shape, cube.block, cube.chunk)
+    names = [name for name, one in declared(GROUP).variables.items() if len(one.dims) == len(shape)]
+    templates = dict.fromkeys(names, template)
+    sharded_group.create_arrays(path, GROUP, templates, len(store.shards(path)), made_with)
 
 
 def write_shard(
-    path: Path, shard: Shard, found: SpatialStatistics | None, readable: list[int]
+    path: Path,
+    shard: Shard,
+    statistics: Mapping[str, npt.NDArray[np.float32]] | None,
+    readable: list[int],
 ) -> None:
     """Write the statistics of one shard; safe to do twice.
 
     Parameters
     ----------
-    found
-        of the readable images; None where there are none.
+    statistics
+        by name, of the readable images; None where there are none.
     readable
         places of those images within the shard.
     """
-    group: Any = zarr.open_group(store=path, path=GROUP, mode="r+", use_consolidated=False)
-    if shard_marks.damage(path / GROUP, shard.index):
-        store.clear_shard(path / GROUP, (shard_marks.COMPLETE, *_names()), shard)
-    for name in _names():
-        array = group[name]
-        rows = np.full((len(shard), *array.shape[1:]), np.nan, dtype=np.float32)
-        if found is not None:
-            rows[readable] = getattr(found, name)
-        array[shard.start : shard.stop] = rows
-    number = shard_marks.digest(path / GROUP, _names(), shard.index)
-    group[shard_marks.COMPLETE][shard.index] = number
-
-
-def _names() -> list[str]:
-    return [field.name for field in fields(SpatialStatistics)]
+    rows = sharded_group.empty_rows(path / GROUP, len(shard))
+    if statistics is not None:
+        for name, values in rows.items():
+            values[readable] = statistics[name]
+    images = slice(shard.start, shard.stop)
+    sharded_group.write_shard(path / GROUP, shard.index, images, rows)

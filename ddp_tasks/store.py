@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import zarr
 import zarr.errors
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from ddp_tasks import marks, shard_marks
+from ddp_tasks import marks, shard_marks, sharded_group
 from ddp_tasks.shard_files import ShardFiles
 from ddp_tasks.verified_store import verified
 from ddp_tasks.whole_files import write_whole
@@ -45,7 +45,6 @@ OF_IMAGES: Mapping[str, tuple[str, Any]] = {
     "content_size": ("int64", -1),
     "content_digest": ("uint64", 0),
 }
-_OF_SHARDS = ("signal", *OF_IMAGES)
 
 #: Groups that stay when shards are taken back: of the weights, the cube, and the pass.
 _NOT_OF_THE_CUBE = ("layers", "decomposition", "signals", "extraction", "capacity")
@@ -149,12 +148,12 @@ def _shard(index: int, images: int, block: int) -> Shard:
     return Shard(index, index * block, min((index + 1) * block, images))
 
 
-def missing_shards(path: Path) -> list[Shard]:
-    """The shards that are not recorded as written, or have lost what was written beside the cube.
+def missing_shards(path: Path, group: str = "signals") -> list[Shard]:
+    """The shards of a group that are not recorded as written, or have lost what was written.
 
-    The signals themselves are not read: see ``damaged_signals``.
+    The cube's signals themselves are not read: see ``damaged_signals``.
     """
-    return [s for s in shards(path) if shard_marks.damage(path / "signals", s.index)]
+    return [s for s in shards(path) if shard_marks.damage(path / group, s.index)]
 
 
 def damaged_signals(path: Path, shard: Shard) -> str | None:
@@ -173,11 +172,7 @@ def clear_partial_files(path: Path) -> int:
     -------
     number of files removed
     """
-    # Zarr writes a file under such a name first and renames it when it is whole.
-    left = list((path / "signals").rglob("*.partial"))
-    for file in left:
-        file.unlink(missing_ok=True)
-    return len(left)
+    return sharded_group.clear_partial_files(path / "signals")
 
 
 def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -188,54 +183,22 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
     Parameters
     ----------
     arrays
-        those of ``_OF_SHARDS``, each with one row an image of the shard.
+        ``signal`` and those of ``OF_IMAGES``, each with one row an image of the shard.
 
     Raises
     ------
     SchemaError
         If the arrays do not fit the shard, or the shard not the chunks of the cube.
     """
-    group = _signals(path, mode="r+")
     if shard != _shard(shard.index, *_images(path)):
         raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
-    if shard_marks.damage(path / "signals", shard.index) or damaged_signals(path, shard):
-        names = (shard_marks.COMPLETE, *_OF_SHARDS, shard_marks.CHECKSUM)
-        clear_shard(path / "signals", names, shard)
-    for name in _OF_SHARDS:
-        target = group[name]
-        assert isinstance(target, zarr.Array)
-        if arrays[name].shape != (len(shard), *target.shape[1:]):
-            raise SchemaError(
-                f"{name} of shard {shard.index} has shape {arrays[name].shape}, "
-                f"not {(len(shard), *target.shape[1:])}"
-            )
-        target[shard.start : shard.stop] = arrays[name]
-    checksums = ShardFiles.of_group(path / "signals").stored_checksums(shard.index)
-    group[shard_marks.CHECKSUM][shard.index] = checksums  # type: ignore[index]
-    names = (*_OF_SHARDS, shard_marks.CHECKSUM)
-    number = shard_marks.digest(path / "signals", names, shard.index)
-    group[shard_marks.COMPLETE][shard.index] = number  # type: ignore[index]
-
-
-def clear_shard(folder: Path, arrays: Sequence[str], shard: Shard) -> None:
-    """Remove a shard's files: where there is half a file, Zarr reads it before it writes."""
-    for name in arrays:
-        chunk = folder / name / "c" / str(shard.index)
-        if chunk.is_dir() and not chunk.is_symlink():
-            shutil.rmtree(chunk, ignore_errors=True)
-        else:
-            chunk.unlink(missing_ok=True)
+    images = slice(shard.start, shard.stop)
+    sharded_group.write_shard(path / "signals", shard.index, images, arrays)
 
 
 def empty_rows(path: Path, shard: Shard) -> dict[str, npt.NDArray[Any]]:
     """Rows as ``write_shard`` takes them, of images of which nothing is known."""
-    group, rows = _signals(path), {}
-    for name in _OF_SHARDS:
-        empty = group[name]
-        assert isinstance(empty, zarr.Array)
-        dtype = object if name == "error" else empty.dtype
-        rows[name] = np.full((len(shard), *empty.shape[1:]), empty.fill_value, dtype=dtype)
-    return rows
+    return sharded_group.empty_rows(path / "signals", len(shard))
 
 
 def unreadable_images(path: Path) -> dict[str, str]:
@@ -268,7 +231,7 @@ def forget(path: Path, taken: Collection[Shard]) -> None:
         if group.is_dir() and group.name not in _NOT_OF_THE_CUBE:
             shutil.rmtree(group)
     for shard in taken:
-        clear_shard(path / "signals", [shard_marks.COMPLETE], shard)
+        sharded_group.clear_shard(path / "signals", [shard_marks.COMPLETE], shard.index)
 
 
 def write(
@@ -429,7 +392,3 @@ def seal(path: Path) -> None:
         # Readers that do not know consolidated metadata pass over it.
         warnings.simplefilter("ignore", category=zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(path)
-
-
-def _signals(path: Path, mode: Any = "r") -> zarr.Group:
-    return zarr.open_group(store=path, path="signals", mode=mode, use_consolidated=False)

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -25,8 +26,8 @@ def cubes_in_shards(draw):
     return block, chunk, signals
 
 
-def made(folder, block, chunk, signals):
-    """The same cube for Zarr and for this module, its shards marked."""
+def made(folder, block, chunk, signals, by_zarr=True):
+    """The same cube for Zarr and for this module, its shards written by one of them and marked."""
     _, layers, vectors = signals.shape
     chunks = -(-vectors // chunk)
     group = zarr.open_group(store=folder, mode="w", zarr_format=3)
@@ -52,21 +53,48 @@ def made(folder, block, chunk, signals):
     names = ["signal", "checksum", "complete"]
     set_mark(folder, by_shard=names)
     files = ShardFiles(folder, block, layers, vectors, chunk)
-    array[:] = signals
+    if by_zarr:
+        array[:] = signals
     for shard in range(count):
-        checksum[shard] = files.stored_checksums(shard)
+        rows = signals[shard * block : (shard + 1) * block]
+        if by_zarr:
+            checksum[shard] = checksums(rows, block, chunk)
+        else:
+            np.testing.assert_array_equal(files.write(shard, rows), checksums(rows, block, chunk))
+            row = checksums(rows, block, chunk)[None]
+            shard_marks.write_numbers(folder, "checksum", shard, row)
         complete[shard] = shard_marks.digest(folder, names, shard)
     return array, files
+
+
+def checksums(rows, block, chunk):
+    """CRC-32C of every chunk of a shard, as Zarr's format has it: filled up with NaN, 0 if empty.
+
+    Shape (layers, chunks).
+    """
+    images, layers, vectors = rows.shape
+    chunks = -(-vectors // chunk)
+    padded = np.full((block, layers, chunks * chunk), np.nan, dtype="<f4")
+    padded[:images, :, :vectors] = rows
+    found = np.zeros((layers, chunks), dtype=np.uint32)
+    for layer, place in np.ndindex(layers, chunks):
+        part = padded[:, layer, place * chunk : (place + 1) * chunk]
+        if not np.isnan(part).all():
+            found[layer, place] = google_crc32c.value(part.tobytes())
+    return found
 
 
 def shards(block, images):
     return enumerate(range(0, images, block))
 
 
+@pytest.mark.parametrize("by_zarr", [True, False])
 @given(cubes_in_shards(), st.data())
-def test_what_zarr_writes_is_read_here_in_any_part(tmp_path_factory, cut, data):
+def test_what_zarr_or_this_module_writes_is_read_here_in_any_part(
+    tmp_path_factory, by_zarr, cut, data
+):
     block, _, signals = cut
-    _, files = made(tmp_path_factory.mktemp("cube"), *cut)
+    _, files = made(tmp_path_factory.mktemp("cube"), *cut, by_zarr)
     shard, start = data.draw(st.sampled_from(list(shards(block, len(signals)))))
     of_shard = signals[start : start + block]
     first = data.draw(st.integers(0, len(of_shard) - 1))
@@ -77,6 +105,38 @@ def test_what_zarr_writes_is_read_here_in_any_part(tmp_path_factory, cut, data):
     found = np.zeros((rows.stop - rows.start, vectors.stop - vectors.start), dtype=np.float32)
     files.read(shard, rows, layer, vectors, found)
     np.testing.assert_array_equal(found, of_shard[rows, layer, vectors])
+
+
+@given(cubes_in_shards())
+def test_what_is_written_here_is_read_by_zarr_and_takes_as_much_room(tmp_path_factory, cut):
+    array, files = made(tmp_path_factory.mktemp("cube"), *cut, by_zarr=False)
+    np.testing.assert_array_equal(array[:], cut[2])
+    reference = tmp_path_factory.mktemp("cube")
+    of_zarr, _ = made(reference, *cut)
+    np.testing.assert_array_equal(of_zarr[:], cut[2])
+    for shard, _ in shards(cut[0], len(cut[2])):
+        ours, theirs = files.path(shard), reference / files.path(shard).relative_to(files.folder)
+        # Chunks lie in another order.
+        assert ours.exists() == theirs.exists()
+        assert not ours.exists() or ours.stat().st_size == theirs.stat().st_size
+    numbers = [
+        {p.relative_to(f): p.read_bytes() for p in (f / "checksum").rglob("*") if p.is_file()}
+        for f in (files.folder, reference)
+    ]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_shard_written_over_another_leaves_nothing_of_it(tmp_path):
+    signals = np.arange(48, dtype=np.float32).reshape(6, 2, 4)
+    array, files = made(tmp_path / "cube", 3, 2, signals, by_zarr=False)
+    part = signals[:3].copy()
+    part[:, 0] = np.nan
+    assert (files.write(0, part)[0] == 0).all()
+    np.testing.assert_array_equal(array[:3], part)
+    files.write(0, np.full_like(part, np.nan))
+    assert not files.path(0).exists()
+    assert np.isnan(array[:3]).all()
+    np.testing.assert_array_equal(array[3:], signals[3:])
 
 
 @pytest.fixture

@@ -119,14 +119,27 @@ def test_signals_that_are_not_written_are_no_fill_values(made):
         list(cubes.layer_parts(made, 0, 4))
 
 
-def test_a_shard_that_was_only_half_written_still_counts_as_missing(made, monkeypatch):
+def test_a_shard_that_was_only_half_written_still_counts_as_missing(made):
     shard = store.shards(made)[0]
     arrays = rows(shard)
-    with pytest.raises(SchemaError, match="confidence of shard 0"):
-        # The signals are written by then; the wrong length ends the writing in the middle.
-        store.write_shard(made, shard, {**arrays, "confidence": arrays["confidence"][:-1]})
+    # Half of a character cannot be stored: it ends the writing in the middle.
+    arrays["error"][0] = "\ud800"
+    with pytest.raises(UnicodeEncodeError):
+        store.write_shard(made, shard, arrays)
     assert shard_file(made, shard).exists()
     assert shard in store.missing_shards(made)
+    store.write_shard(made, shard, rows(shard))
+    assert shard not in store.missing_shards(made)
+
+
+def test_rows_that_do_not_fit_are_refused_before_anything_is_written(made):
+    shard = store.shards(made)[0]
+    arrays = rows(shard)
+    with pytest.raises(SchemaError, match="confidence of shard 0 has shape"):
+        store.write_shard(made, shard, {**arrays, "confidence": arrays["confidence"][:-1]})
+    with pytest.raises(SchemaError, match=r"signals has the arrays .*, not \[\]"):
+        store.write_shard(made, shard, {})
+    assert not shard_file(made, shard).exists()
 
 
 def test_a_shard_across_the_edges_of_chunks_is_refused(made):
@@ -240,10 +253,13 @@ def test_a_shard_whose_file_is_cut_off_or_gone_is_missing_though_it_is_recorded(
 def test_half_written_files_are_cleared_and_no_others(made):
     shard = store.shards(made)[0]
     store.write_shard(made, shard, rows(shard))
-    left = shard_file(made, shard).with_suffix(".0123456789abcdef.partial")
-    left.write_bytes(b"half")
-    assert store.clear_partial_files(made) == 1
-    assert not left.exists()
+    of_zarr = made / "signals/predicted/c/0.0123456789abcdef.partial"
+    own = shard_file(made, shard).with_name(".ddp-0123456789abcdef.part")
+    for left in (of_zarr, own):
+        left.write_bytes(b"half")
+    assert store.clear_partial_files(made) == 2
+    assert not of_zarr.exists()
+    assert not own.exists()
     assert store.clear_partial_files(made) == 0
     assert shard not in store.missing_shards(made)
 

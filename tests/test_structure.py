@@ -69,7 +69,7 @@ _KEEPERS = (
     "new_store.py",
     "verified_store.py",
     "cube.py",
-    "spatial_cube.py",
+    "sharded_group.py",
 )
 
 
