@@ -188,7 +188,7 @@ def in_one_process(accepted: Callable[[], object]) -> Iterator[None]:
     from prefect import Task
     from prefect.logging import disable_run_logger
 
-    from ddp_tasks import artifact_tasks, report
+    from ddp_tasks import artifact_tasks
     from flows import artifacts, capacity, cli, pipeline, prefect_server, terminal
 
     def called(task: Any, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
@@ -216,7 +216,6 @@ def in_one_process(accepted: Callable[[], object]) -> Iterator[None]:
         (artifact_tasks.ProgressBar, "show", lambda *_: None),
         (artifacts, "show", lambda send: None),
         (artifacts, "await_shown", lambda: None),
-        (report, "_SECTIONS", 1),
         (cli.stopping, "watch", lambda: None),
         (cli, "quick_exit", lambda: None),
         (cli, "leave", sys.exit),

@@ -175,6 +175,29 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
     return found[~absent] if absent.any() else found
 
 
+def spread_signals(path: Path, layer: int, rank: int, most: int) -> npt.NDArray[np.float32]:
+    """Signals of one layer, of whole shards that are spread evenly over the images.
+
+    Parameters
+    ----------
+    layer
+        its position.
+    most
+        signals to read; at least one shard is read.
+
+    Returns
+    -------
+    shape (image, rank); NaN for an image that could not be read, or that does not reach the layer
+    """
+    cube = open_cube(path)
+    count = max(1, min(len(cube.shards), most // (rank * cube.files.block)))
+    chosen = np.linspace(0, len(cube.shards) - 1, count).round().astype(int)
+    wanted = np.zeros(len(cube.target), dtype=np.bool_)
+    for shard in chosen.tolist():
+        wanted[cube.shards[shard].start : cube.shards[shard].stop] = True
+    return rows_of_layer(cube, layer, rank, wanted)
+
+
 def rows_of_layer(
     cube: OpenCube, layer: int, rank: int, wanted: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:

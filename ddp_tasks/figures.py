@@ -6,7 +6,7 @@ title.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import holoviews as hv
@@ -21,8 +21,6 @@ from ddp_tasks.style import GLYPH_FONT, canvas, with_axes
 from ddp_tasks.thumbnails import Thumbnail, pictures
 
 _VECTORS_IN_STRONGEST = 6
-#: Images whose signals a distribution counts: enough for its shape, few enough to read quickly.
-_IMAGES_IN_DISTRIBUTION = 20_000
 _BINS = 120
 
 
@@ -85,39 +83,20 @@ class SignalCounts:
     """images of the run."""
 
 
-def signal_counts(signals: xr.Dataset, of_layer: xr.Dataset) -> SignalCounts:
-    """Count a layer's signals, reading the cube by blocks of images.
-
-    Past 20,000 images, blocks spread evenly over the run are read.
+def signal_counts(signals: npt.NDArray[np.float32], of_images: int) -> SignalCounts:
+    """Count a layer's signals in equal bins from the least to the greatest.
 
     Parameters
     ----------
     signals
-        the store's group ``signals``, not loaded.
-    of_layer
-        the layer's slice of the store's group ``layers``.
+        shape (image, singular vector), of all images or of some; NaN is not counted.
+    of_images
+        images of the run.
     """
-    cube = signals["signal"].sel(layer=str(of_layer["layer"].item()))
-    cube = cube.isel(singular_vector=slice(int(of_layer["rank"])))
-    block = int((signals["signal"].encoding.get("chunks") or (256,))[0])
-    starts = np.arange(0, cube.sizes["image"], block)
-    wanted = max(1, min(len(starts), _IMAGES_IN_DISTRIBUTION // block))
-    starts = starts[np.linspace(0, len(starts) - 1, wanted).round().astype(int)]
-
-    def blocks() -> Iterator[npt.NDArray[np.float32]]:
-        for start in starts:
-            yield cube.isel(image=slice(int(start), int(start) + block)).to_numpy()
-
-    images, low, high = 0, np.inf, -np.inf
-    for part in blocks():
-        images += len(part)
-        found = part[np.isfinite(part)]  # rows of unreadable images are NaN
-        low, high = found.min(initial=low), found.max(initial=high)
+    found = signals[np.isfinite(signals)]  # rows of unreadable images are NaN
+    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    counts = np.zeros(_BINS, dtype=np.int64)
-    for part in blocks():
-        counts += np.histogram(part[np.isfinite(part)], edges)[0]
-    return SignalCounts(edges, counts, images, cube.sizes["image"])
+    return SignalCounts(edges, np.histogram(found, edges)[0], len(signals), of_images)
 
 
 def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:

@@ -57,17 +57,9 @@ def hypergraph_figure(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay
     names = hierarchy["target_class"].to_numpy().astype(object)
     key, (width, below) = _key([str(n) for n in names[classes]], classes, size[0])
     shift = np.array([(width - size[0]) / 2, below])
-    drawn = [
-        _hull(
-            outline + shift,
-            str(names[c]),
-            COLOURS[c % len(COLOURS)],
-            _vectors_of(hierarchy, of_layer, int(c)),
-        )
-        for c, outline in zip(classes, outlines, strict=True)
-    ]
+    drawn = _hulls([outline + shift for outline in outlines], hierarchy, of_layer, classes)
     circles = _circles(hierarchy, of_layer, centre + shift, radius, labels)
-    return hv.Overlay([*drawn, *circles, *key]).opts(**canvas(width, size[1] + below))
+    return hv.Overlay([drawn, *circles, *key]).opts(**canvas(width, size[1] + below))
 
 
 def _key(
@@ -110,15 +102,28 @@ def has_matrix(hierarchy: xr.Dataset) -> bool:
     )
 
 
-def _hull(outline: npt.NDArray[np.float64], name: str, colour: str, vectors: str) -> hv.Polygons:
-    dims = {"kdims": ["hull_x", "hull_y"], "vdims": ["target_class", "vectors"]}
-    data = {"hull_x": outline[:, 0], "hull_y": outline[:, 1], "target_class": name}
-    return hv.Polygons([{**data, "vectors": vectors}], **dims, group="Hulls").opts(
-        # Given bare, or HoloViews colours by the first value.
-        color=colour,
-        fill_color=colour,
+def _hulls(
+    outlines: list[npt.NDArray[np.float64]],
+    hierarchy: xr.Dataset,
+    of_layer: xr.Dataset,
+    classes: npt.NDArray[np.int64],
+) -> hv.Polygons:
+    names = hierarchy["target_class"].to_numpy()
+    outlined = [
+        {
+            "hull_x": outline[:, 0],
+            "hull_y": outline[:, 1],
+            "target_class": str(names[c]),
+            "vectors": _vectors_of(hierarchy, of_layer, int(c)),
+            "colour": COLOURS[c % len(COLOURS)],
+        }
+        for c, outline in zip(classes, outlines, strict=True)
+    ]
+    dims = {"kdims": ["hull_x", "hull_y"], "vdims": ["target_class", "vectors", "colour"]}
+    return hv.Polygons(outlined, **dims, group="Hulls").opts(
+        color="colour",
+        line_color="colour",
         fill_alpha=0.05,
-        line_color=colour,
         line_width=2,
         hover_fill_alpha=0.18,
         tools=["hover"],

@@ -18,12 +18,13 @@ from ddp_tasks import (
     relation_figures,
 )
 from ddp_tasks.arbitrary_vectors import arbitrary
+from ddp_tasks.figures import SignalCounts
 from ddp_tasks.images import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.page import Fragment
 from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
 from ddp_tasks.summary import LayerSummary
-from ddp_tasks.thumbnails import Thumbnail, Thumbnails
+from ddp_tasks.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
 from schemas.parameters import SignificanceParameters
 
 
@@ -35,8 +36,7 @@ class LayerFindings:
     summary: LayerSummary
     of_layer: xr.Dataset
     """the layer's slice of the group ``layers``."""
-    signals: xr.Dataset
-    """the group ``signals``, not loaded."""
+    signals: SignalCounts
     table: xr.Dataset
     """as ``significance.layer_table`` gives it, at the layer's own levels."""
     family: xr.Dataset
@@ -72,11 +72,20 @@ class _Section:
     """classes without a significant vector."""
 
 
-def drawn(findings: LayerFindings, anchor: str) -> Fragment:
-    """The section as a part of a page, to which links lead under ``anchor``."""
+def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragment:
+    """The section as a part of a page, to which links lead under ``anchor``.
+
+    Parameters
+    ----------
+    thumbnails
+        of the run's images; sections that one process draws share them.
+    """
+    numbered = NumberedThumbnails(thumbnails)
     return page.fragment(
         "layer.html.jinja",
-        layer_figures(findings, Thumbnails(findings.images)),
+        anchor,
+        layer_figures(findings, numbered),
+        numbered.used,
         section=_section(findings, anchor),
         levels=findings.levels,
     )
@@ -87,10 +96,9 @@ def layer_figures(
 ) -> dict[str, hv.Overlay]:
     """All figures of one layer by kind; those of a hypergraph only where it is not empty."""
     of_layer, table, hierarchy = findings.of_layer, findings.table, findings.hierarchy
-    counts = figures.signal_counts(findings.signals, of_layer)
     found: dict[str, hv.Overlay] = {
         "spectrum": figures.spectrum(table, of_layer),
-        "distribution": figures.signal_distribution(counts, float(table["threshold"])),
+        "distribution": figures.signal_distribution(findings.signals, float(table["threshold"])),
     }
     found |= family_section.family_figures_of(
         findings.family,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import base64
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 import holoviews as hv
 import jinja2
-from bokeh.document import Document
-from bokeh.embed import components
-from bokeh.model import Model
-from bokeh.models import Axis, PlainText
 from bokeh.resources import Resources
 from markupsafe import Markup
 
+from ddp_tasks.bokeh_documents import document
 from ddp_tasks.notation import short
+
+#: Whose figures are drawn as soon as the page is there.
+_PAGE = "page"
 
 
 class Part(Protocol):
@@ -30,8 +32,13 @@ class Part(Protocol):
         ...
 
     @property
-    def script(self) -> Markup:
-        """What fills in its figures, once the page is there."""
+    def figures(self) -> str:
+        """Its figures, packed; the page draws them when the part is opened."""
+        ...
+
+    @property
+    def pictures(self) -> Mapping[str, str]:
+        """The pictures in its figures as data URIs, by the numbers that the figures give them."""
         ...
 
 
@@ -40,75 +47,98 @@ class Fragment:
     """A part of a page, in memory."""
 
     html: Markup
-    script: Markup
+    figures: str
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class FragmentFiles:
-    """A part of a page in two files, read when the page comes to it."""
+    """A part of a page in files, read when the page comes to it."""
 
     folder: Path
     name: str
 
     def write(self, part: Part) -> None:
         """Write the files."""
-        (self.folder / f"{self.name}.html").write_bytes(part.html.encode())
-        (self.folder / f"{self.name}.script").write_bytes(part.script.encode())
+        self._file("html").write_bytes(part.html.encode())
+        self._file("figures").write_bytes(part.figures.encode())
+        self._file("pictures").write_bytes(json.dumps(dict(part.pictures)).encode())
 
     @property
     def html(self) -> Markup:
         """As of ``Part``."""
-        return Markup((self.folder / f"{self.name}.html").read_bytes().decode())
+        return Markup(self._file("html").read_bytes().decode())
 
     @property
-    def script(self) -> Markup:
+    def figures(self) -> str:
         """As of ``Part``."""
-        return Markup((self.folder / f"{self.name}.script").read_bytes().decode())
+        return self._file("figures").read_bytes().decode()
+
+    @property
+    def pictures(self) -> Mapping[str, str]:
+        """As of ``Part``."""
+        found: dict[str, str] = json.loads(self._file("pictures").read_bytes())
+        return found
+
+    def _file(self, kind: str) -> Path:
+        return self.folder / f"{self.name}.{kind}"
 
 
-def fragment(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> Fragment:
+def fragment(
+    template: str,
+    name: str,
+    plots: Mapping[str, hv.Overlay],
+    pictures: Mapping[str, str],
+    **context: Any,
+) -> Fragment:
     """A part of a page.
 
     Parameters
     ----------
     template
         file name within this package.
+    name
+        of the part: no other part of the page has it.
     plots
         figures of the part; the template finds their elements as ``figure``, by the same keys.
+    pictures
+        as of ``Part``; read once the figures are written.
     context
         what else the template uses.
     """
-    script, figure = _embedded(plots)
+    packed, figure = _packed(plots, name)
     html = _templates().get_template(template).render(figure=figure, short=short, **context)
-    return Fragment(Markup(html), script)
+    return Fragment(Markup(html), packed, pictures)
 
 
 def rendered(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> str:
     """A page in one text; ``pieces`` says the rest."""
-    return "".join(pieces(template, plots, (), **context))
+    return "".join(pieces(template, plots, {}, **context))
 
 
 def pieces(
-    template: str, plots: Mapping[str, hv.Overlay], parts: Sequence[Part], **context: Any
+    template: str, plots: Mapping[str, hv.Overlay], parts: Mapping[str, Part], **context: Any
 ) -> Iterator[str]:
     """A page whose template extends ``base.html.jinja``, piece by piece.
 
     Parameters
     ----------
     parts
-        of the page, which the template places; each is in memory only while it is written.
+        of the page, by name, which the template places; each is in memory only while it is
+        written.
     template, plots, context
         as of ``fragment``.
     """
-    script, figure = _embedded(plots)
+    packed, figure = _packed(plots, _PAGE)
     return (
         _templates()
         .get_template(template)
         .generate(
             # js_raw alone: the rest of it names scripts that Panel, if imported, would have loaded.
             bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
-            scripts=chain((part.script for part in parts), [script]),
-            parts=parts,
+            packed=_all_packed(packed, parts),
+            pictures=_all_pictures(parts),
+            parts=parts.values(),
             figure=figure,
             short=short,
             **context,
@@ -127,27 +157,36 @@ def _templates() -> jinja2.Environment:
     )
 
 
-def _write_names_as_text(root: Model) -> None:
-    """Have names at axes shown as they are: Bokeh takes dollar signs for a formula's."""
-    for axis in root.select({"type": Axis}):
-        axis.major_label_overrides = {
-            place: PlainText(text=label) if isinstance(label, str) else label
-            for place, label in axis.major_label_overrides.items()
-        }
-
-
-def _embedded(plots: Mapping[str, hv.Overlay]) -> tuple[Markup, dict[str, Markup]]:
-    """Script and elements that put figures on a page, by the keys of the figures."""
+def _packed(plots: Mapping[str, hv.Overlay], name: str) -> tuple[str, dict[str, Markup]]:
+    """Figures as base64 of deflated JSON, and the elements that they go into, by their keys."""
     if not plots:
-        return Markup(""), {}
-    renderer = hv.renderer("bokeh")
-    roots = {key: renderer.get_plot(plot).state for key, plot in plots.items()}
-    document = Document()
-    for root in roots.values():
-        _write_names_as_text(root)
-    # Frozen, since every root added would make Bokeh walk through all models anew.
-    with document.models.freeze():
-        for root in roots.values():
-            document.add_root(root)
-    script, divs = components(roots)
-    return Markup(script), {key: Markup(div) for key, div in divs.items()}
+        return "", {}
+    drawn, roots = document(plots, name)
+    elements = {root: f"figure-{root}" for root in roots.values()}
+    text = json.dumps(
+        {"document": drawn, "elements": elements},
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+    places = {key: Markup(f'<div id="{elements[root]}"></div>') for key, root in roots.items()}
+    return base64.b64encode(zlib.compress(text.encode())).decode("ascii"), places
+
+
+def _all_packed(own: str, parts: Mapping[str, Part]) -> Iterator[tuple[str, Markup]]:
+    """Packed figures of the page and of its parts, by name."""
+    if own:
+        yield _PAGE, Markup(own)
+    for name, part in parts.items():
+        yield name, Markup(part.figures)
+
+
+def _all_pictures(parts: Mapping[str, Part]) -> Iterator[Markup]:
+    """The pictures of all parts as the pieces of one JSON object, each picture once."""
+    seen: set[str] = set()
+    for part in parts.values():
+        for number, uri in part.pictures.items():
+            if number not in seen:
+                comma = "," if seen else ""
+                seen.add(number)
+                yield Markup(f"{comma}{json.dumps(number)}:{json.dumps(uri)}")

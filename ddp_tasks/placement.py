@@ -36,10 +36,11 @@ def place_circles(inside: Flags, radius: Floats, ring: float) -> tuple[Floats, t
     -------
     centres of shape (node, 2), and width and height of the drawing, in pixels
     """
-    outer = radius + ring * (inside.sum(axis=0) + 1)
+    crowding = _Crowding(inside, radius, ring)
+    outer = crowding.outer
     centre = _spring(inside) * outer.max() * np.sqrt(len(radius)) * 1.2
     random = np.random.default_rng(0)
-    cost, spread = _cost(centre, inside, radius, outer, ring), outer.max() * 2
+    cost, spread = crowding.cost(centre), outer.max() * 2
     for step in range(_STEPS if len(radius) > 1 else 0):
         tried, cooling = centre.copy(), 1 - step / _STEPS
         node = int(random.integers(len(radius)))
@@ -48,7 +49,7 @@ def place_circles(inside: Flags, radius: Floats, ring: float) -> tuple[Floats, t
             tried[[node, other]] = tried[[other, node]]
         else:
             tried[node] += random.normal(0, spread * max(cooling, 0.05), 2)
-        new = _cost(tried, inside, radius, outer, ring)
+        new = crowding.cost(tried)
         if new < cost or random.random() < np.exp((cost - new) / (60 * cooling**2 + 1e-9)):
             centre, cost = tried, new
     # The wider side lies across the page.
@@ -92,19 +93,37 @@ def _reach(inside: Flags, radius: Floats, ring: float) -> Floats:
     return np.asarray(radius + ring * rank)
 
 
-def _cost(centre: Floats, inside: Flags, radius: Floats, outer: Floats, ring: float) -> float:
-    """Overlaps and intrusions in pixels, weighed above the extent of the hulls."""
-    angle = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
-    along = centre @ np.stack([np.cos(angle), np.sin(angle)])
-    reach = np.where(inside, _reach(inside, radius, ring), -np.inf)
-    support = (along + reach[:, :, None]).max(axis=1)
-    # A circle lies outside a hull if it lies beyond it in some direction.
-    apart = (along - radius[:, None] - support[:, None, :]).max(axis=2)
-    intrusion = np.where(inside, 0, np.clip(_MARGIN - apart, 0, None)).sum()
-    between = np.hypot(*(centre[:, None] - centre[None]).transpose(2, 0, 1))
-    closeness = np.triu(np.clip(outer[:, None] + outer + _MARGIN - between, 0, None), 1).sum()
-    extent = np.ptp(np.vstack([centre - outer[:, None], centre + outer[:, None]]), axis=0)
-    return float(20 * intrusion + 8 * closeness + support.mean() + 0.5 * extent.sum())
+class _Crowding:
+    """What a layout of circles costs; what all layouts have in common is computed once."""
+
+    def __init__(self, inside: Flags, radius: Floats, ring: float) -> None:
+        angle = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
+        self.outer: Floats = radius + ring * (inside.sum(axis=0) + 1)
+        self._directions = np.stack([np.cos(angle), np.sin(angle)])
+        self._reach = np.where(inside, _reach(inside, radius, ring), -np.inf)[:, :, None]
+        self._radius, self._inside = radius[:, None], inside
+        pairs = np.triu_indices(len(radius), 1)
+        self._pairs, self._least = pairs, self.outer[pairs[0]] + self.outer[pairs[1]] + _MARGIN
+
+    def cost(self, centre: Floats) -> float:
+        """Overlaps and intrusions in pixels, weighed above the extent of the hulls.
+
+        Parameters
+        ----------
+        centre
+            shape (node, 2).
+        """
+        along = centre @ self._directions
+        support = (along + self._reach).max(axis=1)
+        # A circle lies outside a hull if it lies beyond it in some direction.
+        apart = (along - self._radius - support[:, None, :]).max(axis=2)
+        intrusion = np.where(self._inside, 0, np.maximum(_MARGIN - apart, 0)).sum()
+        one, other = self._pairs
+        between = np.hypot(*(centre[one] - centre[other]).T)
+        closeness = np.maximum(self._least - between, 0).sum()
+        outer = self.outer[:, None]
+        extent = (centre + outer).max(axis=0) - (centre - outer).min(axis=0)
+        return float(20 * intrusion + 8 * closeness + support.mean() + 0.5 * extent.sum())
 
 
 def _spring(inside: Flags) -> Floats:

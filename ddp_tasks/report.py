@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from ddp_tasks import capacity_report, page
@@ -18,8 +17,6 @@ from ddp_tasks.summary import Discriminating, Summary
 from ddp_tasks.thumbnails import Thumbnails
 from schemas.parameters import RunParameters
 
-#: Layers that get a section of their own; a page with more becomes slow to open.
-_SECTIONS = 20
 _IMAGES_OF_A_VECTOR = 8
 _CLASSES_NAMED, _CLASSES_TOLD = 6, 100
 _UNREADABLE_NAMED = 50
@@ -45,14 +42,8 @@ class Findings:
 
 
 def anchors(summary: Summary) -> dict[str, str]:
-    """What links to the sections of layers lead to, by layer, in forward order.
-
-    A page has at most 20 sections: those whose best singular vector has the highest η².
-    """
-    names = [layer.layer for layer in summary.layers]
-    best = np.array([layer.eta_squared for layer in summary.layers])
-    shown = sorted(np.argsort(-best, kind="stable")[:_SECTIONS])
-    return {names[i]: f"layer-{i}" for i in shown}
+    """What links to the sections of layers lead to, by layer, in forward order."""
+    return {layer.layer: f"layer-{i}" for i, layer in enumerate(summary.layers)}
 
 
 def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
@@ -61,7 +52,7 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     Parameters
     ----------
     sections
-        as ``layer_section.drawn`` gives them, by layer, for the layers of ``anchors``.
+        as ``layer_section.drawn`` gives them, by layer.
 
     Yields
     ------
@@ -73,7 +64,7 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     return page.pieces(
         "report.html.jinja",
         spectra,
-        [sections[layer] for layer in own],
+        {anchor: sections[layer] for layer, anchor in own.items()},
         summary=findings.summary,
         run=findings.run,
         anchors=own,

@@ -26,7 +26,6 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
     store.seal(path)
     findings = run_findings(run, path)
     anchors = report.anchors(findings.summary)
-    shown = [layer for layer in findings.summary.layers if layer.layer in anchors]
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors.items()}
         draw = partial(draw_section, str(path), run.model_dump_json(), files)
@@ -34,7 +33,7 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
             run,
             scheduler,
             draw,
-            shown,
+            findings.summary.layers,
             key="sections",
             description="sections of the report",
             named=lambda one: f"section of {one.layer}",

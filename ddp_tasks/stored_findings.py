@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
-from ddp_tasks import layer_section, report, store
+import xarray as xr
+
+from ddp_tasks import cube, layer_section, report, store
+from ddp_tasks.figures import signal_counts
 from ddp_tasks.hypergraph_family import Family
 from ddp_tasks.identity import MadeOf
-from ddp_tasks.images import open_images
+from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.page import FragmentFiles
-from ddp_tasks.preparation import ONE_AT_A_TIME, prepared_once
+from ddp_tasks.preparation import ONE_AT_A_TIME, content_of, prepared_once
 from ddp_tasks.significance import layer_table
 from ddp_tasks.summary import LayerSummary, summarise
+from ddp_tasks.thumbnails import Thumbnails
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.recording import recorded
+
+#: Enough for the shape of a distribution, few enough to read quickly: 64 MB.
+_SIGNALS_COUNTED = 1 << 24
 
 
 def run_findings(run: RunParameters, path: Path) -> report.Findings:
@@ -54,27 +62,62 @@ def draw_section(
         of the sections, by layer; each under the name of its anchor.
     """
     own = files[summary.layer]
-    # HoloViews and Matplotlib keep options for the whole process.
+    # HoloViews keeps options for the whole process.
     with ONE_AT_A_TIME:
-        own.write(layer_section.drawn(layer_findings(Path(path), run, summary), own.name))
+        thumbnails = run_thumbnails(Path(path), run)
+        findings = layer_findings(Path(path), run, summary, thumbnails.images)
+        own.write(layer_section.drawn(findings, own.name, thumbnails))
 
 
-def layer_findings(path: Path, run: str, summary: LayerSummary) -> LayerFindings:
+def run_thumbnails(path: Path, run: str) -> Thumbnails:
+    """Thumbnails of a run's images, which all sections that a process draws share.
+
+    Parameters
+    ----------
+    path, run
+        as of ``draw_section``.
+    """
+    parameters = RunParameters.model_validate_json(run)
+    made_of = MadeOf.of_store(store.root_attributes(path))
+    return _thumbnails(path, run, content_of(parameters.model, parameters.images), made_of)
+
+
+@lru_cache(maxsize=1)
+def _thumbnails(path: Path, run: str, content: str, made_of: MadeOf) -> Thumbnails:
+    images = prepared_once(run, made_of).images
+    return Thumbnails(images.as_stored(store.read(path, "signals")))
+
+
+def layer_findings(path: Path, run: str, summary: LayerSummary, images: ImageSet) -> LayerFindings:
     """What the section of one layer shows."""
     layer, levels = summary.layer, RunParameters.model_validate_json(run).significance
-    significance, judged = store.read(path, "significance"), group_path("stability", layer)
-    made_of = MadeOf.of_store(store.root_attributes(path))
+    layers, significance = (_opened(path, group) for group in ("layers", "significance"))
+    judged = group_path("stability", layer)
+    of_layer = layers.sel(layer=layer)
+    position = layers["layer"].to_numpy().tolist().index(layer)
+    signals = cube.spread_signals(path, position, int(of_layer["rank"]), _SIGNALS_COUNTED)
     return LayerFindings(
         levels=levels,
         summary=summary,
-        of_layer=store.read(path, "layers").sel(layer=layer).load(),
-        signals=store.read(path, "signals"),
+        of_layer=of_layer,
+        signals=signal_counts(signals, len(images)),
         table=layer_table(significance, layer, *levels.of_layer(layer)),
-        family=store.read(path, "family").sel(layer=[layer]).load(),
+        family=_opened(path, "family").sel(layer=[layer]).load(),
         highest_level=Family.of(significance, layer).highest_level(levels.of_layer(layer)[1]),
         stability=store.read(path, judged).load() if store.is_marked(path, judged) else None,
-        exemplars=store.read(path, "exemplars").sel(layer=[layer]).load(),
+        exemplars=_opened(path, "exemplars").sel(layer=[layer]).load(),
         hypergraph=store.read(path, group_path("hypergraphs", layer)).load(),
         hierarchy=store.read(path, group_path("hierarchies", layer)).load(),
-        images=prepared_once(run, made_of).images.as_stored(store.read(path, "signals")),
+        images=images,
     )
+
+
+def _opened(path: Path, group: str) -> xr.Dataset:
+    """A group that all sections read, opened once in each worker process."""
+    return _opened_once(path, group, store.fingerprint(path, group))
+
+
+@lru_cache(maxsize=4)
+def _opened_once(path: Path, group: str, fingerprint: str) -> xr.Dataset:
+    opened = store.read(path, group)
+    return opened.load() if group == "layers" else opened

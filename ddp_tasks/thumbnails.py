@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import holoviews as hv
@@ -33,7 +33,7 @@ class Thumbnails(Mapping[str, Thumbnail]):
     """Thumbnails of an image set by image id; every picture is fetched once, when asked for."""
 
     def __init__(self, images: ImageSet) -> None:
-        self._images = images
+        self.images = images
         self._position = {image: position for position, image in enumerate(images.ids)}
         self._made: dict[int, Thumbnail] = {}
 
@@ -48,17 +48,45 @@ class Thumbnails(Mapping[str, Thumbnail]):
         position = self._position[image]
         if position not in self._made:
             try:
-                picture = self._images.picture(position)
+                picture = self.images.picture(position)
             except RunError:
                 picture = np.full((_SMALLEST, _SMALLEST, 3), 200, dtype=np.uint8)
             self._made[position] = thumbnail(picture)
         return self._made[position]
+
+    def position(self, image: str) -> int:
+        """Where an image stands in the set."""
+        return self._position[image]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._position)
 
     def __len__(self) -> int:
         return len(self._position)
+
+
+class NumberedThumbnails(Mapping[str, Thumbnail]):
+    """Thumbnails that stand as numbers in figures; the page has a table of the pictures.
+
+    A page shows a picture in many figures, and holds it once.
+    """
+
+    def __init__(self, thumbnails: Thumbnails) -> None:
+        self._thumbnails = thumbnails
+        self.used: dict[str, str] = {}
+        """the pictures asked for, as data URIs by number."""
+
+    def __getitem__(self, image: str) -> Thumbnail:
+        """As of ``Thumbnails``, with a number in place of the data URI."""
+        whole, number = self._thumbnails[image], str(self._thumbnails.position(image))
+        self.used[number] = whole.uri
+        return replace(whole, uri=number)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._thumbnails)
+
+    def __len__(self) -> int:
+        return len(self._thumbnails)
 
 
 def thumbnail(picture: npt.NDArray[np.uint8]) -> Thumbnail:
@@ -82,7 +110,7 @@ def thumbnail(picture: npt.NDArray[np.uint8]) -> Thumbnail:
         image = image.resize(
             (image.width * factor, image.height * factor), Image.Resampling.NEAREST
         )
-        kind, options = "png", {"optimize": True}
+        kind, options = "png", {}
     file = io.BytesIO()
     image.save(file, kind, **options)
     encoded = base64.b64encode(file.getvalue()).decode("ascii")
@@ -121,13 +149,13 @@ def pictures(
             line_alpha=0,
             tools=["hover"],
             hover_tooltips=[(name, f"@{{{name}}}") for name in told],
-            hooks=[_draw_pictures],
+            hooks=[draw_pictures],
         )
     )
 
 
-def _draw_pictures(plot: Any, element: Any) -> None:
-    # HoloViews has no element for pictures given as URIs; the rectangles carry them to Bokeh.
+def draw_pictures(plot: Any, element: Any) -> None:
+    """A hook: HoloViews has no element for pictures, so rectangles carry their URIs to Bokeh."""
     plot.state.image_url(
         url="picture",
         x="left",

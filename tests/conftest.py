@@ -11,7 +11,6 @@ from hypothesis import settings
 from prefect.testing.utilities import prefect_test_harness
 from runs import tiny_run
 
-from ddp_tasks import report
 from flows import cli
 from flows.clusters import ending
 from flows.pipeline import run_pipeline
@@ -67,12 +66,6 @@ def undisturbed(prefect_server, address, tmp_path_factory):
     path = tmp_path_factory.mktemp("undisturbed") / "store.zarr"
     stages.fill(tiny_run(), path, address)
     return path
-
-
-@pytest.fixture
-def one_section(monkeypatch):
-    """Reports of one layer's section: drawing takes most of a small run's time."""
-    monkeypatch.setattr(report, "_SECTIONS", 1)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ddp_tasks import decomposition, exemplars, layer_section, report
+from ddp_tasks import decomposition, exemplars, figures, layer_section, report
 from ddp_tasks.hypergraph_family import Family, family_dataset
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layer_hypergraphs import layer_hypergraph
@@ -19,6 +19,7 @@ from ddp_tasks.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.significance import layer_table, significance_dataset
 from ddp_tasks.summary import Summary, summarise
 from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.thumbnails import Thumbnails
 from schemas.parameters import RunParameters
 
 _ATTRIBUTES = {
@@ -74,6 +75,10 @@ class Made:
             images=self.images,
         )
 
+    def cube_of(self, layer: str) -> np.ndarray:
+        """Signals of one layer, shape (image, singular vector)."""
+        return self.signals["signal"].sel(layer=layer).to_numpy()
+
     def of_layer(self, layer: str) -> LayerFindings:
         levels = self.run.significance
         (summary,) = [one for one in self.summary.layers if one.layer == layer]
@@ -82,7 +87,7 @@ class Made:
             levels=levels,
             summary=summary,
             of_layer=self.layers.sel(layer=layer),
-            signals=self.signals,
+            signals=figures.signal_counts(self.cube_of(layer), self.signals.sizes["image"]),
             table=layer_table(self.significance, layer, quantile, percentage),
             family=self.family,
             highest_level=Family.of(self.significance, layer).highest_level(percentage),
@@ -97,7 +102,7 @@ class Made:
         """The report whole."""
         anchors = report.anchors(self.summary)
         sections = {
-            layer: layer_section.drawn(self.of_layer(layer), anchor)
+            layer: layer_section.drawn(self.of_layer(layer), anchor, Thumbnails(self.images))
             for layer, anchor in anchors.items()
         }
         return "".join(report.pieces(self.of_page(), sections))

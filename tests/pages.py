@@ -1,7 +1,12 @@
 """What tests ask of a page: that it loads nothing, and what a browser without a network shows."""
 
+import base64
+import json
 import re
+import zlib
 from dataclasses import dataclass
+
+from bokeh.document import Document
 
 
 @dataclass(frozen=True)
@@ -33,20 +38,33 @@ def assert_nothing_is_loaded_from_elsewhere(page):
     assert "http" not in own
 
 
-def opened(browser, page, folder):
-    """Open a page from a file and wait until its figures are drawn."""
-    file = folder / "report.html"
-    file.write_text(page)
-    browser.get(file.as_uri())
+def documents(page):
+    """The figures of a page as Bokeh's own models, by part; Bokeh refuses what it does not know."""
+    packed = re.findall(r'<script type="text/plain" data-figures="([^"]*)">([^<]*)<', page)
+    texts = {name: zlib.decompress(base64.b64decode(text)).decode() for name, text in packed}
+    return {name: Document.from_json(json.loads(text)["document"]) for name, text in texts.items()}
+
+
+def until_drawn(browser):
+    """Wait until all figures of what is open are drawn."""
     browser.set_script_timeout(60)
     browser.execute_async_script(
         """
         const done = arguments[arguments.length - 1];
         const wait = () => Bokeh.documents.length && Bokeh.documents.every(d => d.is_idle)
-            ? done() : setTimeout(wait, 100);
-        wait();
+            ? done() : setTimeout(wait, 50);
+        Promise.all(drawing.values()).then(wait);
         """
     )
+
+
+def opened(browser, page, folder):
+    """Open a page from a file with all its layers, and wait until its figures are drawn."""
+    file = folder / "report.html"
+    file.write_text(page)
+    browser.get(file.as_uri())
+    browser.execute_script("for (const layer of layers) opened(layer)")
+    until_drawn(browser)
     figures = browser.execute_script(
         """
         const canvases = root => [...root.querySelectorAll("*")].flatMap(e =>

@@ -271,7 +271,6 @@ def test_a_lost_scheduler_is_said_and_the_next_run_writes_what_is_missing(
     assert_same_cube(path, undisturbed)
 
 
-@pytest.mark.usefixtures("one_section")
 def test_a_killed_flow_keeps_others_out_while_it_lives_and_is_continued(
     started, address, undisturbed, tmp_path, log
 ):

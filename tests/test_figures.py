@@ -40,36 +40,41 @@ def test_spectrum_marks_significant_and_arbitrary_vectors(small):
 
 
 def test_distribution_counts_every_signal_and_its_line_is_at_q(small):
-    table, of_layer, _ = _layer(small)
-    counts = figures.signal_counts(small.signals, of_layer)
-    signals = small.signals["signal"].sel(layer="layer0").to_numpy()
+    table, _, _ = _layer(small)
+    signals = small.cube_of("layer0")
+    counts = figures.signal_counts(signals, len(signals))
     np.testing.assert_array_equal(counts.counts, np.histogram(signals, counts.edges)[0])
     assert counts.counts.sum() == signals.size
     q = float(table["threshold"])
     overlay = figures.signal_distribution(counts, q)
     (line,) = [element for element in overlay if isinstance(element, hv.VLine)]
     assert line.data == q
+    assert _title(overlay) == ""
 
 
-def test_a_distribution_of_a_part_of_the_images_says_so(small, monkeypatch):
-    _, of_layer, _ = _layer(small)
-    monkeypatch.setattr(figures, "_IMAGES_IN_DISTRIBUTION", 20)
-    signals = small.signals.copy()
-    signals["signal"].encoding["chunks"] = (10, 1, 6)
-    counts = figures.signal_counts(signals, of_layer)
+def test_a_distribution_of_a_part_of_the_images_says_so(small):
+    counts = figures.signal_counts(small.cube_of("layer0")[:20], 40)
     assert (counts.images, counts.of_images) == (20, 40)
     assert "20 of 40 images" in _title(figures.signal_distribution(counts, 0.0))
+
+
+def test_signals_that_are_none_are_not_counted(small):
+    signals = small.cube_of("layer0").copy()
+    signals[3] = np.nan
+    counts = figures.signal_counts(signals, len(signals))
+    assert counts.counts.sum() == signals.size - signals.shape[1]
+    assert figures.signal_counts(signals[3:4], 40).counts.sum() == 0
 
 
 def test_hulls_show_every_target_class_around_its_circles(small):
     _, of_layer, hierarchy = _layer(small)
     overlay = hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
-    hulls = [element for element in overlay if element.group == "Hulls"]
-    assert [str(h.data[0]["target_class"]) for h in hulls] == list(small.images.target_classes)
+    hulls = _part(overlay, "Hulls").data
+    assert [hull["target_class"] for hull in hulls] == list(small.images.target_classes)
     circles = _part(overlay, "Circles").dframe()
     assert circles.label.tolist() == ["v0*:1", "v1*:2", "v3:1", "v4:1"]
     for hull, members in zip(hulls, hierarchy["target_classes"].to_numpy().T, strict=True):
-        corners = np.column_stack([hull.data[0]["hull_x"], hull.data[0]["hull_y"]])
+        corners = np.column_stack([hull["hull_x"], hull["hull_y"]])
         for circle in circles[members].itertuples():
             assert _inside(corners, np.array([circle.hull_x, circle.hull_y]))
     assert circles.diameter[1] > circles.diameter[0]

@@ -7,15 +7,16 @@ import re
 
 import holoviews as hv
 import pytest
-from bokeh.models import Axis, HoverTool, PlainText
+from bokeh.document import Document
+from bokeh.models import Axis, HoverTool
 from markdown_it import MarkdownIt
 from odd_names import HERE, LAYERS, NAMES, TITLE
-from pages import opened, without_data
+from pages import documents, opened, without_data
 from prefect.client.orchestration import get_client
 from runs import tiny_run
 
-from ddp_tasks import page, report
 from ddp_tasks.artifact_tasks import as_text
+from ddp_tasks.bokeh_documents import document
 from ddp_tasks.notation import abbreviated, short, wrapped
 from flows.pipeline import run_pipeline
 from flows.summary_text import closing_lines
@@ -24,19 +25,15 @@ from schemas.shown import seen, unseen
 
 @pytest.fixture(scope="module")
 def named(prefect_server, tmp_path_factory):
-    """A run in which everything has an odd name, whole, with a section of one layer."""
-    before, report._SECTIONS = report._SECTIONS, 1
-    try:
-        levels = {"quantile": 0.85, "percentage": 40, "resamples": 4, "sample_sizes": [5]}
-        run = tiny_run(
-            f"{HERE}:Named",
-            name=TITLE,
-            model={"factory": f"{HERE}:NamedNetwork"},
-            significance=levels,
-        )
-        return run_pipeline(run, tmp_path_factory.mktemp("`named` [x](y) <b> $1$"))
-    finally:
-        report._SECTIONS = before
+    """A run in which everything has an odd name, whole."""
+    levels = {"quantile": 0.85, "percentage": 40, "resamples": 4, "sample_sizes": [5]}
+    run = tiny_run(
+        f"{HERE}:Named",
+        name=TITLE,
+        model={"factory": f"{HERE}:NamedNetwork"},
+        significance=levels,
+    )
+    return run_pipeline(run, tmp_path_factory.mktemp("`named` [x](y) <b> $1$"))
 
 
 @pytest.fixture(scope="module")
@@ -122,23 +119,25 @@ def test_stored_names_are_those_given(named):
 
 @pytest.mark.parametrize("label", ["$$x$$", "\\(x\\)", "\\[x\\]", "plain"])
 def test_names_at_axes_are_no_formulas(label):
-    plot = hv.Curve([0, 1]).opts(yticks=[(0, label)], tools=["hover"])
-    root = hv.renderer("bokeh").get_plot(plot).state
-    page._write_names_as_text(root)
-    written = [
+    curve = hv.Curve([0, 1]).opts(color="black")
+    plot = hv.Overlay([curve]).opts(xlim=(0, 1), ylim=(0, 1), yticks=[(0, label)])
+    drawn, _ = document({"plot": plot}, "a")
+    (root,) = Document.from_json(drawn).roots
+    (written,) = [
         text for axis in root.select({"type": Axis}) for text in axis.major_label_overrides.values()
     ]
-    assert [text.text for text in written if isinstance(text, PlainText)] == [label]
-    assert len(written) == 1
+    assert written == label if label == "plain" else written.text == label
 
 
 def test_hover_tools_are_given_fields_and_no_html(named):
-    text = named.report.read_text()
-    assert '"HoverTool"' in text
-    assert HoverTool.__name__ in text
-    assert "{safe}" not in "".join(
-        re.findall(r"<script type=\"application/json\".*?</script>", text, re.S)
-    )
+    tools = [
+        tool
+        for figures in documents(named.report.read_text()).values()
+        for root in figures.roots
+        for tool in root.select({"type": HoverTool})
+    ]
+    assert len(tools) > 10
+    assert "{safe}" not in str([tool.tooltips for tool in tools])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -217,7 +217,6 @@ def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):
     assert "Capacity metric" in finished.report.read_text()
 
 
-@pytest.mark.usefixtures("one_section")
 def test_a_second_run_writes_no_shard_and_changes_nothing(copied, address):
     before, written = cube(copied), shard_files(copied)
     run_pipeline(tiny_run(cluster=address), copied)
@@ -265,7 +264,6 @@ def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path, address):
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.usefixtures("one_section")
 def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp_path, address):
     # Image 0 is what the run is prepared with; 8 to 15 are a whole shard.
     broken = [0, *range(8, 16), 18]
@@ -307,7 +305,6 @@ def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp
     assert "<code>18</code>: OSError: the disk is gone" in page
 
 
-@pytest.mark.usefixtures("one_section")
 @pytest.mark.parametrize(
     ("network", "shape", "layers"),
     [
@@ -346,7 +343,6 @@ def test_inputs_that_are_no_pictures_end_in_a_report_that_draws_them(
     assert all(len(np.unique(picture)) > 1 for picture in pictures)
 
 
-@pytest.mark.usefixtures("one_section")
 def test_a_run_in_which_nothing_is_significant_says_so(tmp_path, address):
     nothing = {"quantile": 0.99, "percentage": 100, "layers": {}}
     run = tiny_run(significance=nothing, capacity=[], cluster=address)

@@ -1,3 +1,4 @@
+import json
 import re
 
 import numpy as np
@@ -57,16 +58,23 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
 def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
     sections = {}
     for layer, anchor in report.anchors(found.summary).items():
-        part = Fragment(Markup(f"<p>of {layer} & ü\r\n</p>"), Markup(f"<script>{anchor}</script>"))
+        pictures = {"7": "data:seven", anchor: f"data:{anchor}"}
+        part = Fragment(Markup(f"<p>of {layer} & ü\r\n</p>"), f"packed {anchor}", pictures)
         sections[layer] = FragmentFiles(tmp_path, anchor)
         sections[layer].write(part)
-        assert (sections[layer].html, sections[layer].script) == (part.html, part.script)
+        read = sections[layer]
+        assert (read.html, read.figures, read.pictures) == (part.html, part.figures, pictures)
     pieces = report.pieces(found.of_page(), sections)
     # What is in a file is read when the page comes to it.
     assert "<p>of" not in next(pieces)
     page = "".join(pieces)
     for layer, anchor in report.anchors(found.summary).items():
-        assert page.index(f"<p>of {layer} & ü") < page.index(f"<script>{anchor}</script>")
+        assert page.index(f"<p>of {layer} & ü") < page.index(f">packed {anchor}</script>")
+    table = re.search(r'<script type="application/json" id="pictures">(.*?)</script>', page)[1]
+    # What several sections show is there once.
+    assert table.count("seven") == 1
+    of_anchors = {f"layer-{i}": f"data:layer-{i}" for i in range(3)}
+    assert json.loads(table) == {"7": "data:seven", **of_anchors}
 
 
 def test_a_run_without_any_significant_vector_has_a_page():
@@ -83,15 +91,6 @@ def test_a_class_alone_is_not_compared_with_itself():
     own = re.sub(r"\s+", " ", without_data(made.page()))
     name = escape(made.images.target_classes[2])
     assert f"{name} is the only class that has a significant singular vector" in own
-
-
-def test_many_layers_get_sections_for_the_best(found, monkeypatch):
-    monkeypatch.setattr(report, "_SECTIONS", 2)
-    assert report.anchors(found.summary) == {"layer0": "layer-0", "layer2": "layer-2"}
-    own = re.sub(r"\s+", " ", without_data(found.page()))
-    assert "2 of 3 layers have a section below" in own
-    assert ">layer1</h2>" not in own
-    assert ">layer1<" in own
 
 
 def test_the_page_opens_without_a_network(browser, page, tmp_path):
