@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-import stages
+import run_stages
 from distributed import LocalCluster
 from hypothesis import settings
 from prefect.testing.utilities import prefect_test_harness
@@ -56,7 +56,7 @@ def finished(prefect_server, tmp_path_factory):
 @pytest.fixture(scope="module")
 def address():
     """Of a Dask scheduler with two workers."""
-    with ending(LocalCluster(n_workers=2, **stages.CLUSTER)) as cluster:
+    with ending(LocalCluster(n_workers=2, **run_stages.CLUSTER)) as cluster:
         yield cluster.scheduler_address
 
 
@@ -64,7 +64,7 @@ def address():
 def undisturbed(prefect_server, address, tmp_path_factory):
     """The store of the tiny run, its cube finished."""
     path = tmp_path_factory.mktemp("undisturbed") / "store.zarr"
-    stages.fill(tiny_run(), path, address)
+    run_stages.fill(tiny_run(), path, address)
     return path
 
 

@@ -13,6 +13,7 @@ from ddp_tasks import new_store, store
 from ddp_tasks.decomposition import layer_coordinates
 from ddp_tasks.identity import Identity
 from ddp_tasks.layers import LinearLayer
+from ddp_tasks.significance import significance_dataset
 
 
 def stored(path: Path, cube: Cube, block: int) -> None:
@@ -73,3 +74,17 @@ def stored(path: Path, cube: Cube, block: int) -> None:
                 "content_digest": read.astype(np.uint64),
             },
         )
+
+
+def significance_of(cube: Cube, levels: list[float]) -> xr.Dataset:
+    """The group ``significance`` of a cube in memory."""
+    rank = xr.DataArray(list(cube.ranks), dims="layer")
+    layers = xr.Dataset(
+        {"rank": rank},
+        coords={
+            "layer": np.array([f"layer{i}" for i in range(len(cube.ranks))], dtype=object),
+            "singular_vector": np.arange(max(cube.ranks)),
+        },
+    )
+    names = [f"class {c}" for c in range(cube.target_classes)]
+    return significance_dataset(cube.parts, layers, names, levels)

@@ -5,30 +5,14 @@ import pytest
 import torch
 import xarray as xr
 from runs import HERE, TinyNetwork
+from zoos import model, tiny_zoo
 
 from ddp_tasks import store as stores
 from flows.capacity import run_capacity
 from flows.summary_text import zoo_lines
 from schemas.parameters import RunError
-from schemas.run_files import check
-from schemas.zoo import ZooParameters
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-
-
-def tiny_zoo(models, **changes):
-    content = {"name": "tiny", "input_size": [2, 8, 8], "models": models, "cluster": "local"}
-    return check(ZooParameters, {**content, **changes}, "tiny zoo")
-
-
-def model(name, accuracy, factory="TinyNetwork", **more):
-    return {
-        "name": name,
-        "family": "tiny",
-        "accuracy": accuracy,
-        "factory": f"{HERE}:{factory}",
-        **more,
-    }
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import shutil
 import sys
 
 import pytest
-from test_capacity_flow import model, tiny_zoo
+from zoos import model, tiny_zoo
 
 from flows import cli
 from flows.capacity import run_capacity

@@ -6,8 +6,8 @@ import xarray as xr
 from findings import findings, nested
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored_cubes import significance_of
 from strategies import LEVELS, cubes
-from test_hypergraph_family import significance_of
 
 from ddp_tasks import new_store
 from ddp_tasks.confidence_intervals import difference_interval

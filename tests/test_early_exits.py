@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from shown_networks import names, pictures, ready, shown
 from stored_cubes import stored
 from strategies import LEVELS, cubes
-from test_odd_networks import names, pictures, ready, shown
 
 from ddp_tasks import reductions, significance, stability
 from ddp_tasks.cube import cube_size, layer_parts, layer_signals

@@ -14,11 +14,11 @@ from threading import Thread
 import faulty
 import numpy as np
 import pytest
-import stages
+import run_stages
 from distributed import Client, LocalCluster
 from prefect.settings import get_current_settings
+from run_stages import fill
 from runs import tiny_run
-from stages import fill
 
 from ddp_tasks import store
 from flows.clusters import ending
@@ -179,7 +179,7 @@ def test_the_model_is_opened_once_by_each_worker_however_many_threads_it_has(
     undisturbed, path, tmp_path
 ):
     makers = tmp_path / "makers"
-    options = {**stages.CLUSTER, "threads_per_worker": 3}
+    options = {**run_stages.CLUSTER, "threads_per_worker": 3}
     with ending(LocalCluster(n_workers=1, **options)) as cluster:
         fill(networked("CountsItself", makers=str(makers)), path, cluster.scheduler_address)
     counted = makers.read_text().split()

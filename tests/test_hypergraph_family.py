@@ -3,33 +3,19 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import reference
-import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored_cubes import significance_of
 from strategies import LEVELS, cubes, incidence_tables
 
 from ddp_tasks import hierarchy_depth
 from ddp_tasks.hierarchy_depth import distinct_sets, inclusions, sizes
 from ddp_tasks.hypergraph_family import Family, family_dataset
-from ddp_tasks.significance import significance_dataset
 from flows.significance_text import hypergraph_lines
 from schemas.parameters import RunError
 from schemas.variables import validate
 
 PERCENTAGES = (20.0, 50.0, 75.0, 100.0)
-
-
-def significance_of(cube, levels):
-    rank = xr.DataArray(list(cube.ranks), dims="layer")
-    layers = xr.Dataset(
-        {"rank": rank},
-        coords={
-            "layer": np.array([f"layer{i}" for i in range(len(cube.ranks))], dtype=object),
-            "singular_vector": np.arange(max(cube.ranks)),
-        },
-    )
-    names = [f"class {c}" for c in range(cube.target_classes)]
-    return significance_dataset(cube.parts, layers, names, levels)
 
 
 def sets_of(table):

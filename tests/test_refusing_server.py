@@ -5,7 +5,7 @@ import logging
 import time
 
 import pytest
-import stages
+import run_stages
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging.handlers import PrefectConsoleHandler
@@ -72,7 +72,7 @@ def assert_same_cube(address, undisturbed, tmp_path):
             run = tiny_run(), path, address, between
             assert command_server.carry_out(carry_out, *run) == path
         assert store.missing_shards(path) == []
-        assert stages.cube(path).tobytes() == stages.cube(undisturbed).tobytes()
+        assert run_stages.cube(path).tobytes() == run_stages.cube(undisturbed).tobytes()
 
     return carried_out
 

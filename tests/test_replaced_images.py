@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from run_stages import fill
 from runs import HERE, Noise, tiny_run
-from stages import fill
 
 from ddp_tasks import finished_runs
 from ddp_tasks.contents import UNKNOWN, Content, content

@@ -6,8 +6,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from stored_cubes import significance_of
 from strategies import LEVELS, cubes
-from test_hypergraph_family import significance_of
 
 from ddp_tasks.significance_tables import (
     layer_frame,

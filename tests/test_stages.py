@@ -10,8 +10,8 @@ import xarray as xr
 import zarr
 from distributed import LocalCluster
 from prefect import flow
+from run_stages import CLUSTER, cube, fill
 from runs import Noise, TinyNetwork, tiny_run, unreadable_run
-from stages import CLUSTER, cube, fill
 
 from ddp_tasks import (
     capacity_tasks,
