@@ -19,7 +19,7 @@ import hypernetx as hnx
 import numpy as np
 import pandas as pd
 
-from ddp_tasks.whole_files import write_whole
+from ddp_tasks.files.whole import write_whole
 from schemas.parameters import RunError
 
 #: HyperNetX notes down there where it last looked an item up.

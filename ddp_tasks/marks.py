@@ -21,7 +21,7 @@ from typing import Any
 
 import google_crc32c
 
-from ddp_tasks.whole_files import write_whole
+from ddp_tasks.files.whole import write_whole
 from schemas.parameters import RunError
 
 #: The attribute that holds the mark.

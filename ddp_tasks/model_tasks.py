@@ -18,6 +18,7 @@ from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.called_code import ENDINGS
 from ddp_tasks.checkpoint_files import read_checkpoint
+from ddp_tasks.files.whole import replacing
 from ddp_tasks.identity import Identity, MadeOf, code_of
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_decompositions import cost, decompose_layer, folding_of
@@ -28,7 +29,6 @@ from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shar
 from ddp_tasks.tasks import over_workers, progress, stage
 from ddp_tasks.tensor_svd import Spectrum, relative_gaps
 from ddp_tasks.training import images_trained_on, train
-from ddp_tasks.whole_files import replacing
 from schemas.parameters import ModelParameters, RunError, RunParameters
 from schemas.recording import stored_identity
 

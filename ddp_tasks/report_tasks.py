@@ -10,11 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ddp_tasks import report, store
+from ddp_tasks.files.whole import replacing
 from ddp_tasks.page import FragmentFiles
 from ddp_tasks.stored_findings import draw_section, run_findings
 from ddp_tasks.summary import Summary
 from ddp_tasks.tasks import on_workers, stage
-from ddp_tasks.whole_files import replacing
 from schemas.parameters import RunParameters
 
 _SECTIONS = ".ddp-sections-"

@@ -19,8 +19,8 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from ddp_tasks.files.whole import write_whole
 from ddp_tasks.marks import DamagedStoreError, Mark, digest_of_file, read_mark
-from ddp_tasks.whole_files import write_whole
 
 COMPLETE, CHECKSUM, SIGNAL = "complete", "checksum", "signal"
 

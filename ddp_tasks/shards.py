@@ -20,6 +20,7 @@ from torch import Tensor
 from ddp_tasks import spatial_cube, store
 from ddp_tasks.contents import UNKNOWN, Content
 from ddp_tasks.extraction_error import error_dataset, sampled
+from ddp_tasks.files.system_errors import refusal_of
 from ddp_tasks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.identity import Identity, MadeOf
 from ddp_tasks.images import ImageSet
@@ -30,7 +31,6 @@ from ddp_tasks.reading_ahead import read_ahead
 from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import Shard
-from ddp_tasks.system_errors import refusal_of
 from ddp_tasks.unreadable import Unreadable
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters

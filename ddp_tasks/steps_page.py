@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ddp_tasks import page, store
 from ddp_tasks.arbitrary_vectors import arbitrary
+from ddp_tasks.files.whole import write_whole
 from ddp_tasks.finished_runs import FinishedRun, open_finished
 from ddp_tasks.heat_maps import DIVERGING, WIDTH
 from ddp_tasks.layers import LinearLayer, unfolded_weight
@@ -25,7 +26,6 @@ from ddp_tasks.steps_figures import circle_figure, step_figures
 from ddp_tasks.tensor_svd import TensorSVD
 from ddp_tasks.thumbnails import thumbnail
 from ddp_tasks.unfolding import linear_part
-from ddp_tasks.whole_files import write_whole
 from schemas.names import LONGEST, file_name, group_path
 from schemas.parameters import RunError
 

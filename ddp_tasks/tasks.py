@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ddp_tasks.artifact_tasks import ProgressBar
 from ddp_tasks.bounded_futures import Outcome, connected, outcomes, results
-from ddp_tasks.system_errors import refusal_of
+from ddp_tasks.files.system_errors import refusal_of
 from schemas.parameters import RunError, RunParameters
 from schemas.shown import shown
 

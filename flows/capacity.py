@@ -11,7 +11,7 @@ from prefect import flow, get_run_logger
 from prefect.states import get_state_exception
 
 from ddp_tasks import capacity_tasks, new_store, run_lock, store
-from ddp_tasks.whole_files import clear_parts
+from ddp_tasks.files.whole import clear_parts
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import check_places, made_folder, output_folder

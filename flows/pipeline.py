@@ -20,12 +20,12 @@ from ddp_tasks import (
     store_check,
 )
 from ddp_tasks import store as stores
+from ddp_tasks.files.whole import clear_parts
 from ddp_tasks.identity import Identity
 from ddp_tasks.labels import remembered
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.summary import Summary
-from ddp_tasks.whole_files import clear_parts
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import check_places, made_folder, output_folder

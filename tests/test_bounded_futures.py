@@ -20,7 +20,7 @@ from ddp_tasks.bounded_futures import (
     outcomes,
     results,
 )
-from ddp_tasks.system_errors import refusal_of
+from ddp_tasks.files.system_errors import refusal_of
 from flows.clusters import ending
 
 OPTIONS = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ddp_tasks.whole_files import clear_parts, replacing, write_whole
+from ddp_tasks.files.whole import clear_parts, replacing, write_whole
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_file_is_replaced_and_has_the_mode_that_files_have(tmp_path):
@@ -50,7 +50,7 @@ def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path):
     for file in kept:
         file.touch()
     killed = (
-        "import os, sys; from pathlib import Path; from ddp_tasks.whole_files import replacing\n"
+        "import os, sys; from pathlib import Path; from ddp_tasks.files.whole import replacing\n"
         "with replacing(Path(sys.argv[1], 'page.html')) as file: file.write(b'half'); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", killed, tmp_path], check=True, cwd=ROOT)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from runs import HERE
 
+from ddp_tasks.files.whole import replacing, write_whole
 from ddp_tasks.stored_significance import write_table
-from ddp_tasks.whole_files import replacing, write_whole
 from flows import cli
 from schemas.parameters import RunError
 
