@@ -27,8 +27,9 @@ import psutil
 import xarray as xr
 from distributed import Client, LocalCluster
 
-from ddp_tasks import factories, new_store, store
+from ddp_tasks import new_store, store
 from ddp_tasks.bounded_futures import outcomes
+from ddp_tasks.callables import factories
 from ddp_tasks.decomposition import layer_coordinates
 from ddp_tasks.identity import Identity
 from ddp_tasks.images import open_images

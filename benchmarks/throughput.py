@@ -117,7 +117,7 @@ def decoded(data: Path, which: str, folder: Path) -> Path:
 
 def model_of(case: Case, folder: Path) -> dict[str, Any]:
     """The run file's section ``model``, with random weights that every process finds the same."""
-    from ddp_tasks import factories
+    from ddp_tasks.callables import factories
 
     kept = folder / f"{case.factory.rpartition(':')[2]}.pt"
     if not kept.exists():

@@ -16,6 +16,7 @@ import xarray as xr
 from prefect import get_run_logger
 
 from ddp_tasks import capacity_report, store
+from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.capacity import Matrization
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.identity import MadeOf
@@ -34,7 +35,6 @@ from ddp_tasks.layer_spectra import (
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import prepare
-from ddp_tasks.source_code import code_digests
 from ddp_tasks.tasks import over_workers, stage
 from schemas.names import group_path
 from schemas.parameters import RunParameters

@@ -13,6 +13,7 @@ import xarray as xr
 from torch import Tensor
 
 from ddp_tasks import store
+from ddp_tasks.callables.trust import check_given, check_trusted, keys_of
 from ddp_tasks.contents import UNKNOWN
 from ddp_tasks.identity import changed_code, code_of, same_images
 from ddp_tasks.images import ImageSet
@@ -21,7 +22,6 @@ from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.replaced_images import recorded_contents
 from ddp_tasks.replaced_images import told as replaced_told
 from ddp_tasks.tensor_svd import TensorSVD
-from ddp_tasks.trust import check_given, check_trusted, keys_of
 from schemas import FORMAT_VERSION
 from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters

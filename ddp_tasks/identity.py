@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ddp_tasks.source_code import code_digests
+from ddp_tasks.callables.source_code import code_digests
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunParameters
 from schemas.recording import stored_identity

@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ddp_tasks import factories
+from ddp_tasks.callables import factories
 from ddp_tasks.class_names import target_classes, words
 from ddp_tasks.contents import UNKNOWN, Content
 from ddp_tasks.dataset_parts import Indices, Parts, dataset_parts

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torchvision import datasets
 
-from ddp_tasks.called_code import ENDINGS
+from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.dataset_parts import Indices, Parts
 from ddp_tasks.items import ItemError, described, label_of, shown
 from schemas.parameters import ItemKeys, RunError

@@ -16,7 +16,7 @@ from prefect import get_run_logger
 from ddp_tasks import decomposition, new_store, store, store_check
 from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.bounded_futures import await_worker, connected
-from ddp_tasks.called_code import ENDINGS
+from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.checkpoint_files import read_checkpoint
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.identity import Identity, MadeOf, code_of

@@ -20,7 +20,7 @@ from torch import Tensor
 from torchvision import datasets
 from torchvision.datasets import folder
 
-from ddp_tasks.called_code import ENDINGS
+from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.contents import UNKNOWN, Content, content
 from ddp_tasks.dataset_parts import Parts, dataset_parts
 from ddp_tasks.items import ItemError, picture_of

@@ -16,7 +16,7 @@ from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 from distributed.comm import registry
 
-from ddp_tasks import factories
+from ddp_tasks.callables import factories
 from flows import quick_exit, stopping, terminal
 from schemas.parameters import ClusterParameters, RunError
 from schemas.run_files import load_cluster

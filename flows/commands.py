@@ -17,7 +17,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """As of Click."""
-        from ddp_tasks.called_code import answering
+        from ddp_tasks.callables.called_code import answering
         from schemas.parameters import RunError
 
         try:

@@ -11,8 +11,8 @@ import yaml
 from breaking import WAYS
 from runs import HERE, tiny_run
 
-from ddp_tasks import factories
-from ddp_tasks.called_code import answering
+from ddp_tasks.callables import factories
+from ddp_tasks.callables.called_code import answering
 from ddp_tasks.preparation import prepare
 from flows import terminal
 from flows.refusals import refusal_text

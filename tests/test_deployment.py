@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ddp_tasks import factories
+from ddp_tasks.callables import factories
 from schemas.parameters import RunParameters
 from schemas.run_files import check, load_cluster, load_run
 

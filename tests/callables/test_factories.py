@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ddp_tasks.factories import call, resolve
+from ddp_tasks.callables.factories import call, resolve
 from schemas import RunError
 
 

@@ -124,7 +124,7 @@ def _others() -> tuple[Path, ...]:
     paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     paths += [*site.getsitepackages(), site.getusersitepackages()]
     installed = [Path(path).resolve() for path in paths if path]
-    here = Path(__file__).resolve().parents[1]
+    here = Path(__file__).resolve().parents[2]
     return tuple(dict.fromkeys([*installed, *(here / name for name in OWN_PACKAGES)]))
 
 

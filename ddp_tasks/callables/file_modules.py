@@ -20,7 +20,7 @@ from threading import RLock
 from types import CodeType, ModuleType
 from typing import Any
 
-from ddp_tasks.source_code import OWN_PACKAGES
+from ddp_tasks.callables.source_code import OWN_PACKAGES
 
 _PREFIX = "ddp_folder_"
 _LOCK = RLock()

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ddp_tasks.file_modules import file_module
-from ddp_tasks.source_code import source_files
+from ddp_tasks.callables.file_modules import file_module
+from ddp_tasks.callables.source_code import source_files
 from schemas.parameters import RunError
 from schemas.shown import error_shown
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from ddp_tasks.source_code import code_digests
+from ddp_tasks.callables.source_code import code_digests
 
 
 def write(folder, **files):

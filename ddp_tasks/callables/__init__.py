@@ -1,0 +1,8 @@
+"""A person's own code behind a run: found by its address, called, and told apart by its content."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"factories": ["call", "resolve"], "source_code": ["code_digests"]},
+)
