@@ -23,7 +23,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from ddp_tasks.tensor_svd import decompose
+from ddp_tasks.weights.tensor_svd import decompose
 
 HERE = Path(__file__).parent
 CIFAR = (*(f"cifar10_resnet{depth}" for depth in (20, 32, 44, 56)), "cifar10_vgg16_bn")

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import Layers, LinearLayer, unfolded_weight
 from ddp_tasks.signals import extract
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.tracing import trace_layers
+from ddp_tasks.weights.tensor_svd import decompose
 
 #: Tried in this order.
 SIZES = (32, 64, 96, 128, 224)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks.layers import LinearLayer
-from ddp_tasks.tensor_svd import Spectrum, TensorSVD, relative_gaps
+from ddp_tasks.weights.tensor_svd import Spectrum, TensorSVD, relative_gaps
 
 #: V is stored without being asked for up to this many entries (128 MiB).
 _LARGE = 2**24

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.confidence_intervals import difference_interval
 from ddp_tasks.significance import layer_table
 from ddp_tasks.significance_tables import significant_images
+from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
 #: Quantile level and percentage of a layer.
 Levels = Callable[[str], tuple[float, float]]

@@ -21,7 +21,7 @@ from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.replaced_images import recorded_contents
 from ddp_tasks.replaced_images import told as replaced_told
-from ddp_tasks.tensor_svd import TensorSVD
+from ddp_tasks.weights.tensor_svd import TensorSVD
 from schemas import FORMAT_VERSION
 from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters

@@ -14,8 +14,8 @@ from ddp_tasks.identity import MadeOf
 from ddp_tasks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.preparation import ONE_AT_A_TIME, Prepared, content_of, prepared_once
 from ddp_tasks.store import write
-from ddp_tasks.tensor_svd import Spectrum, decompose
-from ddp_tasks.unfolding import unfold_weight
+from ddp_tasks.weights.tensor_svd import Spectrum, decompose
+from ddp_tasks.weights.unfolding import unfold_weight
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 

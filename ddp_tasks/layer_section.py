@@ -17,7 +17,6 @@ from ddp_tasks import (
     page,
     relation_figures,
 )
-from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.figures import SignalCounts
 from ddp_tasks.images import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE
@@ -25,6 +24,7 @@ from ddp_tasks.page import Fragment
 from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
 from ddp_tasks.summary import LayerSummary
 from ddp_tasks.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
+from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import SignificanceParameters
 
 

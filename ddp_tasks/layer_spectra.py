@@ -40,7 +40,7 @@ from ddp_tasks.preparation import (
 from ddp_tasks.toeplitz import Boundary, image_of_transposed, per_axis
 from ddp_tasks.toeplitz_matrix import boundary_differences, checkable_size
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
-from ddp_tasks.unfolding import transposed_filters
+from ddp_tasks.weights.unfolding import transposed_filters
 from schemas.parameters import ModelParameters, RunError, RunParameters
 
 Floats = npt.NDArray[np.float64]

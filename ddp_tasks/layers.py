@@ -20,7 +20,7 @@ from ddp_tasks.linear_calls import (
     Steps,
     hides_projections,
 )
-from ddp_tasks.unfolding import transposed_filters, unfold_weight
+from ddp_tasks.weights.unfolding import transposed_filters, unfold_weight
 
 
 @dataclass(frozen=True)

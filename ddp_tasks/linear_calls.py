@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from ddp_tasks.unfolding import mean_of_images, transposed_filters
+from ddp_tasks.weights.unfolding import mean_of_images, transposed_filters
 
 #: Module types whose unfolded weight is decomposed; a layer's kind is one of their names.
 LINEAR = (

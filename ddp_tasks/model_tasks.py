@@ -14,7 +14,6 @@ import torch
 from prefect import get_run_logger
 
 from ddp_tasks import decomposition, new_store, store, store_check
-from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.checkpoint_files import read_checkpoint
@@ -27,8 +26,9 @@ from ddp_tasks.models import check_weights, model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare, reason_of
 from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
 from ddp_tasks.tasks import over_workers, progress, stage
-from ddp_tasks.tensor_svd import Spectrum, relative_gaps
 from ddp_tasks.training import images_trained_on, train
+from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
+from ddp_tasks.weights.tensor_svd import Spectrum, relative_gaps
 from schemas.parameters import ModelParameters, RunError, RunParameters
 from schemas.recording import stored_identity
 

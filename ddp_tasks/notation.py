@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import xarray as xr
 
-from ddp_tasks.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.shown import seen, shown
 
 #: Lines of twelve target classes that can be told apart on white.

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.exemplars import StrongestImages, image_ids
+from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]

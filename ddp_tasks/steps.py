@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
 from ddp_tasks.class_scores import whole_output
 from ddp_tasks.layers import LinearLayer
-from ddp_tasks.tensor_svd import TensorSVD
-from ddp_tasks.unfolding import receptive_fields
+from ddp_tasks.weights.tensor_svd import TensorSVD
+from ddp_tasks.weights.unfolding import receptive_fields
 
 #: Points of the circle; its first and its last are the same.
 _POINTS = 361

@@ -15,11 +15,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ddp_tasks.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.heat_maps import MapGrid, averaged_down, is_strip
 from ddp_tasks.steps import ProjectedCircle, Steps
 from ddp_tasks.style import PLAIN_AXES, canvas, plain
-from ddp_tasks.tensor_svd import TensorSVD, relative_gaps
+from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
+from ddp_tasks.weights.tensor_svd import TensorSVD, relative_gaps
 
 #: Of each array.
 MAPS_SHOWN = 36

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from ddp_tasks import page, store
-from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.finished_runs import FinishedRun, open_finished
 from ddp_tasks.heat_maps import DIVERGING, WIDTH
@@ -23,9 +22,10 @@ from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.steps import ProjectedCircle, Steps, capture, layer_steps, project_circle
 from ddp_tasks.steps_figures import circle_figure, step_figures
-from ddp_tasks.tensor_svd import TensorSVD
 from ddp_tasks.thumbnails import thumbnail
-from ddp_tasks.unfolding import linear_part
+from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.tensor_svd import TensorSVD
+from ddp_tasks.weights.unfolding import linear_part
 from schemas.names import LONGEST, file_name, group_path
 from schemas.parameters import RunError
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from ddp_tasks.arbitrary_vectors import arbitrary
 from ddp_tasks.semantic_hierarchy import equivalence_classes, levels, strict_order
 from ddp_tasks.significance import layer_table, most_discriminating
+from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import RunParameters
 
 

@@ -44,7 +44,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddp_tasks.gram_matrix import eigenvalues
+from ddp_tasks.weights.gram_matrix import eigenvalues
 
 #: What W̄₂ does at the edge of the image.
 Boundary = Literal["periodic", "zeros", "valid"]

@@ -9,8 +9,8 @@ from ddp_tasks import capacity_tables
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.notation import abbreviated
 from ddp_tasks.preparation import Prepared
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.unreadable import told
+from ddp_tasks.weights.tensor_svd import decompose
 from flows.text_tables import columns
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from ddp_tasks.layers import LinearLayer
 from ddp_tasks.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.significance import layer_table, significance_dataset
 from ddp_tasks.summary import Summary, summarise
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.thumbnails import Thumbnails
+from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters
 
 _ATTRIBUTES = {

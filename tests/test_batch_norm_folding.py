@@ -12,9 +12,9 @@ from torchvision.models import resnet18
 from ddp_tasks.batch_norm_folding import fold, fold_batch_norms
 from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.signals import extract
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.tracing import trace_layers
-from ddp_tasks.unfolding import unfold_weight
+from ddp_tasks.weights.tensor_svd import decompose
+from ddp_tasks.weights.unfolding import unfold_weight
 
 pytestmark = pytest.mark.filterwarnings(
     # torch tells that it copies its input there; what it computes is what is asked for.

@@ -17,9 +17,9 @@ from ddp_tasks.bokeh_documents import document
 from ddp_tasks.steps import layer_steps, project_circle
 from ddp_tasks.steps_figures import circle_figure, step_figures
 from ddp_tasks.style import plain
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.thumbnails import Thumbnails
-from ddp_tasks.unfolding import unfold_weight
+from ddp_tasks.weights.tensor_svd import decompose
+from ddp_tasks.weights.unfolding import unfold_weight
 
 #: HoloViews draws polygons with a glyph that may have holes.
 _ALIKE = {"MultiPolygons": "Patches"}

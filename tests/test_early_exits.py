@@ -18,8 +18,8 @@ from ddp_tasks.layers import PathError, unfolded_weight
 from ddp_tasks.signals import extract
 from ddp_tasks.slabs import slabs
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
+from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import ExtractionParameters
 
 CPU = torch.device("cpu")

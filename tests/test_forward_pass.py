@@ -11,8 +11,8 @@ from ddp_tasks.forward_pass import folded_copy, forward_pass
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.networks import CifarResNet
 from ddp_tasks.signals import ShardSignals, extract
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.tracing import trace_layers
+from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import ExtractionParameters, RunError
 
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ from ddp_tasks.class_scores import class_scores
 from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import attach, bias, means_read, unfolded_weight, weight
 from ddp_tasks.signals import extract
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
+from ddp_tasks.weights.tensor_svd import decompose
 
 
 def seeded(build, seed=0):

@@ -13,9 +13,9 @@ from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.signals import extract, signal_vector, signals_of_means
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.tracing import trace_layers
-from ddp_tasks.unfolding import mean_of_images, receptive_fields, unfold_weight
+from ddp_tasks.weights.tensor_svd import decompose
+from ddp_tasks.weights.unfolding import mean_of_images, receptive_fields, unfold_weight
 
 
 def _left_singular_vectors(model, layers):

@@ -8,8 +8,8 @@ from ddp_tasks.forward_pass import ForwardPass
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.signals import extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.tracing import trace_layers
+from ddp_tasks.weights.tensor_svd import decompose
 
 
 def _pass(network, images, seed=0):

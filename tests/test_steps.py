@@ -7,9 +7,9 @@ from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
 from ddp_tasks.signals import signal_vector
 from ddp_tasks.steps import capture, layer_steps, project_circle
-from ddp_tasks.tensor_svd import decompose
 from ddp_tasks.tracing import trace_layers
-from ddp_tasks.unfolding import linear_part, unfold_weight
+from ddp_tasks.weights.tensor_svd import decompose
+from ddp_tasks.weights.unfolding import linear_part, unfold_weight
 
 # torch tells that it copies its input there; what it computes is what is asked for.
 even_same = pytest.mark.filterwarnings(

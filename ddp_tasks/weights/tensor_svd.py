@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ddp_tasks import gram_matrix
+from ddp_tasks.weights import gram_matrix
 
 #: svd: a backward stable float64 SVD throughout; gram: float64 Gram matrices where their
 #: accuracy is enough, else svd.

@@ -6,8 +6,8 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from ddp_tasks.tensor_svd import TensorSVD, decompose
-from ddp_tasks.unfolding import unfold_weight
+from ddp_tasks.weights.tensor_svd import TensorSVD, decompose
+from ddp_tasks.weights.unfolding import unfold_weight
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 

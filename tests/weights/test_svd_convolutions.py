@@ -6,9 +6,9 @@ from hypothesis import assume, given
 from strategies import convolutions
 from torch import nn
 
-from ddp_tasks.svd_convolutions import svd_convolutions
-from ddp_tasks.tensor_svd import decompose
-from ddp_tasks.unfolding import unfold_weight
+from ddp_tasks.weights.svd_convolutions import svd_convolutions
+from ddp_tasks.weights.tensor_svd import decompose
+from ddp_tasks.weights.unfolding import unfold_weight
 
 pytestmark = pytest.mark.filterwarnings(
     # torch tells that it copies its input there; what it computes is what is asked for.

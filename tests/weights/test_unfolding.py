@@ -6,7 +6,7 @@ from hypothesis import given
 from strategies import convolutions, fully_connected, transposed_convolutions
 from torch import nn
 
-from ddp_tasks.unfolding import (
+from ddp_tasks.weights.unfolding import (
     linear_part,
     mean_of_images,
     receptive_fields,
