@@ -116,7 +116,7 @@ def measure_significance(path: Path) -> str:
     """
     from ddp_tasks import reductions, regions, store
     from ddp_tasks.cube import cube_size
-    from ddp_tasks.significance import tables_dataset
+    from ddp_tasks.significance.significance import tables_dataset
     from ddp_tasks.slabs import slabs
 
     quantiles, cube = _levels().quantiles, cube_size(path)
@@ -198,9 +198,10 @@ def map_family(path: Path) -> str:
 
 def bootstrap(path: Path) -> str:
     """Two hundred resamples of incidences, equivalence classes and edges, in one direction."""
-    from ddp_tasks import cube, stability, store
+    from ddp_tasks import cube, store
     from ddp_tasks.hypergraph_family import Family
     from ddp_tasks.semantic_hierarchy import semantic_hierarchy
+    from ddp_tasks.significance import stability
 
     at = Family.of(store.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
     found = semantic_hierarchy(at.significant)

@@ -35,7 +35,7 @@ from ddp_tasks.preparation import prepare
 from ddp_tasks.reading_ahead import read_ahead
 from ddp_tasks.semantic_hierarchy import equivalence_classes
 from ddp_tasks.signals import extract
-from ddp_tasks.significance import layer_table, significance_dataset
+from ddp_tasks.significance.significance import layer_table, significance_dataset
 from ddp_tasks.weights.tensor_svd import decompose, signs
 from schemas.parameters import ExtractionParameters
 

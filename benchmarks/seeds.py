@@ -37,7 +37,7 @@ from ddp_tasks.images import open_images
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.models import open_model
 from ddp_tasks.signals import extract
-from ddp_tasks.significance import layer_table, significance_dataset
+from ddp_tasks.significance.significance import layer_table, significance_dataset
 from ddp_tasks.tracing import trace_layers
 from ddp_tasks.training import train
 from ddp_tasks.weights.tensor_svd import decompose

@@ -14,7 +14,7 @@ from bokeh.models import AllLabels, BasicTickFormatter, FixedTicker, NumeralTick
 from bokeh.palettes import interp_palette
 
 from ddp_tasks.notation import short, text_width, vector_names
-from ddp_tasks.significance import most_discriminating
+from ddp_tasks.significance.significance import most_discriminating
 from ddp_tasks.style import BLUES, FONT, GREENS, TABLE_AXES, plain, shown_of, written
 
 #: From never by undecided, in orange, to always.

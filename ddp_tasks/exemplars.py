@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.significance import Parts
+from ddp_tasks.significance.significance import Parts
 
 
 @dataclass(frozen=True)

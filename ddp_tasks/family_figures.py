@@ -9,10 +9,10 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.confidence_intervals import wilson_interval
 from ddp_tasks.notation import COLOURS, NEUTRAL, short, text_width, vector_names
-from ddp_tasks.significance import most_discriminating
-from ddp_tasks.significance_tables import significant_images
+from ddp_tasks.significance.confidence_intervals import wilson_interval
+from ddp_tasks.significance.significance import most_discriminating
+from ddp_tasks.significance.tables import significant_images
 from ddp_tasks.style import (
     GLYPH_FONT,
     GREENS,

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.notation import NEUTRAL, vector_names
-from ddp_tasks.significance import most_discriminating
+from ddp_tasks.significance.significance import most_discriminating
 from ddp_tasks.style import GLYPH_FONT, canvas, with_axes
 from ddp_tasks.thumbnails import Thumbnail, pictures
 from ddp_tasks.weights.arbitrary_vectors import arbitrary

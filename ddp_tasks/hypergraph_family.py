@@ -12,7 +12,7 @@ import xarray as xr
 
 from ddp_tasks import hierarchy_depth
 from ddp_tasks.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
-from ddp_tasks.significance_tables import least_images, significant_images
+from ddp_tasks.significance.tables import least_images, significant_images
 from schemas.parameters import RunError
 from schemas.run_files import nearest
 

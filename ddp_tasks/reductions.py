@@ -28,14 +28,14 @@ from ddp_tasks.exemplars import (
     no_images,
     strongest_of,
 )
-from ddp_tasks.quantiles import (
+from ddp_tasks.significance.quantiles import (
     Counts,
     QuantileCounts,
     WantedCounts,
     count_lower,
     count_upper,
 )
-from ddp_tasks.significance import (
+from ddp_tasks.significance.significance import (
     count_between,
     count_significant,
     cut_points,

@@ -12,7 +12,7 @@ from prefect import get_run_logger
 
 from ddp_tasks import exemplars, reductions, regions, store
 from ddp_tasks.cube import cube_size
-from ddp_tasks.significance import tables_dataset
+from ddp_tasks.significance.significance import tables_dataset
 from ddp_tasks.slabs import slabs
 from ddp_tasks.stored_hypergraphs import build_hypergraph
 from ddp_tasks.tasks import on_workers, over_workers, stage

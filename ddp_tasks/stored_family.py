@@ -10,7 +10,7 @@ import xarray as xr
 
 from ddp_tasks import cube, store
 from ddp_tasks.hypergraph_family import family_dataset
-from ddp_tasks.layer_stability import layer_stability, made_with
+from ddp_tasks.significance.layer_stability import layer_stability, made_with
 from schemas.names import group_path
 from schemas.parameters import SignificanceParameters
 

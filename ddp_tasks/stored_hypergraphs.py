@@ -13,7 +13,7 @@ from ddp_tasks.exemplars import vector_sets
 from ddp_tasks.layer_hypergraphs import file_metadata, layer_graph, layer_hypergraph
 from ddp_tasks.reductions import class_exemplars
 from ddp_tasks.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
-from ddp_tasks.significance import layer_table
+from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.slabs import Slab
 from ddp_tasks.stored_significance import StoredSignificance
 from schemas.names import file_name, group_path

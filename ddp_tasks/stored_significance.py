@@ -16,10 +16,10 @@ import pandas as pd
 import xarray as xr
 
 from ddp_tasks import store
-from ddp_tasks.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraph_family import Family
-from ddp_tasks.significance_tables import layer_frame, over_superclasses
+from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
+from ddp_tasks.significance.tables import layer_frame, over_superclasses
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest, recorded_run

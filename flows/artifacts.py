@@ -17,7 +17,7 @@ from ddp_tasks import store as stores
 from ddp_tasks.artifact_tasks import as_text, await_shown, show
 from ddp_tasks.notation import abbreviated, vector_names
 from ddp_tasks.report import anchors
-from ddp_tasks.significance import layer_table
+from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.summary import Summary
 from ddp_tasks.unreadable import told
 from schemas.parameters import RunParameters

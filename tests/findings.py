@@ -13,10 +13,10 @@ from ddp_tasks.hypergraph_family import Family, family_dataset
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.layer_section import LayerFindings
-from ddp_tasks.layer_stability import layer_stability
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.semantic_hierarchy import hierarchy_dataset
-from ddp_tasks.significance import layer_table, significance_dataset
+from ddp_tasks.significance.layer_stability import layer_stability
+from ddp_tasks.significance.significance import layer_table, significance_dataset
 from ddp_tasks.summary import Summary, summarise
 from ddp_tasks.thumbnails import Thumbnails
 from ddp_tasks.weights.tensor_svd import decompose

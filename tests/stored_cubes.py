@@ -13,7 +13,7 @@ from ddp_tasks import new_store, store
 from ddp_tasks.decomposition import layer_coordinates
 from ddp_tasks.identity import Identity
 from ddp_tasks.layers import LinearLayer
-from ddp_tasks.significance import significance_dataset
+from ddp_tasks.significance.significance import significance_dataset
 
 
 def stored(path: Path, cube: Cube, block: int) -> None:

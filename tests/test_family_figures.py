@@ -4,7 +4,7 @@ import pytest
 from findings import findings, nested, nothing
 
 from ddp_tasks import family_figures, family_section
-from ddp_tasks.significance import layer_table
+from ddp_tasks.significance.significance import layer_table
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 from findings import findings, nested, nothing, with_own_classes
 
 from ddp_tasks import diagrams, figures, hypergraph_figures, notation, placement
-from ddp_tasks.significance import layer_table, most_discriminating
+from ddp_tasks.significance.significance import layer_table, most_discriminating
 from ddp_tasks.thumbnails import Thumbnails, thumbnail
 
 

@@ -6,7 +6,7 @@ from strategies import LEVELS, cubes, incidence_tables
 
 from ddp_tasks.hypergraph import hypergraph
 from ddp_tasks.hypergraph_family import why_empty
-from ddp_tasks.significance import fractions, significant, thresholds
+from ddp_tasks.significance.significance import fractions, significant, thresholds
 
 NAMES = ("zero", "one", "two", "three", "four")
 #: Singular values s_i = 10 - i.

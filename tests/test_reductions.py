@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from stored_cubes import stored
 from strategies import LEVELS, Cube, cubes
 
-from ddp_tasks import exemplars, reductions, significance, store
+from ddp_tasks import exemplars, reductions, store
 from ddp_tasks.bounded_futures import results
 from ddp_tasks.cube import cube_size, layer_signals, slab_parts
+from ddp_tasks.significance import significance
 from ddp_tasks.slabs import CubeSize, Slab, slabs
 
 

@@ -16,7 +16,7 @@ from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, la
 from ddp_tasks.identity import Identity
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.marks import DamagedStoreError, set_root_mark
-from ddp_tasks.significance import tables_dataset
+from ddp_tasks.significance.significance import tables_dataset
 from ddp_tasks.slabs import vectors_per_chunk
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas import SchemaError

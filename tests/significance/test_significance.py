@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import LEVELS, cubes
 
-from ddp_tasks.significance import (
+from ddp_tasks.significance.significance import (
     DIRECTIONS,
     discrimination,
     fractions,

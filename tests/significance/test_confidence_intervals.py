@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ddp_tasks.confidence_intervals import difference_interval, wilson_interval
+from ddp_tasks.significance.confidence_intervals import difference_interval, wilson_interval
 
 CONFIDENCES = st.floats(0.5, 0.999)
 

@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ddp_tasks.quantiles import QuantileCounts, count_lower, count_upper, order_preserving
+from ddp_tasks.significance.quantiles import (
+    QuantileCounts,
+    count_lower,
+    count_upper,
+    order_preserving,
+)
 
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 TIED = st.sampled_from([-1.5, -0.0, 0.0, 0.25, 1.0, 1.0000001])

@@ -11,7 +11,7 @@ from scipy import stats
 from strategies import LEVELS, cubes
 
 from ddp_tasks.preparation import prepare
-from ddp_tasks.stability import (
+from ddp_tasks.significance.stability import (
     Hierarchy,
     bootstrap,
     bootstrap_bytes,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.quantiles import QuantileCounts, count_lower, count_upper
+from ddp_tasks.significance.quantiles import QuantileCounts, count_lower, count_upper
 
 #: Signals as they are, and their negatives against a threshold of their own.
 DIRECTIONS = ("positive", "negative")

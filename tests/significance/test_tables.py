@@ -9,7 +9,7 @@ from scipy import stats
 from stored_cubes import significance_of
 from strategies import LEVELS, cubes
 
-from ddp_tasks.significance_tables import (
+from ddp_tasks.significance.tables import (
     layer_frame,
     least_images,
     over_superclasses,

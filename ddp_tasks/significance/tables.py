@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from ddp_tasks.confidence_intervals import wilson_interval
-from ddp_tasks.significance import layer_table, significant
+from ddp_tasks.significance.confidence_intervals import wilson_interval
+from ddp_tasks.significance.significance import layer_table, significant
 
 
 def significant_images(

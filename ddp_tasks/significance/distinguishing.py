@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from ddp_tasks.confidence_intervals import difference_interval
-from ddp_tasks.significance import layer_table
-from ddp_tasks.significance_tables import significant_images
+from ddp_tasks.significance.confidence_intervals import difference_interval
+from ddp_tasks.significance.significance import layer_table
+from ddp_tasks.significance.tables import significant_images
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
 #: Quantile level and percentage of a layer.

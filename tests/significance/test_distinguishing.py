@@ -10,11 +10,11 @@ from stored_cubes import significance_of
 from strategies import LEVELS, cubes
 
 from ddp_tasks import new_store
-from ddp_tasks.confidence_intervals import difference_interval
-from ddp_tasks.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.hif import read_hif, write_hif
 from ddp_tasks.identity import Identity
-from ddp_tasks.significance_tables import superclass_dataset
+from ddp_tasks.significance.confidence_intervals import difference_interval
+from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
+from ddp_tasks.significance.tables import superclass_dataset
 from ddp_tasks.stored_hypergraphs import stored_hypergraph
 from ddp_tasks.stored_significance import open_significance, write_table
 from schemas.parameters import RunError

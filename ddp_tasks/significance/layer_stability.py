@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.stability import (
+from ddp_tasks.significance.stability import (
     SEED,
     Hierarchy,
     LayerParts,

@@ -21,9 +21,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks.quantiles import NoValuesError
-from ddp_tasks.significance import thresholds
-from ddp_tasks.significance_tables import least_images
+from ddp_tasks.significance.quantiles import NoValuesError
+from ddp_tasks.significance.significance import thresholds
+from ddp_tasks.significance.tables import least_images
 
 #: Signals of one layer (n, singular vectors) and target classes (n,), block by block in the order
 #: of the images; -1 is the class of an image that could not be read.
