@@ -35,20 +35,18 @@ from prefect.logging import disable_run_logger
 
 from ddp_tasks import (
     capacity_tasks,
-    cube,
     extraction_tasks,
     family_tasks,
     model_tasks,
-    new_store,
     signal_tasks,
     significance_tasks,
-    store,
-    store_check,
     stored_significance,
     tasks,
 )
 from ddp_tasks.finished_runs import open_finished
 from ddp_tasks.replaced_images import recorded_contents
+from ddp_tasks.store import creation, cube, wholeness
+from ddp_tasks.store import groups as store
 from schemas.names import group_path
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import check
@@ -77,7 +75,7 @@ class Job:
     """in a folder, on the workers of a scheduler's address."""
     questions: Callable[[Path], dict[str, Callable[[], Any]]]
     """of a finished folder, each by itself."""
-    check: Callable[[Path], Iterator[store_check.Damage]]
+    check: Callable[[Path], Iterator[wholeness.Damage]]
     """the store's own."""
 
 
@@ -227,7 +225,7 @@ def stages(run: RunParameters, folder: Path, address: str) -> None:
 def list_stages(zoo: ZooParameters, folder: Path, address: str) -> None:
     """Carry out a list of models or continue it, all but its page."""
     path = folder / "capacity.zarr"
-    new_store.create_zoo(path, zoo)
+    creation.create_zoo(path, zoo)
     found = {}
     for model in zoo.models:
         capacity_tasks.analyse_model.fn(zoo, model, path, address)
@@ -409,13 +407,13 @@ def _jobs() -> tuple[Job, Job]:
     ]
     zoo = check(ZooParameters, {"name": "two", "input_size": [2, 8, 8], "models": models}, "two")
     return (
-        Job("run", "store.zarr", partial(stages, run), questions, store_check.check_store),
+        Job("run", "store.zarr", partial(stages, run), questions, wholeness.check_store),
         Job(
             "list of models",
             "capacity.zarr",
             partial(list_stages, zoo),
             list_questions,
-            store_check.check_zoo,
+            wholeness.check_zoo,
         ),
     )
 

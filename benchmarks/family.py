@@ -43,8 +43,8 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
     """
     import xarray as xr
 
-    from ddp_tasks import new_store, store
-    from ddp_tasks.identity import Identity
+    from ddp_tasks.store import creation, groups
+    from ddp_tasks.store.identity import Identity
     from schemas.parameters import RunParameters
 
     run = RunParameters.model_validate(
@@ -84,7 +84,7 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
         },
     )
     identity = Identity.of_run(run, "none", "none")
-    new_store.create(
+    creation.create(
         path, run, identity, not_analysed={}, groups={"layers": layers}, signals=signals
     )
     random = np.random.default_rng(0)
@@ -92,10 +92,10 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
     of_group = random.normal(0, 0.8, (_GROUPS, vectors))
     of_class = random.normal(0, 0.6, (classes, vectors)).astype(np.float32)
     of_class += general + of_group[np.arange(classes) % _GROUPS]
-    for shard in store.shards(path):
+    for shard in groups.shards(path):
         rows = target[shard.start : shard.stop]
         noise = random.standard_normal((len(rows), vectors), dtype=np.float32)
-        store.write_shard(
+        groups.write_shard(
             path,
             shard,
             {
@@ -114,13 +114,14 @@ def measure_significance(path: Path) -> str:
 
     The pipeline's own reductions, slab by slab in this process instead of on Dask workers.
     """
-    from ddp_tasks import reductions, regions, store
-    from ddp_tasks.cube import cube_size
+    from ddp_tasks import reductions
     from ddp_tasks.significance.significance import tables_dataset
-    from ddp_tasks.slabs import slabs
+    from ddp_tasks.store import groups, regions
+    from ddp_tasks.store.cube import cube_size
+    from ddp_tasks.store.slabs import slabs
 
     quantiles, cube = _levels().quantiles, cube_size(path)
-    names = store.read(path, "signals")["target_class"].to_numpy().tolist()
+    names = groups.read(path, "signals")["target_class"].to_numpy().tolist()
     narrow = reductions.fraction_slabs(cube, len(quantiles), len(names))
     threshold = reductions.thresholds(path, slabs(cube), quantiles, reductions.one_by_one)
     shape = (*threshold.shape[:2], len(names), len(cube.ranks), max(cube.ranks))
@@ -130,7 +131,7 @@ def measure_significance(path: Path) -> str:
         "images": np.zeros(len(names), dtype=np.int64),
         "reached": np.zeros((len(names), len(cube.ranks)), dtype=np.int64),
     }
-    tables = tables_dataset(empty, store.read(path, "layers").load(), names, quantiles)
+    tables = tables_dataset(empty, groups.read(path, "layers").load(), names, quantiles)
     region = (*shape[:3], 1, max(slab.width for slab in narrow))
     regions.write_template(
         path, "significance", tables, {"fraction": region}, within=(1, 1, *region[2:])
@@ -139,17 +140,17 @@ def measure_significance(path: Path) -> str:
         images, reached = reductions.write_fractions(path, len(names), slab)
         regions.write_region(path, "significance", "reached", (slice(None), slab.layer), reached)
     regions.write_region(path, "significance", "images", (slice(None),), images)
-    store.record(path, "significance", {})
+    groups.record(path, "significance", {})
     return f"{len(quantiles)} levels, {len(threshold)} directions"
 
 
 def build_hierarchy(path: Path) -> str:
     """The hypergraph's equivalence classes and the diagram of their partial order."""
-    from ddp_tasks import store
     from ddp_tasks.hypergraph_family import Family
     from ddp_tasks.semantic_hierarchy import semantic_hierarchy
+    from ddp_tasks.store import groups
 
-    at = Family.of(store.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
+    at = Family.of(groups.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
     found = semantic_hierarchy(at.significant)
     return (
         f"{int(at.significant.sum()):,} incidences, {len(found):,} equivalence classes, "
@@ -159,24 +160,24 @@ def build_hierarchy(path: Path) -> str:
 
 def build_files(path: Path) -> str:
     """What a worker of the flow makes of a layer: HyperNetX, relations of classes, HIF."""
-    from ddp_tasks import store
+    from ddp_tasks.store import groups
     from ddp_tasks.stored_hypergraphs import build_hypergraph
 
     with tempfile.TemporaryDirectory() as folder:
         build_hypergraph(str(path), folder, "family", _levels(), LAYER)
         (file,) = Path(folder).iterdir()
         size = file.stat().st_size / 2**20
-    relations = store.read(path, f"hypergraphs/{LAYER}")
+    relations = groups.read(path, f"hypergraphs/{LAYER}")
     walked = (relations["left_out"] == "").sum().item()
     return f"HIF of {size:.2g} MiB, s-walks at {walked} of {relations.sizes['s']} values of s"
 
 
 def take_slice(path: Path) -> str:
     """One hypergraph of the family as a table, at levels that are not the run's, then others."""
-    from ddp_tasks import store
     from ddp_tasks.hypergraph_family import Family
+    from ddp_tasks.store import groups
 
-    family = Family.of(store.read(path, "significance"), LAYER)
+    family = Family.of(groups.read(path, "significance"), LAYER)
     at = family.at(0.8, 60, "negative")
     start = time.perf_counter()
     others = [family.at(level, 60, "negative") for level in _levels().quantiles]
@@ -188,22 +189,22 @@ def take_slice(path: Path) -> str:
 
 def map_family(path: Path) -> str:
     """Sizes and depth at all levels, percentages and directions."""
-    from ddp_tasks import store
     from ddp_tasks.hypergraph_family import family_dataset
+    from ddp_tasks.store import groups
 
-    found = family_dataset(store.read(path, "significance"), _levels().all_percentages)
-    store.write(path, "family", found)
+    found = family_dataset(groups.read(path, "significance"), _levels().all_percentages)
+    groups.write(path, "family", found)
     return f"{found['depth'].size} hypergraphs, greatest depth {int(found['depth'].max())}"
 
 
 def bootstrap(path: Path) -> str:
     """Two hundred resamples of incidences, equivalence classes and edges, in one direction."""
-    from ddp_tasks import cube, store
     from ddp_tasks.hypergraph_family import Family
     from ddp_tasks.semantic_hierarchy import semantic_hierarchy
     from ddp_tasks.significance import stability
+    from ddp_tasks.store import cube, groups
 
-    at = Family.of(store.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
+    at = Family.of(groups.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
     found = semantic_hierarchy(at.significant)
     members = tuple(np.flatnonzero(row) for row in found.singular_vectors)
     hierarchy = stability.Hierarchy(members, *np.nonzero(found.covers))

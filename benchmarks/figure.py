@@ -22,8 +22,9 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from ddp_tasks import diagrams, hypergraph_figures, store
+from ddp_tasks import diagrams, hypergraph_figures
 from ddp_tasks.images import open_images
+from ddp_tasks.store import groups
 from ddp_tasks.thumbnails import Thumbnails
 from schemas.parameters import RunParameters
 
@@ -45,9 +46,9 @@ def draw(folder: Path, layer: str, file: Path) -> None:
         the PNG to write.
     """
     path = folder / "store.zarr"
-    run = RunParameters.model_validate(json.loads(store.root_attributes(path)["run_parameters"]))
-    hierarchy = store.read(path, f"hierarchies/{layer}").load()
-    of_layer = store.read(path, "layers").load().sel(layer=layer)
+    run = RunParameters.model_validate(json.loads(groups.root_attributes(path)["run_parameters"]))
+    hierarchy = groups.read(path, f"hierarchies/{layer}").load()
+    of_layer = groups.read(path, "layers").load().sel(layer=layer)
     thumbnails = Thumbnails(open_images(run.images))
     figures = {
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),

@@ -30,9 +30,9 @@ from torch.utils.data import Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from ddp_tasks import store as stores
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.shards import fill_shard
+from ddp_tasks.store import groups as stores
 from schemas.parameters import RunParameters, TransformParameters
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

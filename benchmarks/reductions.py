@@ -45,10 +45,11 @@ def make(path: Path, images: int, scattered: bool) -> None:
     """A store whose cube has VGG-16's ranks, and signals whose means depend on the class."""
     import xarray as xr
 
-    from ddp_tasks import new_store, store
     from ddp_tasks.decomposition import layer_coordinates
-    from ddp_tasks.identity import Identity
     from ddp_tasks.layers import LinearLayer
+    from ddp_tasks.store import creation
+    from ddp_tasks.store import groups as store
+    from ddp_tasks.store.identity import Identity
     from schemas import load_run
 
     names = [f"layer {i}" for i in range(len(VGG16))]
@@ -83,7 +84,7 @@ def make(path: Path, images: int, scattered: bool) -> None:
     run = load_run("digits", [f"shards.images={BLOCK}"])
     groups = {"layers": layers}
     identity = Identity.of_run(run, "model", "images")
-    new_store.create(path, run, identity, not_analysed={}, groups=groups, signals=signals)
+    creation.create(path, run, identity, not_analysed={}, groups=groups, signals=signals)
     means = [random.normal(size=(CLASSES, rank)).astype(np.float32) for rank in VGG16]
     signal = np.full((BLOCK, len(VGG16), vectors), np.nan, dtype=np.float32)
     for shard in store.shards(path):
@@ -119,8 +120,8 @@ def ours(path: Path, workers: int) -> dict[str, Any]:
 
     from ddp_tasks import reductions
     from ddp_tasks.bounded_futures import results
-    from ddp_tasks.cube import cube_size
-    from ddp_tasks.slabs import slabs
+    from ddp_tasks.store.cube import cube_size
+    from ddp_tasks.store.slabs import slabs
     from flows.clusters import ending, local_cluster
 
     with ExitStack() as stack:
@@ -198,7 +199,7 @@ def reading(path: Path, scattered: Path) -> dict[str, Any]:
     """MB a second of one layer and one class: ours, plain xarray's, and numpy.load's."""
     import xarray as xr
 
-    from ddp_tasks.cube import layer_signals, open_cube, rows_of_layer
+    from ddp_tasks.store.cube import layer_signals, open_cube, rows_of_layer
 
     layer, name = "layer 13", "class 7"
     values = layer_signals(path, layer, name).to_numpy()
@@ -326,7 +327,7 @@ class PeakMemory(threading.Thread):
 
 def identical(path: Path, threshold: list[Any], layer: int) -> bool:
     """Whether a layer's thresholds are numpy's to the bit."""
-    from ddp_tasks.cube import layer_signals
+    from ddp_tasks.store.cube import layer_signals
 
     doubles = layer_signals(path, f"layer {layer}").to_numpy().ravel().astype(np.float64)
     found = np.array(threshold)[:, :, layer]

@@ -27,14 +27,15 @@ import psutil
 import xarray as xr
 from distributed import Client, LocalCluster
 
-from ddp_tasks import new_store, store
 from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.callables import factories
 from ddp_tasks.decomposition import layer_coordinates
-from ddp_tasks.identity import Identity
 from ddp_tasks.images import open_images
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.shard_sizes import ImageCost, WorkerSize, images_per_shard
+from ddp_tasks.store import creation
+from ddp_tasks.store import groups as store
+from ddp_tasks.store.identity import Identity
 from flows.clusters import ending
 from schemas.parameters import ImageParameters, ModelParameters, RunParameters, ShardParameters
 
@@ -128,7 +129,7 @@ def template(path: Path, images: int, block: int, ranks: tuple[int, ...] = RANKS
     )
     identity = Identity.of_run(run, "model", "images")
     groups = {"layers": of_layers}
-    new_store.create(path, run, identity, not_analysed={}, groups=groups, signals=described)
+    creation.create(path, run, identity, not_analysed={}, groups=groups, signals=described)
 
 
 def rows(shard: store.Shard, ranks: tuple[int, ...]) -> dict[str, Any]:

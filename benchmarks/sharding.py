@@ -31,9 +31,9 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from ddp_tasks import sharded_group
-from ddp_tasks.shard_files import ShardFiles
-from ddp_tasks.slabs import vectors_per_chunk
+from ddp_tasks.store import sharded_group
+from ddp_tasks.store.shard_files import ShardFiles
+from ddp_tasks.store.slabs import vectors_per_chunk
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

@@ -181,7 +181,8 @@ def signals_stage(case: Case, file: Path, count: int, **changes: Any) -> Measure
     """Decompose, then time the stage from its start to the sealed cube."""
     from prefect import flow
 
-    from ddp_tasks import model_tasks, signal_tasks, store
+    from ddp_tasks import model_tasks, signal_tasks
+    from ddp_tasks.store import groups
     from flows.clusters import scheduler
     from schemas.parameters import RunParameters
 
@@ -208,9 +209,9 @@ def signals_stage(case: Case, file: Path, count: int, **changes: Any) -> Measure
             with memory_watched() as peak:
                 start = time.perf_counter()
                 signal_tasks.fill_cube(run, path, address)
-                store.seal(path)
+                groups.seal(path)
                 seconds = time.perf_counter() - start
-        return Measured(seconds, len(store.shards(path)), peak["worker"], peak["flow"])
+        return Measured(seconds, len(groups.shards(path)), peak["worker"], peak["flow"])
 
     with tempfile.TemporaryDirectory() as folder:
         return measured(Path(folder) / "store.zarr")

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks import store
+from ddp_tasks.store import groups
 from ddp_tasks.summary import Summary
 from schemas import load_run
 from schemas.parameters import RunParameters
@@ -262,7 +262,7 @@ def main(arguments: list[str] | None = None) -> None:
             outcome = run_pipeline(run, out)
             trained = out / "checkpoint.pt"
             hierarchies = {
-                layer.layer: store.read(outcome.store, f"hierarchies/{layer.layer}").load()
+                layer.layer: groups.read(outcome.store, f"hierarchies/{layer.layer}").load()
                 for layer in outcome.summary.layers
             }
             runs[per_class] = Found(outcome.summary, hierarchies)

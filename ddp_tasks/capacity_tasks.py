@@ -15,11 +15,10 @@ import numpy as np
 import xarray as xr
 from prefect import get_run_logger
 
-from ddp_tasks import capacity_report, store
+from ddp_tasks import capacity_report
 from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.capacity import Matrization
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.identity import MadeOf
 from ddp_tasks.layer_spectra import (
     ALPHA_HAT,
     FLAGS,
@@ -35,6 +34,8 @@ from ddp_tasks.layer_spectra import (
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import prepare
+from ddp_tasks.store import groups
+from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.tasks import over_workers, stage
 from schemas.names import group_path
 from schemas.parameters import RunParameters
@@ -67,7 +68,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     made_with = {**attributes, "code": json.dumps(code_digests(model.factory))}
     del network
     group = group_path("capacity", model.name)
-    if store.is_recorded(path, group, made_with):
+    if groups.is_recorded(path, group, made_with):
         log.info("%s: kept from before", model.name)
         return
     matrizations = tuple(Matrization(name) for name in zoo.matrizations)
@@ -84,7 +85,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     rows = _over_layers(model.name, calls, layers, asked, (scheduler, zoo.patience))
     dataset = model_dataset(rows, layers, matrizations)
     _warn_of_refusals(model.name, dataset)
-    store.write(path, group, dataset.assign_attrs(attributes, model=model.name), made_with)
+    groups.write(path, group, dataset.assign_attrs(attributes, model=model.name), made_with)
 
 
 @stage("capacity")
@@ -99,15 +100,15 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     if not run.capacity:
         return
     made_with = {"matrizations": ", ".join(run.capacity)}
-    if store.is_recorded(path, "capacity", made_with):
+    if groups.is_recorded(path, "capacity", made_with):
         log.info("the capacity metric is kept from before")
         return
-    analysed = store.read(path, "layers").load()
+    analysed = groups.read(path, "layers").load()
     names = analysed["layer"].to_numpy().tolist()
     by_name = {layer.name: layer for layer in prepare(run).layers.linear}
     layers = tuple(by_name[name] for name in names)
     matrizations = tuple(Matrization(name) for name in run.capacity)
-    made_of = MadeOf.of_store(store.root_attributes(path))
+    made_of = MadeOf.of_store(groups.root_attributes(path))
     asked = RunAsked(run.model_dump_json(), made_of, matrizations, f"spectra-{uuid4()}")
     rank = analysed["rank"].to_numpy()
     calls = {
@@ -117,7 +118,7 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     rows = _over_layers(run.name, calls, layers, asked, (scheduler, run.shards.patience))
     dataset = model_dataset(rows, layers, matrizations)
     _warn_of_refusals(run.name, dataset)
-    store.write(path, "capacity", dataset.assign_attrs(made_with), made_with)
+    groups.write(path, "capacity", dataset.assign_attrs(made_with), made_with)
 
 
 def _over_layers(
@@ -188,15 +189,15 @@ def write_zoo(zoo: ZooParameters, path: Path, page: Path, errors: dict[str, str]
         why models failed, by name.
     """
     found = {
-        model.name: store.read(path, group_path("capacity", model.name)).load()
+        model.name: groups.read(path, group_path("capacity", model.name)).load()
         for model in zoo.models
         if model.name not in errors
     }
     table = zoo_dataset(zoo, found, errors)
-    store.write(path, "zoo", table)
-    store.seal(path)
+    groups.write(path, "zoo", table)
+    groups.seal(path)
     findings = capacity_report.CapacityFindings(
-        title=zoo.name, zoo=table, capacity=found, attributes=store.zoo_attributes(path)
+        title=zoo.name, zoo=table, capacity=found, attributes=groups.zoo_attributes(path)
     )
     write_whole(page, capacity_report.render(findings))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from ddp_tasks import spatial_cube, store
 from ddp_tasks.shards import extraction_error, fill_spatial_shard
+from ddp_tasks.store import groups, spatial_cube
 from ddp_tasks.tasks import on_workers, over_workers, stage
 from schemas.parameters import RunParameters
 
@@ -32,7 +32,7 @@ def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
         description="error of the signals",
         named=lambda _: "the sample of images",
     )
-    store.write(path, "extraction", found)
+    groups.write(path, "extraction", found)
     relative = found["relative_error"].to_numpy()
     get_run_logger().info(
         "error of the signals on %d images: at most %.1e of a layer's root mean square (%s); "
@@ -54,8 +54,8 @@ def measure_positions(run: RunParameters, path: Path, scheduler: str) -> None:
         Naming the shard that failed, and why.
     """
     spatial_cube.create(path)
-    missing = store.missing_shards(path, spatial_cube.GROUP)
-    get_run_logger().info("%d of %d shards to write", len(missing), len(store.shards(path)))
+    missing = groups.missing_shards(path, spatial_cube.GROUP)
+    get_run_logger().info("%d of %d shards to write", len(missing), len(groups.shards(path)))
     fill = partial(fill_spatial_shard, str(path), run.model_dump_json())
     with over_workers(
         scheduler,

@@ -9,8 +9,8 @@ from pathlib import Path
 import xarray as xr
 from prefect import get_run_logger
 
-from ddp_tasks import store
 from ddp_tasks.significance.tables import superclass_dataset
+from ddp_tasks.store import groups as store
 from ddp_tasks.stored_family import family_of_layer, is_judged, judge_layer
 from ddp_tasks.tasks import on_workers, stage
 from schemas.parameters import RunParameters

@@ -12,15 +12,15 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ddp_tasks import store
 from ddp_tasks.callables.trust import check_given, check_trusted, keys_of
 from ddp_tasks.contents import UNKNOWN
-from ddp_tasks.identity import changed_code, code_of, same_images
 from ddp_tasks.images import ImageSet
 from ddp_tasks.models import model_digest
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.replaced_images import recorded_contents
 from ddp_tasks.replaced_images import told as replaced_told
+from ddp_tasks.store import groups as store
+from ddp_tasks.store.identity import changed_code, code_of, same_images
 from ddp_tasks.weights.tensor_svd import TensorSVD
 from schemas import FORMAT_VERSION
 from schemas.names import group_path

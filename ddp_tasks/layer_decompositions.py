@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ddp_tasks.batch_norm_folding import Folding, fold_batch_norms
 from ddp_tasks.decomposition import decomposition_dataset, stores_right_singular_vectors
-from ddp_tasks.identity import MadeOf
 from ddp_tasks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.preparation import ONE_AT_A_TIME, Prepared, content_of, prepared_once
-from ddp_tasks.store import write
+from ddp_tasks.store.groups import write
+from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.weights.tensor_svd import Spectrum, decompose
 from ddp_tasks.weights.unfolding import unfold_weight
 from schemas.names import group_path

@@ -26,7 +26,6 @@ from ddp_tasks.capacity import (
     spectrum,
     unfolded_spectrum,
 )
-from ddp_tasks.identity import MadeOf
 from ddp_tasks.layer_decompositions import folding_once
 from ddp_tasks.layers import Layers, LinearLayer, without_zeros
 from ddp_tasks.models import open_model
@@ -37,6 +36,7 @@ from ddp_tasks.preparation import (
     prepared_once,
     reason_of,
 )
+from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.toeplitz import Boundary, image_of_transposed, per_axis
 from ddp_tasks.toeplitz_matrix import boundary_differences, checkable_size
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers

@@ -13,18 +13,19 @@ from typing import Any
 import torch
 from prefect import get_run_logger
 
-from ddp_tasks import decomposition, new_store, store, store_check
+from ddp_tasks import decomposition
 from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.checkpoint_files import read_checkpoint
 from ddp_tasks.files.whole import replacing
-from ddp_tasks.identity import Identity, MadeOf, code_of
 from ddp_tasks.images import open_images
 from ddp_tasks.layer_decompositions import cost, decompose_layer, folding_of
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import check_weights, model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare, reason_of
 from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
+from ddp_tasks.store import creation, groups, wholeness
+from ddp_tasks.store.identity import Identity, MadeOf, code_of
 from ddp_tasks.tasks import over_workers, progress, stage
 from ddp_tasks.training import images_trained_on, train
 from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
@@ -111,8 +112,8 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     prepared = prepare(run)
     identity = Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())
     if path.exists():
-        store_check.check_continuable(path, identity)
-        store.unseal(path)
+        wholeness.check_continuable(path, identity)
+        groups.unseal(path)
         log.info("continuing %s", path)
         return
     if prepared.weights is not None:
@@ -122,7 +123,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
         log.warning("not analysed: %s (%s)", name, why)
     for name, why in folding_of(run, prepared).refused.items():
         log.warning("no BatchNorm is folded into %s: %s", name, why)
-    begun = new_store.begin(path)
+    begun = creation.begin(path)
     assert identity.model_digest is not None
     decompose = partial(
         decompose_layer,
@@ -140,7 +141,7 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in spectra)
     of_layers = decomposition.layers_dataset(layers, spectra)
     coordinates = decomposition.layer_coordinates(layers, of_layers.sizes["singular_vector"])
-    new_store.create(
+    creation.create(
         path,
         run,
         replace(identity, parameters=stored_identity(run), weights=str(prepared.weights or "")),

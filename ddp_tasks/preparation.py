@@ -18,11 +18,11 @@ from ddp_tasks.asked_twice import check_steady
 from ddp_tasks.callables.called_code import answering
 from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.checkpoints import Weights
-from ddp_tasks.identity import MadeOf
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layers import Layers, without_zeros
 from ddp_tasks.models import missing_weights, model_digest, open_weighted, weights_state
 from ddp_tasks.significance.stability import bootstrap_bytes
+from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
 from schemas.run_files import nearest

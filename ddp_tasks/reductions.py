@@ -18,8 +18,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks import regions
-from ddp_tasks.cube import slab_parts
 from ddp_tasks.exemplars import (
     StrongestImages,
     class_exemplars_of,
@@ -42,7 +40,9 @@ from ddp_tasks.significance.significance import (
     images_read,
     share,
 )
-from ddp_tasks.slabs import CubeSize, Slab, slabs
+from ddp_tasks.store import regions
+from ddp_tasks.store.cube import slab_parts
+from ddp_tasks.store.slabs import CubeSize, Slab, slabs
 
 #: The counts of a layer's fractions that one task holds, in bytes.
 _COUNTS_BYTES = 1 << 26

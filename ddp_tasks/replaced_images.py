@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from ddp_tasks import store
 from ddp_tasks.contents import UNKNOWN, Content
 from ddp_tasks.images import ImageSet, open_images
-from ddp_tasks.store import Shard
+from ddp_tasks.store import groups
+from ddp_tasks.store.groups import Shard
 from schemas.parameters import RunParameters
 
 _NAMED = 5
@@ -47,7 +47,7 @@ def replaced_images(path: str, run: str, asked: str, shard: Shard) -> dict[str, 
 
 def recorded_contents(path: Path, images: slice = slice(None)) -> list[Content]:
     """What images were made of when their shards were written; ``UNKNOWN`` of the others."""
-    signals = store.read(path, "signals").isel(image=images)
+    signals = groups.read(path, "signals").isel(image=images)
     pairs = zip(
         signals["content_size"].to_numpy().tolist(),
         signals["content_digest"].to_numpy().tolist(),
@@ -74,4 +74,4 @@ def told(replaced: Mapping[str, str], named: int = _NAMED) -> str:
 @lru_cache(maxsize=1)
 def _opened(path: str, run: str, asked: str) -> ImageSet:
     images = open_images(RunParameters.model_validate_json(run).images, labelled=False)
-    return images.as_stored(store.read(Path(path), "signals"))
+    return images.as_stored(groups.read(Path(path), "signals"))

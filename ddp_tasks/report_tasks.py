@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ddp_tasks import report, store
+from ddp_tasks import report
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.page import FragmentFiles
+from ddp_tasks.store import groups
 from ddp_tasks.stored_findings import draw_section, run_findings
 from ddp_tasks.summary import Summary
 from ddp_tasks.tasks import on_workers, stage
@@ -23,7 +24,7 @@ _SECTIONS = ".ddp-sections-"
 @stage("report")
 def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> Summary:
     """Seal the store and lay its figures out as one page that opens with no network."""
-    store.seal(path)
+    groups.seal(path)
     findings = run_findings(run, path)
     anchors = report.anchors(findings.summary)
     with _room(page.parent) as folder:

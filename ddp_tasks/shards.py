@@ -17,12 +17,10 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ddp_tasks import spatial_cube, store
 from ddp_tasks.contents import UNKNOWN, Content
 from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.files.system_errors import refusal_of
 from ddp_tasks.forward_pass import ForwardPass, forward_pass
-from ddp_tasks.identity import Identity, MadeOf
 from ddp_tasks.images import ImageSet
 from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.models import model_digest
@@ -30,7 +28,9 @@ from ddp_tasks.preparation import ONE_AT_A_TIME, best_device, content_of, prepar
 from ddp_tasks.reading_ahead import read_ahead
 from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
-from ddp_tasks.store import Shard
+from ddp_tasks.store import groups, spatial_cube
+from ddp_tasks.store.groups import Shard
+from ddp_tasks.store.identity import Identity, MadeOf
 from ddp_tasks.unreadable import Unreadable
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
@@ -71,7 +71,7 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
     reasons: dict[int, str] = {}
     contents: dict[int, Content] = {}
     try:
-        stamp = store.stamp(Path(path))
+        stamp = groups.stamp(Path(path))
         with ONE_AT_A_TIME:
             forward, images = _opened(path, run)
             chosen = range(shard.start, shard.stop)
@@ -83,9 +83,9 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
                 found = None if first is None else extract(forward, chain([first], batches))
         unreadable = {images.ids[image]: reason for image, reason in reasons.items()}
         Unreadable(images.unreadable_share, len(images)).add(unreadable)
-        if store.stamp(Path(path)) != stamp:
+        if groups.stamp(Path(path)) != stamp:
             raise RunError("another store has taken the place of the one it belongs to")
-        store.write_shard(
+        groups.write_shard(
             Path(path), shard, _rows(path, shard, found, reasons) | _content_rows(shard, contents)
         )
     except NotFiniteError as error:
@@ -110,7 +110,7 @@ def _rows(
     error = np.array([without_places(reasons.get(image, "")) for image in images], dtype=object)
     if not reasons:
         return {**of_readable, "error": error}
-    rows = {**store.empty_rows(Path(path), shard), "error": error}
+    rows = {**groups.empty_rows(Path(path), shard), "error": error}
     for name, values in of_readable.items():
         rows[name][error == ""] = values
     return rows
@@ -176,7 +176,7 @@ def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
 
 def _thresholds(path: str, run: RunParameters) -> dict[str, Thresholds]:
     """Of each layer, at the run's own quantile level."""
-    stored = store.read(Path(path), "significance")["threshold"].load()
+    stored = groups.read(Path(path), "significance")["threshold"].load()
     found = {}
     for layer in stored["layer"].to_numpy().tolist():
         quantile, _ = run.significance.of_layer(layer)
@@ -221,10 +221,10 @@ def _opened(path: str, run: str) -> tuple[ForwardPass, ImageSet]:
 
 @lru_cache(maxsize=1)
 def _opened_once(path: str, run: str, stamp: str, content: str) -> tuple[ForwardPass, ImageSet]:
-    attributes = store.root_attributes(Path(path))
+    attributes = groups.root_attributes(Path(path))
     prepared = prepared_once(run, MadeOf.of_store(attributes))
     parameters = RunParameters.model_validate_json(run)
-    images = prepared.images.as_stored(store.read(Path(path), "signals"))
+    images = prepared.images.as_stored(groups.read(Path(path), "signals"))
     identity = Identity.of_run(parameters, model_digest(prepared.model), images.digest())
     if refusal := identity.refusal(attributes):
         raise RunError(
@@ -236,11 +236,11 @@ def _opened_once(path: str, run: str, stamp: str, content: str) -> tuple[Forward
 def _now(path: str, run: str) -> tuple[str, str]:
     """What tells a store, and the code and weights of a run, from those that lay there before."""
     parameters = RunParameters.model_validate_json(run)
-    return store.stamp(Path(path)), content_of(parameters.model, parameters.images)
+    return groups.stamp(Path(path)), content_of(parameters.model, parameters.images)
 
 
 def _forward_pass(path: str, run: str, options: ExtractionParameters) -> ForwardPass:
-    prepared = prepared_once(run, MadeOf.of_store(store.root_attributes(Path(path))))
+    prepared = prepared_once(run, MadeOf.of_store(groups.root_attributes(Path(path))))
     vectors = _vectors(path, run, *_now(path, run))
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in vectors)
     return forward_pass(
@@ -258,12 +258,12 @@ def _forward_pass(path: str, run: str, options: ExtractionParameters) -> Forward
 def _vectors(path: str, run: str, stamp: str, content: str) -> dict[str, Tensor]:
     """By layer what its mean output is multiplied by, shape (d, r)."""
     # A layer whose weight has no decomposition is not in the store.
-    stored = store.read(Path(path), "layers")["layer"].to_numpy().tolist()
+    stored = groups.read(Path(path), "layers")["layer"].to_numpy().tolist()
     U = {
         name: torch.from_numpy(
-            store.read(Path(path), group_path("decomposition", name))["U"].to_numpy()
+            groups.read(Path(path), group_path("decomposition", name))["U"].to_numpy()
         )
         for name in stored
     }
-    prepared = prepared_once(run, MadeOf.of_store(store.root_attributes(Path(path))))
+    prepared = prepared_once(run, MadeOf.of_store(groups.root_attributes(Path(path))))
     return vectors_for_means(U, folding_of(RunParameters.model_validate_json(run), prepared))

@@ -8,12 +8,12 @@ from uuid import uuid4
 
 from prefect import get_run_logger
 
-from ddp_tasks import store
 from ddp_tasks.bounded_futures import ClusterLostError
 from ddp_tasks.images import open_images
 from ddp_tasks.replaced_images import replaced_images
 from ddp_tasks.replaced_images import told as replaced_told
 from ddp_tasks.shards import fill_shard
+from ddp_tasks.store import groups
 from ddp_tasks.tasks import on_workers, over_workers, stage
 from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import RunError, RunParameters
@@ -35,12 +35,12 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
         Naming images that were replaced since their shards were written.
     """
     log = get_run_logger()
-    if left := store.clear_partial_files(path):
+    if left := groups.clear_partial_files(path):
         log.info("%d half-written files of a run that was killed are removed", left)
     _take_back_damaged(run, path, scheduler)
     unreadable = _still_unreadable(run, path)
     _refuse_replaced(run, path, scheduler)
-    missing, every = store.missing_shards(path), len(store.shards(path))
+    missing, every = groups.missing_shards(path), len(groups.shards(path))
     log.info("%d of %d shards to write", len(missing), every)
     if not missing:
         return
@@ -67,7 +67,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
                     break
     except ClusterLostError as lost:
         failed.insert(0, lost)
-    if not failed and (lacking := store.missing_shards(path)):
+    if not failed and (lacking := groups.missing_shards(path)):
         failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
     if failed:
         raise RunError(
@@ -82,11 +82,11 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
 def _take_back_damaged(run: RunParameters, path: Path, scheduler: str) -> None:
     """Read all shards written before; those that are not as they were written are written anew."""
     log = get_run_logger()
-    missing = {shard.index for shard in store.missing_shards(path)}
-    damaged = [s for s in store.shards(path) if s.index in missing and store.was_written(path, s)]
-    written = [shard for shard in store.shards(path) if shard.index not in missing]
+    missing = {shard.index for shard in groups.missing_shards(path)}
+    damaged = [s for s in groups.shards(path) if s.index in missing and groups.was_written(path, s)]
+    written = [shard for shard in groups.shards(path) if shard.index not in missing]
     if written:
-        look = partial(store.damaged_signals, path)
+        look = partial(groups.damaged_signals, path)
         for shard, why in on_workers(
             run,
             scheduler,
@@ -99,7 +99,7 @@ def _take_back_damaged(run: RunParameters, path: Path, scheduler: str) -> None:
                 log.warning("%s", why)
                 damaged.append(shard)
     if damaged:
-        store.forget(path, damaged)
+        groups.forget(path, damaged)
         log.warning("%d damaged shards are written anew, and what follows from them", len(damaged))
 
 
@@ -108,17 +108,17 @@ def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
 
     Shards with an image that was repaired since count as not written from here on.
     """
-    before = store.unreadable_images(path)
-    unreadable = Unreadable(run.images.unreadable, store.shards(path)[-1].stop)
+    before = groups.unreadable_images(path)
+    unreadable = Unreadable(run.images.unreadable, groups.shards(path)[-1].stop)
     if not before:
         return unreadable
-    images = open_images(run.images, labelled=False).as_stored(store.read(path, "signals"))
+    images = open_images(run.images, labelled=False).as_stored(groups.read(path, "signals"))
     now = {
         image: images.read(at, at + 1)[0] for at, image in enumerate(images.ids) if image in before
     }
     still = {image: found for image, found in now.items() if isinstance(found, str)}
     if repaired := before.keys() - still.keys():
-        store.take_back(path, repaired)
+        groups.take_back(path, repaired)
         log = get_run_logger()
         log.info("%d images can be read now; their shards are written anew", len(repaired))
     unreadable.add(still)
@@ -127,8 +127,8 @@ def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
 
 def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
     """Hold the images of shards written before against what is recorded of them."""
-    missing = {shard.index for shard in store.missing_shards(path)}
-    written = [shard for shard in store.shards(path) if shard.index not in missing]
+    missing = {shard.index for shard in groups.missing_shards(path)}
+    written = [shard for shard in groups.shards(path) if shard.index not in missing]
     if not written:
         return
     replaced: dict[str, str] = {}
@@ -142,6 +142,6 @@ def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
         raise RunError(f"{path} was made of other images: {replaced_told(replaced)}")
 
 
-def _named(shard: store.Shard, error: BaseException) -> RunError:
+def _named(shard: groups.Shard, error: BaseException) -> RunError:
     """What went wrong with a shard; a worker that died has no word of its own for it."""
     return error if isinstance(error, RunError) else RunError(f"{shard}: {error}")

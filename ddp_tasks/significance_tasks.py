@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from prefect import get_run_logger
 
-from ddp_tasks import exemplars, reductions, regions, store
-from ddp_tasks.cube import cube_size
+from ddp_tasks import exemplars, reductions
 from ddp_tasks.significance.significance import tables_dataset
-from ddp_tasks.slabs import slabs
+from ddp_tasks.store import groups, regions
+from ddp_tasks.store.cube import cube_size
+from ddp_tasks.store.slabs import slabs
 from ddp_tasks.stored_hypergraphs import build_hypergraph
 from ddp_tasks.tasks import on_workers, over_workers, stage
 from schemas.parameters import RunError, RunParameters
@@ -27,8 +28,8 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
     """
     if _kept(path, "significance"):
         return
-    layers = store.read(path, "layers").load()
-    target_classes = store.read(path, "signals")["target_class"].to_numpy().tolist()
+    layers = groups.read(path, "layers").load()
+    target_classes = groups.read(path, "signals")["target_class"].to_numpy().tolist()
     quantiles, classes = run.significance.quantiles, len(target_classes)
     cube = cube_size(path)
     pieces, narrow = slabs(cube), reductions.fraction_slabs(cube, len(quantiles), classes)
@@ -68,7 +69,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
             missed[layer],
             images.sum(),
         )
-    store.record(path, "significance", _of_the_cube(path))
+    groups.record(path, "significance", _of_the_cube(path))
 
 
 @stage("exemplars")
@@ -79,8 +80,8 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
     """
     if _kept(path, "exemplars"):
         return
-    ids = store.read(path, "signals")["image"].to_numpy().tolist()
-    layers = store.read(path, "layers").load()
+    ids = groups.read(path, "signals")["image"].to_numpy().tolist()
+    layers = groups.read(path, "layers").load()
     pieces, places = slabs(cube_size(path)), min(run.exemplars, len(ids))
     row = (1, layers.sizes["singular_vector"], places)
     regions.write_template(
@@ -103,21 +104,21 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
             images = exemplars.image_ids(padded.image, ids)
             regions.write_region(path, "exemplars", "image", (layer,), images)
             regions.write_region(path, "exemplars", "signal", (layer,), padded.signal)
-    store.record(path, "exemplars", _of_the_cube(path))
+    groups.record(path, "exemplars", _of_the_cube(path))
 
 
 def _kept(path: Path, group: str) -> bool:
     """Whether a reduction of the cube is finished; refuses a cube that is not."""
-    if missing := store.missing_shards(path):
+    if missing := groups.missing_shards(path):
         raise RunError(f"{len(missing)} shards of {path} are not written yet")
-    if kept := store.is_recorded(path, group, _of_the_cube(path)):
+    if kept := groups.is_recorded(path, group, _of_the_cube(path)):
         get_run_logger().info("%s: kept from before", group)
     return kept
 
 
 def _of_the_cube(path: Path) -> dict[str, str]:
     """What a reduction is marked with: it holds for the cube that it was made of."""
-    return {"signals": store.fingerprint(path, "signals")}
+    return {"signals": groups.fingerprint(path, "signals")}
 
 
 @stage("hypergraphs")
@@ -127,7 +128,7 @@ def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: s
     HIF files go to the folder, relations of classes and hierarchies to the store.
     """
     folder.mkdir(exist_ok=True)
-    names = [str(name) for name in store.read(path, "layers")["layer"].to_numpy()]
+    names = [str(name) for name in groups.read(path, "layers")["layer"].to_numpy()]
     build = partial(build_hypergraph, str(path), str(folder), run.name, run.significance)
     for layer, empty in on_workers(
         run, scheduler, build, names, key="hypergraphs", description="hypergraphs of layers"

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddp_tasks import page, store
+from ddp_tasks import page
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.finished_runs import FinishedRun, open_finished
 from ddp_tasks.heat_maps import DIVERGING, WIDTH
@@ -22,6 +22,7 @@ from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.steps import ProjectedCircle, Steps, capture, layer_steps, project_circle
 from ddp_tasks.steps_figures import circle_figure, step_figures
+from ddp_tasks.store import groups
 from ddp_tasks.thumbnails import thumbnail
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from ddp_tasks.weights.tensor_svd import TensorSVD
@@ -202,7 +203,7 @@ def _check_kind(finished: FinishedRun, layer: str) -> None:
     kind = str(finished.layers["kind"].sel(layer=layer).item())
     if kind not in ("Conv2d", "Linear"):
         raise RunError(f"layer {layer!r} is a {kind}; the steps of Conv2d and Linear are shown")
-    folded = store.group_attributes(finished.store, group_path("decomposition", layer)).get(
+    folded = groups.group_attributes(finished.store, group_path("decomposition", layer)).get(
         "batch_norm"
     )
     if folded:

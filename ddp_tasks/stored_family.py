@@ -8,9 +8,9 @@ from pathlib import Path
 
 import xarray as xr
 
-from ddp_tasks import cube, store
 from ddp_tasks.hypergraph_family import family_dataset
 from ddp_tasks.significance.layer_stability import layer_stability, made_with
+from ddp_tasks.store import cube, groups
 from schemas.names import group_path
 from schemas.parameters import SignificanceParameters
 
@@ -25,7 +25,7 @@ def family_of_layer(path: str, percentages: Sequence[float], layer: str) -> xr.D
     percentages
         ascending.
     """
-    significance = store.read(Path(path), "significance").sel(layer=[layer])
+    significance = groups.read(Path(path), "significance").sel(layer=[layer])
     return family_dataset(significance, percentages)
 
 
@@ -37,31 +37,33 @@ def judge_layer(path: str, levels: SignificanceParameters, layer: str) -> None:
     path
         of the store, whose hierarchies are built.
     """
-    layers = store.read(Path(path), "layers")
+    layers = groups.read(Path(path), "layers")
     position = layers["layer"].to_numpy().tolist().index(layer)
     quantile, percentage = levels.of_layer(layer)
     judged = layer_stability(
         partial(cube.layer_parts, Path(path), position, int(layers["rank"][position])),
-        store.read(Path(path), "significance").sel(layer=layer),
-        store.read(Path(path), group_path("hierarchies", layer)).load(),
+        groups.read(Path(path), "significance").sel(layer=layer),
+        groups.read(Path(path), group_path("hierarchies", layer)).load(),
         percentage,
         quantile,
         resamples=levels.resamples,
         sample_sizes=levels.sample_sizes,
     )
     group = group_path("stability", layer)
-    store.write(Path(path), group, judged.assign_attrs(layer=layer), _of(Path(path), levels, layer))
+    groups.write(
+        Path(path), group, judged.assign_attrs(layer=layer), _of(Path(path), levels, layer)
+    )
 
 
 def is_judged(path: Path, levels: SignificanceParameters, layer: str) -> bool:
     """Whether the group ``stability/LAYER`` is whole, and of these levels and this hierarchy."""
-    return store.is_recorded(path, group_path("stability", layer), _of(path, levels, layer))
+    return groups.is_recorded(path, group_path("stability", layer), _of(path, levels, layer))
 
 
 def _of(path: Path, levels: SignificanceParameters, layer: str) -> dict[str, str]:
     of_layer = group_path("hierarchies", layer)
     return {
         **made_with(levels, layer),
-        "significance": store.fingerprint(path, "significance"),
-        "hierarchy": store.fingerprint(path, of_layer),
+        "significance": groups.fingerprint(path, "significance"),
+        "hierarchy": groups.fingerprint(path, of_layer),
     }

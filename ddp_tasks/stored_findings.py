@@ -9,15 +9,16 @@ from pathlib import Path
 
 import xarray as xr
 
-from ddp_tasks import cube, layer_section, report, store
+from ddp_tasks import layer_section, report
 from ddp_tasks.figures import signal_counts
 from ddp_tasks.hypergraph_family import Family
-from ddp_tasks.identity import MadeOf
 from ddp_tasks.images import ImageSet, open_images
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.page import FragmentFiles
 from ddp_tasks.preparation import ONE_AT_A_TIME, content_of, prepared_once
 from ddp_tasks.significance.significance import layer_table
+from ddp_tasks.store import cube, groups
+from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.summary import LayerSummary, summarise
 from ddp_tasks.thumbnails import Thumbnails
 from schemas.names import group_path
@@ -30,20 +31,20 @@ _SIGNALS_COUNTED = 1 << 24
 
 def run_findings(run: RunParameters, path: Path) -> report.Findings:
     """What the page shows beside the sections of layers."""
-    attributes = store.root_attributes(path)
+    attributes = groups.root_attributes(path)
     # Tables of all layers and classes may be larger than memory: they are read layer by layer.
-    significance = store.read(path, "significance")
+    significance = groups.read(path, "significance")
     return report.Findings(
         run=recorded(run),
         summary=summarise(
-            run, store.read(path, "layers").load(), store.read(path, "signals"), significance
+            run, groups.read(path, "layers").load(), groups.read(path, "signals"), significance
         ),
         attributes=attributes,
         not_analysed=json.loads(attributes["not_analysed"]),
         directions=tuple(significance["direction"].to_numpy().tolist()),
-        exemplars=store.read(path, "exemplars"),
-        images=open_images(run.images, labelled=False).as_stored(store.read(path, "signals")),
-        capacity=store.read(path, "capacity").load() if run.capacity else None,
+        exemplars=groups.read(path, "exemplars"),
+        images=open_images(run.images, labelled=False).as_stored(groups.read(path, "signals")),
+        capacity=groups.read(path, "capacity").load() if run.capacity else None,
     )
 
 
@@ -78,14 +79,14 @@ def run_thumbnails(path: Path, run: str) -> Thumbnails:
         as of ``draw_section``.
     """
     parameters = RunParameters.model_validate_json(run)
-    made_of = MadeOf.of_store(store.root_attributes(path))
+    made_of = MadeOf.of_store(groups.root_attributes(path))
     return _thumbnails(path, run, content_of(parameters.model, parameters.images), made_of)
 
 
 @lru_cache(maxsize=1)
 def _thumbnails(path: Path, run: str, content: str, made_of: MadeOf) -> Thumbnails:
     images = prepared_once(run, made_of).images
-    return Thumbnails(images.as_stored(store.read(path, "signals")))
+    return Thumbnails(images.as_stored(groups.read(path, "signals")))
 
 
 def layer_findings(path: Path, run: str, summary: LayerSummary, images: ImageSet) -> LayerFindings:
@@ -104,20 +105,20 @@ def layer_findings(path: Path, run: str, summary: LayerSummary, images: ImageSet
         table=layer_table(significance, layer, *levels.of_layer(layer)),
         family=_opened(path, "family").sel(layer=[layer]).load(),
         highest_level=Family.of(significance, layer).highest_level(levels.of_layer(layer)[1]),
-        stability=store.read(path, judged).load() if store.is_marked(path, judged) else None,
+        stability=groups.read(path, judged).load() if groups.is_marked(path, judged) else None,
         exemplars=_opened(path, "exemplars").sel(layer=[layer]).load(),
-        hypergraph=store.read(path, group_path("hypergraphs", layer)).load(),
-        hierarchy=store.read(path, group_path("hierarchies", layer)).load(),
+        hypergraph=groups.read(path, group_path("hypergraphs", layer)).load(),
+        hierarchy=groups.read(path, group_path("hierarchies", layer)).load(),
         images=images,
     )
 
 
 def _opened(path: Path, group: str) -> xr.Dataset:
     """A group that all sections read, opened once in each worker process."""
-    return _opened_once(path, group, store.fingerprint(path, group))
+    return _opened_once(path, group, groups.fingerprint(path, group))
 
 
 @lru_cache(maxsize=4)
 def _opened_once(path: Path, group: str, fingerprint: str) -> xr.Dataset:
-    opened = store.read(path, group)
+    opened = groups.read(path, group)
     return opened.load() if group == "layers" else opened

@@ -7,14 +7,15 @@ from pathlib import Path
 import hypernetx as hnx
 import xarray as xr
 
-from ddp_tasks import hif, store
-from ddp_tasks.cube import cube_size
+from ddp_tasks import hif
 from ddp_tasks.exemplars import vector_sets
 from ddp_tasks.layer_hypergraphs import file_metadata, layer_graph, layer_hypergraph
 from ddp_tasks.reductions import class_exemplars
 from ddp_tasks.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
 from ddp_tasks.significance.significance import layer_table
-from ddp_tasks.slabs import Slab
+from ddp_tasks.store import groups
+from ddp_tasks.store.cube import cube_size
+from ddp_tasks.store.slabs import Slab
 from ddp_tasks.stored_significance import StoredSignificance
 from schemas.names import file_name, group_path
 from schemas.parameters import SignificanceParameters
@@ -41,15 +42,15 @@ def build_hypergraph(
     why the hypergraph is empty; empty text where it is not
     """
     at, (quantile, percentage) = Path(path), levels.of_layer(layer)
-    table = layer_table(store.read(at, "significance"), layer, quantile, percentage)
-    layers = store.read(at, "layers").load()
+    table = layer_table(groups.read(at, "significance"), layer, quantile, percentage)
+    layers = groups.read(at, "layers").load()
     found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
     metadata = file_metadata(run, table, percentage, found.empty)
     hif.write_hif(found.graph, metadata, Path(folder) / f"{file_name(layer)}.hif.json")
     relations = found.relations.assign_attrs(layer=layer)
-    store.write(at, group_path("hypergraphs", layer), relations)
+    groups.write(at, group_path("hypergraphs", layer), relations)
     position = layers["layer"].to_numpy().tolist().index(layer)
-    store.write(
+    groups.write(
         at, group_path("hierarchies", layer), _hierarchy(at, found.hierarchy, layers, position)
     )
     return found.empty
@@ -59,7 +60,7 @@ def _hierarchy(
     path: Path, hierarchy: SemanticHierarchy, layers: xr.Dataset, position: int
 ) -> xr.Dataset:
     """The group ``hierarchies/LAYER``, its exemplars found in the cube."""
-    signals, cube = store.read(path, "signals"), cube_size(path)
+    signals, cube = groups.read(path, "signals"), cube_size(path)
     target_classes = signals["target_class"].to_numpy().tolist()
     of_layer = Slab(position, 0, cube.ranks[position], 0, cube.shards)
     members = vector_sets(hierarchy.singular_vectors)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from ddp_tasks import store
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraph_family import Family
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.tables import layer_frame, over_superclasses
+from ddp_tasks.store import groups
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest, recorded_run
@@ -162,23 +162,23 @@ def open_significance(folder: Path, superclasses: bool = False) -> StoredSignifi
         If there is no store of this format, or it has no groups of classes.
     """
     path = Path(folder).expanduser() / "store.zarr"
-    attributes = store.root_attributes(path)
+    attributes = groups.root_attributes(path)
     if attributes["format_version"] != str(FORMAT_VERSION):
         raise RunError(
             f"{path} has format version {attributes['format_version']}, this is {FORMAT_VERSION}"
         )
     for group in ("significance", *(["superclasses"] if superclasses else [])):
-        if not store.is_marked(path, group):
+        if not groups.is_marked(path, group):
             why = "the run is not finished"
             if group == "superclasses":
                 why = "the run file names none under significance.superclasses"
             raise RunError(f"{path} holds no {group}: {why}")
-    significance = store.read(path, "significance")
+    significance = groups.read(path, "significance")
     if superclasses:
-        significance = over_superclasses(significance, store.read(path, "superclasses"))
+        significance = over_superclasses(significance, groups.read(path, "superclasses"))
     return StoredSignificance(
         run=recorded_run(attributes["run_parameters"], source=str(path)),
-        layers=store.read(path, "layers").load(),
+        layers=groups.read(path, "layers").load(),
         significance=significance,
         class_axis="superclass" if superclasses else "target_class",
     )

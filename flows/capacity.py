@@ -10,8 +10,9 @@ import xarray as xr
 from prefect import flow, get_run_logger
 from prefect.states import get_state_exception
 
-from ddp_tasks import capacity_tasks, new_store, run_lock, store
+from ddp_tasks import capacity_tasks
 from ddp_tasks.files.whole import clear_parts
+from ddp_tasks.store import creation, groups, run_lock
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import check_places, made_folder, output_folder
@@ -77,7 +78,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
     with ExitStack() as stack:
         stack.enter_context(run_lock.held(out, run_lock.OF_A_LIST))
         clear_parts(out)
-        new_store.create_zoo(path, zoo)
+        creation.create_zoo(path, zoo)
         stack.enter_context(prefect_server.cancelled_when_stopped())
         address = stack.enter_context(scheduler(zoo.cluster))
         for model in zoo.models:
@@ -89,7 +90,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
             reasons = "\n".join(f"  {name}: {why}" for name, why in errors.items())
             raise RunError(f"no model of {zoo.name} could be analysed:\n{reasons}")
         capacity_tasks.write_zoo(zoo, path, page, errors)
-        table = store.read(path, "zoo").load()
+        table = groups.read(path, "zoo").load()
         artifacts.publish_zoo(zoo, table, path, page)
         return prefect_server.left(ZooOutcome(path, page, table, errors))
 

@@ -333,7 +333,7 @@ def check(
     from rich.console import Console
     from rich.text import Text
 
-    from ddp_tasks import store_check
+    from ddp_tasks.store import wholeness
 
     found = 0
     with Console(stderr=True).status(Text(f"reading {folder}")) as status:
@@ -341,7 +341,7 @@ def check(
         def reading(part: str) -> None:
             status.update(Text(f"reading {part} of {folder}"))
 
-        for damage in store_check.check_folder(folder.expanduser(), reading):
+        for damage in wholeness.check_folder(folder.expanduser(), reading):
             say(damage)
             found += 1
     if not found:

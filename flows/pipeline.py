@@ -14,17 +14,16 @@ from ddp_tasks import (
     family_tasks,
     model_tasks,
     report_tasks,
-    run_lock,
     signal_tasks,
     significance_tasks,
-    store_check,
 )
-from ddp_tasks import store as stores
 from ddp_tasks.files.whole import clear_parts
-from ddp_tasks.identity import Identity
 from ddp_tasks.labels import remembered
 from ddp_tasks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.store import groups as stores
+from ddp_tasks.store import run_lock, wholeness
+from ddp_tasks.store.identity import Identity
 from ddp_tasks.summary import Summary
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
@@ -64,7 +63,7 @@ def check(run: RunParameters, out: Path) -> None:
         # Weights that are still to be trained are compared once they are there.
         weights = None if run.model.training else model_digest(prepared.model)
         identity = Identity.of_run(run, weights, prepared.images.digest())
-        store_check.check_continuable(out / "store.zarr", identity)
+        wholeness.check_continuable(out / "store.zarr", identity)
 
 
 def _check_same_weights(run: RunParameters, prepared: Prepared) -> None:

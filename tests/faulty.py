@@ -19,7 +19,7 @@ from distributed import Worker
 from runs import Noise, TinyNetwork
 from torch import Tensor
 
-from ddp_tasks.marks import set_root_mark
+from ddp_tasks.store.marks import set_root_mark
 
 HERE = Path(__file__).resolve()
 

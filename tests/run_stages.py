@@ -2,7 +2,8 @@
 
 from prefect import flow
 
-from ddp_tasks import extraction_tasks, model_tasks, signal_tasks, store
+from ddp_tasks import extraction_tasks, model_tasks, signal_tasks
+from ddp_tasks.store import groups
 
 CLUSTER = {
     "host": "127.0.0.1",
@@ -23,4 +24,4 @@ def fill(run, path, scheduler):
 
 def cube(path):
     """The signals of a store, shape (image, layer, singular vector)."""
-    return store.read(path, "signals")["signal"].to_numpy()
+    return groups.read(path, "signals")["signal"].to_numpy()

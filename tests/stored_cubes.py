@@ -9,11 +9,11 @@ import xarray as xr
 from runs import tiny_run
 from strategies import Cube
 
-from ddp_tasks import new_store, store
 from ddp_tasks.decomposition import layer_coordinates
-from ddp_tasks.identity import Identity
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.significance.significance import significance_dataset
+from ddp_tasks.store import creation, groups
+from ddp_tasks.store.identity import Identity
 
 
 def stored(path: Path, cube: Cube, block: int) -> None:
@@ -51,7 +51,7 @@ def stored(path: Path, cube: Cube, block: int) -> None:
             **coordinates,
         },
     )
-    new_store.create(
+    creation.create(
         path,
         run,
         Identity.of_run(run, "model", "images"),
@@ -59,10 +59,10 @@ def stored(path: Path, cube: Cube, block: int) -> None:
         groups={"layers": of_layers},
         signals=signals,
     )
-    for shard in store.shards(path):
+    for shard in groups.shards(path):
         rows = slice(shard.start, shard.stop)
         read = cube.targets[rows] >= 0
-        store.write_shard(
+        groups.write_shard(
             path,
             shard,
             {

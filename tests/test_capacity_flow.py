@@ -7,7 +7,7 @@ import xarray as xr
 from runs import HERE, TinyNetwork
 from zoos import model, tiny_zoo
 
-from ddp_tasks import store as stores
+from ddp_tasks.store import groups as stores
 from flows.capacity import run_capacity
 from flows.summary_text import zoo_lines
 from schemas.parameters import RunError

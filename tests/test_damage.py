@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import damage
-from ddp_tasks import store_check
+from ddp_tasks.store import wholeness
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,7 +35,7 @@ def test_a_damaged_file_is_named_and_no_answer_is_another(copied):
     found = damage.read_damaged(run, copied, _EVERY)
     assert found["tried"] == found["named"] == found["refused"] > 10
     assert found["wrong"] == 0
-    assert list(store_check.check_store(copied / "store.zarr")) == []
+    assert list(wholeness.check_store(copied / "store.zarr")) == []
 
 
 def test_another_answer_and_another_error_would_be_told():

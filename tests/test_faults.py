@@ -20,7 +20,7 @@ from prefect.settings import get_current_settings
 from run_stages import fill
 from runs import tiny_run
 
-from ddp_tasks import store
+from ddp_tasks.store import groups
 from flows.clusters import ending
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
@@ -60,7 +60,7 @@ def networked(network, **kwargs):
 
 
 def missing(path):
-    return [shard.index for shard in store.missing_shards(path)]
+    return [shard.index for shard in groups.missing_shards(path)]
 
 
 def times(path):
@@ -69,7 +69,7 @@ def times(path):
 
 def assert_same_cube(path, undisturbed):
     assert missing(path) == []
-    found, expected = (store.read(p, "signals") for p in (path, undisturbed))
+    found, expected = (groups.read(p, "signals") for p in (path, undisturbed))
     for name in ("image", "target", "signal", "predicted", "confidence"):
         np.testing.assert_array_equal(found[name].to_numpy(), expected[name].to_numpy())
 

@@ -14,12 +14,11 @@ from ddp_tasks import (
     extraction_tasks,
     family_tasks,
     model_tasks,
-    new_store,
     report_tasks,
     signal_tasks,
     significance_tasks,
-    store,
 )
+from ddp_tasks.store import creation, groups
 from flows.clusters import ending
 from schemas.parameters import RunError
 from schemas.run_files import check
@@ -41,7 +40,7 @@ def positions(run, out, address):
 
 
 def signals(run, out, address):
-    store.take_back(out / "store.zarr", ["00"])
+    groups.take_back(out / "store.zarr", ["00"])
     signal_tasks.fill_cube(run, out / "store.zarr", address)
 
 
@@ -60,7 +59,7 @@ def spectra(run, out, address):
     content = {"name": "zoo", "input_size": [2, 8, 8], "models": [model]}
     zoo = check(ZooParameters, {**content, "patience": run.shards.patience}, "zoo")
     path = out / "capacity.zarr"
-    new_store.create_zoo(path, zoo)
+    creation.create_zoo(path, zoo)
     capacity_tasks.analyse_model(zoo, zoo.models[0], path, address)
 
 

@@ -18,8 +18,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from runs import HERE, Noise, TinyNetwork, tiny_run, unreadable_run
 
-from ddp_tasks import store as stores
-from ddp_tasks.marks import set_root_mark
+from ddp_tasks.store import groups as stores
+from ddp_tasks.store.marks import set_root_mark
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from stored_cubes import stored
 from strategies import LEVELS, Cube, cubes
 
-from ddp_tasks import exemplars, reductions, store
+from ddp_tasks import exemplars, reductions
 from ddp_tasks.bounded_futures import results
-from ddp_tasks.cube import cube_size, layer_signals, slab_parts
 from ddp_tasks.significance import significance
-from ddp_tasks.slabs import CubeSize, Slab, slabs
+from ddp_tasks.store import groups
+from ddp_tasks.store.cube import cube_size, layer_signals, slab_parts
+from ddp_tasks.store.slabs import CubeSize, Slab, slabs
 
 
 @given(
@@ -265,7 +266,7 @@ def test_a_slab_past_the_end_of_the_images_has_the_last_block_short(noise):
 def test_an_unfinished_group_is_told_from_a_finished_one(noise):
     path, _ = noise
     finished = {"finished": "yes"}
-    assert not store.is_recorded(path, "layers", finished)
-    assert not store.is_recorded(path, "significance", finished)
-    store.record(path, "layers", finished)
-    assert store.is_recorded(path, "layers", finished)
+    assert not groups.is_recorded(path, "layers", finished)
+    assert not groups.is_recorded(path, "significance", finished)
+    groups.record(path, "layers", finished)
+    assert groups.is_recorded(path, "layers", finished)

@@ -17,7 +17,8 @@ from prefect.settings import (
 from refusing_proxy import RefusingProxy
 from runs import tiny_run
 
-from ddp_tasks import artifact_tasks, model_tasks, signal_tasks, store
+from ddp_tasks import artifact_tasks, model_tasks, signal_tasks
+from ddp_tasks.store import groups
 from ddp_tasks.tasks import stage
 from flows import prefect_server as command_server
 from schemas.parameters import RunError
@@ -71,7 +72,7 @@ def assert_same_cube(address, undisturbed, tmp_path):
         with command_server.served() as server, server.used():
             run = tiny_run(), path, address, between
             assert command_server.carry_out(carry_out, *run) == path
-        assert store.missing_shards(path) == []
+        assert groups.missing_shards(path) == []
         assert run_stages.cube(path).tobytes() == run_stages.cube(undisturbed).tobytes()
 
     return carried_out

@@ -20,7 +20,7 @@ from ddp_tasks import (
     model_tasks,
     significance_tasks,
 )
-from ddp_tasks import store as stores
+from ddp_tasks.store import groups as stores
 from flows.clusters import ending
 from schemas.parameters import RunError
 

@@ -11,8 +11,9 @@ import yaml
 from pages import opened
 from runs import HERE, TinyNetwork, tiny_run
 
-from ddp_tasks import finished_runs, marks, steps_page, store
+from ddp_tasks import finished_runs, steps_page
 from ddp_tasks.networks import PaperNetwork
+from ddp_tasks.store import groups, marks
 from flows import cli
 from schemas.recording import PLACE
 
@@ -132,10 +133,10 @@ def test_right_singular_vectors_that_the_store_leaves_out_are_found_again(folder
     path = folder / "store.zarr"
     for layer in ("conv2", "fc1"):
         group = f"decomposition/{layer}"
-        kept = store.read(path, group).load()
+        kept = groups.read(path, group).load()
         run = finished_runs.open_finished(folder)
         module = shown.prepared.model.get_submodule(layer)
-        store.write(path, group, kept.drop_vars("V"))
+        groups.write(path, group, kept.drop_vars("V"))
         V = run.decomposition(layer, module.weight.flatten(1), groups=1).V
         torch.testing.assert_close(V, torch.from_numpy(kept["V"].to_numpy()), rtol=0, atol=1e-9)
 

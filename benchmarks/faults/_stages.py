@@ -12,7 +12,8 @@ import numpy as np
 from prefect import flow
 from runs import tiny_run
 
-from ddp_tasks import model_tasks, signal_tasks, store
+from ddp_tasks import model_tasks, signal_tasks
+from ddp_tasks.store import groups
 from schemas.parameters import RunParameters
 
 #: A scheduler that misses a silent worker after 30 s, not the usual 5 minutes: on a slow machine a
@@ -68,8 +69,8 @@ def start_worker(scheduler: str) -> subprocess.Popen[str]:
 
 def same_cube(path: Path, undisturbed: Path) -> bool:
     """Whether two stores hold the same whole cube, to the bit."""
-    found, expected = (store.read(p, "signals") for p in (path, undisturbed))
+    found, expected = (groups.read(p, "signals") for p in (path, undisturbed))
     names = ("image", "target", "signal", "predicted", "confidence")
     for name in names:
         np.testing.assert_array_equal(found[name].to_numpy(), expected[name].to_numpy())
-    return not store.missing_shards(path)
+    return not groups.missing_shards(path)

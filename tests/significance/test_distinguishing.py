@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from stored_cubes import significance_of
 from strategies import LEVELS, cubes
 
-from ddp_tasks import new_store
 from ddp_tasks.hif import read_hif, write_hif
-from ddp_tasks.identity import Identity
 from ddp_tasks.significance.confidence_intervals import difference_interval
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.tables import superclass_dataset
+from ddp_tasks.store import creation
+from ddp_tasks.store.identity import Identity
 from ddp_tasks.stored_hypergraphs import stored_hypergraph
 from ddp_tasks.stored_significance import open_significance, write_table
 from schemas.parameters import RunError
@@ -143,7 +143,7 @@ def folder(tmp_path_factory):
     groups = {"first two": names[:2], "last": names[3:]}
     identity = Identity.of_run(run, "ab", "cd")
     dims = ("image", "layer", "singular_vector")
-    new_store.create(
+    creation.create(
         out / "store.zarr",
         run,
         identity,

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.marks import DamagedStoreError, Mark, digest_of_file, read_mark
+from ddp_tasks.store.marks import DamagedStoreError, Mark, digest_of_file, read_mark
 
 COMPLETE, CHECKSUM, SIGNAL = "complete", "checksum", "signal"
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks import sharded_group, store
-from ddp_tasks.shard_files import ShardFiles
-from ddp_tasks.store import Shard
+from ddp_tasks.store import groups, sharded_group
+from ddp_tasks.store.groups import Shard
+from ddp_tasks.store.shard_files import ShardFiles
 from schemas.variables import declared
 
 GROUP = "spatial"
@@ -19,20 +19,20 @@ GROUP = "spatial"
 
 def create(path: Path) -> None:
     """Make the group with empty arrays, where it is not there yet for these thresholds."""
-    made_with = {"significance": store.fingerprint(path, "significance")}
-    if store.is_recorded(path, GROUP, made_with):
+    made_with = {"significance": groups.fingerprint(path, "significance")}
+    if groups.is_recorded(path, GROUP, made_with):
         return
-    signals = store.read(path, "signals")
+    signals = groups.read(path, "signals")
     coordinates = xr.Dataset(
         coords={name: signals[name].load() for name in ("image", "layer", "singular_vector")}
     )
-    store.write_coordinates(path, GROUP, coordinates)
+    groups.write_coordinates(path, GROUP, coordinates)
     cube = ShardFiles.of_group(path / "signals")
     shape = tuple(coordinates.sizes[name] for name in ("image", "layer", "singular_vector"))
     template = sharded_group.signals_template(shape, cube.block, cube.chunk)
     names = [name for name, one in declared(GROUP).variables.items() if len(one.dims) == len(shape)]
     templates = dict.fromkeys(names, template)
-    sharded_group.create_arrays(path, GROUP, templates, len(store.shards(path)), made_with)
+    sharded_group.create_arrays(path, GROUP, templates, len(groups.shards(path)), made_with)
 
 
 def write_shard(

@@ -10,14 +10,15 @@ from runs import tiny_run
 from stored_cubes import stored
 from strategies import Cube
 
-from ddp_tasks import cube as cubes
-from ddp_tasks import new_store, regions, store, store_check
 from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
-from ddp_tasks.identity import Identity
 from ddp_tasks.layers import LinearLayer
-from ddp_tasks.marks import DamagedStoreError, set_root_mark
 from ddp_tasks.significance.significance import tables_dataset
-from ddp_tasks.slabs import vectors_per_chunk
+from ddp_tasks.store import creation, regions, wholeness
+from ddp_tasks.store import cube as cubes
+from ddp_tasks.store import groups as store
+from ddp_tasks.store.identity import Identity
+from ddp_tasks.store.marks import DamagedStoreError, set_root_mark
+from ddp_tasks.store.slabs import vectors_per_chunk
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas import SchemaError
 from schemas.parameters import RunError
@@ -61,7 +62,7 @@ def made(tmp_path):
     run = tiny_run(shards={"images": 4})
     groups, signals = datasets()
     path = tmp_path / "store.zarr"
-    new_store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+    creation.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
     return path
 
 
@@ -177,7 +178,7 @@ def test_a_store_that_exists_is_never_created_over(made):
     groups, signals = datasets()
     before = store.root_attributes(made)
     with pytest.raises(FileExistsError):
-        new_store.create(made, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+        creation.create(made, run, identity(run), not_analysed={}, groups=groups, signals=signals)
     assert store.root_attributes(made) == before
 
 
@@ -193,20 +194,20 @@ def test_a_store_that_exists_is_never_created_over(made):
 def test_a_store_of_another_run_is_refused_by_name(made, changes, digests, named):
     run = tiny_run(**{"shards": {"images": 4}, **changes})
     with pytest.raises(RunError, match="was made by another run") as refusal:
-        store_check.check_continuable(made, identity(run, **digests))
+        wholeness.check_continuable(made, identity(run, **digests))
     assert named in str(refusal.value)
 
 
 def test_another_cluster_batch_size_or_place_of_the_weights_continues(made):
     run = tiny_run(shards={"images": 4, "batch_size": 1, "patience": 3}, cluster="auto")
-    store_check.check_continuable(made, identity(run))
+    wholeness.check_continuable(made, identity(run))
 
 
 def test_a_run_that_leaves_the_shards_open_takes_those_of_the_store(made):
-    store_check.check_continuable(made, identity(tiny_run(shards={})))
+    wholeness.check_continuable(made, identity(tiny_run(shards={})))
     assert [len(shard) for shard in store.shards(made)] == [4, 4, 2]
     with pytest.raises(RunError, match=r"shards\.images is 4 there and 5 here"):
-        store_check.check_continuable(made, identity(tiny_run(shards={"images": 5})))
+        wholeness.check_continuable(made, identity(tiny_run(shards={"images": 5})))
 
 
 def test_a_store_is_not_cut_before_the_shards_are_chosen(tmp_path):
@@ -214,7 +215,7 @@ def test_a_store_is_not_cut_before_the_shards_are_chosen(tmp_path):
     groups, signals = datasets()
     path = tmp_path / "store.zarr"
     with pytest.raises(ValueError, match="must be chosen"):
-        new_store.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
+        creation.create(path, run, identity(run), not_analysed={}, groups=groups, signals=signals)
     assert not path.exists()
 
 

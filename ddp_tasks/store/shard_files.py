@@ -32,9 +32,9 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks import shard_marks
 from ddp_tasks.files.whole import replacing
-from ddp_tasks.marks import DamagedStoreError, checked_bytes
+from ddp_tasks.store import shard_marks
+from ddp_tasks.store.marks import DamagedStoreError, checked_bytes
 
 _ABSENT = np.uint64(2**64 - 1)
 _ENTRY, _CRC = 16, 4

@@ -11,8 +11,8 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
-from ddp_tasks import shard_marks
-from ddp_tasks.marks import DamagedStoreError, Mark, digest_of, digest_of_file
+from ddp_tasks.store import shard_marks
+from ddp_tasks.store.marks import DamagedStoreError, Mark, digest_of, digest_of_file
 
 
 class VerifiedStore(WrapperStore[LocalStore]):

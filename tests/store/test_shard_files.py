@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zarr.codecs import Crc32cCodec
 
-from ddp_tasks import shard_marks
-from ddp_tasks.marks import DamagedStoreError, set_mark
-from ddp_tasks.shard_files import ShardFiles
+from ddp_tasks.store import shard_marks
+from ddp_tasks.store.marks import DamagedStoreError, set_mark
+from ddp_tasks.store.shard_files import ShardFiles
 
 
 @st.composite

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ddp_tasks import shard_marks, sharded_group, store
-from ddp_tasks.marks import DamagedStoreError
+from ddp_tasks.store import groups, shard_marks, sharded_group
+from ddp_tasks.store.marks import DamagedStoreError
 from schemas.variables import SchemaError
 
 IMAGES, LAYERS, VECTORS, BLOCK, CHUNK = 10, 2, 5, 4, 2
@@ -27,7 +27,7 @@ def folder(request, tmp_path):
         "layer": np.array(["conv", "fc"], dtype=object),
         "singular_vector": np.arange(VECTORS),
     }
-    store.write_coordinates(tmp_path, request.param, xr.Dataset(coords=coordinates))
+    groups.write_coordinates(tmp_path, request.param, xr.Dataset(coords=coordinates))
     shape = (IMAGES, LAYERS, VECTORS)
     template = sharded_group.signals_template(shape, BLOCK, CHUNK)
     templates = dict.fromkeys(GROUPS[request.param], template)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from ddp_tasks import store
+from ddp_tasks.store import groups
 from schemas.variables import describe, validate
 
 
@@ -34,7 +34,7 @@ def write_template(
         shape of what can be read of such a file by itself; the whole where it is None.
     """
     described = describe(validate(dataset, group), group)
-    store.write_coordinates(path, group, described.drop_vars(list(by_region)))
+    groups.write_coordinates(path, group, described.drop_vars(list(by_region)))
     written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
     for name, region in by_region.items():
         variable = described[name]
@@ -46,7 +46,7 @@ def write_template(
             shards=file if within else None,
             dtype="str" if text else variable.dtype,
             fill_value="" if text else float("nan"),
-            compressors=store.COMPRESSORS,
+            compressors=groups.COMPRESSORS,
             dimension_names=[str(dim) for dim in variable.dims],
             attributes={**variable.attrs},
         )

@@ -20,8 +20,8 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from ddp_tasks import marks, shard_marks
-from ddp_tasks.shard_files import ShardFiles
+from ddp_tasks.store import marks, shard_marks
+from ddp_tasks.store.shard_files import ShardFiles
 from schemas.variables import SchemaError, attributes, declared
 
 #: Of the shards themselves, as ``create_arrays`` takes them.

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from ddp_tasks import store
-from ddp_tasks.shard_files import ShardFiles
-from ddp_tasks.slabs import CubeSize, Slab
-from ddp_tasks.store import Shard
+from ddp_tasks.store import groups
+from ddp_tasks.store.groups import Shard
+from ddp_tasks.store.shard_files import ShardFiles
+from ddp_tasks.store.slabs import CubeSize, Slab
 
 
 @dataclass(frozen=True)
@@ -101,18 +101,18 @@ def open_cube(path: Path) -> OpenCube:
     DamagedStoreError
         If the target classes or the cut are not as they were written.
     """
-    group = zarr.open_group(store=store.verified_group(path, "signals"), mode="r")
+    group = zarr.open_group(store=groups.verified_group(path, "signals"), mode="r")
     target, error = group["target"], group["error"]
     assert isinstance(target, zarr.Array)
     assert isinstance(error, zarr.Array)
     files = ShardFiles.of_group(path / "signals")
-    return OpenCube(files, store.shards(path), np.asarray(target[:]), error)
+    return OpenCube(files, groups.shards(path), np.asarray(target[:]), error)
 
 
 def cube_size(path: Path) -> CubeSize:
     """How a store's cube is cut."""
     cube = open_cube(path)
-    ranks = store.read(path, "layers")["rank"].to_numpy().tolist()
+    ranks = groups.read(path, "layers")["rank"].to_numpy().tolist()
     return CubeSize(ranks, len(cube.shards), cube.files.block, cube.files.chunk)
 
 
@@ -156,7 +156,7 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
     ValueError
         If there is no such layer or target class.
     """
-    layers, signals = store.read(path, "layers"), store.read(path, "signals")
+    layers, signals = groups.read(path, "layers"), groups.read(path, "signals")
     position = _position(layers, "layer", layer)
     rank = int(layers["rank"][position])
     cube = open_cube(path)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddp_tasks import marks, shard_marks, store
-from ddp_tasks.identity import Identity
+from ddp_tasks.store import groups as store
+from ddp_tasks.store import marks, shard_marks
+from ddp_tasks.store.identity import Identity
 from schemas.names import file_name, group_path
 from schemas.parameters import RunError, RunParameters
 from schemas.variables import SchemaError

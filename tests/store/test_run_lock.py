@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from ddp_tasks import run_lock
+from ddp_tasks.store import run_lock
 from schemas.parameters import RunError
 
 _HOLDER = """
 import sys, time
 from pathlib import Path
-from ddp_tasks.run_lock import held
+from ddp_tasks.store.run_lock import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

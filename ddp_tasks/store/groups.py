@@ -23,10 +23,10 @@ import zarr
 import zarr.errors
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from ddp_tasks import marks, shard_marks, sharded_group
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.shard_files import ShardFiles
-from ddp_tasks.verified_store import verified
+from ddp_tasks.store import marks, shard_marks, sharded_group
+from ddp_tasks.store.shard_files import ShardFiles
+from ddp_tasks.store.verified_reading import verified
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError
 from schemas.variables import (
