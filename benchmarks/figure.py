@@ -23,7 +23,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from ddp_tasks import diagrams, hypergraph_figures
-from ddp_tasks.images import open_images
+from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.store import groups
 from ddp_tasks.thumbnails import Thumbnails
 from schemas.parameters import RunParameters

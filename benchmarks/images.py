@@ -30,7 +30,7 @@ from torch.utils.data import Subset
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from ddp_tasks.images import ImageSet, open_images
+from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.shards import fill_shard
 from ddp_tasks.store import groups as stores
 from schemas.parameters import RunParameters, TransformParameters

@@ -44,7 +44,7 @@ def bare_work() -> float:
     """Seconds to train the same network and pass the 500 images through it, and nothing else."""
     import torch
 
-    from ddp_tasks.images import open_images
+    from ddp_tasks.images.image_sets import open_images
     from ddp_tasks.models import open_model
     from ddp_tasks.training import train
     from schemas import load_run

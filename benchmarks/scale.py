@@ -30,7 +30,7 @@ from distributed import Client, LocalCluster
 from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.callables import factories
 from ddp_tasks.decomposition import layer_coordinates
-from ddp_tasks.images import open_images
+from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.shard_sizes import ImageCost, WorkerSize, images_per_shard
 from ddp_tasks.store import creation

@@ -33,7 +33,7 @@ import torch
 
 from ddp_tasks.decomposition import layers_dataset
 from ddp_tasks.forward_pass import forward_pass
-from ddp_tasks.images import open_images
+from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.models import open_model
 from ddp_tasks.signals import extract

@@ -18,7 +18,7 @@ from ddp_tasks import (
     relation_figures,
 )
 from ddp_tasks.figures import SignalCounts
-from ddp_tasks.images import ImageSet
+from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.page import Fragment
 from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows

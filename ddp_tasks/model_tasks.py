@@ -18,7 +18,7 @@ from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.checkpoint_files import read_checkpoint
 from ddp_tasks.files.whole import replacing
-from ddp_tasks.images import open_images
+from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.layer_decompositions import cost, decompose_layer, folding_of
 from ddp_tasks.layers import LinearLayer
 from ddp_tasks.models import check_weights, model_digest, open_model

@@ -14,11 +14,11 @@ import psutil
 import torch
 from torch import nn
 
-from ddp_tasks.asked_twice import check_steady
 from ddp_tasks.callables.called_code import answering
 from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.checkpoints import Weights
-from ddp_tasks.images import ImageSet, open_images
+from ddp_tasks.images.asked_twice import check_steady
+from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.layers import Layers, without_zeros
 from ddp_tasks.models import missing_weights, model_digest, open_weighted, weights_state
 from ddp_tasks.significance.stability import bootstrap_bytes

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from ddp_tasks.contents import UNKNOWN, Content
-from ddp_tasks.images import ImageSet, open_images
+from ddp_tasks.images.contents import UNKNOWN, Content
+from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.store import groups
 from ddp_tasks.store.groups import Shard
 from schemas.parameters import RunParameters

@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from ddp_tasks import capacity_report, page
-from ddp_tasks.images import ImageSet
+from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE, abbreviated, short
 from ddp_tasks.page import Part
 from ddp_tasks.summary import Discriminating, Summary

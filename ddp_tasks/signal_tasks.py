@@ -9,13 +9,13 @@ from uuid import uuid4
 from prefect import get_run_logger
 
 from ddp_tasks.bounded_futures import ClusterLostError
-from ddp_tasks.images import open_images
+from ddp_tasks.images.image_sets import open_images
+from ddp_tasks.images.unreadable import Unreadable
 from ddp_tasks.replaced_images import replaced_images
 from ddp_tasks.replaced_images import told as replaced_told
 from ddp_tasks.shards import fill_shard
 from ddp_tasks.store import groups
 from ddp_tasks.tasks import on_workers, over_workers, stage
-from ddp_tasks.unreadable import Unreadable
 from schemas.parameters import RunError, RunParameters
 
 #: One bad shard does not keep the others from being written; this many stop the run.

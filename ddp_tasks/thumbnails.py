@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ddp_tasks.images import ImageSet
+from ddp_tasks.images.image_sets import ImageSet
 from schemas.parameters import RunError
 
 _LARGEST = 64

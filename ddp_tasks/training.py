@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, nll_loss
 
 from ddp_tasks.calling_convention import CallingConvention
 from ddp_tasks.class_scores import are_probabilities, scores_in_training, whole_output
-from ddp_tasks.images import ImageSet
+from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.tracing import trace_layers
 from schemas.parameters import TrainingParameters
 

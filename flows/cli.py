@@ -80,7 +80,7 @@ def run(
 
     # A temporary server starts while model and images are opened.
     with prefect_server.served() as server:
-        from ddp_tasks.labels import remembered
+        from ddp_tasks.images.labels import remembered
         from flows import summary_text
         from flows.pipeline import check, run_pipeline, standing
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ddp_tasks import capacity_tables
+from ddp_tasks.images.unreadable import told
 from ddp_tasks.layers import unfolded_weight
 from ddp_tasks.notation import abbreviated
 from ddp_tasks.preparation import Prepared
-from ddp_tasks.unreadable import told
 from ddp_tasks.weights.tensor_svd import decompose
 from flows.text_tables import columns
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from ddp_tasks import decomposition, exemplars, figures, layer_section, report
 from ddp_tasks.hypergraph_family import Family, family_dataset
-from ddp_tasks.images import ImageSet, open_images
+from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.layers import LinearLayer

@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional
 
-from ddp_tasks.digits import HELD_OUT, Digits
-from ddp_tasks.images import open_images
+from ddp_tasks.images.digits import HELD_OUT, Digits
+from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.models import model_digest
 from ddp_tasks.tracing import trace_layers
 from ddp_tasks.training import images_trained_on, train
@@ -109,7 +109,7 @@ def test_a_batch_larger_than_the_set_is_the_set():
 
 def test_a_training_set_is_all_of_the_runs_set_with_other_arguments():
     analysed = ImageParameters(
-        factory="ddp_tasks.digits:Digits", kwargs={"analysed": True}, per_class=5
+        factory="ddp_tasks.images:Digits", kwargs={"analysed": True}, per_class=5
     )
     trained_on = analysed.training_set(TrainingParameters(kwargs={"analysed": False}))
     assert len(open_images(analysed)) == 50

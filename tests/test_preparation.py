@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from torchvision import datasets
 from torchvision.transforms import v2
 
-from ddp_tasks.images import open_images
+from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.preparation import prepare
 from schemas import RunError
 from schemas.parameters import ImageParameters

@@ -11,9 +11,9 @@ from run_stages import fill
 from runs import HERE, Noise, tiny_run
 
 from ddp_tasks import finished_runs
-from ddp_tasks.contents import UNKNOWN, Content, content
-from ddp_tasks.images import open_images
-from ddp_tasks.reading_ahead import read_ahead
+from ddp_tasks.images.contents import UNKNOWN, Content, content
+from ddp_tasks.images.image_sets import open_images
+from ddp_tasks.images.reading_ahead import read_ahead
 from ddp_tasks.replaced_images import recorded_contents, told
 from schemas import RunError
 from schemas.parameters import ImageParameters, TransformParameters

@@ -181,7 +181,7 @@ def stranger(folder, tmp_path, monkeypatch):
 
 
 PARTS = {"model": "TinyNetwork", "images": "Noise"}
-DIGITS = {"factory": "ddp_tasks.digits:Digits", "kwargs": {"analysed": True}}
+DIGITS = {"factory": "ddp_tasks.images:Digits", "kwargs": {"analysed": True}}
 PAPER = {"factory": "ddp_tasks.networks:PaperNetwork", "kwargs": {"classes": 3}}
 
 

@@ -12,9 +12,9 @@ from threading import Barrier
 import torch
 from torch import Tensor
 
-from ddp_tasks.contents import Content
-from ddp_tasks.images import ImageSet
-from ddp_tasks.readers import Reason
+from ddp_tasks.images.contents import Content
+from ddp_tasks.images.image_sets import ImageSet
+from ddp_tasks.images.readers import Reason
 
 #: Batches that are read or being read beside the one that the network is shown.
 BATCHES_AHEAD = 2

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision import datasets
 from torchvision.transforms import functional
 
-from ddp_tasks.readers import FileReader, IndexReader, MemoryReader, reader
+from ddp_tasks.images.readers import FileReader, IndexReader, MemoryReader, reader
 
 CPU = torch.device("cpu")
 ALL = np.arange(6)

@@ -112,7 +112,7 @@ def imagenet(root: str, split: Literal["val", "train"] = "val") -> LabelledFolde
     RunError
         If the folder holds no such tree, or a folder of another name beside them.
     """
-    folders = (resources.files("ddp_tasks") / "imagenet_folders.txt").read_text().split()
+    folders = (resources.files("ddp_tasks.images") / "imagenet_folders.txt").read_text().split()
     tree = _tree(Path(root), split, folders)
     if tree is None:
         raise RunError(

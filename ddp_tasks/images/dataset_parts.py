@@ -15,7 +15,7 @@ import numpy.typing as npt
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
 from ddp_tasks.callables.called_code import ENDINGS
-from ddp_tasks.items import described
+from ddp_tasks.images.items import described
 from schemas.parameters import RunError
 from schemas.shown import error_shown
 

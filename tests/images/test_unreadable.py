@@ -1,6 +1,6 @@
 import pytest
 
-from ddp_tasks.unreadable import Unreadable, told
+from ddp_tasks.images.unreadable import Unreadable, told
 from schemas import RunError
 
 

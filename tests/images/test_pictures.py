@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.v2 import functional
 
-from ddp_tasks.pictures import decoded, fitted, stacked, standardised
+from ddp_tasks.images.pictures import decoded, fitted, stacked, standardised
 from schemas.parameters import TransformParameters
 
 CPU = torch.device("cpu")

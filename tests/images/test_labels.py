@@ -13,11 +13,11 @@ from runs import tiny_run
 from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 from torchvision import datasets
 
-from ddp_tasks import labels as of_labels
-from ddp_tasks.class_names import declared_names, target_classes, words
-from ddp_tasks.dataset_parts import dataset_parts
-from ddp_tasks.images import open_images
-from ddp_tasks.labels import labels_of, remembered
+from ddp_tasks.images import labels as of_labels
+from ddp_tasks.images.class_names import declared_names, target_classes, words
+from ddp_tasks.images.dataset_parts import dataset_parts
+from ddp_tasks.images.image_sets import open_images
+from ddp_tasks.images.labels import labels_of, remembered
 from ddp_tasks.preparation import prepare
 from schemas import RunError
 from schemas.parameters import ImageParameters, ItemKeys

@@ -9,9 +9,9 @@ import pytest
 import torch
 from image_sets import photograph
 
-from ddp_tasks import reading_ahead
-from ddp_tasks.images import open_images
-from ddp_tasks.reading_ahead import BATCHES_AHEAD, read_ahead, reading_threads
+from ddp_tasks.images import reading_ahead
+from ddp_tasks.images.image_sets import open_images
+from ddp_tasks.images.reading_ahead import BATCHES_AHEAD, read_ahead, reading_threads
 from schemas.parameters import ImageParameters, RunError, TransformParameters
 
 CPU = torch.device("cpu")

@@ -15,16 +15,16 @@ import xarray as xr
 from torch import Tensor
 
 from ddp_tasks.callables import factories
-from ddp_tasks.class_names import target_classes, words
-from ddp_tasks.contents import UNKNOWN, Content
-from ddp_tasks.dataset_parts import Indices, Parts, dataset_parts
-from ddp_tasks.image_ids import image_ids
-from ddp_tasks.input_pictures import input_picture
-from ddp_tasks.items import described, label_of
-from ddp_tasks.labels import Labels, labels_of, labels_once, single_class
-from ddp_tasks.pictures import fitted, stacked, standardised
-from ddp_tasks.readers import MemoryReader, Reader, Reason, reader
-from ddp_tasks.unreadable import Unreadable
+from ddp_tasks.images.class_names import target_classes, words
+from ddp_tasks.images.contents import UNKNOWN, Content
+from ddp_tasks.images.dataset_parts import Indices, Parts, dataset_parts
+from ddp_tasks.images.image_ids import image_ids
+from ddp_tasks.images.input_pictures import input_picture
+from ddp_tasks.images.items import described, label_of
+from ddp_tasks.images.labels import Labels, labels_of, labels_once, single_class
+from ddp_tasks.images.pictures import fitted, stacked, standardised
+from ddp_tasks.images.readers import MemoryReader, Reader, Reason, reader
+from ddp_tasks.images.unreadable import Unreadable
 from schemas.parameters import ImageParameters, ItemKeys, RunError, TransformParameters
 
 _DIGEST_SAMPLES = 16

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddp_tasks.pixels import colours, pixels
+from ddp_tasks.images.pixels import colours, pixels
 
 GREY = np.array([[0, 1, 127], [128, 254, 255]], dtype=np.uint8)
 SIXTEEN = np.array([[0, 255, 256], [32767, 65279, 65535]], dtype=np.uint16)

@@ -20,8 +20,8 @@ from torch import Tensor
 from torchvision import datasets
 
 from ddp_tasks.callables.called_code import ENDINGS
-from ddp_tasks.dataset_parts import Indices, Parts
-from ddp_tasks.items import ItemError, described, label_of, shown
+from ddp_tasks.images.dataset_parts import Indices, Parts
+from ddp_tasks.images.items import ItemError, described, label_of, shown
 from schemas.parameters import ItemKeys, RunError
 from schemas.shown import error_shown
 

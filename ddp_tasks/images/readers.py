@@ -21,11 +21,11 @@ from torchvision import datasets
 from torchvision.datasets import folder
 
 from ddp_tasks.callables.called_code import ENDINGS
-from ddp_tasks.contents import UNKNOWN, Content, content
-from ddp_tasks.dataset_parts import Parts, dataset_parts
-from ddp_tasks.items import ItemError, picture_of
-from ddp_tasks.pictures import decoded
-from ddp_tasks.pixels import colours, pixels
+from ddp_tasks.images.contents import UNKNOWN, Content, content
+from ddp_tasks.images.dataset_parts import Parts, dataset_parts
+from ddp_tasks.images.items import ItemError, picture_of
+from ddp_tasks.images.pictures import decoded
+from ddp_tasks.images.pixels import colours, pixels
 from schemas.parameters import ItemKeys
 from schemas.shown import error_shown
 

@@ -10,8 +10,8 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Subset
 from torchvision import datasets
 
-from ddp_tasks.dataset_parts import dataset_parts
-from ddp_tasks.image_ids import image_ids
+from ddp_tasks.images.dataset_parts import dataset_parts
+from ddp_tasks.images.image_ids import image_ids
 from schemas import RunError
 
 

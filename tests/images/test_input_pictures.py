@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from ddp_tasks.input_pictures import input_picture
+from ddp_tasks.images.input_pictures import input_picture
 
 
 def test_the_middle_slice_of_a_volume_is_shown_from_black_to_white():

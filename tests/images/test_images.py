@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddp_tasks.images import open_images
+from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.store.identity import same_images
 from schemas import RunError
 from schemas.parameters import ImageParameters, TransformParameters

@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from ddp_tasks.images import open_images
-from ddp_tasks.named_image_sets import CIFAR10_CLASSES, cifar10, imagenet
+from ddp_tasks.images.image_sets import open_images
+from ddp_tasks.images.named_image_sets import CIFAR10_CLASSES, cifar10, imagenet
+from ddp_tasks.images.readers import FileReader
 from ddp_tasks.preparation import prepare
-from ddp_tasks.readers import FileReader
 from schemas import RunError, load_run
 from schemas.parameters import ImageParameters
 
@@ -30,9 +30,7 @@ def test_cifar10_as_picture_files(tmp_path, part):
     assert found.targets == list(range(10))
     assert found.classes == list(CIFAR10_CLASSES)
     images = open_images(
-        ImageParameters(
-            factory="ddp_tasks.named_image_sets:cifar10", kwargs={"root": str(tmp_path)}
-        )
+        ImageParameters(factory="ddp_tasks.images:cifar10", kwargs={"root": str(tmp_path)})
     )
     assert isinstance(images.reader, FileReader)
     # Without the part's name: one image has one id in both layouts.

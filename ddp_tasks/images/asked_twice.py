@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddp_tasks.images import ImageSet
-from ddp_tasks.items import described, label_of
-from ddp_tasks.labels import single_class
-from ddp_tasks.unreadable import Unreadable
+from ddp_tasks.images.image_sets import ImageSet
+from ddp_tasks.images.items import described, label_of
+from ddp_tasks.images.labels import single_class
+from ddp_tasks.images.unreadable import Unreadable
 from schemas.parameters import RunError
 
 _SAMPLE = 16

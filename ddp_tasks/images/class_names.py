@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from torchvision import datasets
 
-from ddp_tasks.dataset_parts import Indices, Parts
-from ddp_tasks.items import LABELS, described
-from ddp_tasks.labels import Labels, single_class, storable, target_transform_of
+from ddp_tasks.images.dataset_parts import Indices, Parts
+from ddp_tasks.images.items import LABELS, described
+from ddp_tasks.images.labels import Labels, single_class, storable, target_transform_of
 from schemas.parameters import ItemKeys
 
 _LOG = logging.getLogger(__name__)

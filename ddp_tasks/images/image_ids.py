@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from torchvision import datasets
 
-from ddp_tasks.dataset_parts import Indices, Parts
-from ddp_tasks.labels import single_class
+from ddp_tasks.images.dataset_parts import Indices, Parts
+from ddp_tasks.images.labels import single_class
 from schemas.parameters import RunError
 
 _LOG = logging.getLogger(__name__)
