@@ -45,8 +45,8 @@ def bare_work() -> float:
     import torch
 
     from ddp_tasks.images.image_sets import open_images
-    from ddp_tasks.models import open_model
-    from ddp_tasks.training import train
+    from ddp_tasks.networks.models import open_model
+    from ddp_tasks.networks.training import train
     from schemas import load_run
 
     run = load_run("digits")

@@ -45,8 +45,8 @@ def make(path: Path, images: int, scattered: bool) -> None:
     """A store whose cube has VGG-16's ranks, and signals whose means depend on the class."""
     import xarray as xr
 
-    from ddp_tasks.decomposition import layer_coordinates
-    from ddp_tasks.layers import LinearLayer
+    from ddp_tasks.networks.decomposition import layer_coordinates
+    from ddp_tasks.networks.layers import LinearLayer
     from ddp_tasks.store import creation
     from ddp_tasks.store import groups as store
     from ddp_tasks.store.identity import Identity

@@ -29,9 +29,9 @@ from distributed import Client, LocalCluster
 
 from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.callables import factories
-from ddp_tasks.decomposition import layer_coordinates
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.layers import LinearLayer
+from ddp_tasks.networks.decomposition import layer_coordinates
+from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.shard_sizes import ImageCost, WorkerSize, images_per_shard
 from ddp_tasks.store import creation
 from ddp_tasks.store import groups as store

@@ -31,15 +31,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ddp_tasks.decomposition import layers_dataset
-from ddp_tasks.forward_pass import forward_pass
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.layers import unfolded_weight
-from ddp_tasks.models import open_model
+from ddp_tasks.networks.decomposition import layers_dataset
+from ddp_tasks.networks.forward_pass import forward_pass
+from ddp_tasks.networks.layers import unfolded_weight
+from ddp_tasks.networks.models import open_model
+from ddp_tasks.networks.tracing import trace_layers
+from ddp_tasks.networks.training import train
 from ddp_tasks.signals import extract
 from ddp_tasks.significance.significance import layer_table, significance_dataset
-from ddp_tasks.tracing import trace_layers
-from ddp_tasks.training import train
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas import load_run
 from schemas.parameters import ExtractionParameters, RunParameters

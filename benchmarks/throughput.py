@@ -129,7 +129,7 @@ def model_of(case: Case, folder: Path) -> dict[str, Any]:
 
 def bare(case: Case, file: Path, count: int) -> float:
     """Images a second of the plain loop, in this process."""
-    from ddp_tasks.models import open_model
+    from ddp_tasks.networks.models import open_model
     from schemas.parameters import ModelParameters
 
     given = ModelParameters.model_validate(model_of(case, file.parent))

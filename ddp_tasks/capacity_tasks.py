@@ -31,8 +31,8 @@ from ddp_tasks.layer_spectra import (
     toeplitz_values,
     trace,
 )
-from ddp_tasks.layers import LinearLayer
-from ddp_tasks.models import model_digest, open_model
+from ddp_tasks.networks.layers import LinearLayer
+from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.preparation import prepare
 from ddp_tasks.store import groups
 from ddp_tasks.store.identity import MadeOf

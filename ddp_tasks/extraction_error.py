@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.layers import LinearLayer
+from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.signals import ShardSignals
 
 #: Images that both passes take, spread evenly over the run.

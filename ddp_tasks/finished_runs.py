@@ -15,7 +15,7 @@ from torch import Tensor
 from ddp_tasks.callables.trust import check_given, check_trusted, keys_of
 from ddp_tasks.images.contents import UNKNOWN
 from ddp_tasks.images.image_sets import ImageSet
-from ddp_tasks.models import model_digest
+from ddp_tasks.networks.models import model_digest
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.replaced_images import recorded_contents
 from ddp_tasks.replaced_images import told as replaced_told

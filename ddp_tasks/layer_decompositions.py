@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ddp_tasks.batch_norm_folding import Folding, fold_batch_norms
-from ddp_tasks.decomposition import decomposition_dataset, stores_right_singular_vectors
-from ddp_tasks.layers import LinearLayer, unfolded_weight
+from ddp_tasks.networks.batch_norm_folding import Folding, fold_batch_norms
+from ddp_tasks.networks.decomposition import decomposition_dataset, stores_right_singular_vectors
+from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.preparation import ONE_AT_A_TIME, Prepared, content_of, prepared_once
 from ddp_tasks.store.groups import write
 from ddp_tasks.store.identity import MadeOf

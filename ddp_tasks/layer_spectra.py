@@ -15,7 +15,6 @@ import xarray as xr
 from distributed import get_worker, worker_client
 from torch import Tensor, nn
 
-from ddp_tasks.batch_norm_folding import FoldedLayer, Folding, fold_batch_norms
 from ddp_tasks.capacity import (
     Capacity,
     Matrization,
@@ -27,8 +26,10 @@ from ddp_tasks.capacity import (
     unfolded_spectrum,
 )
 from ddp_tasks.layer_decompositions import folding_once
-from ddp_tasks.layers import Layers, LinearLayer, without_zeros
-from ddp_tasks.models import open_model
+from ddp_tasks.networks.batch_norm_folding import FoldedLayer, Folding, fold_batch_norms
+from ddp_tasks.networks.layers import Layers, LinearLayer, without_zeros
+from ddp_tasks.networks.models import open_model
+from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.preparation import (
     check_same_model,
     content_of,
@@ -39,7 +40,6 @@ from ddp_tasks.preparation import (
 from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.toeplitz import Boundary, image_of_transposed, per_axis
 from ddp_tasks.toeplitz_matrix import boundary_differences, checkable_size
-from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.weights.unfolding import transposed_filters
 from schemas.parameters import ModelParameters, RunError, RunParameters
 

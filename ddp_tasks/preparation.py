@@ -16,14 +16,14 @@ from torch import nn
 
 from ddp_tasks.callables.called_code import answering
 from ddp_tasks.callables.source_code import code_digests
-from ddp_tasks.checkpoints import Weights
 from ddp_tasks.images.asked_twice import check_steady
 from ddp_tasks.images.image_sets import ImageSet, open_images
-from ddp_tasks.layers import Layers, without_zeros
-from ddp_tasks.models import missing_weights, model_digest, open_weighted, weights_state
+from ddp_tasks.networks.checkpoints import Weights
+from ddp_tasks.networks.layers import Layers, without_zeros
+from ddp_tasks.networks.models import missing_weights, model_digest, open_weighted, weights_state
+from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.significance.stability import bootstrap_bytes
 from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
 from schemas.run_files import nearest
 from schemas.shown import error_shown

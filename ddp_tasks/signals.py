@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ddp_tasks.class_scores import are_probabilities
-from ddp_tasks.forward_pass import ForwardPass, Reading
-from ddp_tasks.layers import LinearLayer
+from ddp_tasks.networks.class_scores import are_probabilities
+from ddp_tasks.networks.forward_pass import ForwardPass, Reading
+from ddp_tasks.networks.layers import LinearLayer
 
 
 class NotFiniteError(ValueError):

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ddp_tasks.class_scores import whole_output
-from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import LinearLayer, PathError, attach, bias
+from ddp_tasks.networks.class_scores import whole_output
+from ddp_tasks.networks.forward_pass import ForwardPass
+from ddp_tasks.networks.layers import LinearLayer, PathError, attach, bias
 
 #: Bytes that the signals of all positions of some images may take at once.
 _MEMORY = 1 << 26

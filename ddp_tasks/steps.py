@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
-from ddp_tasks.class_scores import whole_output
-from ddp_tasks.layers import LinearLayer
+from ddp_tasks.networks.calling_convention import AS_THEY_COME, CallingConvention
+from ddp_tasks.networks.class_scores import whole_output
+from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.weights.tensor_svd import TensorSVD
 from ddp_tasks.weights.unfolding import receptive_fields
 

@@ -19,7 +19,7 @@ from ddp_tasks import (
 )
 from ddp_tasks.files.whole import clear_parts
 from ddp_tasks.images.labels import remembered
-from ddp_tasks.models import model_digest, open_model
+from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.store import groups as stores
 from ddp_tasks.store import run_lock, wholeness

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ddp_tasks import capacity_tables
 from ddp_tasks.images.unreadable import told
-from ddp_tasks.layers import unfolded_weight
+from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.notation import abbreviated
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.weights.tensor_svd import decompose

@@ -2,10 +2,10 @@
 
 import torch
 
-from ddp_tasks.forward_pass import forward_pass
-from ddp_tasks.layers import unfolded_weight
+from ddp_tasks.networks.forward_pass import forward_pass
+from ddp_tasks.networks.layers import unfolded_weight
+from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.signals import extract
-from ddp_tasks.tracing import trace_layers
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import ExtractionParameters
 

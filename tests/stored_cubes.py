@@ -9,8 +9,8 @@ import xarray as xr
 from runs import tiny_run
 from strategies import Cube
 
-from ddp_tasks.decomposition import layer_coordinates
-from ddp_tasks.layers import LinearLayer
+from ddp_tasks.networks.decomposition import layer_coordinates
+from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.store import creation, groups
 from ddp_tasks.store.identity import Identity

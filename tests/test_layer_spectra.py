@@ -14,7 +14,7 @@ from ddp_tasks.layer_spectra import (
     toeplitz_values,
     trace,
 )
-from ddp_tasks.models import model_digest, open_model
+from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.toeplitz import symbol, toeplitz_spectrum
 from schemas.parameters import ModelParameters
 from schemas.variables import validate

@@ -10,10 +10,10 @@ from strategies import SEEDS, convolutions, fully_connected
 from torch import nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
-from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import unfolded_weight
+from ddp_tasks.networks.forward_pass import ForwardPass
+from ddp_tasks.networks.layers import unfolded_weight
+from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.signals import extract, signal_vector, signals_of_means
-from ddp_tasks.tracing import trace_layers
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.weights.unfolding import mean_of_images, receptive_fields, unfold_weight
 

@@ -4,11 +4,11 @@ import torch
 from torch import nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
-from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import unfolded_weight
+from ddp_tasks.networks.forward_pass import ForwardPass
+from ddp_tasks.networks.layers import unfolded_weight
+from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.signals import extract
 from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
-from ddp_tasks.tracing import trace_layers
 from ddp_tasks.weights.tensor_svd import decompose
 
 

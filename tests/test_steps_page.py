@@ -12,7 +12,7 @@ from pages import opened
 from runs import HERE, TinyNetwork, tiny_run
 
 from ddp_tasks import finished_runs, steps_page
-from ddp_tasks.networks import PaperNetwork
+from ddp_tasks.networks.paper_networks import PaperNetwork
 from ddp_tasks.store import groups, marks
 from flows import cli
 from schemas.recording import PLACE

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_tasks.models import open_model
-from ddp_tasks.networks import CifarResNet
+from ddp_tasks.networks.models import open_model
+from ddp_tasks.networks.paper_networks import CifarResNet
 from schemas import RunError
 from schemas.run_files import load_zoo, presets
 

@@ -10,8 +10,12 @@ from runs import tiny_run
 from stored_cubes import stored
 from strategies import Cube
 
-from ddp_tasks.decomposition import decomposition_dataset, layer_coordinates, layers_dataset
-from ddp_tasks.layers import LinearLayer
+from ddp_tasks.networks.decomposition import (
+    decomposition_dataset,
+    layer_coordinates,
+    layers_dataset,
+)
+from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.significance.significance import tables_dataset
 from ddp_tasks.store import creation, regions, wholeness
 from ddp_tasks.store import cube as cubes

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, grouped_weights, whole_numbers
 
-from ddp_tasks.decomposition import decomposition_dataset, stores_right_singular_vectors
+from ddp_tasks.networks.decomposition import decomposition_dataset, stores_right_singular_vectors
 from ddp_tasks.weights import gram_matrix
 from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import (

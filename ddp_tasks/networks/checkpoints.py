@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ddp_tasks.checkpoint_files import named_tensors, part_told, printable
+from ddp_tasks.networks.checkpoint_files import named_tensors, part_told, printable
 from schemas.parameters import RunError
 
 #: Names that a refusal lists of each kind, and the most that are looked through for near ones.

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddp_tasks.class_scores import class_scores
+from ddp_tasks.networks.class_scores import class_scores
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from torch.nn.functional import batch_norm as functional_batch_norm
 from torch.nn.functional import conv2d, conv_transpose2d, relu
 from torchvision.models import resnet18
 
-from ddp_tasks.batch_norm_folding import fold, fold_batch_norms
-from ddp_tasks.forward_pass import ForwardPass
+from ddp_tasks.networks.batch_norm_folding import fold, fold_batch_norms
+from ddp_tasks.networks.forward_pass import ForwardPass
+from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.signals import extract
-from ddp_tasks.tracing import trace_layers
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.weights.unfolding import unfold_weight
 

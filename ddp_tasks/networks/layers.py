@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
-from ddp_tasks.class_scores import whole_output
-from ddp_tasks.linear_calls import (
+from ddp_tasks.networks.calling_convention import AS_THEY_COME, CallingConvention
+from ddp_tasks.networks.class_scores import whole_output
+from ddp_tasks.networks.linear_calls import (
     LinearCall,
     LinearCalls,
     ModuleCalls,

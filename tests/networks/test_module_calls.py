@@ -9,9 +9,9 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, weight_norm
 from toy_networks import InPlaceNetwork, TwiceNetwork
 
-from ddp_tasks.layers import means_read
-from ddp_tasks.networks import CifarResNet, PaperNetwork
-from ddp_tasks.tracing import trace_layers
+from ddp_tasks.networks.layers import means_read
+from ddp_tasks.networks.paper_networks import CifarResNet, PaperNetwork
+from ddp_tasks.networks.tracing import trace_layers
 
 
 class Several(nn.Module):

@@ -6,9 +6,15 @@ import torch
 from torch import nn
 from toy_networks import InPlaceNetwork
 
-from ddp_tasks.checkpoint_files import read_checkpoint
-from ddp_tasks.models import check_weights, model_digest, open_model, open_weighted, unwrapped
-from ddp_tasks.networks import CifarVGG16, PaperNetwork
+from ddp_tasks.networks.checkpoint_files import read_checkpoint
+from ddp_tasks.networks.models import (
+    check_weights,
+    model_digest,
+    open_model,
+    open_weighted,
+    unwrapped,
+)
+from ddp_tasks.networks.paper_networks import CifarVGG16, PaperNetwork
 from schemas import RunError
 from schemas.parameters import ModelParameters
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, nll_loss
 
-from ddp_tasks.calling_convention import CallingConvention
-from ddp_tasks.class_scores import are_probabilities, scores_in_training, whole_output
 from ddp_tasks.images.image_sets import ImageSet
-from ddp_tasks.tracing import trace_layers
+from ddp_tasks.networks.calling_convention import CallingConvention
+from ddp_tasks.networks.class_scores import are_probabilities, scores_in_training, whole_output
+from ddp_tasks.networks.tracing import trace_layers
 from schemas.parameters import TrainingParameters
 
 #: What an auxiliary classifier counts beside the network's own (Szegedy et al. 2015, section 5).

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from ddp_tasks.images.digits import HELD_OUT, Digits
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.models import model_digest
-from ddp_tasks.tracing import trace_layers
-from ddp_tasks.training import images_trained_on, train
+from ddp_tasks.networks.models import model_digest
+from ddp_tasks.networks.tracing import trace_layers
+from ddp_tasks.networks.training import images_trained_on, train
 from schemas.parameters import ImageParameters, TrainingParameters
 
 

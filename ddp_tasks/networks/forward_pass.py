@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from ddp_tasks.batch_norm_folding import FoldedLayer, fold_batch_norms
-from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
-from ddp_tasks.layers import LinearLayer, PathError, means_read
+from ddp_tasks.networks.batch_norm_folding import FoldedLayer, fold_batch_norms
+from ddp_tasks.networks.calling_convention import AS_THEY_COME, CallingConvention
+from ddp_tasks.networks.layers import LinearLayer, PathError, means_read
 from schemas.parameters import ExtractionParameters, RunError
 from schemas.shown import error_shown
 

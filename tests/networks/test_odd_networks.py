@@ -8,10 +8,10 @@ from shown_networks import names, pictures, ready, shown
 from torch import nn
 from torch.nn import functional
 
-from ddp_tasks.class_scores import class_scores
-from ddp_tasks.layers import without_zeros
-from ddp_tasks.models import model_digest
-from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
+from ddp_tasks.networks.class_scores import class_scores
+from ddp_tasks.networks.layers import without_zeros
+from ddp_tasks.networks.models import model_digest
+from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 
 PLAIN = ["conv1", "conv2", "fc"]
 

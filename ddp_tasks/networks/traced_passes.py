@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from ddp_tasks.calling_convention import CallingConvention
-from ddp_tasks.class_scores import found_scores, whole_output
-from ddp_tasks.differing_modules import close
-from ddp_tasks.layers import LinearLayer, Source, numbered_name
-from ddp_tasks.linear_calls import LINEAR, LinearCall, LinearCalls
-from ddp_tasks.not_analysed import ParameterUses, own_parameters
+from ddp_tasks.networks.calling_convention import CallingConvention
+from ddp_tasks.networks.class_scores import found_scores, whole_output
+from ddp_tasks.networks.differing_modules import close
+from ddp_tasks.networks.layers import LinearLayer, Source, numbered_name
+from ddp_tasks.networks.linear_calls import LINEAR, LinearCall, LinearCalls
+from ddp_tasks.networks.not_analysed import ParameterUses, own_parameters
 
 
 @dataclass(frozen=True)

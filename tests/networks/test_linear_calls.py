@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
 
-from ddp_tasks.class_scores import class_scores
-from ddp_tasks.forward_pass import ForwardPass
-from ddp_tasks.layers import attach, bias, means_read, unfolded_weight, weight
+from ddp_tasks.networks.class_scores import class_scores
+from ddp_tasks.networks.forward_pass import ForwardPass
+from ddp_tasks.networks.layers import attach, bias, means_read, unfolded_weight, weight
+from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.signals import extract
-from ddp_tasks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.weights.tensor_svd import decompose
 
 

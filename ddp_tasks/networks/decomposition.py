@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.layers import LinearLayer
+from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.weights.tensor_svd import Spectrum, TensorSVD, relative_gaps
 
 #: V is stored without being asked for up to this many entries (128 MiB).

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from toy_networks import InPlaceNetwork, MixedNetwork, PickyNetwork, TwiceNetwork
 
-from ddp_tasks.layers import attach
-from ddp_tasks.tracing import trace_layers
+from ddp_tasks.networks.layers import attach
+from ddp_tasks.networks.tracing import trace_layers
 
 
 def hooks_of(model):

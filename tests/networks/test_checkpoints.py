@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from ddp_tasks.checkpoint_files import named_tensors, read_checkpoint
-from ddp_tasks.checkpoints import Weights, load_checkpoint
+from ddp_tasks.networks.checkpoint_files import named_tensors, read_checkpoint
+from ddp_tasks.networks.checkpoints import Weights, load_checkpoint
 from schemas import RunError
 
 

@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from ddp_tasks.callables import factories
 from ddp_tasks.callables.called_code import ENDINGS
-from ddp_tasks.checkpoints import Weights, load_checkpoint
+from ddp_tasks.networks.checkpoints import Weights, load_checkpoint
 from schemas.parameters import ModelParameters, RunError
 from schemas.shown import error_shown
 

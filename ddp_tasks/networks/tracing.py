@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ddp_tasks.calling_convention import CallingConvention, input_dtype
-from ddp_tasks.differing_modules import close, first_difference
-from ddp_tasks.layers import Layers, LinearLayer
-from ddp_tasks.linear_calls import LINEAR
-from ddp_tasks.not_analysed import not_analysed, quantised_modules
-from ddp_tasks.traced_passes import Met, Pass
+from ddp_tasks.networks.calling_convention import CallingConvention, input_dtype
+from ddp_tasks.networks.differing_modules import close, first_difference
+from ddp_tasks.networks.layers import Layers, LinearLayer
+from ddp_tasks.networks.linear_calls import LINEAR
+from ddp_tasks.networks.not_analysed import not_analysed, quantised_modules
+from ddp_tasks.networks.traced_passes import Met, Pass
 from schemas.shown import error_shown
 
 #: Of the same images in the same form: what differs more is no rounding.

@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
 
-from ddp_tasks.calling_convention import AS_THEY_COME, CallingConvention
-from ddp_tasks.layers import Attachment, LinearLayer, attach
+from ddp_tasks.networks.calling_convention import AS_THEY_COME, CallingConvention
+from ddp_tasks.networks.layers import Attachment, LinearLayer, attach
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
