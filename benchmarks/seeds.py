@@ -38,7 +38,7 @@ from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.models import open_model
 from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.networks.training import train
-from ddp_tasks.signals import extract
+from ddp_tasks.signals.signals import extract
 from ddp_tasks.significance.significance import layer_table, significance_dataset
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas import load_run

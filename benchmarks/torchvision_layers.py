@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.layers import Layers, LinearLayer, unfolded_weight
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals import extract
+from ddp_tasks.signals.signals import extract
 from ddp_tasks.weights.tensor_svd import decompose
 
 #: Tried in this order.

@@ -17,7 +17,6 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.files.system_errors import refusal_of
 from ddp_tasks.images.contents import UNKNOWN, Content
 from ddp_tasks.images.image_sets import ImageSet
@@ -27,8 +26,9 @@ from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.models import model_digest
 from ddp_tasks.preparation import ONE_AT_A_TIME, best_device, content_of, prepared_once
-from ddp_tasks.signals import NotFiniteError, ShardSignals, extract
-from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
+from ddp_tasks.signals.extraction_error import error_dataset, sampled
+from ddp_tasks.signals.signals import NotFiniteError, ShardSignals, extract
+from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import groups, spatial_cube
 from ddp_tasks.store.groups import Shard
 from ddp_tasks.store.identity import Identity, MadeOf

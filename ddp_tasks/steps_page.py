@@ -20,7 +20,13 @@ from ddp_tasks.heat_maps import DIVERGING, WIDTH
 from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.preparation import Prepared
-from ddp_tasks.steps import ProjectedCircle, Steps, capture, layer_steps, project_circle
+from ddp_tasks.signals.layer_steps import (
+    ProjectedCircle,
+    Steps,
+    capture,
+    layer_steps,
+    project_circle,
+)
 from ddp_tasks.steps_figures import circle_figure, step_figures
 from ddp_tasks.store import groups
 from ddp_tasks.thumbnails import thumbnail

@@ -5,7 +5,7 @@ import torch
 from ddp_tasks.networks.forward_pass import forward_pass
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals import extract
+from ddp_tasks.signals.signals import extract
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import ExtractionParameters
 

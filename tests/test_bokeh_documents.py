@@ -14,7 +14,7 @@ from findings import findings, nested, with_own_classes
 
 from ddp_tasks import capacity_figures, layer_section, spectral_figures, spectral_panels
 from ddp_tasks.bokeh_documents import document
-from ddp_tasks.steps import layer_steps, project_circle
+from ddp_tasks.signals.layer_steps import layer_steps, project_circle
 from ddp_tasks.steps_figures import circle_figure, step_figures
 from ddp_tasks.style import plain
 from ddp_tasks.thumbnails import Thumbnails

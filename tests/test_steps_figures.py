@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ddp_tasks import heat_maps
-from ddp_tasks.steps import layer_steps, project_circle
+from ddp_tasks.signals.layer_steps import layer_steps, project_circle
 from ddp_tasks.steps_figures import circle_figure, step_figures
 from ddp_tasks.weights.tensor_svd import TensorSVD, decompose
 from ddp_tasks.weights.unfolding import unfold_weight

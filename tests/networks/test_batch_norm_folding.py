@@ -12,7 +12,7 @@ from torchvision.models import resnet18
 from ddp_tasks.networks.batch_norm_folding import fold, fold_batch_norms
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals import extract
+from ddp_tasks.signals.signals import extract
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.weights.unfolding import unfold_weight
 

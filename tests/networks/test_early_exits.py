@@ -15,9 +15,9 @@ from ddp_tasks.exemplars import class_exemplars_of
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.layers import PathError, unfolded_weight
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
-from ddp_tasks.signals import extract
+from ddp_tasks.signals.signals import extract
+from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.significance import significance, stability
-from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store.cube import cube_size, layer_parts, layer_signals
 from ddp_tasks.store.slabs import slabs
 from ddp_tasks.weights.tensor_svd import decompose

@@ -6,12 +6,12 @@ from strategies import SEEDS
 from torch import Tensor, nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
-from ddp_tasks.extraction_error import error_dataset, sampled
 from ddp_tasks.networks.forward_pass import folded_copy, forward_pass
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.paper_networks import CifarResNet
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals import ShardSignals, extract
+from ddp_tasks.signals.extraction_error import error_dataset, sampled
+from ddp_tasks.signals.signals import ShardSignals, extract
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import ExtractionParameters, RunError
 

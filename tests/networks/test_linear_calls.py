@@ -12,7 +12,7 @@ from ddp_tasks.networks.class_scores import class_scores
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.layers import attach, bias, means_read, unfolded_weight, weight
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
-from ddp_tasks.signals import extract
+from ddp_tasks.signals.signals import extract
 from ddp_tasks.weights.tensor_svd import decompose
 
 

@@ -8,7 +8,7 @@ import torchvision
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals import extract
+from ddp_tasks.signals.signals import extract
 from ddp_tasks.weights.tensor_svd import decompose
 
 #: Wider layers are read along their first channels instead of their singular vectors.

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.signals import ShardSignals
+from ddp_tasks.signals.signals import ShardSignals
 
 #: Images that both passes take, spread evenly over the run.
 SAMPLE = 32

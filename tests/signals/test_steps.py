@@ -6,8 +6,8 @@ from torch import nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals import signal_vector
-from ddp_tasks.steps import capture, layer_steps, project_circle
+from ddp_tasks.signals.layer_steps import capture, layer_steps, project_circle
+from ddp_tasks.signals.signals import signal_vector
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.weights.unfolding import linear_part, unfold_weight
 

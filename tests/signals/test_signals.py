@@ -13,7 +13,7 @@ from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals import extract, signal_vector, signals_of_means
+from ddp_tasks.signals.signals import extract, signal_vector, signals_of_means
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.weights.unfolding import mean_of_images, receptive_fields, unfold_weight
 

@@ -7,8 +7,8 @@ from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals import extract
-from ddp_tasks.spatial_statistics import Thresholds, spatial_statistics
+from ddp_tasks.signals.signals import extract
+from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.weights.tensor_svd import decompose
 
 
@@ -80,7 +80,7 @@ def test_images_are_taken_in_parts_that_fit_into_memory(monkeypatch):
     images = torch.randn(5, 2, 6, 6, generator=torch.Generator().manual_seed(1))
     forward = _pass(InPlaceNetwork, images)
     whole = spatial_statistics(forward, _none(forward), [images])
-    monkeypatch.setattr("ddp_tasks.spatial_statistics._MEMORY", 1)
+    monkeypatch.setattr("ddp_tasks.signals.spatial_statistics._MEMORY", 1)
     cut = spatial_statistics(forward, _none(forward), [images])
     np.testing.assert_allclose(cut.maximum, whole.maximum, rtol=1e-5, atol=1e-6)
 
