@@ -26,10 +26,10 @@ import torch
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from benchmarks import spectra_others as others
-from ddp_tasks.capacity import Capacity, Matrization, alpha_hat, layer_capacity, spectrum
-from ddp_tasks.power_law import fit_power_law
-from ddp_tasks.toeplitz import Block, block_spectrum, blocks, symbol, toeplitz_spectrum
-from ddp_tasks.toeplitz_matrix import boundary_differences
+from ddp_tasks.capacity.metric import Capacity, Matrization, alpha_hat, layer_capacity, spectrum
+from ddp_tasks.capacity.power_law import fit_power_law
+from ddp_tasks.capacity.toeplitz import Block, block_spectrum, blocks, symbol, toeplitz_spectrum
+from ddp_tasks.capacity.toeplitz_matrix import boundary_differences
 
 T = TypeVar("T")
 

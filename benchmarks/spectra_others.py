@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ddp_tasks.toeplitz import block_spectrum, symbol
+from ddp_tasks.capacity.toeplitz import block_spectrum, symbol
 
 Floats = npt.NDArray[np.float64]
 

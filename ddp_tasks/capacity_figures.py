@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.alpha_hat_and_accuracy import MEASURES, Association, associations, drawn
-from ddp_tasks.capacity_tables import texts, with_error
+from ddp_tasks.capacity.association import MEASURES, Association, associations, drawn
+from ddp_tasks.capacity.tables import texts, with_error
 from ddp_tasks.notation import COLOURS, NEUTRAL, text_width
 from ddp_tasks.point_labels import place_labels
 from ddp_tasks.style import GLYPH_FONT, framed

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks import capacity_figures, page, spectral_figures, spectral_panels
-from ddp_tasks.alpha_hat_and_accuracy import MEASURES, associations, drawn
-from ddp_tasks.capacity_tables import (
+from ddp_tasks.capacity.association import MEASURES, associations, drawn
+from ddp_tasks.capacity.tables import (
     CUSTOMARY,
     DEFINITIONS,
     MATRIZATION_MEANINGS,

@@ -17,7 +17,7 @@ from prefect import get_run_logger
 
 from ddp_tasks import capacity_report
 from ddp_tasks.callables.source_code import code_digests
-from ddp_tasks.capacity import Matrization
+from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.layer_spectra import (
     ALPHA_HAT,

@@ -15,7 +15,7 @@ import xarray as xr
 from distributed import get_worker, worker_client
 from torch import Tensor, nn
 
-from ddp_tasks.capacity import (
+from ddp_tasks.capacity.metric import (
     Capacity,
     Matrization,
     Spectrum,
@@ -25,6 +25,8 @@ from ddp_tasks.capacity import (
     spectrum,
     unfolded_spectrum,
 )
+from ddp_tasks.capacity.toeplitz import Boundary, image_of_transposed, per_axis
+from ddp_tasks.capacity.toeplitz_matrix import boundary_differences, checkable_size
 from ddp_tasks.layer_decompositions import folding_once
 from ddp_tasks.networks.batch_norm_folding import FoldedLayer, Folding, fold_batch_norms
 from ddp_tasks.networks.layers import Layers, LinearLayer, without_zeros
@@ -38,8 +40,6 @@ from ddp_tasks.preparation import (
     reason_of,
 )
 from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.toeplitz import Boundary, image_of_transposed, per_axis
-from ddp_tasks.toeplitz_matrix import boundary_differences, checkable_size
 from ddp_tasks.weights.unfolding import transposed_filters
 from schemas.parameters import ModelParameters, RunError, RunParameters
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.capacity_tables import flags, texts
+from ddp_tasks.capacity.tables import flags, texts
 from ddp_tasks.style import framed
 
 Floats = npt.NDArray[np.float64]

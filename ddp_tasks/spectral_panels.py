@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.capacity_tables import flags, some, texts
+from ddp_tasks.capacity.tables import flags, some, texts
 from ddp_tasks.notation import NEUTRAL, cut, text_width
 from ddp_tasks.spectral_figures import BAR, POWER_LAW, XMIN, histogram, power_law
 from ddp_tasks.style import GLYPH_FONT, canvas, shown_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ddp_tasks import capacity_tables
+from ddp_tasks.capacity import tables
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.notation import abbreviated
@@ -92,7 +92,7 @@ def zoo_lines(outcome: ZooOutcome) -> str:
         )
         figures = (f"{hat:.2f} ± {e:.2f} ({mean:.3f})" for hat, e, mean in zip(*hats, strict=True))
         rows.append((model, layers, f"{float(of_model['accuracy']):.2f}", *figures))
-        if told := capacity_tables.cautions(of_model, int(layers)):
+        if told := tables.cautions(of_model, int(layers)):
             cautions.append(f"{model}: {told}")
     lines = [
         "",

@@ -5,17 +5,11 @@ import xarray as xr
 from capacity_findings import MATRIZATIONS, capacity, families, resnet, resnets
 from scipy import stats
 
-from ddp_tasks import (
-    alpha_hat_and_accuracy,
-    capacity_figures,
-    capacity_tables,
-    point_labels,
-    spectral_figures,
-    spectral_panels,
-)
+from ddp_tasks import capacity_figures, point_labels, spectral_figures, spectral_panels
+from ddp_tasks.capacity import association, tables
 from ddp_tasks.notation import text_width
 
-MEASURES = tuple(alpha_hat_and_accuracy.MEASURES)
+MEASURES = tuple(association.MEASURES)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +49,7 @@ def test_lines_are_least_squares_fits_of_accuracy(three, matrization, measure):
 
 
 def test_coefficients_are_those_of_scipy_over_the_models_drawn(three):
-    for family, found in alpha_hat_and_accuracy.associations(
-        three.zoo, "unfolded", "alpha_hat"
-    ).items():
+    for family, found in association.associations(three.zoo, "unfolded", "alpha_hat").items():
         x, y = _of_family(three.zoo, family, "unfolded", "alpha_hat")
         assert found.models == len(x)
         assert found.pearson == pytest.approx(stats.pearsonr(x, y)[0])
@@ -134,10 +126,10 @@ def test_two_models_get_neither_line_nor_coefficient():
 
 
 def test_values_that_do_not_vary_are_no_error():
-    flat = alpha_hat_and_accuracy.association(np.full(4, 7.1), np.arange(4.0))
+    flat = association.association(np.full(4, 7.1), np.arange(4.0))
     assert not flat.fitted
     assert flat.coefficients() == "n = 4: no correlation"
-    level = alpha_hat_and_accuracy.association(np.arange(4.0), np.full(4, 93.1))
+    level = association.association(np.arange(4.0), np.full(4, 93.1))
     assert level.slope == pytest.approx(0)
     assert not level.correlated
 
@@ -239,7 +231,7 @@ def test_a_model_without_spectra_is_refused(small):
 
 
 def test_rows_of_figure_3b_hold_counts_exponents_and_reasons(small):
-    rows = {row.layer: row for row in capacity_tables.layer_rows(small)}
+    rows = {row.layer: row for row in tables.layer_rows(small)}
     first = small.sel(layer="conv1")
     for m, fit in rows["conv1"].fits.items():
         one = first.sel(matrization=m)
@@ -261,11 +253,11 @@ def test_rows_of_figure_3b_hold_counts_exponents_and_reasons(small):
     [(64, "64"), (16_384, "16,384"), (999_999, "999,999"), (3_211_264, "3.21e6")],
 )
 def test_millions_of_singular_values_are_rounded(number, written):
-    assert capacity_tables.count(number) == written
+    assert tables.count(number) == written
 
 
 def test_failed_models_come_last_with_their_reason(three):
-    rows = capacity_tables.model_rows(three.zoo, three.capacity)
+    rows = tables.model_rows(three.zoo, three.capacity)
     assert [bool(row.error) for row in rows] == [False] * 11 + [True]
     assert rows[-1].error == "the weights do not fit the network"
     assert set(rows[-1].total.values()) == {"—"}
@@ -279,14 +271,14 @@ def test_what_makes_a_fit_hard_to_trust_is_told_of_layers_and_models(small):
     one = small.sel(layer="conv1", matrization="unfolded").assign(
         independent=19, unstable=True, rival_alpha=28.63, rival_tail=2092, lambda_max=0.5
     )
-    assert capacity_tables.flags(one) == {
+    assert tables.flags(one) == {
         "few": "19 eigenvalues",
         "unstable": "α is 28.63 on the 2,092 greatest eigenvalues",
         "λmax < 1": "ln λmax = −0.69",
     }
-    assert set(capacity_tables.flags(one)) <= set(capacity_tables.DEFINITIONS)
-    assert capacity_tables.flags(one.assign(independent=20, unstable=False, lambda_max=1.0)) == {}
-    assert capacity_tables.flags(one.assign(alpha=np.nan)) == {}
+    assert set(tables.flags(one)) <= set(tables.DEFINITIONS)
+    assert tables.flags(one.assign(independent=20, unstable=False, lambda_max=1.0)) == {}
+    assert tables.flags(one.assign(alpha=np.nan)) == {}
     model = xr.Dataset(
         {
             "few_tails": ("matrization", [19, 0]),
@@ -296,8 +288,8 @@ def test_what_makes_a_fit_hard_to_trust_is_told_of_layers_and_models(small):
         coords={"matrization": ["unfolded", "channels"]},
     )
     told = "W̄₁: 19 of 20 tails have fewer than 20 eigenvalues, λmax is below 1 in 1 of 20 layers"
-    assert capacity_tables.cautions(model, 20) == told
-    assert capacity_tables.cautions(model.isel(matrization=[1]), 20) == ""
+    assert tables.cautions(model, 20) == told
+    assert tables.cautions(model.isel(matrization=[1]), 20) == ""
 
 
 def test_bars_are_one_standard_error_of_alpha_hat(three):

@@ -8,7 +8,7 @@ from capacity_findings import families, resnets
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
 
 from ddp_tasks import capacity_report
-from ddp_tasks.capacity_tables import DEFINITIONS
+from ddp_tasks.capacity.tables import DEFINITIONS
 
 
 @pytest.fixture(scope="module")

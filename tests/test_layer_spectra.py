@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ddp_tasks.capacity import Matrization
+from ddp_tasks.capacity.metric import Matrization
+from ddp_tasks.capacity.toeplitz import symbol, toeplitz_spectrum
 from ddp_tasks.layer_spectra import (
     ModelAsked,
     layer_spectra,
@@ -15,7 +16,6 @@ from ddp_tasks.layer_spectra import (
     trace,
 )
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.toeplitz import symbol, toeplitz_spectrum
 from schemas.parameters import ModelParameters
 from schemas.variables import validate
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from runs import tiny_run
 
-from ddp_tasks.capacity import Matrization
+from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.layer_spectra import ModelAsked, layer_spectra
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.preparation import prepared_once

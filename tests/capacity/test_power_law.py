@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from power_law_reference import power_law, power_laws
 from strategies import SEEDS
 
-from ddp_tasks.power_law import (
+from ddp_tasks.capacity.power_law import (
     MINIMUM_DISTINCT,
     RIVAL_DISTANCE,
     RIVAL_LENGTH,

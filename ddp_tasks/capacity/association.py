@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import stats
 
-from ddp_tasks.capacity_tables import signed, texts
+from ddp_tasks.capacity.tables import signed, texts
 
 Floats = npt.NDArray[np.float64]
 

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddp_tasks.kernel_matrices import channel_values, slice_matrices
-from ddp_tasks.power_law import CANDIDATES, FEW, fit_power_law
-from ddp_tasks.toeplitz import Run, per_axis, symbol, symbol_spectrum
+from ddp_tasks.capacity.kernel_matrices import channel_values, slice_matrices
+from ddp_tasks.capacity.power_law import CANDIDATES, FEW, fit_power_law
+from ddp_tasks.capacity.toeplitz import Run, per_axis, symbol, symbol_spectrum
 from ddp_tasks.weights.gram_matrix import eigenvalues
 
 

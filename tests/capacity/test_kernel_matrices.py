@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS
 
-from ddp_tasks.capacity import Matrization, layer_capacity, spectrum
-from ddp_tasks.kernel_matrices import channel_values, slice_matrices
+from ddp_tasks.capacity.kernel_matrices import channel_values, slice_matrices
+from ddp_tasks.capacity.metric import Matrization, layer_capacity, spectrum
 
 
 @st.composite

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import SEEDS, grouped_weights
 
-from ddp_tasks.capacity import (
+from ddp_tasks.capacity.metric import (
     COLUMNS,
     Capacity,
     Matrization,
@@ -20,7 +20,7 @@ from ddp_tasks.capacity import (
     refused_capacity,
     spectrum,
 )
-from ddp_tasks.power_law import Refusal, fit_power_law
+from ddp_tasks.capacity.power_law import Refusal, fit_power_law
 
 EVERY = list(Matrization)
 

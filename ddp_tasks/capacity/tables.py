@@ -9,7 +9,7 @@ from math import isfinite, log
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.power_law import FEW
+from ddp_tasks.capacity.power_law import FEW
 
 MATRIZATIONS: Mapping[str, str] = {
     "unfolded": "W̄₁",

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import SEEDS
 from torch.nn.functional import conv1d, conv2d, conv3d
 
-from ddp_tasks.toeplitz import (
+from ddp_tasks.capacity.toeplitz import (
     block_spectrum,
     blocks,
     frequencies,
@@ -17,7 +17,7 @@ from ddp_tasks.toeplitz import (
     symbol,
     toeplitz_spectrum,
 )
-from ddp_tasks.toeplitz_matrix import boundary_differences, checkable_size, toeplitz_matrix
+from ddp_tasks.capacity.toeplitz_matrix import boundary_differences, checkable_size, toeplitz_matrix
 
 # Singular values come from eigenvalues of Gram matrices in float64: a zero is known to about
 # sqrt(size * 2.2e-16) of the largest, 1e-7 for the sizes here; the stated accuracy is 1e-6.

@@ -14,7 +14,7 @@ from math import ceil, prod
 import torch
 from torch import Tensor
 
-from ddp_tasks.toeplitz import Boundary, per_axis, require_fit, toeplitz_spectrum
+from ddp_tasks.capacity.toeplitz import Boundary, per_axis, require_fit, toeplitz_spectrum
 from ddp_tasks.weights.gram_matrix import eigenvalues, gram_matrix
 
 #: Entries that a matrix may have to be held against the periodic spectrum (128 MiB).
