@@ -18,14 +18,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks.exemplars import (
-    StrongestImages,
-    class_exemplars_of,
-    merge_class_exemplars,
-    merge_strongest,
-    no_images,
-    strongest_of,
-)
 from ddp_tasks.significance.quantiles import (
     Counts,
     QuantileCounts,
@@ -43,6 +35,14 @@ from ddp_tasks.significance.significance import (
 from ddp_tasks.store import regions
 from ddp_tasks.store.cube import slab_parts
 from ddp_tasks.store.slabs import CubeSize, Slab, slabs
+from ddp_tasks.visualization.exemplars import (
+    StrongestImages,
+    class_exemplars_of,
+    merge_class_exemplars,
+    merge_strongest,
+    no_images,
+    strongest_of,
+)
 
 #: The counts of a layer's fractions that one task holds, in bytes.
 _COUNTS_BYTES = 1 << 26

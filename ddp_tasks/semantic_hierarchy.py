@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.exemplars import StrongestImages, image_ids
+from ddp_tasks.visualization.exemplars import StrongestImages, image_ids
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
 Flags = npt.NDArray[np.bool_]

@@ -8,7 +8,6 @@ import hypernetx as hnx
 import xarray as xr
 
 from ddp_tasks import hif
-from ddp_tasks.exemplars import vector_sets
 from ddp_tasks.layer_hypergraphs import file_metadata, layer_graph, layer_hypergraph
 from ddp_tasks.reductions import class_exemplars
 from ddp_tasks.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
@@ -17,6 +16,7 @@ from ddp_tasks.store import groups
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import Slab
 from ddp_tasks.stored_significance import StoredSignificance
+from ddp_tasks.visualization.exemplars import vector_sets
 from schemas.names import file_name, group_path
 from schemas.parameters import SignificanceParameters
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ddp_tasks import exemplars, figures, layer_section, report
+from ddp_tasks import figures, layer_section, report
 from ddp_tasks.hypergraph_family import Family, family_dataset
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.layer_hypergraphs import layer_hypergraph
@@ -20,6 +20,7 @@ from ddp_tasks.significance.layer_stability import layer_stability
 from ddp_tasks.significance.significance import layer_table, significance_dataset
 from ddp_tasks.summary import Summary, summarise
 from ddp_tasks.thumbnails import Thumbnails
+from ddp_tasks.visualization import exemplars
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from strategies import incidence_tables
 
 from ddp_tasks import semantic_hierarchy as module
-from ddp_tasks.exemplars import StrongestImages
 from ddp_tasks.hypergraph import hypergraph
 from ddp_tasks.semantic_hierarchy import (
     diagram,
@@ -19,6 +18,7 @@ from ddp_tasks.semantic_hierarchy import (
     strict_order,
     transitive_reduction,
 )
+from ddp_tasks.visualization.exemplars import StrongestImages
 from schemas import validate
 
 NAMES = ("a", "b", "c", "d", "e")

@@ -11,7 +11,6 @@ from stored_cubes import stored
 from strategies import LEVELS, cubes
 
 from ddp_tasks import reductions
-from ddp_tasks.exemplars import class_exemplars_of
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.layers import PathError, unfolded_weight
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
@@ -20,6 +19,7 @@ from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.significance import significance, stability
 from ddp_tasks.store.cube import cube_size, layer_parts, layer_signals
 from ddp_tasks.store.slabs import slabs
+from ddp_tasks.visualization.exemplars import class_exemplars_of
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import ExtractionParameters
 

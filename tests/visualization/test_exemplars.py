@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from strategies import cubes
 
-from ddp_tasks.exemplars import class_exemplars, strongest_images
+from ddp_tasks.visualization.exemplars import class_exemplars, strongest_images
 
 
 def test_strongest_images_by_hand():
