@@ -146,8 +146,8 @@ def measure_significance(path: Path) -> str:
 
 def build_hierarchy(path: Path) -> str:
     """The hypergraph's equivalence classes and the diagram of their partial order."""
-    from ddp_tasks.hypergraph_family import Family
-    from ddp_tasks.semantic_hierarchy import semantic_hierarchy
+    from ddp_tasks.hypergraphs.family import Family
+    from ddp_tasks.hypergraphs.semantic_hierarchy import semantic_hierarchy
     from ddp_tasks.store import groups
 
     at = Family.of(groups.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
@@ -174,7 +174,7 @@ def build_files(path: Path) -> str:
 
 def take_slice(path: Path) -> str:
     """One hypergraph of the family as a table, at levels that are not the run's, then others."""
-    from ddp_tasks.hypergraph_family import Family
+    from ddp_tasks.hypergraphs.family import Family
     from ddp_tasks.store import groups
 
     family = Family.of(groups.read(path, "significance"), LAYER)
@@ -189,7 +189,7 @@ def take_slice(path: Path) -> str:
 
 def map_family(path: Path) -> str:
     """Sizes and depth at all levels, percentages and directions."""
-    from ddp_tasks.hypergraph_family import family_dataset
+    from ddp_tasks.hypergraphs.family import family_dataset
     from ddp_tasks.store import groups
 
     found = family_dataset(groups.read(path, "significance"), _levels().all_percentages)
@@ -199,8 +199,8 @@ def map_family(path: Path) -> str:
 
 def bootstrap(path: Path) -> str:
     """Two hundred resamples of incidences, equivalence classes and edges, in one direction."""
-    from ddp_tasks.hypergraph_family import Family
-    from ddp_tasks.semantic_hierarchy import semantic_hierarchy
+    from ddp_tasks.hypergraphs.family import Family
+    from ddp_tasks.hypergraphs.semantic_hierarchy import semantic_hierarchy
     from ddp_tasks.significance import stability
     from ddp_tasks.store import cube, groups
 

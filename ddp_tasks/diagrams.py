@@ -11,9 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.hypergraph_figures import class_names
+from ddp_tasks.hypergraphs.semantic_hierarchy import levels, strict_order
 from ddp_tasks.notation import COLOURS, NEUTRAL, abbreviated, text_width, vector_names, wrapped
 from ddp_tasks.placement import Levels, place_levels, place_rows
-from ddp_tasks.semantic_hierarchy import levels, strict_order
 from ddp_tasks.style import GLYPH_FONT, canvas
 from ddp_tasks.thumbnails import Thumbnail, pictures
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from ddp_tasks import layer_section, report
 from ddp_tasks.figures import signal_counts
-from ddp_tasks.hypergraph_family import Family
+from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.page import FragmentFiles

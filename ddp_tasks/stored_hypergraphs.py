@@ -7,10 +7,10 @@ from pathlib import Path
 import hypernetx as hnx
 import xarray as xr
 
-from ddp_tasks import hif
-from ddp_tasks.layer_hypergraphs import file_metadata, layer_graph, layer_hypergraph
+from ddp_tasks.hypergraphs import hif
+from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_graph, layer_hypergraph
+from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
 from ddp_tasks.reductions import class_exemplars
-from ddp_tasks.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import groups
 from ddp_tasks.store.cube import cube_size

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from ddp_tasks.files.whole import replacing
-from ddp_tasks.hypergraph_family import Family
+from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.tables import layer_frame, over_superclasses
 from ddp_tasks.store import groups

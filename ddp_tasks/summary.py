@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from ddp_tasks.semantic_hierarchy import equivalence_classes, levels, strict_order
+from ddp_tasks.hypergraphs.semantic_hierarchy import equivalence_classes, levels, strict_order
 from ddp_tasks.significance.significance import layer_table, most_discriminating
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import RunParameters

@@ -282,7 +282,7 @@ def hypergraph(
         values = stored.layers["singular_value"].sel(layer=layer).to_numpy()
         say(significance_text.hypergraph_lines(at, values, stored.class_axis))
     else:
-        from ddp_tasks import hif
+        from ddp_tasks.hypergraphs import hif
         from ddp_tasks.stored_hypergraphs import stored_hypergraph
 
         graph, metadata = stored_hypergraph(stored, layer, quantile, percentage, direction)

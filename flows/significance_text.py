@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ddp_tasks.hypergraph_family import Slice
+from ddp_tasks.hypergraphs.family import Slice
 from flows.text_tables import columns
 
 #: Names of one kind that a line tells.

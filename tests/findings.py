@@ -9,13 +9,13 @@ import torch
 import xarray as xr
 
 from ddp_tasks import figures, layer_section, report
-from ddp_tasks.hypergraph_family import Family, family_dataset
+from ddp_tasks.hypergraphs.family import Family, family_dataset
+from ddp_tasks.hypergraphs.layer_hypergraphs import layer_hypergraph
+from ddp_tasks.hypergraphs.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.images.image_sets import ImageSet, open_images
-from ddp_tasks.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.networks import decomposition
 from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.significance.layer_stability import layer_stability
 from ddp_tasks.significance.significance import layer_table, significance_dataset
 from ddp_tasks.summary import Summary, summarise

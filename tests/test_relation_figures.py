@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from findings import findings, nested, nothing
 
-from ddp_tasks import class_relations, relation_figures
+from ddp_tasks import relation_figures
+from ddp_tasks.hypergraphs import class_relations
 from ddp_tasks.relation_rows import class_rows, walk_rows
 
 

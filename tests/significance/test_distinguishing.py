@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stored_cubes import significance_of
 from strategies import LEVELS, cubes
 
-from ddp_tasks.hif import read_hif, write_hif
+from ddp_tasks.hypergraphs.hif import read_hif, write_hif
 from ddp_tasks.significance.confidence_intervals import difference_interval
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.tables import superclass_dataset

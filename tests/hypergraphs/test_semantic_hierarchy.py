@@ -7,9 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import incidence_tables
 
-from ddp_tasks import semantic_hierarchy as module
-from ddp_tasks.hypergraph import hypergraph
-from ddp_tasks.semantic_hierarchy import (
+from ddp_tasks.hypergraphs import semantic_hierarchy as module
+from ddp_tasks.hypergraphs.hypergraph import hypergraph
+from ddp_tasks.hypergraphs.semantic_hierarchy import (
     diagram,
     equivalence_classes,
     hierarchy_dataset,

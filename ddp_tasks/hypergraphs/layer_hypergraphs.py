@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import hypernetx as hnx
 import xarray as xr
 
-from ddp_tasks.class_relations import relations_dataset
-from ddp_tasks.hypergraph import hypergraph
-from ddp_tasks.hypergraph_family import why_empty
-from ddp_tasks.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
+from ddp_tasks.hypergraphs.class_relations import relations_dataset
+from ddp_tasks.hypergraphs.family import why_empty
+from ddp_tasks.hypergraphs.hypergraph import hypergraph
+from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
 
 
 @dataclass(frozen=True)

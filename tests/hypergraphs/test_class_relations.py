@@ -11,9 +11,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import incidence_tables
 
-from ddp_tasks import class_relations
-from ddp_tasks.class_relations import Pairs, jaccard, relations_dataset, shared_vectors, walks
-from ddp_tasks.hypergraph import hypergraph
+from ddp_tasks.hypergraphs import class_relations
+from ddp_tasks.hypergraphs.class_relations import (
+    Pairs,
+    jaccard,
+    relations_dataset,
+    shared_vectors,
+    walks,
+)
+from ddp_tasks.hypergraphs.hypergraph import hypergraph
 from schemas import validate
 
 NAMES = ("a", "b", "c", "d", "e")

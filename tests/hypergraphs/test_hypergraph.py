@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import LEVELS, cubes, incidence_tables
 
-from ddp_tasks.hypergraph import hypergraph
-from ddp_tasks.hypergraph_family import why_empty
+from ddp_tasks.hypergraphs.family import why_empty
+from ddp_tasks.hypergraphs.hypergraph import hypergraph
 from ddp_tasks.significance.significance import fractions, significant, thresholds
 
 NAMES = ("zero", "one", "two", "three", "four")

@@ -12,8 +12,8 @@ import xgi
 from hypothesis import given, settings
 from strategies import incidence_tables
 
-from ddp_tasks.hif import from_hif, read_hif, to_hif, write_hif
-from ddp_tasks.hypergraph import hypergraph
+from ddp_tasks.hypergraphs.hif import from_hif, read_hif, to_hif, write_hif
+from ddp_tasks.hypergraphs.hypergraph import hypergraph
 from schemas.parameters import RunError
 
 NAMES = ("zero", "one", "two", "three", "four")
@@ -118,7 +118,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def schema_served():
     """HyperNetX asks for its schema by HTTP: here it gets ours, from this machine."""
-    folder = str(files("ddp_tasks"))
+    folder = str(files("ddp_tasks.hypergraphs"))
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

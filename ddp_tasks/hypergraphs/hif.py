@@ -167,6 +167,6 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 @cache
 def _validator() -> Callable[[Any], Any]:
-    schema = json.loads(files("ddp_tasks").joinpath("hif_schema.json").read_text())
+    schema = json.loads(files("ddp_tasks.hypergraphs").joinpath("hif_schema.json").read_text())
     compiled: Callable[[Any], Any] = fastjsonschema.compile(schema)
     return compiled

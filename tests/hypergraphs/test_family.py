@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from stored_cubes import significance_of
 from strategies import LEVELS, cubes, incidence_tables
 
-from ddp_tasks import hierarchy_depth
-from ddp_tasks.hierarchy_depth import distinct_sets, inclusions, sizes
-from ddp_tasks.hypergraph_family import Family, family_dataset
+from ddp_tasks.hypergraphs import sizes as hierarchy_depth
+from ddp_tasks.hypergraphs.family import Family, family_dataset
+from ddp_tasks.hypergraphs.sizes import distinct_sets, inclusions, sizes
 from flows.significance_text import hypergraph_lines
 from schemas.parameters import RunError
 from schemas.variables import validate

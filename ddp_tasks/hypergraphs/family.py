@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks import hierarchy_depth
-from ddp_tasks.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
+from ddp_tasks.hypergraphs import sizes as hierarchy_depth
+from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
 from ddp_tasks.significance.tables import least_images, significant_images
 from schemas.parameters import RunError
 from schemas.run_files import nearest
