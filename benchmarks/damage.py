@@ -40,10 +40,10 @@ from ddp_tasks import (
     model_tasks,
     signal_tasks,
     significance_tasks,
-    stored_significance,
     tasks,
 )
-from ddp_tasks.finished_runs import open_finished
+from ddp_tasks.queries import significance
+from ddp_tasks.queries.finished_run import open_finished
 from ddp_tasks.replaced_images import recorded_contents
 from ddp_tasks.store import creation, cube, wholeness
 from ddp_tasks.store import groups as store
@@ -152,7 +152,7 @@ def questions(folder: Path) -> dict[str, Callable[[], Any]]:
         asked[f"signals of {layer}"] = lambda layer=layer: cube.layer_signals(
             path, layer
         ).to_numpy()
-    open_significance = partial(stored_significance.open_significance, folder)
+    open_significance = partial(significance.open_significance, folder)
     asked["table"] = lambda: open_significance().table(layers[-1]).to_csv()
     asked["ranked"] = lambda: open_significance().ranked(layers[0]).to_csv()
     asked["distinguish"] = lambda: open_significance().distinguishing("left", "both").to_csv()

@@ -160,8 +160,8 @@ def build_hierarchy(path: Path) -> str:
 
 def build_files(path: Path) -> str:
     """What a worker of the flow makes of a layer: HyperNetX, relations of classes, HIF."""
+    from ddp_tasks.queries.hypergraphs import build_hypergraph
     from ddp_tasks.store import groups
-    from ddp_tasks.stored_hypergraphs import build_hypergraph
 
     with tempfile.TemporaryDirectory() as folder:
         build_hypergraph(str(path), folder, "family", _levels(), LAYER)

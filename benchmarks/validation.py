@@ -29,8 +29,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ddp_tasks.queries.summary import Summary
 from ddp_tasks.store import groups
-from ddp_tasks.summary import Summary
 from schemas import load_run
 from schemas.parameters import RunParameters
 from schemas.run_files import check

@@ -21,8 +21,8 @@ from ddp_tasks.figures import SignalCounts
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.page import Fragment
+from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
-from ddp_tasks.summary import LayerSummary
 from ddp_tasks.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import SignificanceParameters

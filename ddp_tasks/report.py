@@ -13,7 +13,7 @@ from ddp_tasks import capacity_report, page
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE, abbreviated, short
 from ddp_tasks.page import Part
-from ddp_tasks.summary import Discriminating, Summary
+from ddp_tasks.queries.summary import Discriminating, Summary
 from ddp_tasks.thumbnails import Thumbnails
 from schemas.parameters import RunParameters
 

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 from ddp_tasks import report
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.page import FragmentFiles
+from ddp_tasks.queries.summary import Summary
 from ddp_tasks.store import groups
 from ddp_tasks.stored_findings import draw_section, run_findings
-from ddp_tasks.summary import Summary
 from ddp_tasks.tasks import on_workers, stage
 from schemas.parameters import RunParameters
 

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from ddp_tasks import page
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.finished_runs import FinishedRun, open_finished
 from ddp_tasks.heat_maps import DIVERGING, WIDTH
 from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.preparation import Prepared
+from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.signals.layer_steps import (
     ProjectedCircle,
     Steps,

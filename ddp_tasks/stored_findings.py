@@ -16,10 +16,10 @@ from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.page import FragmentFiles
 from ddp_tasks.preparation import ONE_AT_A_TIME, content_of, prepared_once
+from ddp_tasks.queries.summary import LayerSummary, summarise
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import cube, groups
 from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.summary import LayerSummary, summarise
 from ddp_tasks.thumbnails import Thumbnails
 from schemas.names import group_path
 from schemas.parameters import RunParameters

@@ -16,10 +16,10 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from ddp_tasks.artifact_tasks import as_text, await_shown, show
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.notation import abbreviated, vector_names
+from ddp_tasks.queries.summary import Summary
 from ddp_tasks.report import anchors
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import groups as stores
-from ddp_tasks.summary import Summary
 from schemas.parameters import RunParameters
 from schemas.shown import shown
 from schemas.zoo import ZooParameters

@@ -232,19 +232,19 @@ def table(
 
     Printed are the pairs that are significant; a file receives all, with their Wilson intervals.
     """
-    from ddp_tasks import stored_significance
+    from ddp_tasks.queries import significance
     from flows import significance_text
 
     if out is not None:
-        stored_significance.check_table_file(out)
-    stored = stored_significance.open_significance(folder, superclasses)
+        significance.check_table_file(out)
+    stored = significance.open_significance(folder, superclasses)
     at = stored.family(layer).at(*stored.levels(layer, quantile, percentage), direction)
     frame = stored.table(layer, quantile, percentage, direction)
     if out is None:
         confidence = stored.run.significance.confidence
         say(significance_text.table_lines(frame, at, confidence))
     else:
-        stored_significance.write_table(frame, out)
+        significance.write_table(frame, out)
         say(out)
 
 
@@ -270,11 +270,11 @@ def hypergraph(
 
     A file receives the hypergraph itself, as HyperNetX, XGI and others read it.
     """
-    from ddp_tasks import stored_significance
+    from ddp_tasks.queries import significance
 
     if out is not None:
-        stored_significance.check_file(out, (".json",))
-    stored = stored_significance.open_significance(folder, superclasses)
+        significance.check_file(out, (".json",))
+    stored = significance.open_significance(folder, superclasses)
     if out is None:
         from flows import significance_text
 
@@ -283,7 +283,7 @@ def hypergraph(
         say(significance_text.hypergraph_lines(at, values, stored.class_axis))
     else:
         from ddp_tasks.hypergraphs import hif
-        from ddp_tasks.stored_hypergraphs import stored_hypergraph
+        from ddp_tasks.queries.hypergraphs import stored_hypergraph
 
         graph, metadata = stored_hypergraph(stored, layer, quantile, percentage, direction)
         hif.write_hif(graph, metadata, out.expanduser())
@@ -306,7 +306,7 @@ def distinguish(
     Compared are the shares of their images that a vector is significant for, at the run's own
     quantile levels, with Newcombe's interval of the difference.
     """
-    from ddp_tasks.stored_significance import open_significance
+    from ddp_tasks.queries.significance import open_significance
     from flows import significance_text
 
     stored = open_significance(folder, superclasses)

@@ -21,10 +21,10 @@ from ddp_tasks.files.whole import clear_parts
 from ddp_tasks.images.labels import remembered
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.queries.summary import Summary
 from ddp_tasks.store import groups as stores
 from ddp_tasks.store import run_lock, wholeness
 from ddp_tasks.store.identity import Identity
-from ddp_tasks.summary import Summary
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import check_places, made_folder, output_folder

@@ -16,9 +16,9 @@ from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.networks import decomposition
 from ddp_tasks.networks.layers import LinearLayer
+from ddp_tasks.queries.summary import Summary, summarise
 from ddp_tasks.significance.layer_stability import layer_stability
 from ddp_tasks.significance.significance import layer_table, significance_dataset
-from ddp_tasks.summary import Summary, summarise
 from ddp_tasks.thumbnails import Thumbnails
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.weights.tensor_svd import decompose

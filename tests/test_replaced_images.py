@@ -10,10 +10,10 @@ from PIL import Image
 from run_stages import fill
 from runs import HERE, Noise, tiny_run
 
-from ddp_tasks import finished_runs
 from ddp_tasks.images.contents import UNKNOWN, Content, content
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.reading_ahead import read_ahead
+from ddp_tasks.queries import finished_run
 from ddp_tasks.replaced_images import recorded_contents, told
 from schemas import RunError
 from schemas.parameters import ImageParameters, TransformParameters
@@ -119,7 +119,7 @@ def test_a_run_is_not_continued_on_replaced_images(address, undisturbed, tmp_pat
     fill(tiny_run(changed, {"changed": [18]}), path, address)
     assert recorded_contents(path)[18] != before[18]
     assert recorded_contents(path)[:16] == before[:16]
-    run = finished_runs.open_finished(undisturbed.parent)
+    run = finished_run.open_finished(undisturbed.parent)
     images = opened(changed, changed=[18])
     run.check_image(images, 17)
     with pytest.raises(RunError, match="made of other images: image '18'"):

@@ -11,8 +11,9 @@ import yaml
 from pages import opened
 from runs import HERE, TinyNetwork, tiny_run
 
-from ddp_tasks import finished_runs, steps_page
+from ddp_tasks import steps_page
 from ddp_tasks.networks.paper_networks import PaperNetwork
+from ddp_tasks.queries import finished_run
 from ddp_tasks.store import groups, marks
 from flows import cli
 from schemas.recording import PLACE
@@ -44,7 +45,7 @@ def folder(finished, tmp_path):
 @pytest.fixture(scope="module")
 def shown(finished):
     code = [f"model.factory={HERE}:TinyNetwork", f"images.factory={HERE}:Noise"]
-    run = finished_runs.open_finished(finished.store.parent, code, trust=True)
+    run = finished_run.open_finished(finished.store.parent, code, trust=True)
     return steps_page.compute(run, "conv2", run.position("04"))
 
 
@@ -101,7 +102,7 @@ def test_what_cannot_be_done_is_refused(ddp, finished, arguments, said):
 
 
 def test_a_layer_or_image_is_refused_before_the_model_is_opened(ddp, finished, monkeypatch):
-    monkeypatch.setattr(finished_runs, "prepare", lambda run: pytest.fail("opened"))
+    monkeypatch.setattr(finished_run, "prepare", lambda run: pytest.fail("opened"))
     assert ddp("steps", finished.store.parent, "conv9", "04")[0] == 2
     assert ddp("steps", finished.store.parent, "conv1", "99")[0] == 2
 
@@ -113,11 +114,11 @@ def test_a_folder_without_a_run_is_refused(ddp, tmp_path):
 
 
 def test_a_checkpoint_beside_the_store_goes_before_the_place_recorded(folder, tmp_path):
-    recorded = finished_runs.open_finished(folder).run.model
+    recorded = finished_run.open_finished(folder).run.model
 
     def weights_of(**changes):
         model = recorded.model_copy(update=changes)
-        return finished_runs._with_weights(model, folder).weights
+        return finished_run._with_weights(model, folder).weights
 
     elsewhere = str(tmp_path / "moved/checkpoint.pt")
     assert weights_of() is None
@@ -134,7 +135,7 @@ def test_right_singular_vectors_that_the_store_leaves_out_are_found_again(folder
     for layer in ("conv2", "fc1"):
         group = f"decomposition/{layer}"
         kept = groups.read(path, group).load()
-        run = finished_runs.open_finished(folder)
+        run = finished_run.open_finished(folder)
         module = shown.prepared.model.get_submodule(layer)
         groups.write(path, group, kept.drop_vars("V"))
         V = run.decomposition(layer, module.weight.flatten(1), groups=1).V

@@ -98,7 +98,7 @@ def test_schemas_import_nothing_heavy(file):
     [
         "schemas",
         # What answers questions about a store, from a terminal or a notebook.
-        "ddp_tasks.store.cube, ddp_tasks.stored_significance, ddp_tasks.store.wholeness, "
+        "ddp_tasks.store.cube, ddp_tasks.queries.significance, ddp_tasks.store.wholeness, "
         "flows.cli, flows.significance_text",
     ],
 )

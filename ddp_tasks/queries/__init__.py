@@ -1,0 +1,12 @@
+"""Questions put to a finished run, from a terminal or a notebook."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "significance": ["StoredSignificance", "open_significance"],
+        "hypergraphs": ["stored_hypergraph"],
+        "finished_run": ["FinishedRun", "open_finished"],
+    },
+)
