@@ -22,10 +22,10 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from ddp_tasks import diagrams, hypergraph_figures
+from ddp_tasks.figures import hierarchy_figures, hypergraph_figures
+from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.store import groups
-from ddp_tasks.thumbnails import Thumbnails
 from schemas.parameters import RunParameters
 
 _PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8"><script>{js}</script>
@@ -52,7 +52,7 @@ def draw(folder: Path, layer: str, file: Path) -> None:
     thumbnails = Thumbnails(open_images(run.images))
     figures = {
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
-        "hierarchy": diagrams.hierarchy_figure(hierarchy, of_layer, thumbnails),
+        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, of_layer, thumbnails),
     }
     renderer = hv.renderer("bokeh")
     script, figure = components({k: renderer.get_plot(f).state for k, f in figures.items()})

@@ -9,8 +9,8 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from ddp_tasks import class_heatmaps, family_figures
-from ddp_tasks.hypergraph_figures import equivalence_class_labels
+from ddp_tasks.figures import class_heatmaps, family_figures
+from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
 from schemas.parameters import SignificanceParameters
 
 #: A finding counts as sure that holds in at least this share of the resamples.

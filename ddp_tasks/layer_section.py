@@ -8,22 +8,21 @@ from dataclasses import dataclass
 import holoviews as hv
 import xarray as xr
 
-from ddp_tasks import (
+from ddp_tasks import family_section, page
+from ddp_tasks.figures import (
     class_heatmaps,
-    diagrams,
-    family_section,
-    figures,
+    hierarchy_figures,
     hypergraph_figures,
-    page,
     relation_figures,
 )
-from ddp_tasks.figures import SignalCounts
+from ddp_tasks.figures import layer_figures as figures
+from ddp_tasks.figures.layer_figures import SignalCounts
+from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
+from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
 from ddp_tasks.images.image_sets import ImageSet
-from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.page import Fragment
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
-from ddp_tasks.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import SignificanceParameters
 
@@ -122,7 +121,7 @@ def layer_figures(
         found["jaccard"] = relation_figures.jaccard_heatmap(relations)
     return found | {
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
-        "hierarchy": diagrams.hierarchy_figure(hierarchy, of_layer, thumbnails),
+        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, of_layer, thumbnails),
         "significance": class_heatmaps.significance_heatmap(table, of_layer),
         "strongest": figures.strongest_images(
             findings.exemplars, table, of_layer, thumbnails, target_class_of

@@ -17,7 +17,7 @@ from bokeh.resources import Resources
 from markupsafe import Markup
 
 from ddp_tasks.bokeh_documents import document
-from ddp_tasks.notation import short
+from ddp_tasks.figures.notation import short
 
 #: Whose figures are drawn as soon as the page is there.
 _PAGE = "page"

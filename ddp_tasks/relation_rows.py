@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.notation import abbreviated, short
+from ddp_tasks.figures.notation import abbreviated, short
 
 _CLASSES = 50
 _NAMED = 4

@@ -10,11 +10,11 @@ from typing import Any
 import xarray as xr
 
 from ddp_tasks import capacity_report, page
+from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, short
+from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.images.image_sets import ImageSet
-from ddp_tasks.notation import ARBITRARY_FOOTNOTE, abbreviated, short
 from ddp_tasks.page import Part
 from ddp_tasks.queries.summary import Discriminating, Summary
-from ddp_tasks.thumbnails import Thumbnails
 from schemas.parameters import RunParameters
 
 _IMAGES_OF_A_VECTOR = 8

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from ddp_tasks import page
+from ddp_tasks.figures.map_grids import DIVERGING, WIDTH
+from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
+from ddp_tasks.figures.step_figures import circle_figure, step_figures
+from ddp_tasks.figures.thumbnails import thumbnail
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.heat_maps import DIVERGING, WIDTH
 from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
-from ddp_tasks.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.signals.layer_steps import (
@@ -27,9 +29,7 @@ from ddp_tasks.signals.layer_steps import (
     layer_steps,
     project_circle,
 )
-from ddp_tasks.steps_figures import circle_figure, step_figures
 from ddp_tasks.store import groups
-from ddp_tasks.thumbnails import thumbnail
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from ddp_tasks.weights.tensor_svd import TensorSVD
 from ddp_tasks.weights.unfolding import linear_part

@@ -10,7 +10,8 @@ from pathlib import Path
 import xarray as xr
 
 from ddp_tasks import layer_section, report
-from ddp_tasks.figures import signal_counts
+from ddp_tasks.figures.layer_figures import signal_counts
+from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.layer_section import LayerFindings
@@ -20,7 +21,6 @@ from ddp_tasks.queries.summary import LayerSummary, summarise
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import cube, groups
 from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.thumbnails import Thumbnails
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.recording import recorded

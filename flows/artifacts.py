@@ -14,8 +14,8 @@ import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from ddp_tasks.artifact_tasks import as_text, await_shown, show
+from ddp_tasks.figures.notation import abbreviated, vector_names
 from ddp_tasks.images.unreadable import told
-from ddp_tasks.notation import abbreviated, vector_names
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.report import anchors
 from ddp_tasks.significance.significance import layer_table

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ddp_tasks.capacity import tables
+from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.networks.layers import unfolded_weight
-from ddp_tasks.notation import abbreviated
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.weights.tensor_svd import decompose
 from flows.text_tables import columns

@@ -8,7 +8,9 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ddp_tasks import figures, layer_section, report
+from ddp_tasks import layer_section, report
+from ddp_tasks.figures import layer_figures
+from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.hypergraphs.family import Family, family_dataset
 from ddp_tasks.hypergraphs.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.hypergraphs.semantic_hierarchy import hierarchy_dataset
@@ -19,7 +21,6 @@ from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.queries.summary import Summary, summarise
 from ddp_tasks.significance.layer_stability import layer_stability
 from ddp_tasks.significance.significance import layer_table, significance_dataset
-from ddp_tasks.thumbnails import Thumbnails
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters
@@ -89,7 +90,7 @@ class Made:
             levels=levels,
             summary=summary,
             of_layer=self.layers.sel(layer=layer),
-            signals=figures.signal_counts(self.cube_of(layer), self.signals.sizes["image"]),
+            signals=layer_figures.signal_counts(self.cube_of(layer), self.signals.sizes["image"]),
             table=layer_table(self.significance, layer, quantile, percentage),
             family=self.family,
             highest_level=Family.of(self.significance, layer).highest_level(percentage),

@@ -8,8 +8,8 @@ from markupsafe import Markup, escape
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
 
 from ddp_tasks import layer_section, report
+from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.page import Fragment, FragmentFiles
-from ddp_tasks.thumbnails import Thumbnails
 
 
 @pytest.fixture(scope="module")

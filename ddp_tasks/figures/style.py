@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.core.properties import value
 
-from ddp_tasks.notation import NEUTRAL
+from ddp_tasks.figures.notation import NEUTRAL
 
 hv.extension("bokeh", logo=False)
 

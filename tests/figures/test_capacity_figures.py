@@ -5,9 +5,9 @@ import xarray as xr
 from capacity_findings import MATRIZATIONS, capacity, families, resnet, resnets
 from scipy import stats
 
-from ddp_tasks import capacity_figures, point_labels, spectral_figures, spectral_panels
 from ddp_tasks.capacity import association, tables
-from ddp_tasks.notation import text_width
+from ddp_tasks.figures import capacity_figures, point_labels, spectral_figures, spectral_panels
+from ddp_tasks.figures.notation import text_width
 
 MEASURES = tuple(association.MEASURES)
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.capacity.tables import flags, some, texts
-from ddp_tasks.notation import NEUTRAL, cut, text_width
-from ddp_tasks.spectral_figures import BAR, POWER_LAW, XMIN, histogram, power_law
-from ddp_tasks.style import GLYPH_FONT, canvas, shown_of
+from ddp_tasks.figures.notation import NEUTRAL, cut, text_width
+from ddp_tasks.figures.spectral_figures import BAR, POWER_LAW, XMIN, histogram, power_law
+from ddp_tasks.figures.style import GLYPH_FONT, canvas, shown_of
 
 Floats = npt.NDArray[np.float64]
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from findings import findings, nested, nothing
 
-from ddp_tasks import relation_figures
+from ddp_tasks.figures import relation_figures
 from ddp_tasks.hypergraphs import class_relations
 from ddp_tasks.relation_rows import class_rows, walk_rows
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from ddp_tasks import heat_maps
+from ddp_tasks.figures import map_grids
+from ddp_tasks.figures.step_figures import circle_figure, step_figures
 from ddp_tasks.signals.layer_steps import layer_steps, project_circle
-from ddp_tasks.steps_figures import circle_figure, step_figures
 from ddp_tasks.weights.tensor_svd import TensorSVD, decompose
 from ddp_tasks.weights.unfolding import unfold_weight
 
@@ -128,7 +128,7 @@ def test_sequences_are_drawn_as_strips():
 
 def test_large_maps_are_averaged_down():
     maps = torch.arange(2.0 * 128 * 128, dtype=torch.float64).reshape(2, 128, 128)
-    small = heat_maps.averaged_down(maps)
+    small = map_grids.averaged_down(maps)
     assert small.shape == (2, 64, 64)
     assert float(small[0, 0, 0]) == float(maps[0, :2, :2].mean())
 

@@ -3,9 +3,15 @@ import numpy as np
 import pytest
 from findings import findings, nested, nothing, with_own_classes
 
-from ddp_tasks import diagrams, figures, hypergraph_figures, notation, placement
+from ddp_tasks.figures import (
+    diagram_layout,
+    hierarchy_figures,
+    hypergraph_figures,
+    layer_figures,
+    notation,
+)
+from ddp_tasks.figures.thumbnails import Thumbnails, thumbnail
 from ddp_tasks.significance.significance import layer_table, most_discriminating
-from ddp_tasks.thumbnails import Thumbnails, thumbnail
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +35,7 @@ def _title(overlay):
 
 def test_spectrum_marks_significant_and_arbitrary_vectors(small):
     table, of_layer, _ = _layer(small)
-    parts = {element.label: element for element in figures.spectrum(table, of_layer)}
+    parts = {element.label: element for element in layer_figures.spectrum(table, of_layer)}
     significant = np.flatnonzero(table["significant"].any("target_class"))
     assert set(parts["significant for a class"]["index"]) == set(significant)
     assert set(parts["arbitrary singular vector (*)"]["vector"]) == {"v0*", "v1*"}
@@ -42,28 +48,28 @@ def test_spectrum_marks_significant_and_arbitrary_vectors(small):
 def test_distribution_counts_every_signal_and_its_line_is_at_q(small):
     table, _, _ = _layer(small)
     signals = small.cube_of("layer0")
-    counts = figures.signal_counts(signals, len(signals))
+    counts = layer_figures.signal_counts(signals, len(signals))
     np.testing.assert_array_equal(counts.counts, np.histogram(signals, counts.edges)[0])
     assert counts.counts.sum() == signals.size
     q = float(table["threshold"])
-    overlay = figures.signal_distribution(counts, q)
+    overlay = layer_figures.signal_distribution(counts, q)
     (line,) = [element for element in overlay if isinstance(element, hv.VLine)]
     assert line.data == q
     assert _title(overlay) == ""
 
 
 def test_a_distribution_of_a_part_of_the_images_says_so(small):
-    counts = figures.signal_counts(small.cube_of("layer0")[:20], 40)
+    counts = layer_figures.signal_counts(small.cube_of("layer0")[:20], 40)
     assert (counts.images, counts.of_images) == (20, 40)
-    assert "20 of 40 images" in _title(figures.signal_distribution(counts, 0.0))
+    assert "20 of 40 images" in _title(layer_figures.signal_distribution(counts, 0.0))
 
 
 def test_signals_that_are_none_are_not_counted(small):
     signals = small.cube_of("layer0").copy()
     signals[3] = np.nan
-    counts = figures.signal_counts(signals, len(signals))
+    counts = layer_figures.signal_counts(signals, len(signals))
     assert counts.counts.sum() == signals.size - signals.shape[1]
-    assert figures.signal_counts(signals[3:4], 40).counts.sum() == 0
+    assert layer_figures.signal_counts(signals[3:4], 40).counts.sum() == 0
 
 
 def test_hulls_show_every_target_class_around_its_circles(small):
@@ -90,10 +96,10 @@ def _inside(corners, point):
 def test_circles_keep_apart_and_the_layout_is_the_same_every_time(small):
     inside = _layer(small)[2]["target_classes"].to_numpy().T
     radius = np.full(4, 20.0)
-    centre, _ = placement.place_circles(inside, radius, 5)
+    centre, _ = diagram_layout.place_circles(inside, radius, 5)
     apart = np.hypot(*(centre[:, None] - centre).transpose(2, 0, 1))
     assert (apart + np.eye(4) * 1000 > 40).all()
-    np.testing.assert_array_equal(centre, placement.place_circles(inside, radius, 5)[0])
+    np.testing.assert_array_equal(centre, diagram_layout.place_circles(inside, radius, 5)[0])
 
 
 @pytest.mark.parametrize(("classes", "vectors"), [(14, 14), (12, 45)])
@@ -115,7 +121,7 @@ def test_limits_of_the_matrix_are_stated(monkeypatch):
 
 def test_hierarchy_draws_every_cover_and_no_box_over_another(small):
     _, of_layer, hierarchy = _layer(small)
-    overlay = diagrams.hierarchy_figure(hierarchy, of_layer, Thumbnails(small.images))
+    overlay = hierarchy_figures.hierarchy_figure(hierarchy, of_layer, Thumbnails(small.images))
     boxes = _part(overlay, "Boxes").dframe()
     assert boxes.title.tolist() == ["[v0*]", "[v1*]", "[v3]", "[v4]"]
     _apart(boxes)
@@ -144,7 +150,7 @@ def test_large_hierarchies_state_what_they_leave_out():
     _, of_layer, hierarchy = _layer(found)
     total = hierarchy.sizes["equivalence_class"]
     assert total > 60
-    overlay = diagrams.hierarchy_figure(hierarchy, of_layer, Thumbnails(found.images))
+    overlay = hierarchy_figures.hierarchy_figure(hierarchy, of_layer, Thumbnails(found.images))
     boxes = _part(overlay, "Boxes").dframe()
     assert len(boxes) <= 60
     assert _title(overlay).startswith(
@@ -156,10 +162,10 @@ def test_large_hierarchies_state_what_they_leave_out():
 def test_boxes_tell_what_lies_below_and_is_not_shown(small):
     _, of_layer, hierarchy = _layer(small)
     # v0 above all others, v1 and v3 above v4.
-    boxes = diagrams.hierarchy_boxes(hierarchy, of_layer, 3)
+    boxes = hierarchy_figures.hierarchy_boxes(hierarchy, of_layer, 3)
     assert [box.below for box in boxes] == [1, 1, 1]
-    assert boxes[0].height == diagrams.hierarchy_boxes(hierarchy, of_layer)[0].height + 16
-    assert [box.below for box in diagrams.hierarchy_boxes(hierarchy, of_layer, 1)] == [3]
+    assert boxes[0].height == hierarchy_figures.hierarchy_boxes(hierarchy, of_layer)[0].height + 16
+    assert [box.below for box in hierarchy_figures.hierarchy_boxes(hierarchy, of_layer, 1)] == [3]
 
 
 def test_long_boxes_abbreviate_vectors_classes_and_images():
@@ -167,7 +173,7 @@ def test_long_boxes_abbreviate_vectors_classes_and_images():
     strong[0, :, :6] = True
     found = findings(strong, images=28)
     _, of_layer, hierarchy = _layer(found)
-    (box,) = diagrams.hierarchy_boxes(hierarchy, of_layer)
+    (box,) = hierarchy_figures.hierarchy_boxes(hierarchy, of_layer)
     assert box.vectors == "v0*, v1*, v2, +3"
     assert box.classes[-1].endswith("+10")
     assert (len(box.exemplars), box.left_out) == (10, 4)
@@ -180,7 +186,7 @@ def test_lines_over_several_levels_pass_between_boxes():
     covers[0, 1] = covers[1, 2] = covers[2, 3] = True
     covers[0, 3] = True  # as no reduction would have it, but a long line
     sizes = [(100.0, 50.0)] * 4
-    placed = placement.place_levels(np.arange(4), covers, sizes, 20, 40)
+    placed = diagram_layout.place_levels(np.arange(4), covers, sizes, 20, 40)
     long = placed.lines[placed.edges.index((0, 3))]
     for box in (1, 2):
         left, top = placed.corners[box]
@@ -192,7 +198,7 @@ def test_lines_over_several_levels_pass_between_boxes():
 def test_strongest_images_are_those_stored(small):
     table, of_layer, _ = _layer(small)
     classes = dict.fromkeys(small.images.ids, "c")
-    overlay = figures.strongest_images(
+    overlay = layer_figures.strongest_images(
         small.exemplars, table, of_layer, Thumbnails(small.images), classes
     )
     chosen = table["singular_vector"].to_numpy()[most_discriminating(table)[:6]]
@@ -211,7 +217,7 @@ def test_figures_of_an_empty_hypergraph_refuse():
     with pytest.raises(ValueError, match="no singular vector is significant"):
         hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
     with pytest.raises(ValueError, match="no singular vector is significant"):
-        diagrams.hierarchy_figure(hierarchy, of_layer, {})
+        hierarchy_figures.hierarchy_figure(hierarchy, of_layer, {})
 
 
 def test_thumbnails_are_small_and_fetched_once(small, monkeypatch):

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.capacity.tables import flags, texts
-from ddp_tasks.style import framed
+from ddp_tasks.figures.style import framed
 
 Floats = npt.NDArray[np.float64]
 

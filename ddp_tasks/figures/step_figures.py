@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ddp_tasks.heat_maps import MapGrid, averaged_down, is_strip
+from ddp_tasks.figures.map_grids import MapGrid, averaged_down, is_strip
+from ddp_tasks.figures.style import PLAIN_AXES, canvas, plain
 from ddp_tasks.signals.layer_steps import ProjectedCircle, Steps
-from ddp_tasks.style import PLAIN_AXES, canvas, plain
 from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import TensorSVD, relative_gaps
 

@@ -9,11 +9,8 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.notation import COLOURS, NEUTRAL, short, text_width, vector_names
-from ddp_tasks.significance.confidence_intervals import wilson_interval
-from ddp_tasks.significance.significance import most_discriminating
-from ddp_tasks.significance.tables import significant_images
-from ddp_tasks.style import (
+from ddp_tasks.figures.notation import COLOURS, NEUTRAL, short, text_width, vector_names
+from ddp_tasks.figures.style import (
     GLYPH_FONT,
     GREENS,
     PLAIN_AXES,
@@ -23,6 +20,9 @@ from ddp_tasks.style import (
     shown_of,
     written,
 )
+from ddp_tasks.significance.confidence_intervals import wilson_interval
+from ddp_tasks.significance.significance import most_discriminating
+from ddp_tasks.significance.tables import significant_images
 
 #: What the maps show, with the words that stand above them.
 MAPPED = {

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from ddp_tasks.notation import NEUTRAL
-from ddp_tasks.style import GLYPH_FONT
+from ddp_tasks.figures.notation import NEUTRAL
+from ddp_tasks.figures.style import GLYPH_FONT
 
 #: Ends, middle and places between of the diverging colour scale; zero is white.
 DIVERGING = ("#08306b", "#2171b5", "#7fb4da", "#ffffff", "#f4937b", "#cb181d", "#67000d")

@@ -13,9 +13,9 @@ import xarray as xr
 from bokeh.models import AllLabels, BasicTickFormatter, FixedTicker, NumeralTickFormatter
 from bokeh.palettes import interp_palette
 
-from ddp_tasks.notation import short, text_width, vector_names
+from ddp_tasks.figures.notation import short, text_width, vector_names
+from ddp_tasks.figures.style import BLUES, FONT, GREENS, TABLE_AXES, plain, shown_of, written
 from ddp_tasks.significance.significance import most_discriminating
-from ddp_tasks.style import BLUES, FONT, GREENS, TABLE_AXES, plain, shown_of, written
 
 #: From never by undecided, in orange, to always.
 _UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")

@@ -17,9 +17,9 @@ import xarray as xr
 
 from ddp_tasks.capacity.association import MEASURES, Association, associations, drawn
 from ddp_tasks.capacity.tables import texts, with_error
-from ddp_tasks.notation import COLOURS, NEUTRAL, text_width
-from ddp_tasks.point_labels import place_labels
-from ddp_tasks.style import GLYPH_FONT, framed
+from ddp_tasks.figures.notation import COLOURS, NEUTRAL, text_width
+from ddp_tasks.figures.point_labels import place_labels
+from ddp_tasks.figures.style import GLYPH_FONT, framed
 
 Floats = npt.NDArray[np.float64]
 

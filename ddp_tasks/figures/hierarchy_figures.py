@@ -10,12 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.hypergraph_figures import class_names
+from ddp_tasks.figures.diagram_layout import Levels, place_levels, place_rows
+from ddp_tasks.figures.hypergraph_figures import class_names
+from ddp_tasks.figures.notation import (
+    COLOURS,
+    NEUTRAL,
+    abbreviated,
+    text_width,
+    vector_names,
+    wrapped,
+)
+from ddp_tasks.figures.style import GLYPH_FONT, canvas
+from ddp_tasks.figures.thumbnails import Thumbnail, pictures
 from ddp_tasks.hypergraphs.semantic_hierarchy import levels, strict_order
-from ddp_tasks.notation import COLOURS, NEUTRAL, abbreviated, text_width, vector_names, wrapped
-from ddp_tasks.placement import Levels, place_levels, place_rows
-from ddp_tasks.style import GLYPH_FONT, canvas
-from ddp_tasks.thumbnails import Thumbnail, pictures
 
 _BOXES = 60
 #: Pixels: a browser draws no canvas wider than twice this, and a fine screen doubles it.

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.notation import NEUTRAL, vector_names
+from ddp_tasks.figures.notation import NEUTRAL, vector_names
+from ddp_tasks.figures.style import GLYPH_FONT, canvas, with_axes
+from ddp_tasks.figures.thumbnails import Thumbnail, pictures
 from ddp_tasks.significance.significance import most_discriminating
-from ddp_tasks.style import GLYPH_FONT, canvas, with_axes
-from ddp_tasks.thumbnails import Thumbnail, pictures
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
 _VECTORS_IN_STRONGEST = 6

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from findings import findings, nested, nothing, with_own_classes
 
-from ddp_tasks import class_heatmaps
+from ddp_tasks.figures import class_heatmaps
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.notation import COLOURS, abbreviated, short, text_width, vector_names
-from ddp_tasks.placement import hulls, place_circles
-from ddp_tasks.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
+from ddp_tasks.figures.diagram_layout import hulls, place_circles
+from ddp_tasks.figures.notation import COLOURS, abbreviated, short, text_width, vector_names
+from ddp_tasks.figures.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
 
 #: Past these a drawing of hulls can no longer be read, and a matrix of dots takes its place.
 _HULLS, _CIRCLES = 12, 40

@@ -13,9 +13,9 @@ from bokeh.models import CustomJSHover, HoverTool
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from ddp_tasks.hypergraph_figures import equivalence_class_labels
-from ddp_tasks.notation import NEUTRAL, short
-from ddp_tasks.style import BLUES, GLYPH_FONT, TABLE_AXES, plain, shown_of
+from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
+from ddp_tasks.figures.notation import NEUTRAL, short
+from ddp_tasks.figures.style import BLUES, GLYPH_FONT, TABLE_AXES, plain, shown_of
 
 #: Cells of a heat map across and down; of more rows or columns, neighbours are averaged.
 _ROWS, _COLUMNS = 400, 800
