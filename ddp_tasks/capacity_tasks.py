@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 from prefect import get_run_logger
 
-from ddp_tasks import capacity_report
 from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.files.whole import write_whole
@@ -34,6 +33,7 @@ from ddp_tasks.layer_spectra import (
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.preparation import prepare
+from ddp_tasks.report import capacity_page
 from ddp_tasks.store import groups
 from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.tasks import over_workers, stage
@@ -196,10 +196,10 @@ def write_zoo(zoo: ZooParameters, path: Path, page: Path, errors: dict[str, str]
     table = zoo_dataset(zoo, found, errors)
     groups.write(path, "zoo", table)
     groups.seal(path)
-    findings = capacity_report.CapacityFindings(
+    findings = capacity_page.CapacityFindings(
         title=zoo.name, zoo=table, capacity=found, attributes=groups.zoo_attributes(path)
     )
-    write_whole(page, capacity_report.render(findings))
+    write_whole(page, capacity_page.render(findings))
 
 
 def zoo_dataset(

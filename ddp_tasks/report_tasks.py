@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ddp_tasks import report
 from ddp_tasks.files.whole import replacing
-from ddp_tasks.page import FragmentFiles
 from ddp_tasks.queries.summary import Summary
+from ddp_tasks.report import run_page
+from ddp_tasks.report.page import FragmentFiles
 from ddp_tasks.store import groups
 from ddp_tasks.stored_findings import draw_section, run_findings
 from ddp_tasks.tasks import on_workers, stage
@@ -26,7 +26,7 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
     """Seal the store and lay its figures out as one page that opens with no network."""
     groups.seal(path)
     findings = run_findings(run, path)
-    anchors = report.anchors(findings.summary)
+    anchors = run_page.anchors(findings.summary)
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors.items()}
         draw = partial(draw_section, str(path), run.model_dump_json(), files)
@@ -42,7 +42,7 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
         for _ in drawn:
             pass
         with replacing(page) as file:
-            file.writelines(piece.encode() for piece in report.pieces(findings, files))
+            file.writelines(piece.encode() for piece in run_page.pieces(findings, files))
     return findings.summary
 
 

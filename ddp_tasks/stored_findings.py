@@ -9,15 +9,15 @@ from pathlib import Path
 
 import xarray as xr
 
-from ddp_tasks import layer_section, report
 from ddp_tasks.figures.layer_figures import signal_counts
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet, open_images
-from ddp_tasks.layer_section import LayerFindings
-from ddp_tasks.page import FragmentFiles
 from ddp_tasks.preparation import ONE_AT_A_TIME, content_of, prepared_once
 from ddp_tasks.queries.summary import LayerSummary, summarise
+from ddp_tasks.report import layer_section, run_page
+from ddp_tasks.report.layer_section import LayerFindings
+from ddp_tasks.report.page import FragmentFiles
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import cube, groups
 from ddp_tasks.store.identity import MadeOf
@@ -29,12 +29,12 @@ from schemas.recording import recorded
 _SIGNALS_COUNTED = 1 << 24
 
 
-def run_findings(run: RunParameters, path: Path) -> report.Findings:
+def run_findings(run: RunParameters, path: Path) -> run_page.Findings:
     """What the page shows beside the sections of layers."""
     attributes = groups.root_attributes(path)
     # Tables of all layers and classes may be larger than memory: they are read layer by layer.
     significance = groups.read(path, "significance")
-    return report.Findings(
+    return run_page.Findings(
         run=recorded(run),
         summary=summarise(
             run, groups.read(path, "layers").load(), groups.read(path, "signals"), significance

@@ -17,7 +17,7 @@ from ddp_tasks.artifact_tasks import as_text, await_shown, show
 from ddp_tasks.figures.notation import abbreviated, vector_names
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.queries.summary import Summary
-from ddp_tasks.report import anchors
+from ddp_tasks.report.run_page import anchors
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import groups as stores
 from schemas.parameters import RunParameters

@@ -195,7 +195,7 @@ def steps(
     the run, such as images.kwargs.root=FOLDER. A store is data: of the code that it names, only
     that of presets is run, unless --run gives your run file or --trust says that all may be.
     """
-    from ddp_tasks import steps_page
+    from ddp_tasks.report import steps_page
 
     page = steps_page.write(
         folder,

@@ -7,7 +7,7 @@ from math import prod
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.capacity_report import CapacityFindings
+from ddp_tasks.report.capacity_page import CapacityFindings
 
 MATRIZATIONS = ("unfolded", "toeplitz", "slices", "channels")
 _BINS = 60

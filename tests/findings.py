@@ -8,17 +8,17 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ddp_tasks import layer_section, report
 from ddp_tasks.figures import layer_figures
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.hypergraphs.family import Family, family_dataset
 from ddp_tasks.hypergraphs.layer_hypergraphs import layer_hypergraph
 from ddp_tasks.hypergraphs.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.images.image_sets import ImageSet, open_images
-from ddp_tasks.layer_section import LayerFindings
 from ddp_tasks.networks import decomposition
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.queries.summary import Summary, summarise
+from ddp_tasks.report import layer_section, run_page
+from ddp_tasks.report.layer_section import LayerFindings
 from ddp_tasks.significance.layer_stability import layer_stability
 from ddp_tasks.significance.significance import layer_table, significance_dataset
 from ddp_tasks.visualization import exemplars
@@ -67,8 +67,8 @@ class Made:
     hierarchies: dict[str, xr.Dataset]
     images: ImageSet
 
-    def of_page(self) -> report.Findings:
-        return report.Findings(
+    def of_page(self) -> run_page.Findings:
+        return run_page.Findings(
             run=self.run,
             summary=self.summary,
             attributes=_ATTRIBUTES,
@@ -103,12 +103,12 @@ class Made:
 
     def page(self) -> str:
         """The report whole."""
-        anchors = report.anchors(self.summary)
+        anchors = run_page.anchors(self.summary)
         sections = {
             layer: layer_section.drawn(self.of_layer(layer), anchor, Thumbnails(self.images))
             for layer, anchor in anchors.items()
         }
-        return "".join(report.pieces(self.of_page(), sections))
+        return "".join(run_page.pieces(self.of_page(), sections))
 
 
 def findings(strong: np.ndarray, images: int = 40) -> Made:

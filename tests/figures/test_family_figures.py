@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from findings import findings, nested, nothing
 
-from ddp_tasks import family_section
 from ddp_tasks.figures import family_figures
+from ddp_tasks.report import family_section
 from ddp_tasks.significance.significance import layer_table
 
 

@@ -5,7 +5,7 @@ from findings import findings, nested, nothing
 
 from ddp_tasks.figures import relation_figures
 from ddp_tasks.hypergraphs import class_relations
-from ddp_tasks.relation_rows import class_rows, walk_rows
+from ddp_tasks.report.relation_rows import class_rows, walk_rows
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,17 @@ import numpy as np
 from bokeh.document import Document
 from bokeh.model import Model
 
-from ddp_tasks.bokeh_marks import Json, Models, looks, mark, number, reference, source, written
 from ddp_tasks.figures.thumbnails import draw_pictures
+from ddp_tasks.report.bokeh_marks import (
+    Json,
+    Models,
+    looks,
+    mark,
+    number,
+    reference,
+    source,
+    written,
+)
 
 #: Options of a figure that say nothing of how it is drawn here.
 _SAID_ELSEWHERE = {"shared_axes", "default_tools", "fontscale", "active_tools"}

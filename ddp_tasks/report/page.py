@@ -16,8 +16,8 @@ import jinja2
 from bokeh.resources import Resources
 from markupsafe import Markup
 
-from ddp_tasks.bokeh_documents import document
 from ddp_tasks.figures.notation import short
+from ddp_tasks.report.bokeh_documents import document
 
 #: Whose figures are drawn as soon as the page is there.
 _PAGE = "page"
@@ -149,7 +149,7 @@ def pieces(
 @cache
 def _templates() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("ddp_tasks", "."),
+        loader=jinja2.PackageLoader("ddp_tasks.report", "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

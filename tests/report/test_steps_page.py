@@ -11,9 +11,9 @@ import yaml
 from pages import opened
 from runs import HERE, TinyNetwork, tiny_run
 
-from ddp_tasks import steps_page
 from ddp_tasks.networks.paper_networks import PaperNetwork
 from ddp_tasks.queries import finished_run
+from ddp_tasks.report import steps_page
 from ddp_tasks.store import groups, marks
 from flows import cli
 from schemas.recording import PLACE

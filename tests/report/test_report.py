@@ -7,9 +7,9 @@ from findings import findings, nested, nothing
 from markupsafe import Markup, escape
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
 
-from ddp_tasks import layer_section, report
 from ddp_tasks.figures.thumbnails import Thumbnails
-from ddp_tasks.page import Fragment, FragmentFiles
+from ddp_tasks.report import layer_section, run_page
+from ddp_tasks.report.page import Fragment, FragmentFiles
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +57,18 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
 
 def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
     sections = {}
-    for layer, anchor in report.anchors(found.summary).items():
+    for layer, anchor in run_page.anchors(found.summary).items():
         pictures = {"7": "data:seven", anchor: f"data:{anchor}"}
         part = Fragment(Markup(f"<p>of {layer} & ü\r\n</p>"), f"packed {anchor}", pictures)
         sections[layer] = FragmentFiles(tmp_path, anchor)
         sections[layer].write(part)
         read = sections[layer]
         assert (read.html, read.figures, read.pictures) == (part.html, part.figures, pictures)
-    pieces = report.pieces(found.of_page(), sections)
+    pieces = run_page.pieces(found.of_page(), sections)
     # What is in a file is read when the page comes to it.
     assert "<p>of" not in next(pieces)
     page = "".join(pieces)
-    for layer, anchor in report.anchors(found.summary).items():
+    for layer, anchor in run_page.anchors(found.summary).items():
         assert page.index(f"<p>of {layer} & ü") < page.index(f">packed {anchor}</script>")
     table = re.search(r'<script type="application/json" id="pictures">(.*?)</script>', page)[1]
     # What several sections show is there once.

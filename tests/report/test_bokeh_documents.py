@@ -12,12 +12,12 @@ from bokeh.models import Axis, ColorBar, GlyphRenderer, HoverTool, ImageURL, Leg
 from capacity_findings import families
 from findings import findings, nested, with_own_classes
 
-from ddp_tasks import layer_section
-from ddp_tasks.bokeh_documents import document
 from ddp_tasks.figures import capacity_figures, spectral_figures, spectral_panels
 from ddp_tasks.figures.step_figures import circle_figure, step_figures
 from ddp_tasks.figures.style import plain
 from ddp_tasks.figures.thumbnails import Thumbnails
+from ddp_tasks.report import layer_section
+from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.signals.layer_steps import layer_steps, project_circle
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.weights.unfolding import unfold_weight

@@ -11,7 +11,6 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from ddp_tasks import page
 from ddp_tasks.capacity.association import MEASURES, associations, drawn
 from ddp_tasks.capacity.tables import (
     CUSTOMARY,
@@ -30,6 +29,7 @@ from ddp_tasks.capacity.tables import (
     texts,
 )
 from ddp_tasks.figures import capacity_figures, spectral_figures, spectral_panels
+from ddp_tasks.report import page
 
 #: Models that get a section of their own; a page with more becomes slow to open.
 _SECTIONS = 12

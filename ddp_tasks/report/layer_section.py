@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import holoviews as hv
 import xarray as xr
 
-from ddp_tasks import family_section, page
 from ddp_tasks.figures import (
     class_heatmaps,
     hierarchy_figures,
@@ -20,9 +19,10 @@ from ddp_tasks.figures.layer_figures import SignalCounts
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
 from ddp_tasks.images.image_sets import ImageSet
-from ddp_tasks.page import Fragment
 from ddp_tasks.queries.summary import LayerSummary
-from ddp_tasks.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
+from ddp_tasks.report import family_section, page
+from ddp_tasks.report.page import Fragment
+from ddp_tasks.report.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import SignificanceParameters
 

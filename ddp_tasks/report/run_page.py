@@ -9,12 +9,12 @@ from typing import Any
 
 import xarray as xr
 
-from ddp_tasks import capacity_report, page
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, short
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.images.image_sets import ImageSet
-from ddp_tasks.page import Part
 from ddp_tasks.queries.summary import Discriminating, Summary
+from ddp_tasks.report import capacity_page, page
+from ddp_tasks.report.page import Part
 from schemas.parameters import RunParameters
 
 _IMAGES_OF_A_VECTOR = 8
@@ -59,7 +59,7 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     the page from its beginning to its end
     """
     thumbnails = Thumbnails(findings.images)
-    capacity, spectra = capacity_report.run_section(findings.capacity)
+    capacity, spectra = capacity_page.run_section(findings.capacity)
     own = anchors(findings.summary)
     return page.pieces(
         "report.html.jinja",

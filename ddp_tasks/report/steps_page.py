@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ddp_tasks import page
 from ddp_tasks.figures.map_grids import DIVERGING, WIDTH
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.figures.step_figures import circle_figure, step_figures
@@ -22,6 +21,7 @@ from ddp_tasks.files.whole import write_whole
 from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
+from ddp_tasks.report import page
 from ddp_tasks.signals.layer_steps import (
     ProjectedCircle,
     Steps,

@@ -7,8 +7,8 @@ import pytest
 from capacity_findings import families, resnets
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
 
-from ddp_tasks import capacity_report
 from ddp_tasks.capacity.tables import DEFINITIONS
+from ddp_tasks.report import capacity_page
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def found():
 
 @pytest.fixture(scope="module")
 def page(found):
-    return capacity_report.render(found)
+    return capacity_page.render(found)
 
 
 def _told(page):
@@ -77,8 +77,8 @@ def test_each_figure_says_whether_it_shows_the_sum_or_the_mean(page):
 
 
 def test_past_twelve_models_the_rest_are_rows_of_the_table(monkeypatch):
-    monkeypatch.setattr(capacity_report, "_SECTIONS", 1)
-    told = _told(capacity_report.render(families(2)))
+    monkeypatch.setattr(capacity_page, "_SECTIONS", 1)
+    told = _told(capacity_page.render(families(2)))
     assert "The first 1 of 5 models have a section" in told
     assert told.count('id="model-') == 1
     assert "menet_24x8d" in told
@@ -92,7 +92,7 @@ def test_models_without_accuracy_or_spectra_have_a_page():
     bare["refusal"] = bare["refusal"].astype(object) + "the weight is zero throughout"
     zoo = whole.zoo.isel(model=[0])
     zoo["alpha_hat"] = zoo["alpha_hat"] * np.nan
-    told = _told(capacity_report.render(replace(whole, zoo=zoo, capacity={"resnet20": bare})))
+    told = _told(capacity_page.render(replace(whole, zoo=zoo, capacity={"resnet20": bare})))
     assert "too few models to correlate" in told
     assert "No layer of this model has a spectrum." in told
     assert "the weight is zero throughout" in told
@@ -126,7 +126,7 @@ def test_folded_layers_and_exact_boundaries_are_told_with_what_is_left_out():
             for name in ("largest", "frobenius", "spectrum")
         },
     ).assign_coords(boundary=["zeros", "valid"])
-    page = capacity_report.render(replace(whole, capacity={**whole.capacity, "resnet20": told}))
+    page = capacity_page.render(replace(whole, capacity={**whole.capacity, "resnet20": told}))
     own = _told(page)
     assert own.count("Periodic images beside exact boundaries") == 1
     assert "<td>8 × 8 *</td>" in own

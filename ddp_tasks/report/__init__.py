@@ -1,0 +1,8 @@
+"""Figures and words arranged as pages that need no network."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={"page": ["Fragment", "FragmentFiles"]},
+)
