@@ -44,9 +44,9 @@ from ddp_tasks import (
 )
 from ddp_tasks.queries import significance
 from ddp_tasks.queries.finished_run import open_finished
-from ddp_tasks.replaced_images import recorded_contents
 from ddp_tasks.store import creation, cube, wholeness
 from ddp_tasks.store import groups as store
+from ddp_tasks.workers.replaced_images import recorded_contents
 from schemas.names import group_path
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import check

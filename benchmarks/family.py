@@ -114,11 +114,11 @@ def measure_significance(path: Path) -> str:
 
     The pipeline's own reductions, slab by slab in this process instead of on Dask workers.
     """
-    from ddp_tasks import reductions
     from ddp_tasks.significance.significance import tables_dataset
     from ddp_tasks.store import groups, regions
     from ddp_tasks.store.cube import cube_size
     from ddp_tasks.store.slabs import slabs
+    from ddp_tasks.workers import reductions
 
     quantiles, cube = _levels().quantiles, cube_size(path)
     names = groups.read(path, "signals")["target_class"].to_numpy().tolist()

@@ -31,8 +31,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from ddp_tasks.images.image_sets import ImageSet, open_images
-from ddp_tasks.shards import fill_shard
 from ddp_tasks.store import groups as stores
+from ddp_tasks.workers.signals import fill_shard
 from schemas.parameters import RunParameters, TransformParameters
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

@@ -105,7 +105,7 @@ def make(path: Path, images: int, scattered: bool) -> None:
 
 def significant_images(path: Path, threshold: np.ndarray, slab: Any) -> int:
     """Counts a slab's fractions; gives the sum of those of its first vector."""
-    from ddp_tasks import reductions
+    from ddp_tasks.workers import reductions
 
     of_layer = threshold[:, :, slab.layer]
     counts, _, _ = reductions.significant_counts(path, of_layer, CLASSES, slab)
@@ -118,10 +118,10 @@ def ours(path: Path, workers: int) -> dict[str, Any]:
 
     from distributed import Client
 
-    from ddp_tasks import reductions
     from ddp_tasks.bounded_futures import results
     from ddp_tasks.store.cube import cube_size
     from ddp_tasks.store.slabs import slabs
+    from ddp_tasks.workers import reductions
     from flows.clusters import ending, local_cluster
 
     with ExitStack() as stack:

@@ -32,10 +32,10 @@ from ddp_tasks.callables import factories
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.networks.decomposition import layer_coordinates
 from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.shard_sizes import ImageCost, WorkerSize, images_per_shard
 from ddp_tasks.store import creation
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import Identity
+from ddp_tasks.workers.shard_sizes import ImageCost, WorkerSize, images_per_shard
 from flows.clusters import ending
 from schemas.parameters import ImageParameters, ModelParameters, RunParameters, ShardParameters
 

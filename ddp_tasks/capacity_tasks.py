@@ -18,7 +18,14 @@ from prefect import get_run_logger
 from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.layer_spectra import (
+from ddp_tasks.networks.layers import LinearLayer
+from ddp_tasks.networks.models import model_digest, open_model
+from ddp_tasks.preparation import prepare
+from ddp_tasks.report import capacity_page
+from ddp_tasks.store import groups
+from ddp_tasks.store.identity import MadeOf
+from ddp_tasks.tasks import over_workers, stage
+from ddp_tasks.workers.spectra import (
     ALPHA_HAT,
     FLAGS,
     ModelAsked,
@@ -30,13 +37,6 @@ from ddp_tasks.layer_spectra import (
     toeplitz_values,
     trace,
 )
-from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.preparation import prepare
-from ddp_tasks.report import capacity_page
-from ddp_tasks.store import groups
-from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.tasks import over_workers, stage
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.recording import without_places

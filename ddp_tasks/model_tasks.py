@@ -17,19 +17,24 @@ from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.layer_decompositions import cost, decompose_layer, folding_of
 from ddp_tasks.networks import decomposition
 from ddp_tasks.networks.checkpoint_files import read_checkpoint
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import check_weights, model_digest, open_model
 from ddp_tasks.networks.training import images_trained_on, train
 from ddp_tasks.preparation import Prepared, prepare, reason_of
-from ddp_tasks.shard_sizes import ImageCost, forward_operations, images_per_shard, worker_size
 from ddp_tasks.store import creation, groups, wholeness
 from ddp_tasks.store.identity import Identity, MadeOf, code_of
 from ddp_tasks.tasks import over_workers, progress, stage
 from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import Spectrum, relative_gaps
+from ddp_tasks.workers.decomposition import cost, decompose_layer, folding_of
+from ddp_tasks.workers.shard_sizes import (
+    ImageCost,
+    forward_operations,
+    images_per_shard,
+    worker_size,
+)
 from schemas.parameters import ModelParameters, RunError, RunParameters
 from schemas.recording import stored_identity
 

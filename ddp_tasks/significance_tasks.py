@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from prefect import get_run_logger
 
-from ddp_tasks import reductions
 from ddp_tasks.queries.hypergraphs import build_hypergraph
 from ddp_tasks.significance.significance import tables_dataset
 from ddp_tasks.store import groups, regions
@@ -18,6 +17,7 @@ from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import slabs
 from ddp_tasks.tasks import on_workers, over_workers, stage
 from ddp_tasks.visualization import exemplars
+from ddp_tasks.workers import reductions
 from schemas.parameters import RunError, RunParameters
 
 

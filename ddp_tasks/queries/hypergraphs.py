@@ -11,12 +11,12 @@ from ddp_tasks.hypergraphs import hif
 from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_graph, layer_hypergraph
 from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
 from ddp_tasks.queries.significance import StoredSignificance
-from ddp_tasks.reductions import class_exemplars
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import groups
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import Slab
 from ddp_tasks.visualization.exemplars import vector_sets
+from ddp_tasks.workers.reductions import class_exemplars
 from schemas.names import file_name, group_path
 from schemas.parameters import SignificanceParameters
 

@@ -10,7 +10,6 @@ from shown_networks import names, pictures, ready, shown
 from stored_cubes import stored
 from strategies import LEVELS, cubes
 
-from ddp_tasks import reductions
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.layers import PathError, unfolded_weight
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
@@ -21,6 +20,7 @@ from ddp_tasks.store.cube import cube_size, layer_parts, layer_signals
 from ddp_tasks.store.slabs import slabs
 from ddp_tasks.visualization.exemplars import class_exemplars_of
 from ddp_tasks.weights.tensor_svd import decompose
+from ddp_tasks.workers import reductions
 from schemas.parameters import ExtractionParameters
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import torch
 from runs import tiny_run
 
 from ddp_tasks.capacity.metric import Matrization
-from ddp_tasks.layer_spectra import ModelAsked, layer_spectra
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.preparation import prepared_once
 from ddp_tasks.store.identity import Identity, MadeOf
+from ddp_tasks.workers.spectra import ModelAsked, layer_spectra
 from schemas.parameters import ModelParameters, RunError
 
 CODE = """

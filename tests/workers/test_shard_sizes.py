@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_networks import InPlaceNetwork
 
-from ddp_tasks.shard_sizes import (
+from ddp_tasks.workers.shard_sizes import (
     FILE_BYTES,
     MEMORY_SHARE,
     MOST_SECONDS,

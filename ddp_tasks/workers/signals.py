@@ -22,7 +22,6 @@ from ddp_tasks.images.contents import UNKNOWN, Content
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.images.reading_ahead import read_ahead
 from ddp_tasks.images.unreadable import Unreadable
-from ddp_tasks.layer_decompositions import folding_of, vectors_for_means
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.models import model_digest
 from ddp_tasks.preparation import ONE_AT_A_TIME, best_device, content_of, prepared_once
@@ -32,6 +31,7 @@ from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import groups, spatial_cube
 from ddp_tasks.store.groups import Shard
 from ddp_tasks.store.identity import Identity, MadeOf
+from ddp_tasks.workers.decomposition import folding_of, vectors_for_means
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 from schemas.recording import without_places

@@ -8,14 +8,14 @@ from torch.nn import functional
 
 from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.capacity.toeplitz import symbol, toeplitz_spectrum
-from ddp_tasks.layer_spectra import (
+from ddp_tasks.networks.models import model_digest, open_model
+from ddp_tasks.workers.spectra import (
     ModelAsked,
     layer_spectra,
     model_dataset,
     toeplitz_values,
     trace,
 )
-from ddp_tasks.networks.models import model_digest, open_model
 from schemas.parameters import ModelParameters
 from schemas.variables import validate
 

@@ -27,7 +27,6 @@ from ddp_tasks.capacity.metric import (
 )
 from ddp_tasks.capacity.toeplitz import Boundary, image_of_transposed, per_axis
 from ddp_tasks.capacity.toeplitz_matrix import boundary_differences, checkable_size
-from ddp_tasks.layer_decompositions import folding_once
 from ddp_tasks.networks.batch_norm_folding import FoldedLayer, Folding, fold_batch_norms
 from ddp_tasks.networks.layers import Layers, LinearLayer, without_zeros
 from ddp_tasks.networks.models import open_model
@@ -41,6 +40,7 @@ from ddp_tasks.preparation import (
 )
 from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.weights.unfolding import transposed_filters
+from ddp_tasks.workers.decomposition import folding_once
 from schemas.parameters import ModelParameters, RunError, RunParameters
 
 Floats = npt.NDArray[np.float64]

@@ -1,0 +1,1 @@
+"""What Dask calls: open the store, call one function, write or return."""
