@@ -33,17 +33,10 @@ from typing import Any
 import numpy as np
 from prefect.logging import disable_run_logger
 
-from ddp_tasks import (
-    capacity_tasks,
-    extraction_tasks,
-    family_tasks,
-    model_tasks,
-    signal_tasks,
-    significance_tasks,
-    tasks,
-)
 from ddp_tasks.queries import significance
 from ddp_tasks.queries.finished_run import open_finished
+from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, stage
+from ddp_tasks.stages import significance as significance_tasks
 from ddp_tasks.store import creation, cube, wholeness
 from ddp_tasks.store import groups as store
 from ddp_tasks.workers.replaced_images import recorded_contents
@@ -206,19 +199,19 @@ def _same(one: Any, other: Any) -> bool:
 def stages(run: RunParameters, folder: Path, address: str) -> None:
     """Carry out a run or continue it, all but its page."""
     path, files = folder / "store.zarr", folder / "hypergraphs"
-    model_tasks.decompose_layers.fn(run, path, address)
+    decomposition.decompose_layers.fn(run, path, address)
     if not run.extraction.plain:
-        extraction_tasks.measure_extraction.fn(run, path, address)
-    signal_tasks.fill_cube.fn(run, path, address)
-    capacity_tasks.measure_capacity.fn(run, path, address)
+        extraction.measure_extraction.fn(run, path, address)
+    signals.fill_cube.fn(run, path, address)
+    capacity.measure_capacity.fn(run, path, address)
     significance_tasks.measure_significance.fn(run, path, address)
-    family_tasks.group_classes.fn(run, path)
+    family.group_classes.fn(run, path)
     if run.spatial_statistics:
-        extraction_tasks.measure_positions.fn(run, path, address)
+        extraction.measure_positions.fn(run, path, address)
     significance_tasks.find_exemplars.fn(run, path, address)
     significance_tasks.build_hypergraphs.fn(run, path, files, address)
-    family_tasks.map_family.fn(run, path, address)
-    family_tasks.judge_stability.fn(run, path, address)
+    family.map_family.fn(run, path, address)
+    family.judge_stability.fn(run, path, address)
     store.seal(path)
 
 
@@ -228,9 +221,9 @@ def list_stages(zoo: ZooParameters, folder: Path, address: str) -> None:
     creation.create_zoo(path, zoo)
     found = {}
     for model in zoo.models:
-        capacity_tasks.analyse_model.fn(zoo, model, path, address)
+        capacity.analyse_model.fn(zoo, model, path, address)
         found[model.name] = store.read(path, group_path("capacity", model.name)).load()
-    store.write(path, "zoo", capacity_tasks.zoo_dataset(zoo, found, {}))
+    store.write(path, "zoo", capacity.zoo_dataset(zoo, found, {}))
     store.seal(path)
 
 
@@ -264,7 +257,7 @@ def carried_out(job: Job, folder: Path, kill_at: int | None = None) -> str:
 def _in_child(job: Job, folder: Path, kill_at: int | None) -> int:
     from distributed import LocalCluster
 
-    tasks.progress = _silent  # type: ignore[assignment]
+    stage.progress = _silent  # type: ignore[assignment]
     if kill_at is not None:
         _kill_at(kill_at)
     try:

@@ -220,14 +220,14 @@ def signals_stage(run: RunParameters, path: Path) -> float:
     from flows.clusters import scheduler  # isort: skip
     from prefect import flow
 
-    from ddp_tasks import model_tasks, signal_tasks
+    from ddp_tasks.stages import decomposition, signals
 
     @flow(name="images-benchmark")
     def stages() -> float:
         with scheduler(run.cluster) as address:
-            model_tasks.decompose_layers(run, path, address)
+            decomposition.decompose_layers(run, path, address)
             started = time.perf_counter()
-            signal_tasks.fill_cube(run, path, address)
+            signals.fill_cube(run, path, address)
             stores.seal(path)
             return time.perf_counter() - started
 

@@ -118,7 +118,7 @@ def ours(path: Path, workers: int) -> dict[str, Any]:
 
     from distributed import Client
 
-    from ddp_tasks.bounded_futures import results
+    from ddp_tasks.stages.bounded_futures import results
     from ddp_tasks.store.cube import cube_size
     from ddp_tasks.store.slabs import slabs
     from ddp_tasks.workers import reductions

@@ -188,7 +188,7 @@ def in_one_process(accepted: Callable[[], object]) -> Iterator[None]:
     from prefect import Task
     from prefect.logging import disable_run_logger
 
-    from ddp_tasks import artifact_tasks
+    from ddp_tasks.stages import artifacts as artifact_tasks
     from flows import artifacts, capacity, cli, pipeline, prefect_server, terminal
 
     def called(task: Any, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:

@@ -27,11 +27,11 @@ import psutil
 import xarray as xr
 from distributed import Client, LocalCluster
 
-from ddp_tasks.bounded_futures import outcomes
 from ddp_tasks.callables import factories
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.networks.decomposition import layer_coordinates
 from ddp_tasks.networks.layers import LinearLayer
+from ddp_tasks.stages.bounded_futures import outcomes
 from ddp_tasks.store import creation
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import Identity

@@ -28,8 +28,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.testing.utilities import prefect_test_harness
 
-from ddp_tasks.bounded_futures import outcomes
-from ddp_tasks.tasks import progress, stage
+from ddp_tasks.stages.bounded_futures import outcomes
+from ddp_tasks.stages.stage import progress, stage
 from flows.clusters import ending
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

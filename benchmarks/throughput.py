@@ -181,7 +181,7 @@ def signals_stage(case: Case, file: Path, count: int, **changes: Any) -> Measure
     """Decompose, then time the stage from its start to the sealed cube."""
     from prefect import flow
 
-    from ddp_tasks import model_tasks, signal_tasks
+    from ddp_tasks.stages import decomposition, signals
     from ddp_tasks.store import groups
     from flows.clusters import scheduler
     from schemas.parameters import RunParameters
@@ -205,10 +205,10 @@ def signals_stage(case: Case, file: Path, count: int, **changes: Any) -> Measure
     @flow(name="throughput")
     def measured(path: Path) -> Measured:
         with scheduler(run.cluster) as address:
-            model_tasks.decompose_layers(run, path, address)
+            decomposition.decompose_layers(run, path, address)
             with memory_watched() as peak:
                 start = time.perf_counter()
-                signal_tasks.fill_cube(run, path, address)
+                signals.fill_cube(run, path, address)
                 groups.seal(path)
                 seconds = time.perf_counter() - start
         return Measured(seconds, len(groups.shards(path)), peak["worker"], peak["flow"])

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from ddp_tasks.artifact_tasks import as_text, await_shown, show
 from ddp_tasks.figures.notation import abbreviated, vector_names
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.report.run_page import anchors
 from ddp_tasks.significance.significance import layer_table
+from ddp_tasks.stages.artifacts import as_text, await_shown, show
 from ddp_tasks.store import groups as stores
 from schemas.parameters import RunParameters
 from schemas.shown import shown

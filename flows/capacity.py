@@ -10,8 +10,8 @@ import xarray as xr
 from prefect import flow, get_run_logger
 from prefect.states import get_state_exception
 
-from ddp_tasks import capacity_tasks
 from ddp_tasks.files.whole import clear_parts
+from ddp_tasks.stages import capacity
 from ddp_tasks.store import creation, groups, run_lock
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
@@ -82,14 +82,14 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
         stack.enter_context(prefect_server.cancelled_when_stopped())
         address = stack.enter_context(scheduler(zoo.cluster))
         for model in zoo.models:
-            state = capacity_tasks.analyse_model(zoo, model, path, address, return_state=True)
+            state = capacity.analyse_model(zoo, model, path, address, return_state=True)
             if not state.is_completed():
                 errors[model.name] = str(get_state_exception(state))
                 log.error("%s failed: %s", model.name, errors[model.name])
         if len(errors) == len(zoo.models):
             reasons = "\n".join(f"  {name}: {why}" for name, why in errors.items())
             raise RunError(f"no model of {zoo.name} could be analysed:\n{reasons}")
-        capacity_tasks.write_zoo(zoo, path, page, errors)
+        capacity.write_zoo(zoo, path, page, errors)
         table = groups.read(path, "zoo").load()
         artifacts.publish_zoo(zoo, table, path, page)
         return prefect_server.left(ZooOutcome(path, page, table, errors))

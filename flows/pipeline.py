@@ -8,20 +8,13 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger
 
-from ddp_tasks import (
-    capacity_tasks,
-    extraction_tasks,
-    family_tasks,
-    model_tasks,
-    report_tasks,
-    signal_tasks,
-    significance_tasks,
-)
 from ddp_tasks.files.whole import clear_parts
 from ddp_tasks.images.labels import remembered
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.preparation import Prepared, prepare
 from ddp_tasks.queries.summary import Summary
+from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, significance
+from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.store import groups as stores
 from ddp_tasks.store import run_lock, wholeness
 from ddp_tasks.store.identity import Identity
@@ -56,7 +49,7 @@ def check(run: RunParameters, out: Path) -> None:
     check_places(out, folders=("store.zarr", "hypergraphs"), files=("report.html", "checkpoint.pt"))
     check_cluster(run.cluster)
     if run.model.training is not None and (out / "checkpoint.pt").exists():
-        model_tasks.check_trained(run, out / "checkpoint.pt")
+        decomposition.check_trained(run, out / "checkpoint.pt")
     prepared = prepare(run)
     _check_same_weights(run, prepared)
     if (out / "store.zarr").exists():
@@ -127,33 +120,33 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
     log, timings = get_run_logger(), Timings()
 
     with timings.part("training"):
-        model = model_tasks.train_model(run, out / "checkpoint.pt")
+        model = decomposition.train_model(run, out / "checkpoint.pt")
     run = run.model_copy(update={"model": model})
     with ExitStack() as stack:
         with timings.part("Dask's start"):
             address = stack.enter_context(scheduler(run.cluster))
         with timings.part("decomposition"):
-            model_tasks.decompose_layers(run, store, address)
+            decomposition.decompose_layers(run, store, address)
         with timings.part("signals"):
             if not run.extraction.plain:
-                extraction_tasks.measure_extraction(run, store, address)
-            signal_tasks.fill_cube(run, store, address)
+                extraction.measure_extraction(run, store, address)
+            signals.fill_cube(run, store, address)
         with timings.part("capacity metric"):
-            capacity_tasks.measure_capacity(run, store, address)
+            capacity.measure_capacity(run, store, address)
         with timings.part("significance"):
-            significance_tasks.measure_significance(run, store, address)
-            family_tasks.group_classes(run, store)
+            significance.measure_significance(run, store, address)
+            family.group_classes(run, store)
         if run.spatial_statistics:
             with timings.part("positions"):
-                extraction_tasks.measure_positions(run, store, address)
+                extraction.measure_positions(run, store, address)
         with timings.part("exemplars"):
-            significance_tasks.find_exemplars(run, store, address)
+            significance.find_exemplars(run, store, address)
         with timings.part("hypergraphs"):
-            significance_tasks.build_hypergraphs(run, store, hypergraphs, address)
+            significance.build_hypergraphs(run, store, hypergraphs, address)
         with timings.part("family"):
-            family_tasks.map_family(run, store, address)
+            family.map_family(run, store, address)
         with timings.part("stability"):
-            family_tasks.judge_stability(run, store, address)
+            family.judge_stability(run, store, address)
         with timings.part("report"):
             summary = report_tasks.write_report(run, store, page, address)
             artifacts.publish(run, summary, store, page, hypergraphs)

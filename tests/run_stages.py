@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from ddp_tasks import extraction_tasks, model_tasks, signal_tasks
+from ddp_tasks.stages import decomposition, extraction, signals
 from ddp_tasks.store import groups
 
 CLUSTER = {
@@ -16,10 +16,10 @@ CLUSTER = {
 @flow
 def fill(run, path, scheduler):
     """Decompose the layers and have the workers write the cube."""
-    model_tasks.decompose_layers(run, path, scheduler)
+    decomposition.decompose_layers(run, path, scheduler)
     if not run.extraction.plain:
-        extraction_tasks.measure_extraction(run, path, scheduler)
-    signal_tasks.fill_cube(run, path, scheduler)
+        extraction.measure_extraction(run, path, scheduler)
+    signals.fill_cube(run, path, scheduler)
 
 
 def cube(path):

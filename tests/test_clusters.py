@@ -9,7 +9,7 @@ import torch
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
-from ddp_tasks.bounded_futures import outcomes
+from ddp_tasks.stages.bounded_futures import outcomes
 from flows.clusters import check_cluster, ending, local_cluster, local_workers, scheduler
 from schemas.parameters import RunError
 from schemas.run_files import load_cluster

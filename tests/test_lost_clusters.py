@@ -9,15 +9,13 @@ from distributed import LocalCluster
 from prefect import flow
 from runs import HERE, tiny_run
 
-from ddp_tasks import (
-    capacity_tasks,
-    extraction_tasks,
-    family_tasks,
-    model_tasks,
-    report_tasks,
-    signal_tasks,
-    significance_tasks,
-)
+from ddp_tasks.stages import capacity as capacity_tasks
+from ddp_tasks.stages import decomposition
+from ddp_tasks.stages import extraction as extraction_tasks
+from ddp_tasks.stages import family as family_tasks
+from ddp_tasks.stages import report as report_tasks
+from ddp_tasks.stages import signals as signal_tasks
+from ddp_tasks.stages import significance as significance_tasks
 from ddp_tasks.store import creation, groups
 from flows.clusters import ending
 from schemas.parameters import RunError
@@ -28,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 
 def decompose(run, out, address):
-    model_tasks.decompose_layers(run, out / "other.zarr", address)
+    decomposition.decompose_layers(run, out / "other.zarr", address)
 
 
 def extraction(run, out, address):

@@ -17,9 +17,9 @@ from prefect.settings import (
 from refusing_proxy import RefusingProxy
 from runs import tiny_run
 
-from ddp_tasks import artifact_tasks, model_tasks, signal_tasks
+from ddp_tasks.stages import artifacts, decomposition, signals
+from ddp_tasks.stages.stage import stage
 from ddp_tasks.store import groups
-from ddp_tasks.tasks import stage
 from flows import prefect_server as command_server
 from schemas.parameters import RunError
 
@@ -27,7 +27,7 @@ from schemas.parameters import RunError
 @pytest.fixture
 def proxy(prefect_server, monkeypatch):
     """In front of the server, and in its place; nothing was warned of before."""
-    monkeypatch.setattr(artifact_tasks, "_SENDER", artifact_tasks._Sender())
+    monkeypatch.setattr(artifacts, "_SENDER", artifacts._Sender())
     opened = RefusingProxy(PREFECT_API_URL.value())
     with temporary_settings({PREFECT_API_URL: opened.url}):
         yield opened
@@ -54,12 +54,12 @@ def warnings():
 
 @flow
 def carry_out(run, path, address, between):
-    model_tasks.decompose_layers(run, path, address)
+    decomposition.decompose_layers(run, path, address)
     between()
-    signal_tasks.fill_cube(run, path, address)
+    signals.fill_cube(run, path, address)
     for part in ("findings", "places"):
-        artifact_tasks.show(lambda part=part: create_markdown_artifact(part, key=part))
-    artifact_tasks.await_shown()
+        artifacts.show(lambda part=part: create_markdown_artifact(part, key=part))
+    artifacts.await_shown()
     return command_server.left(path)
 
 

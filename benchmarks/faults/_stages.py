@@ -12,7 +12,7 @@ import numpy as np
 from prefect import flow
 from runs import tiny_run
 
-from ddp_tasks import model_tasks, signal_tasks
+from ddp_tasks.stages import decomposition, signals
 from ddp_tasks.store import groups
 from schemas.parameters import RunParameters
 
@@ -24,8 +24,8 @@ SETTINGS = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "30s"}
 @flow
 def fill(run: RunParameters, path: Path, scheduler: str) -> None:
     """Decompose the layers and fill the cube."""
-    model_tasks.decompose_layers(run, path, scheduler)
-    signal_tasks.fill_cube(run, path, scheduler)
+    decomposition.decompose_layers(run, path, scheduler)
+    signals.fill_cube(run, path, scheduler)
 
 
 def waiting_run(flag: Path) -> RunParameters:

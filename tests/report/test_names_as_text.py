@@ -15,9 +15,9 @@ from pages import documents, opened, without_data
 from prefect.client.orchestration import get_client
 from runs import tiny_run
 
-from ddp_tasks.artifact_tasks import as_text
 from ddp_tasks.figures.notation import abbreviated, short, wrapped
 from ddp_tasks.report.bokeh_documents import document
+from ddp_tasks.stages.artifacts import as_text
 from flows.pipeline import run_pipeline
 from flows.summary_text import closing_lines
 from schemas.shown import seen, unseen

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from stored_cubes import stored
 from strategies import LEVELS, Cube, cubes
 
-from ddp_tasks.bounded_futures import results
 from ddp_tasks.significance import significance
+from ddp_tasks.stages.bounded_futures import results
 from ddp_tasks.store import groups
 from ddp_tasks.store.cube import cube_size, layer_signals, slab_parts
 from ddp_tasks.store.slabs import CubeSize, Slab, slabs

@@ -12,7 +12,8 @@ import dask
 import pytest
 from distributed import Client, LocalCluster
 
-from ddp_tasks.bounded_futures import (
+from ddp_tasks.files.system_errors import refusal_of
+from ddp_tasks.stages.bounded_futures import (
     FEWEST_FUTURES,
     FUTURES_PER_THREAD,
     ClusterLostError,
@@ -20,7 +21,6 @@ from ddp_tasks.bounded_futures import (
     outcomes,
     results,
 )
-from ddp_tasks.files.system_errors import refusal_of
 from flows.clusters import ending
 
 OPTIONS = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "threads_per_worker": 1}

@@ -13,13 +13,7 @@ from prefect import flow
 from run_stages import CLUSTER, cube, fill
 from runs import Noise, TinyNetwork, tiny_run, unreadable_run
 
-from ddp_tasks import (
-    capacity_tasks,
-    extraction_tasks,
-    family_tasks,
-    model_tasks,
-    significance_tasks,
-)
+from ddp_tasks.stages import capacity, decomposition, extraction, family, significance
 from ddp_tasks.store import groups as stores
 from flows.clusters import ending
 from schemas.parameters import RunError
@@ -112,7 +106,7 @@ def test_too_many_unreadable_images_stop_the_run_and_it_goes_on_once_they_are_re
     # As where workers finish their shards after the run has stopped: all are written.
     fill(unreadable_run(broken, 0.4), path, address)
     assert len(stores.unreadable_images(path)) == 8
-    after(significance_tasks.measure_significance, tiny_run(), path, address)
+    after(significance.measure_significance, tiny_run(), path, address)
     with pytest.raises(RunError, match=said):
         fill(unreadable_run(broken, 0.1), path, address)
     # One cannot be read still: its shard, whose other image was repaired, is written once more.
@@ -159,46 +153,46 @@ def test_a_layer_of_zeros_is_left_out_by_name_and_no_other(undisturbed, path, ad
 
 def test_statistics_over_positions_are_added_to_a_finished_store(copied, address):
     run = tiny_run(spatial_statistics=True)
-    after(significance_tasks.measure_significance, run, copied, address)
-    after(extraction_tasks.measure_positions, run, copied, address)
+    after(significance.measure_significance, run, copied, address)
+    after(extraction.measure_positions, run, copied, address)
     found = stores.read(copied, "spatial").load()
     assert (found["complete"].to_numpy() > 0).tolist() == [True] * 4
 
 
 def test_w2_is_that_of_the_images_a_layer_sees(copied, address):
     run = tiny_run(capacity=["unfolded", "toeplitz"])
-    after(capacity_tasks.measure_capacity, run, copied, address)
+    after(capacity.measure_capacity, run, copied, address)
     found = stores.read(copied, "capacity").load()
     # conv1 sees 8 x 8 images of two channels.
     assert int(found["values"].sel(layer="conv1", matrization="toeplitz")) == 2 * 64
 
 
 def test_a_capacity_metric_that_is_there_is_kept_and_one_that_is_lost_comes_back(copied, address):
-    after(capacity_tasks.measure_capacity, tiny_run(capacity=[]), copied, address)
+    after(capacity.measure_capacity, tiny_run(capacity=[]), copied, address)
     assert not (copied / "capacity").exists()
-    after(capacity_tasks.measure_capacity, tiny_run(), copied, address)
+    after(capacity.measure_capacity, tiny_run(), copied, address)
     before = written(copied / "capacity")
     alpha = stores.read(copied, "capacity")["alpha"].load()
-    after(capacity_tasks.measure_capacity, tiny_run(), copied, address)
+    after(capacity.measure_capacity, tiny_run(), copied, address)
     assert written(copied / "capacity") == before
     shutil.rmtree(copied / "capacity")
-    after(capacity_tasks.measure_capacity, tiny_run(), copied, address)
+    after(capacity.measure_capacity, tiny_run(), copied, address)
     np.testing.assert_array_equal(stores.read(copied, "capacity")["alpha"], alpha)
 
 
 def test_what_was_judged_is_kept_until_it_is_asked_for_otherwise(copied, address, tmp_path):
-    after(significance_tasks.measure_significance, tiny_run(), copied, address)
-    after(significance_tasks.build_hypergraphs, tiny_run(), copied, tmp_path, address)
-    after(family_tasks.judge_stability, tiny_run(), copied, address)
+    after(significance.measure_significance, tiny_run(), copied, address)
+    after(significance.build_hypergraphs, tiny_run(), copied, tmp_path, address)
+    after(family.judge_stability, tiny_run(), copied, address)
     group = copied / "stability/conv1"
     kept = written(group)
-    after(family_tasks.judge_stability, tiny_run(), copied, address)
+    after(family.judge_stability, tiny_run(), copied, address)
     assert written(group) == kept
     levels = tiny_run().significance.model_dump() | {"resamples": 3, "sample_sizes": [2]}
     groups = {"one side": ["left", "right"]}
     run = tiny_run(significance=levels | {"superclasses": groups})
-    after(family_tasks.judge_stability, run, copied, address)
-    after(family_tasks.group_classes, run, copied)
+    after(family.judge_stability, run, copied, address)
+    after(family.group_classes, run, copied)
     judged = stores.read(copied, "stability/conv1").load()
     assert judged["images_a_class"].values.tolist() == [2]
     assert set(np.unique(judged["incidence"] * 3).round(4)) <= {0, 1, 2, 3}
@@ -231,7 +225,7 @@ def test_training_that_fails_or_leaves_all_bounds_is_refused_by_name(
     model = {"factory": f"odd_networks:{network}", "kwargs": kwargs, "training": training}
     run = tiny_run("image_sets:Channels", model=model)
     with pytest.raises(RunError, match=said):
-        after(model_tasks.train_model, run, tmp_path / "checkpoint.pt")
+        after(decomposition.train_model, run, tmp_path / "checkpoint.pt")
     assert not list(tmp_path.iterdir())
 
 
@@ -241,22 +235,22 @@ def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):
         "training": {"kwargs": {"images": 60, "seed": 1}, "epochs": 2, "batch_size": 10},
     }
     checkpoint = tmp_path / "checkpoint.pt"
-    trained = after(model_tasks.train_model, tiny_run(model=model), checkpoint)
+    trained = after(decomposition.train_model, tiny_run(model=model), checkpoint)
     assert trained.weights == str(checkpoint)
     kept = checkpoint.read_bytes()
     state = torch.load(checkpoint, weights_only=True)["state_dict"]
     assert not torch.equal(state["fc2.weight"], TinyNetwork().state_dict()["fc2.weight"])
-    assert after(model_tasks.train_model, tiny_run(model=model), checkpoint) == trained
+    assert after(decomposition.train_model, tiny_run(model=model), checkpoint) == trained
     model["training"] = {**model["training"], "epochs": 3}
     with pytest.raises(RunError, match="comes from another training"):
-        after(model_tasks.train_model, tiny_run(model=model), checkpoint)
+        after(decomposition.train_model, tiny_run(model=model), checkpoint)
     assert checkpoint.read_bytes() == kept
 
 
 def test_a_training_on_other_data_is_another_and_its_place_is_not_kept():
     def asked(root):
         training = {"kwargs": {"root": root}}
-        return model_tasks._asked(
+        return decomposition._asked(
             tiny_run(model={"factory": tiny_run().model.factory, "training": training})
         )
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
+from ddp_tasks.stages.stage import on_workers, over_workers, stage
 from ddp_tasks.store import groups, spatial_cube
-from ddp_tasks.tasks import on_workers, over_workers, stage
 from ddp_tasks.workers.signals import extraction_error, fill_spatial_shard
 from schemas.parameters import RunParameters
 

@@ -22,9 +22,9 @@ from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.preparation import prepare
 from ddp_tasks.report import capacity_page
+from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
 from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.tasks import over_workers, stage
 from ddp_tasks.workers.spectra import (
     ALPHA_HAT,
     FLAGS,

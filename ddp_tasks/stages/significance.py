@@ -12,10 +12,10 @@ from prefect import get_run_logger
 
 from ddp_tasks.queries.hypergraphs import build_hypergraph
 from ddp_tasks.significance.significance import tables_dataset
+from ddp_tasks.stages.stage import on_workers, over_workers, stage
 from ddp_tasks.store import groups, regions
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import slabs
-from ddp_tasks.tasks import on_workers, over_workers, stage
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.workers import reductions
 from schemas.parameters import RunError, RunParameters

@@ -8,11 +8,11 @@ from uuid import uuid4
 
 from prefect import get_run_logger
 
-from ddp_tasks.bounded_futures import ClusterLostError
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.unreadable import Unreadable
+from ddp_tasks.stages.bounded_futures import ClusterLostError
+from ddp_tasks.stages.stage import on_workers, over_workers, stage
 from ddp_tasks.store import groups
-from ddp_tasks.tasks import on_workers, over_workers, stage
 from ddp_tasks.workers.replaced_images import replaced_images
 from ddp_tasks.workers.replaced_images import told as replaced_told
 from ddp_tasks.workers.signals import fill_shard

@@ -13,8 +13,8 @@ from ddp_tasks.files.whole import replacing
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.report import run_page
 from ddp_tasks.report.page import FragmentFiles
+from ddp_tasks.stages.stage import on_workers, stage
 from ddp_tasks.store import groups
-from ddp_tasks.tasks import on_workers, stage
 from ddp_tasks.workers.sections import draw_section, run_findings
 from schemas.parameters import RunParameters
 

@@ -21,9 +21,9 @@ from prefect.cache_policies import NO_CACHE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ddp_tasks.artifact_tasks import ProgressBar
-from ddp_tasks.bounded_futures import Outcome, connected, outcomes, results
 from ddp_tasks.files.system_errors import refusal_of
+from ddp_tasks.stages.artifacts import ProgressBar
+from ddp_tasks.stages.bounded_futures import Outcome, connected, outcomes, results
 from schemas.parameters import RunError, RunParameters
 from schemas.shown import shown
 

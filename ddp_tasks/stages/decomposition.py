@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from prefect import get_run_logger
 
-from ddp_tasks.bounded_futures import await_worker, connected
 from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.images.image_sets import open_images
@@ -23,9 +22,10 @@ from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import check_weights, model_digest, open_model
 from ddp_tasks.networks.training import images_trained_on, train
 from ddp_tasks.preparation import Prepared, prepare, reason_of
+from ddp_tasks.stages.bounded_futures import await_worker, connected
+from ddp_tasks.stages.stage import over_workers, progress, stage
 from ddp_tasks.store import creation, groups, wholeness
 from ddp_tasks.store.identity import Identity, MadeOf, code_of
-from ddp_tasks.tasks import over_workers, progress, stage
 from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import Spectrum, relative_gaps
 from ddp_tasks.workers.decomposition import cost, decompose_layer, folding_of

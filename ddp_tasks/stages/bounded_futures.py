@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 from distributed import Client, Future
 from distributed.scheduler import KilledWorker
 
-from ddp_tasks.dead_workers import why_killed
+from ddp_tasks.stages.dead_workers import why_killed
 from schemas.parameters import RunError
 
 #: Attempts after the first that an item gets, on another worker where its own died.
