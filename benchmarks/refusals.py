@@ -253,11 +253,6 @@ def _scheduler(own: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def preload() -> None:
     """Import what the commands import, so that each forked process has it."""
-    import flows.capacity
-    import flows.cli
-    import flows.pipeline
-    import flows.significance_text
-    import flows.summary_text  # noqa: F401
 
 
 def section(ended: Sequence[Ended]) -> list[str]:

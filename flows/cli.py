@@ -81,8 +81,8 @@ def run(
     # A temporary server starts while model and images are opened.
     with prefect_server.served() as server:
         from ddp_tasks.images.labels import remembered
-        from flows import summary_text
         from flows.pipeline import check, run_pipeline, standing
+        from flows.texts import run as run_texts
 
         imported = time.time()
         with remembered():
@@ -93,7 +93,7 @@ def run(
     seconds = {"imports": imported - started, "checks": checked - imported, **outcome.seconds}
     total = time.time() - started
     seconds["Prefect's server and bookkeeping"] = total - sum(seconds.values())
-    say(summary_text.closing_lines(outcome, seconds, total))
+    say(run_texts.closing_lines(outcome, seconds, total))
 
 
 @app.command()
@@ -112,9 +112,9 @@ def layers(source: Run = "digits", overrides: Set = None) -> None:
 
     parameters = load_run(source, overrides or ())
     from ddp_tasks.preparation import prepare
-    from flows import summary_text
+    from flows.texts import run as run_texts
 
-    say(summary_text.layer_lines(prepare(parameters)))
+    say(run_texts.layer_lines(prepare(parameters)))
 
 
 @app.command()
@@ -147,13 +147,13 @@ def capacity(
 
     folder = out or Path("ddp-results") / file_name(zoo.name)
     with prefect_server.served() as server:
-        from flows import summary_text
         from flows.capacity import check, run_capacity, standing
+        from flows.texts import run as run_texts
 
         check(zoo, folder)
         with server.used(), stopping.told_by(lambda: standing(zoo, folder)):
             outcome = prefect_server.carry_out(run_capacity, zoo, folder)
-    say(summary_text.zoo_lines(outcome))
+    say(run_texts.zoo_lines(outcome))
     if outcome.errors:
         raise typer.Exit(1)
 
@@ -233,7 +233,7 @@ def table(
     Printed are the pairs that are significant; a file receives all, with their Wilson intervals.
     """
     from ddp_tasks.queries import significance
-    from flows import significance_text
+    from flows.texts import significance as significance_texts
 
     if out is not None:
         significance.check_table_file(out)
@@ -242,7 +242,7 @@ def table(
     frame = stored.table(layer, quantile, percentage, direction)
     if out is None:
         confidence = stored.run.significance.confidence
-        say(significance_text.table_lines(frame, at, confidence))
+        say(significance_texts.table_lines(frame, at, confidence))
     else:
         significance.write_table(frame, out)
         say(out)
@@ -276,11 +276,11 @@ def hypergraph(
         significance.check_file(out, (".json",))
     stored = significance.open_significance(folder, superclasses)
     if out is None:
-        from flows import significance_text
+        from flows.texts import significance as significance_texts
 
         at = stored.family(layer).at(*stored.levels(layer, quantile, percentage), direction)
         values = stored.layers["singular_value"].sel(layer=layer).to_numpy()
-        say(significance_text.hypergraph_lines(at, values, stored.class_axis))
+        say(significance_texts.hypergraph_lines(at, values, stored.class_axis))
     else:
         from ddp_tasks.hypergraphs import hif
         from ddp_tasks.queries.hypergraphs import stored_hypergraph
@@ -307,13 +307,13 @@ def distinguish(
     quantile levels, with Newcombe's interval of the difference.
     """
     from ddp_tasks.queries.significance import open_significance
-    from flows import significance_text
+    from flows.texts import significance as significance_texts
 
     stored = open_significance(folder, superclasses)
     directions = ("positive", "negative") if direction == "both" else (direction,)
     frame = stored.distinguishing(a, b, layer, directions)
     confidence = stored.run.significance.confidence
-    say(significance_text.distinguishing_lines(frame, a, b, top, confidence))
+    say(significance_texts.distinguishing_lines(frame, a, b, top, confidence))
 
 
 @app.command()

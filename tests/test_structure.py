@@ -99,7 +99,7 @@ def test_schemas_import_nothing_heavy(file):
         "schemas",
         # What answers questions about a store, from a terminal or a notebook.
         "ddp_tasks.store.cube, ddp_tasks.queries.significance, ddp_tasks.store.wholeness, "
-        "flows.cli, flows.significance_text",
+        "flows.cli, flows.texts.significance",
     ],
 )
 def test_reading_and_asking_load_nothing_heavy(modules):

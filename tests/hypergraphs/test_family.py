@@ -11,7 +11,7 @@ from strategies import LEVELS, cubes, incidence_tables
 from ddp_tasks.hypergraphs import sizes as hierarchy_depth
 from ddp_tasks.hypergraphs.family import Family, family_dataset
 from ddp_tasks.hypergraphs.sizes import distinct_sets, inclusions, sizes
-from flows.significance_text import hypergraph_lines
+from flows.texts.significance import hypergraph_lines
 from schemas.parameters import RunError
 from schemas.variables import validate
 

@@ -19,7 +19,7 @@ from ddp_tasks.figures.notation import abbreviated, short, wrapped
 from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.stages.artifacts import as_text
 from flows.pipeline import run_pipeline
-from flows.summary_text import closing_lines
+from flows.texts.run import closing_lines
 from schemas.shown import seen, unseen
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ddp_tasks.hypergraphs.family import Slice
-from flows.text_tables import columns
+from flows.texts.columns import columns
 
 #: Names of one kind that a line tells.
 _MOST_NAMES = 10

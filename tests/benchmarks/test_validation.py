@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from findings import findings, nested
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "validation.py"
+FILE = Path(__file__).parents[2] / "benchmarks" / "validation.py"
 
 
 @pytest.fixture(scope="module")

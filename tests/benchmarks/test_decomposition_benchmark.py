@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "decomposition.py"
+FILE = Path(__file__).parents[2] / "benchmarks" / "decomposition.py"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")

@@ -9,7 +9,7 @@ from zoos import model, tiny_zoo
 
 from ddp_tasks.store import groups as stores
 from flows.capacity import run_capacity
-from flows.summary_text import zoo_lines
+from flows.texts.run import zoo_lines
 from schemas.parameters import RunError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")

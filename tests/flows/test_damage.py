@@ -11,7 +11,7 @@ import pytest
 from benchmarks import damage
 from ddp_tasks.store import wholeness
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 #: Of some 1,000 pairs of a kind of file and a damage, every so manieth is tried here.
 _EVERY = 61

@@ -14,7 +14,7 @@ from flows.clusters import check_cluster, ending, local_cluster, local_workers, 
 from schemas.parameters import RunError
 from schemas.run_files import load_cluster
 
-GPUS = Path(__file__).parents[1] / "deployment/clusters/gpus.yaml"
+GPUS = Path(__file__).parents[2] / "deployment/clusters/gpus.yaml"
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 7, 8, 9, 16, 63, 128])

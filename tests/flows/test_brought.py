@@ -16,7 +16,7 @@ from ddp_tasks.callables.called_code import answering
 from ddp_tasks.preparation import prepare
 from flows import terminal
 from flows.refusals import refusal_text
-from flows.text_tables import columns
+from flows.texts.columns import columns
 from schemas.parameters import RunError
 from schemas.shown import error_shown, unseen
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from image_sets import photograph
 
-FILE = Path(__file__).parents[1] / "benchmarks" / "images.py"
+FILE = Path(__file__).parents[2] / "benchmarks" / "images.py"
 
 
 def test_both_sides_read_the_same_files_and_are_timed(tmp_path):

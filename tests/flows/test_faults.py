@@ -25,7 +25,7 @@ from flows.clusters import ending
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

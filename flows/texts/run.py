@@ -11,7 +11,7 @@ from ddp_tasks.images.unreadable import told
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.preparation import Prepared
 from ddp_tasks.weights.tensor_svd import decompose
-from flows.text_tables import columns
+from flows.texts.columns import columns
 
 if TYPE_CHECKING:
     from flows.capacity import ZooOutcome
