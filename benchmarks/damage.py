@@ -35,11 +35,11 @@ from prefect.logging import disable_run_logger
 
 from ddp_tasks.queries import significance
 from ddp_tasks.queries.finished_run import open_finished
+from ddp_tasks.queries.recorded_images import recorded_contents
 from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, stage
 from ddp_tasks.stages import significance as significance_tasks
-from ddp_tasks.store import creation, cube, wholeness
+from ddp_tasks.store import creation, cube, taken_back, wholeness
 from ddp_tasks.store import groups as store
-from ddp_tasks.workers.replaced_images import recorded_contents
 from schemas.names import group_path
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import check
@@ -149,7 +149,7 @@ def questions(folder: Path) -> dict[str, Callable[[], Any]]:
     asked["table"] = lambda: open_significance().table(layers[-1]).to_csv()
     asked["ranked"] = lambda: open_significance().ranked(layers[0]).to_csv()
     asked["distinguish"] = lambda: open_significance().distinguishing("left", "both").to_csv()
-    asked["unreadable"] = lambda: repr(store.unreadable_images(path))
+    asked["unreadable"] = lambda: repr(taken_back.unreadable_images(path))
     asked["contents"] = lambda: repr(recorded_contents(path))
     asked["finished"] = lambda: repr(open_finished(folder).run)
     return asked

@@ -28,6 +28,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ddp_tasks.store import shards
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 LAYER, QUANTILE, PERCENTAGE = "classifier.3", 0.9, 75.0
@@ -43,7 +45,7 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
     """
     import xarray as xr
 
-    from ddp_tasks.store import creation, groups
+    from ddp_tasks.store import creation
     from ddp_tasks.store.identity import Identity
     from schemas.parameters import RunParameters
 
@@ -92,10 +94,10 @@ def make_store(path: Path, classes: int, images: int, vectors: int) -> None:
     of_group = random.normal(0, 0.8, (_GROUPS, vectors))
     of_class = random.normal(0, 0.6, (classes, vectors)).astype(np.float32)
     of_class += general + of_group[np.arange(classes) % _GROUPS]
-    for shard in groups.shards(path):
+    for shard in shards.shards(path):
         rows = target[shard.start : shard.stop]
         noise = random.standard_normal((len(rows), vectors), dtype=np.float32)
-        groups.write_shard(
+        shards.write_shard(
             path,
             shard,
             {
@@ -160,8 +162,8 @@ def build_hierarchy(path: Path) -> str:
 
 def build_files(path: Path) -> str:
     """What a worker of the flow makes of a layer: HyperNetX, relations of classes, HIF."""
-    from ddp_tasks.queries.hypergraphs import build_hypergraph
     from ddp_tasks.store import groups
+    from ddp_tasks.workers.hypergraphs import build_hypergraph
 
     with tempfile.TemporaryDirectory() as folder:
         build_hypergraph(str(path), folder, "family", _levels(), LAYER)

@@ -32,6 +32,7 @@ from torchvision.datasets import ImageFolder
 
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.store import groups as stores
+from ddp_tasks.store import shards
 from ddp_tasks.workers.signals import fill_shard
 from schemas.parameters import RunParameters, TransformParameters
 
@@ -236,7 +237,7 @@ def signals_stage(run: RunParameters, path: Path) -> float:
 
 def all_shards(run: RunParameters, path: Path) -> None:
     """Every shard of a run, one after the other, in this process."""
-    for shard in stores.shards(path):
+    for shard in shards.shards(path):
         fill_shard(str(path), run.model_dump_json(), shard)
 
 

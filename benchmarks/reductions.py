@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from ddp_tasks.store import shards
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 VGG16 = (64, 64, 128, 128, 256, 256, 256, *[512] * 6, 4096, 4096, 1000)
 BLOCK, CLASSES, SEED = 256, 20, 0
@@ -48,7 +50,6 @@ def make(path: Path, images: int, scattered: bool) -> None:
     from ddp_tasks.networks.decomposition import layer_coordinates
     from ddp_tasks.networks.layers import LinearLayer
     from ddp_tasks.store import creation
-    from ddp_tasks.store import groups as store
     from ddp_tasks.store.identity import Identity
     from schemas import load_run
 
@@ -87,7 +88,7 @@ def make(path: Path, images: int, scattered: bool) -> None:
     creation.create(path, run, identity, not_analysed={}, groups=groups, signals=signals)
     means = [random.normal(size=(CLASSES, rank)).astype(np.float32) for rank in VGG16]
     signal = np.full((BLOCK, len(VGG16), vectors), np.nan, dtype=np.float32)
-    for shard in store.shards(path):
+    for shard in shards.shards(path):
         classes = target[shard.start : shard.stop]
         for layer, rank in enumerate(VGG16):
             noise = random.standard_normal((len(shard), rank), dtype=np.float32)
@@ -100,7 +101,7 @@ def make(path: Path, images: int, scattered: bool) -> None:
         values["error"] = error
         values["content_size"] = np.ones(len(shard), dtype=np.int64)
         values["content_digest"] = np.ones(len(shard), dtype=np.uint64)
-        store.write_shard(path, shard, values)
+        shards.write_shard(path, shard, values)
 
 
 def significant_images(path: Path, threshold: np.ndarray, slab: Any) -> int:

@@ -33,7 +33,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import equivalence_classes
 from ddp_tasks.images.reading_ahead import read_ahead
 from ddp_tasks.networks.forward_pass import forward_pass
 from ddp_tasks.networks.layers import unfolded_weight
-from ddp_tasks.preparation import prepare
+from ddp_tasks.prepared_run import prepare
 from ddp_tasks.signals.signals import extract
 from ddp_tasks.significance.significance import layer_table, significance_dataset
 from ddp_tasks.weights.tensor_svd import decompose, signs

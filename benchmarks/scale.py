@@ -32,7 +32,7 @@ from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.networks.decomposition import layer_coordinates
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.stages.bounded_futures import outcomes
-from ddp_tasks.store import creation
+from ddp_tasks.store import creation, shards
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.workers.shard_sizes import ImageCost, WorkerSize, images_per_shard
@@ -132,7 +132,7 @@ def template(path: Path, images: int, block: int, ranks: tuple[int, ...] = RANKS
     creation.create(path, run, identity, not_analysed={}, groups=groups, signals=described)
 
 
-def rows(shard: store.Shard, ranks: tuple[int, ...]) -> dict[str, Any]:
+def rows(shard: shards.Shard, ranks: tuple[int, ...]) -> dict[str, Any]:
     """Noise in the place of a shard's signals, which compresses as little as they do."""
     random = np.random.default_rng(shard.index)
     signal = np.full((len(shard), len(ranks), max(ranks)), np.nan, np.float32)
@@ -148,22 +148,22 @@ def rows(shard: store.Shard, ranks: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def sleep_and_write(path: str, seconds: float, shard: store.Shard) -> float:
+def sleep_and_write(path: str, seconds: float, shard: shards.Shard) -> float:
     """What a worker does with a shard, its computing left out; gives the seconds of the rest."""
     time.sleep(seconds * len(shard))
     start = time.perf_counter()
     store.stamp(Path(path))
-    store.write_shard(Path(path), shard, rows(shard, NARROW))
+    shards.write_shard(Path(path), shard, rows(shard, NARROW))
     return time.perf_counter() - start
 
 
 def write_whole_shards(path: Path, shards: int = 3) -> None:
     """Write the first shards of VGG-16's cube in full, and print what one costs."""
     seconds, processor = [], []
-    for shard in store.shards(path)[:shards]:
+    for shard in shards.shards(path)[:shards]:
         made = rows(shard, RANKS)
         start, spent = time.perf_counter(), time.process_time()
-        store.write_shard(path, shard, made)
+        shards.write_shard(path, shard, made)
         seconds.append(time.perf_counter() - start)
         processor.append(time.process_time() - spent)
     size = sum(f.stat().st_size for f in (path / "signals/signal/c").rglob("*") if f.is_file())
@@ -175,7 +175,7 @@ def write_whole_shards(path: Path, shards: int = 3) -> None:
 
 def schedule(path: Path, workers: int, seconds: float) -> None:
     """Send every missing shard to the workers, as the stage of the signals does."""
-    missing = store.missing_shards(path)
+    missing = shards.missing_shards(path)
     process = psutil.Process()
     with (
         ending(
@@ -200,12 +200,11 @@ def schedule(path: Path, workers: int, seconds: float) -> None:
         whole, after = time.perf_counter() - start, process.cpu_times()
     asked = seconds * sum(map(len, missing)) / workers
     spent = after.user + after.system - processor.user - processor.system
-    shards = len(missing)
-    tenth = memory[len(memory) // 10] / 2**20
+    count, tenth = len(missing), memory[len(memory) // 10] / 2**20
     print(
-        f"| {shards} shards on {workers} workers, {seconds * 1e3:.3g} ms an image | {whole:.1f} s, "
+        f"| {count} shards on {workers} workers, {seconds * 1e3:.3g} ms an image | {whole:.1f} s, "
         f"of which asleep {asked:.1f} s, writing {sum(writing) / workers:.1f} s | flow and "
-        f"scheduler {1e3 * spent / shards:.1f} ms of processor a shard; {tenth:.0f} MiB after a "
+        f"scheduler {1e3 * spent / count:.1f} ms of processor a shard; {tenth:.0f} MiB after a "
         f"tenth of the shards, {memory[-1] / 2**20:.0f} MiB after all |"
     )
 
@@ -230,10 +229,10 @@ def main() -> None:
         timed("create the store", lambda: template(whole, asked.images, block))
         write_whole_shards(whole)
         template(path, asked.images, block, NARROW)
-        timed("list the missing shards, none written", lambda: store.missing_shards(path))
+        timed("list the missing shards, none written", lambda: shards.missing_shards(path))
         timed("open the signals (ids and all coordinates)", lambda: store.read(path, "signals"))
         schedule(path, asked.workers, asked.seconds / asked.shrink)
-        timed("list the missing shards, all written", lambda: store.missing_shards(path))
+        timed("list the missing shards, all written", lambda: shards.missing_shards(path))
         timed("seal", lambda: store.seal(path))
         timed("open the tree", lambda: xr.open_datatree(path, engine="zarr"))
         predicted = store.read(path, "signals")["predicted"]

@@ -38,6 +38,8 @@ from torch import Tensor, nn
 from torchvision.datasets import MNIST, ImageFolder
 from torchvision.transforms.v2 import functional as transforms
 
+from ddp_tasks.store import shards
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
 HERE = Path(__file__).resolve()
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
@@ -211,7 +213,7 @@ def signals_stage(case: Case, file: Path, count: int, **changes: Any) -> Measure
                 signals.fill_cube(run, path, address)
                 groups.seal(path)
                 seconds = time.perf_counter() - start
-        return Measured(seconds, len(groups.shards(path)), peak["worker"], peak["flow"])
+        return Measured(seconds, len(shards.shards(path)), peak["worker"], peak["flow"])
 
     with tempfile.TemporaryDirectory() as folder:
         return measured(Path(folder) / "store.zarr")

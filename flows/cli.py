@@ -111,7 +111,7 @@ def layers(source: Run = "digits", overrides: Set = None) -> None:
     from schemas.run_files import load_run
 
     parameters = load_run(source, overrides or ())
-    from ddp_tasks.preparation import prepare
+    from ddp_tasks.prepared_run import prepare
     from flows.texts import run as run_texts
 
     say(run_texts.layer_lines(prepare(parameters)))

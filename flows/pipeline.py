@@ -11,12 +11,11 @@ from prefect import flow, get_run_logger
 from ddp_tasks.files.whole import clear_parts
 from ddp_tasks.images.labels import remembered
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.prepared_run import Prepared, prepare
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, significance
 from ddp_tasks.stages import report as report_tasks
-from ddp_tasks.store import groups as stores
-from ddp_tasks.store import run_lock, wholeness
+from ddp_tasks.store import run_lock, shards, wholeness
 from ddp_tasks.store.identity import Identity
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
@@ -109,8 +108,8 @@ def standing(out: Path) -> str:
     store = out.expanduser() / "store.zarr"
     written = "nothing of the store is written yet"
     if store.exists():
-        every = len(stores.shards(store))
-        there = every - len(stores.missing_shards(store))
+        every = len(shards.shards(store))
+        there = every - len(shards.missing_shards(store))
         written = f"{there} of {every} shards are written"
     return f"; {written}. The same command continues: {stopping.this_command()}"
 

@@ -12,7 +12,7 @@ from strategies import Cube
 from ddp_tasks.networks.decomposition import layer_coordinates
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.significance.significance import significance_dataset
-from ddp_tasks.store import creation, groups
+from ddp_tasks.store import creation, shards
 from ddp_tasks.store.identity import Identity
 
 
@@ -59,10 +59,10 @@ def stored(path: Path, cube: Cube, block: int) -> None:
         groups={"layers": of_layers},
         signals=signals,
     )
-    for shard in groups.shards(path):
+    for shard in shards.shards(path):
         rows = slice(shard.start, shard.stop)
         read = cube.targets[rows] >= 0
-        groups.write_shard(
+        shards.write_shard(
             path,
             shard,
             {

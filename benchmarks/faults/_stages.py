@@ -13,7 +13,7 @@ from prefect import flow
 from runs import tiny_run
 
 from ddp_tasks.stages import decomposition, signals
-from ddp_tasks.store import groups
+from ddp_tasks.store import groups, shards
 from schemas.parameters import RunParameters
 
 #: A scheduler that misses a silent worker after 30 s, not the usual 5 minutes: on a slow machine a
@@ -73,4 +73,4 @@ def same_cube(path: Path, undisturbed: Path) -> bool:
     names = ("image", "target", "signal", "predicted", "confidence")
     for name in names:
         np.testing.assert_array_equal(found[name].to_numpy(), expected[name].to_numpy())
-    return not groups.missing_shards(path)
+    return not shards.missing_shards(path)

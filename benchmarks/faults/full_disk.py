@@ -16,7 +16,7 @@ from pathlib import Path
 from runs import tiny_run
 
 from benchmarks.faults._stages import fill, same_cube, start_scheduler, start_worker, waiting_run
-from ddp_tasks.store import groups
+from ddp_tasks.store import shards
 from schemas.parameters import RunError
 
 
@@ -51,7 +51,7 @@ def inside(folder: Path) -> None:
         else:
             raise AssertionError("a full disk went by unnoticed")
         striker.join()
-        print("missing:", [s.index for s in groups.missing_shards(path)], flush=True)
+        print("missing:", [s.index for s in shards.missing_shards(path)], flush=True)
         (small / "ballast").unlink()
         fill(waiting_run(flag), path, address)
         assert same_cube(path, folder / "undisturbed.zarr")

@@ -16,12 +16,12 @@ from ddp_tasks.callables.trust import check_given, check_trusted, keys_of
 from ddp_tasks.images.contents import UNKNOWN
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.networks.models import model_digest
-from ddp_tasks.preparation import Prepared, prepare
+from ddp_tasks.prepared_run import Prepared, prepare
+from ddp_tasks.queries.recorded_images import recorded_contents
+from ddp_tasks.queries.recorded_images import told as replaced_told
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import changed_code, code_of, same_images
 from ddp_tasks.weights.tensor_svd import TensorSVD
-from ddp_tasks.workers.replaced_images import recorded_contents
-from ddp_tasks.workers.replaced_images import told as replaced_told
 from schemas import FORMAT_VERSION
 from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters

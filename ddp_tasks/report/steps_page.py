@@ -19,7 +19,7 @@ from ddp_tasks.figures.step_figures import circle_figure, step_figures
 from ddp_tasks.figures.thumbnails import thumbnail
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
-from ddp_tasks.preparation import Prepared
+from ddp_tasks.prepared_run import Prepared
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.report import page
 from ddp_tasks.signals.layer_steps import (

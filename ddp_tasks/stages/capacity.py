@@ -20,7 +20,7 @@ from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.preparation import prepare
+from ddp_tasks.prepared_run import prepare
 from ddp_tasks.report import capacity_page
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups

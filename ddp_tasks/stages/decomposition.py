@@ -21,7 +21,7 @@ from ddp_tasks.networks.checkpoint_files import read_checkpoint
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import check_weights, model_digest, open_model
 from ddp_tasks.networks.training import images_trained_on, train
-from ddp_tasks.preparation import Prepared, prepare, reason_of
+from ddp_tasks.prepared_run import Prepared, prepare, reason_of
 from ddp_tasks.stages.bounded_futures import await_worker, connected
 from ddp_tasks.stages.stage import over_workers, progress, stage
 from ddp_tasks.store import creation, groups, wholeness

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import get_run_logger
 
 from ddp_tasks.stages.stage import on_workers, over_workers, stage
-from ddp_tasks.store import groups, spatial_cube
+from ddp_tasks.store import groups, shards, spatial_cube
 from ddp_tasks.workers.signals import extraction_error, fill_spatial_shard
 from schemas.parameters import RunParameters
 
@@ -54,8 +54,8 @@ def measure_positions(run: RunParameters, path: Path, scheduler: str) -> None:
         Naming the shard that failed, and why.
     """
     spatial_cube.create(path)
-    missing = groups.missing_shards(path, spatial_cube.GROUP)
-    get_run_logger().info("%d of %d shards to write", len(missing), len(groups.shards(path)))
+    missing = shards.missing_shards(path, spatial_cube.GROUP)
+    get_run_logger().info("%d of %d shards to write", len(missing), len(shards.shards(path)))
     fill = partial(fill_spatial_shard, str(path), run.model_dump_json())
     with over_workers(
         scheduler,

@@ -10,11 +10,11 @@ from prefect import get_run_logger
 
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.unreadable import Unreadable
+from ddp_tasks.queries.recorded_images import told as replaced_told
 from ddp_tasks.stages.bounded_futures import ClusterLostError
 from ddp_tasks.stages.stage import on_workers, over_workers, stage
-from ddp_tasks.store import groups
+from ddp_tasks.store import groups, shards, taken_back
 from ddp_tasks.workers.replaced_images import replaced_images
-from ddp_tasks.workers.replaced_images import told as replaced_told
 from ddp_tasks.workers.signals import fill_shard
 from schemas.parameters import RunError, RunParameters
 
@@ -35,12 +35,12 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
         Naming images that were replaced since their shards were written.
     """
     log = get_run_logger()
-    if left := groups.clear_partial_files(path):
+    if left := shards.clear_partial_files(path):
         log.info("%d half-written files of a run that was killed are removed", left)
     _take_back_damaged(run, path, scheduler)
     unreadable = _still_unreadable(run, path)
     _refuse_replaced(run, path, scheduler)
-    missing, every = groups.missing_shards(path), len(groups.shards(path))
+    missing, every = shards.missing_shards(path), len(shards.shards(path))
     log.info("%d of %d shards to write", len(missing), every)
     if not missing:
         return
@@ -67,7 +67,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
                     break
     except ClusterLostError as lost:
         failed.insert(0, lost)
-    if not failed and (lacking := groups.missing_shards(path)):
+    if not failed and (lacking := shards.missing_shards(path)):
         failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
     if failed:
         raise RunError(
@@ -82,11 +82,13 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
 def _take_back_damaged(run: RunParameters, path: Path, scheduler: str) -> None:
     """Read all shards written before; those that are not as they were written are written anew."""
     log = get_run_logger()
-    missing = {shard.index for shard in groups.missing_shards(path)}
-    damaged = [s for s in groups.shards(path) if s.index in missing and groups.was_written(path, s)]
-    written = [shard for shard in groups.shards(path) if shard.index not in missing]
+    missing = {shard.index for shard in shards.missing_shards(path)}
+    damaged = [
+        s for s in shards.shards(path) if s.index in missing and taken_back.was_written(path, s)
+    ]
+    written = [shard for shard in shards.shards(path) if shard.index not in missing]
     if written:
-        look = partial(groups.damaged_signals, path)
+        look = partial(shards.damaged_signals, path)
         for shard, why in on_workers(
             run,
             scheduler,
@@ -99,7 +101,7 @@ def _take_back_damaged(run: RunParameters, path: Path, scheduler: str) -> None:
                 log.warning("%s", why)
                 damaged.append(shard)
     if damaged:
-        groups.forget(path, damaged)
+        taken_back.forget(path, damaged)
         log.warning("%d damaged shards are written anew, and what follows from them", len(damaged))
 
 
@@ -108,8 +110,8 @@ def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
 
     Shards with an image that was repaired since count as not written from here on.
     """
-    before = groups.unreadable_images(path)
-    unreadable = Unreadable(run.images.unreadable, groups.shards(path)[-1].stop)
+    before = taken_back.unreadable_images(path)
+    unreadable = Unreadable(run.images.unreadable, shards.shards(path)[-1].stop)
     if not before:
         return unreadable
     images = open_images(run.images, labelled=False).as_stored(groups.read(path, "signals"))
@@ -118,7 +120,7 @@ def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
     }
     still = {image: found for image, found in now.items() if isinstance(found, str)}
     if repaired := before.keys() - still.keys():
-        groups.take_back(path, repaired)
+        taken_back.take_back(path, repaired)
         log = get_run_logger()
         log.info("%d images can be read now; their shards are written anew", len(repaired))
     unreadable.add(still)
@@ -127,8 +129,8 @@ def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
 
 def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
     """Hold the images of shards written before against what is recorded of them."""
-    missing = {shard.index for shard in groups.missing_shards(path)}
-    written = [shard for shard in groups.shards(path) if shard.index not in missing]
+    missing = {shard.index for shard in shards.missing_shards(path)}
+    written = [shard for shard in shards.shards(path) if shard.index not in missing]
     if not written:
         return
     replaced: dict[str, str] = {}
@@ -142,6 +144,6 @@ def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
         raise RunError(f"{path} was made of other images: {replaced_told(replaced)}")
 
 
-def _named(shard: groups.Shard, error: BaseException) -> RunError:
+def _named(shard: shards.Shard, error: BaseException) -> RunError:
     """What went wrong with a shard; a worker that died has no word of its own for it."""
     return error if isinstance(error, RunError) else RunError(f"{shard}: {error}")

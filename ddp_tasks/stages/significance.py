@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from prefect import get_run_logger
 
-from ddp_tasks.queries.hypergraphs import build_hypergraph
 from ddp_tasks.significance.significance import tables_dataset
 from ddp_tasks.stages.stage import on_workers, over_workers, stage
-from ddp_tasks.store import groups, regions
+from ddp_tasks.store import groups, regions, shards
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import slabs
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.workers import reductions
+from ddp_tasks.workers.hypergraphs import build_hypergraph
 from schemas.parameters import RunError, RunParameters
 
 
@@ -110,7 +110,7 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
 
 def _kept(path: Path, group: str) -> bool:
     """Whether a reduction of the cube is finished; refuses a cube that is not."""
-    if missing := groups.missing_shards(path):
+    if missing := shards.missing_shards(path):
         raise RunError(f"{len(missing)} shards of {path} are not written yet")
     if kept := groups.is_recorded(path, group, _of_the_cube(path)):
         get_run_logger().info("%s: kept from before", group)

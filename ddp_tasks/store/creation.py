@@ -14,8 +14,9 @@ import xarray as xr
 import zarr
 
 from ddp_tasks.store import marks, sharded_group
-from ddp_tasks.store.groups import COMPRESSORS, OF_IMAGES, with_checksums, write, zoo_attributes
+from ddp_tasks.store.groups import COMPRESSORS, with_checksums, write, zoo_attributes
 from ddp_tasks.store.identity import Identity
+from ddp_tasks.store.shards import OF_IMAGES
 from ddp_tasks.store.slabs import vectors_per_chunk
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters

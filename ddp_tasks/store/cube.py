@@ -12,9 +12,9 @@ import numpy.typing as npt
 import xarray as xr
 import zarr
 
-from ddp_tasks.store import groups
-from ddp_tasks.store.groups import Shard
+from ddp_tasks.store import groups, shards
 from ddp_tasks.store.shard_files import ShardFiles
+from ddp_tasks.store.shards import Shard
 from ddp_tasks.store.slabs import CubeSize, Slab
 
 
@@ -106,7 +106,7 @@ def open_cube(path: Path) -> OpenCube:
     assert isinstance(target, zarr.Array)
     assert isinstance(error, zarr.Array)
     files = ShardFiles.of_group(path / "signals")
-    return OpenCube(files, groups.shards(path), np.asarray(target[:]), error)
+    return OpenCube(files, shards.shards(path), np.asarray(target[:]), error)
 
 
 def cube_size(path: Path) -> CubeSize:

@@ -11,43 +11,28 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import xarray as xr
 import zarr
 import zarr.errors
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.store import marks, shard_marks, sharded_group
+from ddp_tasks.store import marks, shard_marks
 from ddp_tasks.store.shard_files import ShardFiles
+from ddp_tasks.store.shards import shards
 from ddp_tasks.store.verified_reading import verified
 from schemas import FORMAT_VERSION
 from schemas.parameters import RunError
 from schemas.variables import (
     ROOT_ATTRIBUTES,
     ZOO_ATTRIBUTES,
-    SchemaError,
     describe,
     validate,
 )
-
-#: Written of each image beside its signals: the type, and the value of what is not known.
-OF_IMAGES: Mapping[str, tuple[str, Any]] = {
-    "predicted": ("int64", -1),
-    "confidence": ("float32", float("nan")),
-    "error": ("str", ""),
-    "content_size": ("int64", -1),
-    "content_digest": ("uint64", 0),
-}
-
-#: Groups that stay when shards are taken back: of the weights, the cube, and the pass.
-_NOT_OF_THE_CUBE = ("layers", "decomposition", "signals", "extraction", "capacity")
 
 # Zarr decodes in threads of its own, by itself more than a worker has cores. Dask and the cluster
 # files say in this variable how many a process may use.
@@ -57,21 +42,6 @@ zarr.config.set({"threading.max_workers": _THREADS, "async.concurrency": _THREAD
 
 #: As Zarr compresses by itself, and a checksum that every reader of Zarr holds a chunk against.
 COMPRESSORS = (ZstdCodec(level=0), Crc32cCodec())
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A block of images, aligned to the chunks of the cube and written by one task."""
-
-    index: int
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    def __str__(self) -> str:
-        return f"shard {self.index} (images {self.start} to {self.stop - 1})"
 
 
 def root_attributes(path: Path) -> dict[str, str]:
@@ -129,109 +99,6 @@ def stamp(path: Path) -> str:
     """
     attributes = json.dumps(root_attributes(path), sort_keys=True)
     return hashlib.sha256(attributes.encode()).hexdigest()
-
-
-def shards(path: Path) -> list[Shard]:
-    """All shards of the cube, in order."""
-    images, block = _images(path)
-    return [_shard(index, images, block) for index in range(-(-images // block))]
-
-
-def _images(path: Path) -> tuple[int, int]:
-    """Images of the cube, and of a shard."""
-    name = f"{shard_marks.SIGNAL}/zarr.json"
-    array = json.loads(marks.checked_bytes(path / "signals", name))
-    return array["shape"][0], array["chunk_grid"]["configuration"]["chunk_shape"][0]
-
-
-def _shard(index: int, images: int, block: int) -> Shard:
-    return Shard(index, index * block, min((index + 1) * block, images))
-
-
-def missing_shards(path: Path, group: str = "signals") -> list[Shard]:
-    """The shards of a group that are not recorded as written, or have lost what was written.
-
-    The cube's signals themselves are not read: see ``damaged_signals``.
-    """
-    return [s for s in shards(path) if shard_marks.damage(path / group, s.index)]
-
-
-def damaged_signals(path: Path, shard: Shard) -> str | None:
-    """Why a shard is not as it was written, found by reading all of it; None if it is."""
-    try:
-        ShardFiles.of_group(path / "signals").check(shard.index)
-    except (marks.DamagedStoreError, OSError) as error:
-        return str(error)
-    return None
-
-
-def clear_partial_files(path: Path) -> int:
-    """Remove what a process that was killed while it wrote left beside the cube's files.
-
-    Returns
-    -------
-    number of files removed
-    """
-    return sharded_group.clear_partial_files(path / "signals")
-
-
-def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write one shard's rows of the cube; safe to do twice.
-
-    The shard counts as written only after its data are.
-
-    Parameters
-    ----------
-    arrays
-        ``signal`` and those of ``OF_IMAGES``, each with one row an image of the shard.
-
-    Raises
-    ------
-    SchemaError
-        If the arrays do not fit the shard, or the shard not the chunks of the cube.
-    """
-    if shard != _shard(shard.index, *_images(path)):
-        raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
-    images = slice(shard.start, shard.stop)
-    sharded_group.write_shard(path / "signals", shard.index, images, arrays)
-
-
-def empty_rows(path: Path, shard: Shard) -> dict[str, npt.NDArray[Any]]:
-    """Rows as ``write_shard`` takes them, of images of which nothing is known."""
-    return sharded_group.empty_rows(path / "signals", len(shard))
-
-
-def unreadable_images(path: Path) -> dict[str, str]:
-    """Why images could not be read, by id, as far as shards count as written."""
-    signals, missing = read(path, "signals"), {shard.index for shard in missing_shards(path)}
-    ids, found = signals["image"].to_numpy(), dict[str, str]()
-    for shard in shards(path):
-        if shard.index not in missing:
-            error = signals["error"][shard.start : shard.stop].to_numpy()
-            unread = np.flatnonzero(error != "")
-            found |= {str(ids[shard.start + row]): str(error[row]) for row in unread}
-    return found
-
-
-def take_back(path: Path, images: Collection[str]) -> None:
-    """Let shards with these images count as not written; what the cube gave goes with them."""
-    taken = np.isin(read(path, "signals")["image"].to_numpy(), list(images))
-    forget(path, [s for s in shards(path) if taken[s.start : s.stop].any()])
-
-
-def was_written(path: Path, shard: Shard) -> bool:
-    """Whether a shard was written once, whatever became of it."""
-    return (path / "signals" / shard_marks.COMPLETE / "c" / str(shard.index)).exists()
-
-
-def forget(path: Path, taken: Collection[Shard]) -> None:
-    """Let shards count as not written; what the cube gave goes with them."""
-    # Groups first: a cube that is whole again never stands beside findings of the one before.
-    for group in path.iterdir():
-        if group.is_dir() and group.name not in _NOT_OF_THE_CUBE:
-            shutil.rmtree(group)
-    for shard in taken:
-        sharded_group.clear_shard(path / "signals", [shard_marks.COMPLETE], shard.index)
 
 
 def write(

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.store import groups, sharded_group
-from ddp_tasks.store.groups import Shard
+from ddp_tasks.store import groups, sharded_group, shards
 from ddp_tasks.store.shard_files import ShardFiles
+from ddp_tasks.store.shards import Shard
 from schemas.variables import declared
 
 GROUP = "spatial"
@@ -32,7 +32,7 @@ def create(path: Path) -> None:
     template = sharded_group.signals_template(shape, cube.block, cube.chunk)
     names = [name for name, one in declared(GROUP).variables.items() if len(one.dims) == len(shape)]
     templates = dict.fromkeys(names, template)
-    sharded_group.create_arrays(path, GROUP, templates, len(groups.shards(path)), made_with)
+    sharded_group.create_arrays(path, GROUP, templates, len(shards.shards(path)), made_with)
 
 
 def write_shard(

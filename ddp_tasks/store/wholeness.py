@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ddp_tasks.store import groups as store
-from ddp_tasks.store import marks, shard_marks
+from ddp_tasks.store import marks, shard_marks, shards
 from ddp_tasks.store.identity import Identity
 from schemas.names import file_name, group_path
 from schemas.parameters import RunError, RunParameters
@@ -139,17 +139,17 @@ def check_store(path: Path, reading: Callable[[str], None] = _untold) -> Iterato
     if base := damages_of_base(path):
         yield from base
         return
-    for shard in store.shards(path):
+    for shard in shards.shards(path):
         reading(str(shard))
         why = shard_marks.damage(path / "signals", shard.index)
-        if why := why or store.damaged_signals(path, shard):
+        if why := why or shards.damaged_signals(path, shard):
             yield Damage(f"signals, {shard}", why, _WRITTEN)
     run = RunParameters.model_validate_json(attributes["run_parameters"])
     for group in _expected(path, run):
         reading(group)
         yield from (Damage(group, why, _COMPUTED) for why in store.damages(path, group))
     if run.spatial_statistics and not store.damages(path, _SPATIAL):
-        for shard in store.shards(path):
+        for shard in shards.shards(path):
             if why := shard_marks.damage(path / _SPATIAL, shard.index):
                 yield Damage(f"{_SPATIAL}, {shard}", why, _WRITTEN)
     yield from _gathered(path)

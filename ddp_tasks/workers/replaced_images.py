@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from ddp_tasks.images.contents import UNKNOWN, Content
+from ddp_tasks.images.contents import UNKNOWN
 from ddp_tasks.images.image_sets import ImageSet, open_images
+from ddp_tasks.queries.recorded_images import recorded_contents
 from ddp_tasks.store import groups
-from ddp_tasks.store.groups import Shard
+from ddp_tasks.store.shards import Shard
 from schemas.parameters import RunParameters
-
-_NAMED = 5
 
 
 def replaced_images(path: str, run: str, asked: str, shard: Shard) -> dict[str, str]:
@@ -43,32 +41,6 @@ def replaced_images(path: str, run: str, asked: str, shard: Shard) -> dict[str, 
         if content != UNKNOWN
     }
     return {images.ids[image]: change for image, change in compared.items() if change}
-
-
-def recorded_contents(path: Path, images: slice = slice(None)) -> list[Content]:
-    """What images were made of when their shards were written; ``UNKNOWN`` of the others."""
-    signals = groups.read(path, "signals").isel(image=images)
-    pairs = zip(
-        signals["content_size"].to_numpy().tolist(),
-        signals["content_digest"].to_numpy().tolist(),
-        strict=True,
-    )
-    return [Content(*pair) for pair in pairs]
-
-
-def told(replaced: Mapping[str, str], named: int = _NAMED) -> str:
-    """One sentence on images that were replaced, the first by name, and what to do.
-
-    Parameters
-    ----------
-    replaced
-        by id what differs.
-    named
-        how many are named.
-    """
-    first = "; ".join(f"image {image!r}: {replaced[image]}" for image in sorted(replaced)[:named])
-    more = f"; and {len(replaced) - named:,} more" if len(replaced) > named else ""
-    return f"{first}{more}. Put back the images that were there, or start in another folder"
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,6 @@ from ddp_tasks.figures.layer_figures import signal_counts
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet, open_images
-from ddp_tasks.preparation import ONE_AT_A_TIME, content_of, prepared_once
 from ddp_tasks.queries.summary import LayerSummary, summarise
 from ddp_tasks.report import layer_section, run_page
 from ddp_tasks.report.layer_section import LayerFindings
@@ -21,6 +20,7 @@ from ddp_tasks.report.page import FragmentFiles
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import cube, groups
 from ddp_tasks.store.identity import MadeOf
+from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of, prepared_once
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.recording import recorded

@@ -24,14 +24,14 @@ from ddp_tasks.images.reading_ahead import read_ahead
 from ddp_tasks.images.unreadable import Unreadable
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.models import model_digest
-from ddp_tasks.preparation import ONE_AT_A_TIME, best_device, content_of, prepared_once
 from ddp_tasks.signals.extraction_error import error_dataset, sampled
 from ddp_tasks.signals.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
-from ddp_tasks.store import groups, spatial_cube
-from ddp_tasks.store.groups import Shard
+from ddp_tasks.store import groups, shards, spatial_cube
 from ddp_tasks.store.identity import Identity, MadeOf
+from ddp_tasks.store.shards import Shard
 from ddp_tasks.workers.decomposition import folding_of, vectors_for_means
+from ddp_tasks.workers.once import ONE_AT_A_TIME, best_device, content_of, prepared_once
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 from schemas.recording import without_places
@@ -85,7 +85,7 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
         Unreadable(images.unreadable_share, len(images)).add(unreadable)
         if groups.stamp(Path(path)) != stamp:
             raise RunError("another store has taken the place of the one it belongs to")
-        groups.write_shard(
+        shards.write_shard(
             Path(path), shard, _rows(path, shard, found, reasons) | _content_rows(shard, contents)
         )
     except NotFiniteError as error:
@@ -110,7 +110,7 @@ def _rows(
     error = np.array([without_places(reasons.get(image, "")) for image in images], dtype=object)
     if not reasons:
         return {**of_readable, "error": error}
-    rows = {**groups.empty_rows(Path(path), shard), "error": error}
+    rows = {**shards.empty_rows(Path(path), shard), "error": error}
     for name, values in of_readable.items():
         rows[name][error == ""] = values
     return rows

@@ -9,7 +9,7 @@ from ddp_tasks.capacity import tables
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.networks.layers import unfolded_weight
-from ddp_tasks.preparation import Prepared
+from ddp_tasks.prepared_run import Prepared
 from ddp_tasks.weights.tensor_svd import decompose
 from flows.texts.columns import columns
 

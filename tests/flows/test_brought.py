@@ -13,7 +13,7 @@ from runs import HERE, tiny_run
 
 from ddp_tasks.callables import factories
 from ddp_tasks.callables.called_code import answering
-from ddp_tasks.preparation import prepare
+from ddp_tasks.prepared_run import prepare
 from flows import terminal
 from flows.refusals import refusal_text
 from flows.texts.columns import columns

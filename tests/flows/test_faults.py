@@ -20,7 +20,7 @@ from prefect.settings import get_current_settings
 from run_stages import fill
 from runs import tiny_run
 
-from ddp_tasks.store import groups
+from ddp_tasks.store import groups, shards
 from flows.clusters import ending
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
@@ -60,7 +60,7 @@ def networked(network, **kwargs):
 
 
 def missing(path):
-    return [shard.index for shard in groups.missing_shards(path)]
+    return [shard.index for shard in shards.missing_shards(path)]
 
 
 def times(path):

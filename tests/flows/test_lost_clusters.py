@@ -16,7 +16,7 @@ from ddp_tasks.stages import family as family_tasks
 from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.stages import signals as signal_tasks
 from ddp_tasks.stages import significance as significance_tasks
-from ddp_tasks.store import creation, groups
+from ddp_tasks.store import creation, taken_back
 from flows.clusters import ending
 from schemas.parameters import RunError
 from schemas.run_files import check
@@ -38,7 +38,7 @@ def positions(run, out, address):
 
 
 def signals(run, out, address):
-    groups.take_back(out / "store.zarr", ["00"])
+    taken_back.take_back(out / "store.zarr", ["00"])
     signal_tasks.fill_cube(run, out / "store.zarr", address)
 
 

@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from runs import HERE, Noise, TinyNetwork, tiny_run, unreadable_run
 
 from ddp_tasks.store import groups as stores
+from ddp_tasks.store import shards
 from ddp_tasks.store.marks import set_root_mark
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
@@ -259,7 +260,7 @@ def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path, address):
         run_pipeline(tiny_run("Unreadable", name="fails", cluster=address), tmp_path)
     states = {r.name: r.state_type.value for r in flow_runs()}
     assert states["fails"] == "FAILED"
-    missing = [shard.index for shard in stores.missing_shards(tmp_path / "store.zarr")]
+    missing = [shard.index for shard in shards.missing_shards(tmp_path / "store.zarr")]
     assert missing == [2]
     assert not (tmp_path / "report.html").exists()
 

@@ -19,7 +19,7 @@ from runs import tiny_run
 
 from ddp_tasks.stages import artifacts, decomposition, signals
 from ddp_tasks.stages.stage import stage
-from ddp_tasks.store import groups
+from ddp_tasks.store import shards
 from flows import prefect_server as command_server
 from schemas.parameters import RunError
 
@@ -72,7 +72,7 @@ def assert_same_cube(address, undisturbed, tmp_path):
         with command_server.served() as server, server.used():
             run = tiny_run(), path, address, between
             assert command_server.carry_out(carry_out, *run) == path
-        assert groups.missing_shards(path) == []
+        assert shards.missing_shards(path) == []
         assert run_stages.cube(path).tobytes() == run_stages.cube(undisturbed).tobytes()
 
     return carried_out

@@ -18,7 +18,7 @@ from ddp_tasks.images.class_names import declared_names, target_classes, words
 from ddp_tasks.images.dataset_parts import dataset_parts
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.labels import labels_of, remembered
-from ddp_tasks.preparation import prepare
+from ddp_tasks.prepared_run import prepare
 from schemas import RunError
 from schemas.parameters import ImageParameters, ItemKeys
 

@@ -11,7 +11,7 @@ from torchvision import datasets
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.named_image_sets import CIFAR10_CLASSES, cifar10, imagenet
 from ddp_tasks.images.readers import FileReader
-from ddp_tasks.preparation import prepare
+from ddp_tasks.prepared_run import prepare
 from schemas import RunError, load_run
 from schemas.parameters import ImageParameters
 

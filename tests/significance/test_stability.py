@@ -10,7 +10,7 @@ from runs import tiny_run
 from scipy import stats
 from strategies import LEVELS, cubes
 
-from ddp_tasks.preparation import prepare
+from ddp_tasks.prepared_run import prepare
 from ddp_tasks.significance.stability import (
     Hierarchy,
     bootstrap,

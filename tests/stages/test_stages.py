@@ -15,6 +15,7 @@ from runs import Noise, TinyNetwork, tiny_run, unreadable_run
 
 from ddp_tasks.stages import capacity, decomposition, extraction, family, significance
 from ddp_tasks.store import groups as stores
+from ddp_tasks.store import shards, taken_back
 from flows.clusters import ending
 from schemas.parameters import RunError
 
@@ -83,7 +84,7 @@ def test_a_killed_worker_costs_only_its_shard(undisturbed, path, address, tmp_pa
 
 def test_a_half_written_shard_is_written_again_and_no_other(copied, undisturbed, address):
     group = zarr.open_group(store=copied, path="signals", mode="r+", use_consolidated=False)
-    shard = stores.shards(copied)[2]
+    shard = shards.shards(copied)[2]
     group["complete"][shard.index] = 0
     group["signal"][shard.start : shard.start + 3] = 17.0
     files = copied / "signals/signal/c"
@@ -105,20 +106,20 @@ def test_too_many_unreadable_images_stop_the_run_and_it_goes_on_once_they_are_re
             fill(unreadable_run(broken, 0.1), path, address)
     # As where workers finish their shards after the run has stopped: all are written.
     fill(unreadable_run(broken, 0.4), path, address)
-    assert len(stores.unreadable_images(path)) == 8
+    assert len(taken_back.unreadable_images(path)) == 8
     after(significance.measure_significance, tiny_run(), path, address)
     with pytest.raises(RunError, match=said):
         fill(unreadable_run(broken, 0.1), path, address)
     # One cannot be read still: its shard, whose other image was repaired, is written once more.
     fill(unreadable_run([18], 0.1), path, address)
-    assert set(stores.unreadable_images(path)) == {"18"}
+    assert set(taken_back.unreadable_images(path)) == {"18"}
     assert not (path / "significance").exists()
     files = written(path / "signals/signal/c")
     fill(unreadable_run([18], 0.1), path, address)
     assert written(path / "signals/signal/c") == files
     fill(unreadable_run([], 0.1), path, address)
     np.testing.assert_array_equal(cube(path), cube(undisturbed))
-    assert stores.unreadable_images(path) == {}
+    assert taken_back.unreadable_images(path) == {}
 
 
 def test_a_folded_batch_norm_gives_the_signals_of_the_layer_it_makes(undisturbed, path, address):

@@ -17,7 +17,7 @@ from ddp_tasks.networks.decomposition import (
 )
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.significance.significance import tables_dataset
-from ddp_tasks.store import creation, regions, wholeness
+from ddp_tasks.store import creation, regions, shards, wholeness
 from ddp_tasks.store import cube as cubes
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import Identity
@@ -85,16 +85,16 @@ def rows(shard, seed=0):
 
 
 def test_shards_cover_the_images_once_and_are_missing_at_first(made):
-    shards = store.shards(made)
-    assert [(s.start, s.stop) for s in shards] == [(0, 4), (4, 8), (8, 10)]
-    assert store.missing_shards(made) == shards
+    blocks = shards.shards(made)
+    assert [(s.start, s.stop) for s in blocks] == [(0, 4), (4, 8), (8, 10)]
+    assert shards.missing_shards(made) == blocks
 
 
 def test_what_is_written_is_read_back_whole_and_by_layer(made):
-    for shard in store.shards(made):
-        store.write_shard(made, shard, rows(shard))
-    expected = np.concatenate([rows(s)["signal"] for s in store.shards(made)])
-    assert store.missing_shards(made) == []
+    for shard in shards.shards(made):
+        shards.write_shard(made, shard, rows(shard))
+    expected = np.concatenate([rows(s)["signal"] for s in shards.shards(made)])
+    assert shards.missing_shards(made) == []
     whole = np.concatenate([signal for signal, _ in cubes.signal_parts(made)])
     np.testing.assert_array_equal(whole, expected)
     layer = np.concatenate([signal for signal, _ in cubes.layer_parts(made, 1, 3)])
@@ -105,16 +105,16 @@ def test_what_is_written_is_read_back_whole_and_by_layer(made):
 
 
 def test_a_shard_written_twice_is_the_shard_written_once(made):
-    shard = store.shards(made)[1]
-    store.write_shard(made, shard, rows(shard, seed=7))
-    store.write_shard(made, shard, rows(shard))
+    shard = shards.shards(made)[1]
+    shards.write_shard(made, shard, rows(shard, seed=7))
+    shards.write_shard(made, shard, rows(shard))
     written = store.read(made, "signals")["signal"][shard.start : shard.stop]
     np.testing.assert_array_equal(written, rows(shard)["signal"])
 
 
 def test_signals_that_are_not_written_are_no_fill_values(made):
-    shard = store.shards(made)[1]
-    store.write_shard(made, shard, rows(shard))
+    shard = shards.shards(made)[1]
+    shards.write_shard(made, shard, rows(shard))
     signals = store.read(made, "signals")
     for name in ("signal", "predicted", "error"):
         signals[name][shard.start : shard.stop].load()
@@ -125,32 +125,32 @@ def test_signals_that_are_not_written_are_no_fill_values(made):
 
 
 def test_a_shard_that_was_only_half_written_still_counts_as_missing(made):
-    shard = store.shards(made)[0]
+    shard = shards.shards(made)[0]
     arrays = rows(shard)
     # Half of a character cannot be stored: it ends the writing in the middle.
     arrays["error"][0] = "\ud800"
     with pytest.raises(UnicodeEncodeError):
-        store.write_shard(made, shard, arrays)
+        shards.write_shard(made, shard, arrays)
     assert shard_file(made, shard).exists()
-    assert shard in store.missing_shards(made)
-    store.write_shard(made, shard, rows(shard))
-    assert shard not in store.missing_shards(made)
+    assert shard in shards.missing_shards(made)
+    shards.write_shard(made, shard, rows(shard))
+    assert shard not in shards.missing_shards(made)
 
 
 def test_rows_that_do_not_fit_are_refused_before_anything_is_written(made):
-    shard = store.shards(made)[0]
+    shard = shards.shards(made)[0]
     arrays = rows(shard)
     with pytest.raises(SchemaError, match="confidence of shard 0 has shape"):
-        store.write_shard(made, shard, {**arrays, "confidence": arrays["confidence"][:-1]})
+        shards.write_shard(made, shard, {**arrays, "confidence": arrays["confidence"][:-1]})
     with pytest.raises(SchemaError, match=r"signals has the arrays .*, not \[\]"):
-        store.write_shard(made, shard, {})
+        shards.write_shard(made, shard, {})
     assert not shard_file(made, shard).exists()
 
 
 def test_a_shard_across_the_edges_of_chunks_is_refused(made):
-    crossing = store.Shard(0, 2, 6)
+    crossing = shards.Shard(0, 2, 6)
     with pytest.raises(SchemaError, match="crosses the edges"):
-        store.write_shard(made, crossing, rows(crossing))
+        shards.write_shard(made, crossing, rows(crossing))
 
 
 VGG16 = [64, 64, 128, 128, 256, 256, 256, *[512] * 6, 4096, 4096, 1000]
@@ -209,7 +209,7 @@ def test_another_cluster_batch_size_or_place_of_the_weights_continues(made):
 
 def test_a_run_that_leaves_the_shards_open_takes_those_of_the_store(made):
     wholeness.check_continuable(made, identity(tiny_run(shards={})))
-    assert [len(shard) for shard in store.shards(made)] == [4, 4, 2]
+    assert [len(shard) for shard in shards.shards(made)] == [4, 4, 2]
     with pytest.raises(RunError, match=r"shards\.images is 4 there and 5 here"):
         wholeness.check_continuable(made, identity(tiny_run(shards={"images": 5})))
 
@@ -228,15 +228,15 @@ def shard_file(path, shard):
 
 
 def test_a_shard_whose_file_is_cut_off_or_gone_is_missing_though_it_is_recorded(made):
-    first, second, third = store.shards(made)
+    first, second, third = shards.shards(made)
     for shard in (first, second, third):
-        store.write_shard(made, shard, rows(shard))
+        shards.write_shard(made, shard, rows(shard))
     whole = shard_file(made, first).read_bytes()
-    damaged = lambda: [s for s in store.shards(made) if store.damaged_signals(made, s)]  # noqa: E731
+    damaged = lambda: [s for s in shards.shards(made) if shards.damaged_signals(made, s)]  # noqa: E731
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         shard_file(made, first).write_bytes(whole[:length])
         assert damaged() == [first]
-        store.write_shard(made, first, rows(first))
+        shards.write_shard(made, first, rows(first))
         assert shard_file(made, first).read_bytes() == whole
         assert damaged() == []
     shard_file(made, first).write_bytes(whole[:-1])
@@ -249,24 +249,24 @@ def test_a_shard_whose_file_is_cut_off_or_gone_is_missing_though_it_is_recorded(
         shutil.copytree(made / f"signals/{name}/c", made / f"signals/{name}/kept")
         shutil.rmtree(made / f"signals/{name}/c/1", ignore_errors=True)
         (made / f"signals/{name}/c/1").unlink(missing_ok=True)
-        assert store.missing_shards(made) == [second]
+        assert shards.missing_shards(made) == [second]
         shutil.rmtree(made / f"signals/{name}/c")
         (made / f"signals/{name}/kept").rename(made / f"signals/{name}/c")
-    assert store.missing_shards(made) == []
+    assert shards.missing_shards(made) == []
 
 
 def test_half_written_files_are_cleared_and_no_others(made):
-    shard = store.shards(made)[0]
-    store.write_shard(made, shard, rows(shard))
+    shard = shards.shards(made)[0]
+    shards.write_shard(made, shard, rows(shard))
     of_zarr = made / "signals/predicted/c/0.0123456789abcdef.partial"
     own = shard_file(made, shard).with_name(".ddp-0123456789abcdef.part")
     for left in (of_zarr, own):
         left.write_bytes(b"half")
-    assert store.clear_partial_files(made) == 2
+    assert shards.clear_partial_files(made) == 2
     assert not of_zarr.exists()
     assert not own.exists()
-    assert store.clear_partial_files(made) == 0
-    assert shard not in store.missing_shards(made)
+    assert shards.clear_partial_files(made) == 0
+    assert shard not in shards.missing_shards(made)
 
 
 def test_chunks_are_compressed_by_a_codec_without_threads_of_its_own(made):
@@ -304,9 +304,9 @@ def test_a_sealed_store_opens_as_a_tree_without_a_warning(made):
         tree = xr.open_datatree(made, engine="zarr")
     assert {"layers", "decomposition", "signals"} <= set(tree.children)
     # Writing goes on after sealing, and what it writes is what is read.
-    shard = store.shards(made)[0]
-    store.write_shard(made, shard, rows(shard))
-    assert shard not in store.missing_shards(made)
+    shard = shards.shards(made)[0]
+    shards.write_shard(made, shard, rows(shard))
+    assert shard not in shards.missing_shards(made)
 
 
 def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):

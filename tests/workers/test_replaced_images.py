@@ -14,7 +14,7 @@ from ddp_tasks.images.contents import UNKNOWN, Content, content
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.reading_ahead import read_ahead
 from ddp_tasks.queries import finished_run
-from ddp_tasks.workers.replaced_images import recorded_contents, told
+from ddp_tasks.queries.recorded_images import recorded_contents, told
 from schemas import RunError
 from schemas.parameters import ImageParameters, TransformParameters
 

@@ -8,8 +8,8 @@ from runs import tiny_run
 
 from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.preparation import prepared_once
 from ddp_tasks.store.identity import Identity, MadeOf
+from ddp_tasks.workers.once import prepared_once
 from ddp_tasks.workers.spectra import ModelAsked, layer_spectra
 from schemas.parameters import ModelParameters, RunError
 

@@ -11,7 +11,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.preparation import prepare
+from ddp_tasks.prepared_run import prepare
 from schemas import RunError
 from schemas.parameters import ImageParameters
 
@@ -67,7 +67,7 @@ def test_random_augmentation_is_refused_by_the_name_of_the_data_set():
     run = tiny_run(
         f"{__name__}:Augmented", model={"factory": "odd_networks:Plain"}, significance={}
     )
-    with pytest.raises(RunError, match=r"test_preparation\.Augmented, whose item 0 has an"):
+    with pytest.raises(RunError, match=r"test_prepared_run\.Augmented, whose item 0 has an"):
         prepare(run)
 
 

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
-from threading import RLock
 
 import numpy as np
 import psutil
-import torch
 from torch import nn
 
 from ddp_tasks.callables.called_code import answering
-from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.images.asked_twice import check_steady
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.networks.checkpoints import Weights
 from ddp_tasks.networks.layers import Layers, without_zeros
-from ddp_tasks.networks.models import missing_weights, model_digest, open_weighted, weights_state
+from ddp_tasks.networks.models import missing_weights, open_weighted
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.significance.stability import bootstrap_bytes
-from ddp_tasks.store.identity import MadeOf
-from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
+from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest
 from schemas.shown import error_shown
-
-#: Held while the model of a worker is opened or run. A worker may have several threads, but it has
-#: one model, and what hooks read of it belongs to one pass.
-ONE_AT_A_TIME = RLock()
 
 #: Images shown to a network, one by one, to find the layers that not all images reach.
 MOST_TRIED = 32
@@ -110,57 +100,6 @@ def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
         raise RunError(
             f"model.factory {factory!r} does not take images of shape {shape}: {reason_of(error)}"
         ) from error
-
-
-def prepared_once(run: str, made_of: MadeOf) -> Prepared:
-    """What ``prepare`` gives for run parameters as JSON, once in each worker process.
-
-    Its images are not labelled: see ``ImageSet.as_stored``. A process may outlive the files that
-    it began with: all is opened anew once code or weights have changed, or a run is of others.
-
-    Raises
-    ------
-    RunError
-        If this process opens another model than that.
-    """
-    with ONE_AT_A_TIME:
-        parameters = RunParameters.model_validate_json(run)
-        return _prepared(run, content_of(parameters.model, parameters.images), made_of)
-
-
-@lru_cache(maxsize=1)
-def _prepared(run: str, content: str, made_of: MadeOf) -> Prepared:
-    prepared = prepare(RunParameters.model_validate_json(run), labelled=False)
-    check_same_model(prepared.model, made_of.model_digest)
-    return prepared
-
-
-def check_same_model(model: nn.Module, digest: str) -> None:
-    """Refuse a network that another process opened with other weights.
-
-    Raises
-    ------
-    RunError
-        Naming this machine.
-    """
-    if model_digest(model) != digest:
-        raise RunError(
-            f"{socket.gethostname()} opens another model than the flow does: their digests differ. "
-            "The weights were replaced meanwhile, lie elsewhere there, or are other ones at every "
-            "call of model.factory"
-        )
-
-
-def content_of(*sections: ModelParameters | ImageParameters) -> str:
-    """What the code and the weights behind parts of a run are now."""
-    code = [code_digests(section.factory) for section in sections]
-    weights = [weights_state(one) for one in sections if isinstance(one, ModelParameters)]
-    return f"{code} {weights}"
-
-
-def best_device() -> torch.device:
-    """The GPU of this process where it has one, otherwise the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _opened(run: RunParameters, labelled: bool) -> tuple[ImageSet, nn.Module, Weights | None]:

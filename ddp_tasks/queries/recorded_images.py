@@ -1,0 +1,37 @@
+"""What the images of a store were made of, as recorded, and those that are others now in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ddp_tasks.images.contents import Content
+from ddp_tasks.store import groups
+
+_NAMED = 5
+
+
+def recorded_contents(path: Path, images: slice = slice(None)) -> list[Content]:
+    """What images were made of when their shards were written; ``UNKNOWN`` of the others."""
+    signals = groups.read(path, "signals").isel(image=images)
+    pairs = zip(
+        signals["content_size"].to_numpy().tolist(),
+        signals["content_digest"].to_numpy().tolist(),
+        strict=True,
+    )
+    return [Content(*pair) for pair in pairs]
+
+
+def told(replaced: Mapping[str, str], named: int = _NAMED) -> str:
+    """One sentence on images that were replaced, the first by name, and what to do.
+
+    Parameters
+    ----------
+    replaced
+        by id what differs.
+    named
+        how many are named.
+    """
+    first = "; ".join(f"image {image!r}: {replaced[image]}" for image in sorted(replaced)[:named])
+    more = f"; and {len(replaced) - named:,} more" if len(replaced) > named else ""
+    return f"{first}{more}. Put back the images that were there, or start in another folder"

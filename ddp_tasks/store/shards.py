@@ -1,0 +1,111 @@
+"""The shards of the cube: which there are, which are missing, and how one is written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from ddp_tasks.store import marks, shard_marks, sharded_group
+from ddp_tasks.store.shard_files import ShardFiles
+from schemas.variables import (
+    SchemaError,
+)
+
+#: Written of each image beside its signals: the type, and the value of what is not known.
+OF_IMAGES: Mapping[str, tuple[str, Any]] = {
+    "predicted": ("int64", -1),
+    "confidence": ("float32", float("nan")),
+    "error": ("str", ""),
+    "content_size": ("int64", -1),
+    "content_digest": ("uint64", 0),
+}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A block of images, aligned to the chunks of the cube and written by one task."""
+
+    index: int
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __str__(self) -> str:
+        return f"shard {self.index} (images {self.start} to {self.stop - 1})"
+
+
+def shards(path: Path) -> list[Shard]:
+    """All shards of the cube, in order."""
+    images, block = _images(path)
+    return [_shard(index, images, block) for index in range(-(-images // block))]
+
+
+def _images(path: Path) -> tuple[int, int]:
+    """Images of the cube, and of a shard."""
+    name = f"{shard_marks.SIGNAL}/zarr.json"
+    array = json.loads(marks.checked_bytes(path / "signals", name))
+    return array["shape"][0], array["chunk_grid"]["configuration"]["chunk_shape"][0]
+
+
+def _shard(index: int, images: int, block: int) -> Shard:
+    return Shard(index, index * block, min((index + 1) * block, images))
+
+
+def missing_shards(path: Path, group: str = "signals") -> list[Shard]:
+    """The shards of a group that are not recorded as written, or have lost what was written.
+
+    The cube's signals themselves are not read: see ``damaged_signals``.
+    """
+    return [s for s in shards(path) if shard_marks.damage(path / group, s.index)]
+
+
+def damaged_signals(path: Path, shard: Shard) -> str | None:
+    """Why a shard is not as it was written, found by reading all of it; None if it is."""
+    try:
+        ShardFiles.of_group(path / "signals").check(shard.index)
+    except (marks.DamagedStoreError, OSError) as error:
+        return str(error)
+    return None
+
+
+def clear_partial_files(path: Path) -> int:
+    """Remove what a process that was killed while it wrote left beside the cube's files.
+
+    Returns
+    -------
+    number of files removed
+    """
+    return sharded_group.clear_partial_files(path / "signals")
+
+
+def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write one shard's rows of the cube; safe to do twice.
+
+    The shard counts as written only after its data are.
+
+    Parameters
+    ----------
+    arrays
+        ``signal`` and those of ``OF_IMAGES``, each with one row an image of the shard.
+
+    Raises
+    ------
+    SchemaError
+        If the arrays do not fit the shard, or the shard not the chunks of the cube.
+    """
+    if shard != _shard(shard.index, *_images(path)):
+        raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
+    images = slice(shard.start, shard.stop)
+    sharded_group.write_shard(path / "signals", shard.index, images, arrays)
+
+
+def empty_rows(path: Path, shard: Shard) -> dict[str, npt.NDArray[Any]]:
+    """Rows as ``write_shard`` takes them, of images of which nothing is known."""
+    return sharded_group.empty_rows(path / "signals", len(shard))

@@ -1,0 +1,67 @@
+"""One layer's hypergraph and hierarchy from the stored significance, built in a Dask worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from ddp_tasks.hypergraphs import hif
+from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_hypergraph
+from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
+from ddp_tasks.significance.significance import layer_table
+from ddp_tasks.store import groups
+from ddp_tasks.store.cube import cube_size
+from ddp_tasks.store.slabs import Slab
+from ddp_tasks.visualization.exemplars import vector_sets
+from ddp_tasks.workers.reductions import class_exemplars
+from schemas.names import file_name, group_path
+from schemas.parameters import SignificanceParameters
+
+
+def build_hypergraph(
+    path: str, folder: str, run: str, levels: SignificanceParameters, layer: str
+) -> str:
+    """Build a layer's hypergraph at its own levels and write all that comes of it.
+
+    Writes ``LAYER.hif.json``, and the groups ``hypergraphs/LAYER`` and ``hierarchies/LAYER``.
+
+    Parameters
+    ----------
+    path
+        of the store, whose significance is known.
+    folder
+        that receives the file.
+    run
+        name of the run.
+
+    Returns
+    -------
+    why the hypergraph is empty; empty text where it is not
+    """
+    at, (quantile, percentage) = Path(path), levels.of_layer(layer)
+    table = layer_table(groups.read(at, "significance"), layer, quantile, percentage)
+    layers = groups.read(at, "layers").load()
+    found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
+    metadata = file_metadata(run, table, percentage, found.empty)
+    hif.write_hif(found.graph, metadata, Path(folder) / f"{file_name(layer)}.hif.json")
+    relations = found.relations.assign_attrs(layer=layer)
+    groups.write(at, group_path("hypergraphs", layer), relations)
+    position = layers["layer"].to_numpy().tolist().index(layer)
+    groups.write(
+        at, group_path("hierarchies", layer), _hierarchy(at, found.hierarchy, layers, position)
+    )
+    return found.empty
+
+
+def _hierarchy(
+    path: Path, hierarchy: SemanticHierarchy, layers: xr.Dataset, position: int
+) -> xr.Dataset:
+    """The group ``hierarchies/LAYER``, its exemplars found in the cube."""
+    signals, cube = groups.read(path, "signals"), cube_size(path)
+    target_classes = signals["target_class"].to_numpy().tolist()
+    of_layer = Slab(position, 0, cube.ranks[position], 0, cube.shards)
+    members = vector_sets(hierarchy.singular_vectors)
+    best = class_exemplars(path, members, len(target_classes), of_layer)
+    ids = signals["image"].to_numpy().tolist()
+    return hierarchy_dataset(hierarchy, layers.isel(layer=position), target_classes, best, ids)
