@@ -42,7 +42,10 @@ def documents(page):
     """The figures of a page as Bokeh's own models, by part; Bokeh refuses what it does not know."""
     packed = re.findall(r'<script type="text/plain" data-figures="([^"]*)">([^<]*)<', page)
     texts = {name: zlib.decompress(base64.b64decode(text)).decode() for name, text in packed}
-    return {name: Document.from_json(json.loads(text)["document"]) for name, text in texts.items()}
+    return {
+        name: [Document.from_json(figure["document"]) for figure in json.loads(text)]
+        for name, text in texts.items()
+    }
 
 
 def until_drawn(browser):
@@ -54,6 +57,16 @@ def until_drawn(browser):
         const wait = () => Bokeh.documents.length && Bokeh.documents.every(d => d.is_idle)
             ? done() : setTimeout(wait, 50);
         Promise.all(drawing.values()).then(wait);
+        """
+    )
+
+
+def drawn_figures(browser):
+    """How many figures of each layer are on the page."""
+    return browser.execute_script(
+        """
+        return layers.map(one => [...one.querySelectorAll(".figure > div")]
+            .filter(place => place.firstElementChild).length);
         """
     )
 

@@ -1,4 +1,4 @@
-"""Figures as the document that BokehJS opens, written without Bokeh's models.
+"""Figures as the documents that BokehJS opens, written without Bokeh's models.
 
 HoloViews makes some 75 Bokeh models of a figure and Bokeh writes them with all that they may do:
 a quarter of a second. This writes the models that a page shows, with the columns and the looks of
@@ -9,6 +9,7 @@ add that is not drawn here is refused, never left out.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -45,8 +46,8 @@ _BESIDE = {"right": "right", "left": "left", "top": "above", "bottom": "below"}
 _BORDER = 10
 
 
-def document(figures: Mapping[str, hv.Overlay], prefix: str) -> tuple[Json, dict[str, str]]:
-    """Figures as one document of BokehJS.
+def document(figure: hv.Overlay, prefix: str) -> tuple[Json, str]:
+    """A figure as a document of BokehJS.
 
     Parameters
     ----------
@@ -55,20 +56,22 @@ def document(figures: Mapping[str, hv.Overlay], prefix: str) -> tuple[Json, dict
 
     Returns
     -------
-    the document, ready for JSON, and the ids of its roots by the keys of the figures
+    the document, ready for JSON, and the id of its root
 
     Raises
     ------
     TypeError
-        If a figure has an element, a style or an option that is not drawn here.
+        If the figure has an element, a style or an option that is not drawn here.
     """
-    models = Models(prefix)
-    roots = {key: _Figure(figure, models).root() for key, figure in figures.items()}
-    # What a release of Bokeh says of a document beside its figures.
-    frame = Document().to_json(deferred=False)
-    return {**frame, "roots": list(roots.values())}, {
-        key: root["id"] for key, root in roots.items()
-    }
+    root = _Figure(figure, Models(prefix)).root()
+    return {**_empty_document(), "roots": [root]}, root["id"]
+
+
+@cache
+def _empty_document() -> Json:
+    """What a release of Bokeh says of a document beside its figures."""
+    found: Json = dict(Document().to_json(deferred=False))
+    return found
 
 
 class _Figure:

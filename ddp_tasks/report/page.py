@@ -161,15 +161,13 @@ def _packed(plots: Mapping[str, hv.Overlay], name: str) -> tuple[str, dict[str, 
     """Figures as base64 of deflated JSON, and the elements that they go into, by their keys."""
     if not plots:
         return "", {}
-    drawn, roots = document(plots, name)
-    elements = {root: f"figure-{root}" for root in roots.values()}
-    text = json.dumps(
-        {"document": drawn, "elements": elements},
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-    )
-    places = {key: Markup(f'<div id="{elements[root]}"></div>') for key, root in roots.items()}
+    packed, places = [], {}
+    for number, (key, plot) in enumerate(plots.items()):
+        drawn, root = document(plot, f"{name}-{number}")
+        place = f"figure-{name}-{number}"
+        packed.append({"document": drawn, "root": root, "place": place})
+        places[key] = Markup(f'<div id="{place}"></div>')
+    text = json.dumps(packed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return base64.b64encode(zlib.compress(text.encode())).decode("ascii"), places
 
 

@@ -56,9 +56,9 @@ def both():
     """Figures as a page has them, and as HoloViews draws them."""
     found = []
     for name, figure in (*_of_layers(), *_of_capacity(), *_of_steps()):
-        drawn, roots = document({name: figure}, "a")
+        drawn, root_id = document(figure, "a")
         (root,) = Document.from_json(drawn).roots
-        assert root.id == roots[name]
+        assert root.id == root_id
         found.append((name, root, hv.renderer("bokeh").get_plot(figure).state))
     assert len(found) > 50
     return found
@@ -223,4 +223,4 @@ def test_columns_of_pictures_are_drawn(both):
 def test_what_is_not_drawn_is_refused(element, options, said):
     figure = hv.Overlay([element]).opts(**plain(9, 9, xlim=(0, 1), ylim=(0, 1)), **options)
     with pytest.raises(TypeError, match=said):
-        document({"figure": figure}, "a")
+        document(figure, "a")

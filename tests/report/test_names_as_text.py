@@ -121,7 +121,7 @@ def test_stored_names_are_those_given(named):
 def test_names_at_axes_are_no_formulas(label):
     curve = hv.Curve([0, 1]).opts(color="black")
     plot = hv.Overlay([curve]).opts(xlim=(0, 1), ylim=(0, 1), yticks=[(0, label)])
-    drawn, _ = document({"plot": plot}, "a")
+    drawn, _ = document(plot, "a")
     (root,) = Document.from_json(drawn).roots
     (written,) = [
         text for axis in root.select({"type": Axis}) for text in axis.major_label_overrides.values()
@@ -133,8 +133,8 @@ def test_hover_tools_are_given_fields_and_no_html(named):
     tools = [
         tool
         for figures in documents(named.report.read_text()).values()
-        for root in figures.roots
-        for tool in root.select({"type": HoverTool})
+        for figure in figures
+        for tool in figure.select({"type": HoverTool})
     ]
     assert len(tools) > 10
     assert "{safe}" not in str([tool.tooltips for tool in tools])

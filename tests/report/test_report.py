@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from findings import findings, nested, nothing
 from markupsafe import Markup, escape
-from pages import assert_nothing_is_loaded_from_elsewhere, opened, without_data
+from pages import (
+    assert_nothing_is_loaded_from_elsewhere,
+    drawn_figures,
+    opened,
+    without_data,
+)
+from selenium.webdriver.support.ui import WebDriverWait
 
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.report import layer_section, run_page
@@ -101,3 +107,66 @@ def test_the_page_opens_without_a_network(browser, page, tmp_path):
     assert min(found_in_page.images) > 0
     assert found_in_page.width <= found_in_page.window
     assert found_in_page.errors == []
+
+
+@pytest.fixture
+def closed(browser, page, tmp_path):
+    """The page as it opens: all layers closed."""
+    file = tmp_path / "report.html"
+    file.write_text(page)
+    browser.get(file.as_uri())
+    assert drawn_figures(browser) == [0, 0, 0]
+    return browser
+
+
+def _until(browser, figures):
+    """Wait until the layers have so many figures on the page."""
+    WebDriverWait(browser, 30).until(lambda _: drawn_figures(browser) == figures)
+
+
+@pytest.mark.parametrize("way", ["click", "link", "key", "address"])
+def test_a_layer_opens_by_click_link_key_and_address(closed, way):
+    summary = closed.find_element("css selector", "#layer-2 summary")
+    link = closed.find_element("css selector", "#layers a[href='#layer-2']")
+    if way == "click":
+        summary.click()
+    elif way == "key":
+        summary.send_keys("\n")
+    elif way == "link":
+        link.click()
+    else:
+        closed.get(f"{closed.current_url}#layer-2")
+    _until(closed, [0, 0, 13])
+    # A layer that is closed again opens by the address that is there already.
+    summary = closed.find_element("css selector", "#layer-2 summary")
+    summary.click()
+    assert not closed.execute_script("return layers[2].open")
+    closed.find_element("css selector", "#layers a[href='#layer-2']").click()
+    assert closed.execute_script("return layers[2].open")
+    assert not [one for one in closed.get_log("browser") if one["level"] == "SEVERE"]
+
+
+def test_all_layers_open_at_once_for_printing(closed):
+    closed.find_element("id", "open-all").click()
+    _until(closed, [13, 5, 13])
+    assert closed.execute_script("return layers.every(one => one.open)")
+
+
+def test_a_layer_that_is_opened_shows_its_pictures(closed):
+    closed.find_element("css selector", "#layer-0 summary").click()
+    _until(closed, [13, 0, 0])
+    shown = closed.execute_script(
+        """
+        return Bokeh.documents.flatMap(d => d.roots()).flatMap(root => root.renderers)
+            .filter(one => one.glyph?.type === "ImageURL")
+            .flatMap(one => [...one.data_source.data.picture]);
+        """
+    )
+    assert len(shown) > 20
+    assert all(uri.startswith("data:image/png;base64,") for uri in shown)
+
+
+def test_texts_of_closed_layers_are_in_the_page(page):
+    # So that they are found by searching, and read without scripts.
+    own = without_data(page)
+    assert own.count("Strongest images of the most discriminating") == 2

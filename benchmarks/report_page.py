@@ -1,0 +1,189 @@
+"""What the report of a finished run costs: its size, to draw it, to open it, to open a layer.
+
+    python -m benchmarks.report_page DIR [--set images.kwargs.root=FOLDER ...]
+
+DIR is the folder of a finished run; --set says where its images lie now, as for ``ddp steps``. All
+sections are drawn anew in this process and laid out as a page, which headless Chromium then opens
+from a file, with no network. Needs Chromium and chromedriver; appends a section to
+benchmarks/RESULTS.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from ddp_tasks.queries.finished_run import FinishedRun, open_finished
+from ddp_tasks.report import run_page
+from ddp_tasks.report.page import FragmentFiles
+from ddp_tasks.workers.sections import draw_section, run_findings
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+_OPTIONS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-dev-shm-usage", "--window-size=1400,1000"),
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
+
+#: Calls back with milliseconds from the click until the figures in view, and all figures of a
+#: layer, are on the page.
+_OPEN_LAYER = """
+const [name, done] = arguments;
+const layer = document.getElementById(name);
+const start = performance.now();
+let seen = null;
+const filled = (place) => [...place.querySelectorAll("*")].some(
+  (one) => one.tagName === "CANVAS" ? one.clientWidth : one.shadowRoot && filled(one.shadowRoot));
+const inView = () => [...layer.querySelectorAll(".figure > div")].filter(
+  (place) => place.getBoundingClientRect().top < innerHeight);
+const look = setInterval(() => {
+  if (!inView().length || !inView().every(filled)) return;
+  clearInterval(look);
+  requestAnimationFrame(() => setTimeout(() => { seen = performance.now() - start; }));
+}, 5);
+layer.scrollIntoView({ behavior: "instant" });
+opened(layer.firstElementChild).then(function wait() {
+  if (seen === null || !Bokeh.documents.every((one) => one.is_idle)) return setTimeout(wait, 5);
+  done([seen, performance.now() - start]);
+});
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one report costs."""
+
+    layers: int
+    sections: list[float]
+    """processor seconds of each section."""
+    first_section: float
+    """the first, with what a process opens once."""
+    page_bytes: int
+    page_seconds: float
+    """processor seconds to lay out the page."""
+    first_paint: list[float]
+    """milliseconds until something is seen, for each time that the page is opened."""
+    loaded: list[float]
+    """milliseconds until the page answers."""
+    seen: list[float]
+    """milliseconds until the figures in view of each layer that was opened are drawn."""
+    opened: list[float]
+    """milliseconds until all its figures are."""
+
+
+def measure(run: FinishedRun, openings: int) -> Measured:
+    """Draw a report, and open it several times.
+
+    Parameters
+    ----------
+    openings
+        times that the page is opened; each opens another layer, spread over all.
+    """
+    findings = run_findings(run.run, run.store)
+    anchors = run_page.anchors(findings.summary)
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        files = {layer: FragmentFiles(Path(folder), anchor) for layer, anchor in anchors.items()}
+        for layer in findings.summary.layers:
+            start = time.process_time()
+            draw_section(str(run.store), run.run.model_dump_json(), files, layer)
+            seconds.append(time.process_time() - start)
+        page, start = Path(folder, "report.html"), time.process_time()
+        with page.open("wb") as file:
+            file.writelines(piece.encode() for piece in run_page.pieces(findings, files))
+        laid_out = time.process_time() - start
+        every = list(anchors.values())
+        tried = [every[i * (len(every) - 1) // max(openings - 1, 1)] for i in range(openings)]
+        paint, loaded, seen, opened = _in_browser(page, tried)
+        size = page.stat().st_size
+    return Measured(
+        layers=len(anchors),
+        sections=seconds[1:] or seconds,
+        first_section=seconds[0],
+        page_bytes=size,
+        page_seconds=laid_out,
+        first_paint=paint,
+        loaded=loaded,
+        seen=seen,
+        opened=opened,
+    )
+
+
+def _in_browser(page: Path, layers: list[str]) -> list[list[float]]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for option in _OPTIONS:
+        options.add_argument(option)
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver.set_script_timeout(120)
+    found = []
+    try:
+        for layer in layers:
+            driver.get(page.as_uri())
+            first, done = driver.execute_script(
+                "return [performance.getEntriesByName('first-contentful-paint')[0].startTime,"
+                " performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]"
+            )
+            found.append([first, done, *driver.execute_async_script(_OPEN_LAYER, layer)])
+    finally:
+        driver.quit()
+    return [list(column) for column in zip(*found, strict=True)]
+
+
+def section(name: str, found: Measured) -> list[str]:
+    """The lines of RESULTS.md."""
+
+    def spread(values: list[float]) -> str:
+        return f"{statistics.median(values):.0f} | {max(values):.0f}"
+
+    each = [1000 * seconds for seconds in found.sections]
+    return [
+        f"\n## Report of {name}, {found.layers} layers, {datetime.date.today().isoformat()}",
+        "",
+        f"`python -m benchmarks.report_page`; {os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}; Chromium with no network, 1400 × 1000, "
+        f"{len(found.seen)} times.",
+        "",
+        f"{found.page_bytes / 1e6:.2f} MB.",
+        "",
+        "| | median | most |",
+        "| --- | ---: | ---: |",
+        f"| first screen, ms | {spread(found.first_paint)} |",
+        f"| page ready, ms | {spread(found.loaded)} |",
+        f"| a layer opened: figures in view, ms | {spread(found.seen)} |",
+        f"| a layer opened: all figures, ms | {spread(found.opened)} |",
+        f"| a section drawn, processor ms | {spread(each)} |",
+        "",
+        f"The first section of a process, with model and images opened: {found.first_section:.1f} "
+        f"processor seconds; the page laid out: {found.page_seconds:.2f}.",
+    ]
+
+
+def main() -> None:
+    """Read the command line, measure, and append the section."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--openings", type=int, default=9)
+    arguments = parser.parse_args()
+    run = open_finished(arguments.folder, arguments.set, trust=True)
+    lines = section(run.run.name, measure(run, arguments.openings))
+    with RESULTS.open("a") as file:
+        file.write("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
