@@ -62,7 +62,9 @@ def test_other_findings_in_a_store_that_is_whole_are_named(check, a, b):
     status, lines, _ = check(a, b)
     assert status == 1
     level = found["quantile"].values[0].item()
-    assert [line for line in lines if line.startswith(("exemplars: ", "significance/threshold"))] == [
+    assert [
+        line for line in lines if line.startswith(("exemplars: ", "significance/threshold"))
+    ] == [
         f"exemplars: is in {a / 'store.zarr'} only",
         f"significance/threshold: 1 of {found['threshold'].size} values differ, by at most 0.25; "
         f"the first at direction=positive, quantile={level}, layer=conv2 "
