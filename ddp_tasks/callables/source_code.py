@@ -81,30 +81,47 @@ def _start(place: str) -> tuple[Path, Path] | None:
 
 def _imported(file: Path, root: Path) -> Iterator[tuple[Path, Path]]:
     try:
-        tree = _parsed(file.read_bytes())
+        stated = _imports(file.read_bytes())
     except (SyntaxError, ValueError, OSError, RecursionError):
         return  # importing it says so
-    for node in ast.walk(tree):
+    for name, level in stated:
+        if not level:
+            yield from _absolute(name, root)
+        elif len(file.parents) >= level:
+            yield from ((found, root) for found in _modules(file.parents[level - 1], name))
+
+
+@lru_cache(maxsize=256)
+def _imports(source: bytes) -> tuple[tuple[str, int], ...]:
+    """The imports that a source states: dotted names, and how many folders up each starts."""
+    found: dict[tuple[str, int], None] = {}
+    for node in ast.walk(_parsed(source)):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _absolute(alias.name, root)
+            found |= {(alias.name, 0): None for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            for name in [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]:
-                if not node.level:
-                    yield from _absolute(name, root)
-                elif len(file.parents) >= node.level:
-                    base = file.parents[node.level - 1]
-                    yield from ((found, root) for found in _modules(base, name))
+            names = [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]
+            found |= {(name, node.level): None for name in names}
+    return tuple(found)
 
 
 def _absolute(name: str, root: Path) -> Iterator[tuple[Path, Path]]:
     if name.partition(".")[0] in OWN_PACKAGES:
         return
-    for folder in dict.fromkeys((root, *map(Path, sys.path))):
-        found = list(_modules(folder.resolve(), name))
+    for folder in dict.fromkeys((root, *map(_resolved, sys.path))):
+        found = list(_modules(folder, name))
         if found:
-            yield from ((file, folder.resolve()) for file in found if is_own(file))
+            yield from ((file, folder) for file in found if is_own(file))
             return
+
+
+def _resolved(folder: str) -> Path:
+    # A relative one goes with the current folder.
+    return _resolved_once(folder) if Path(folder).is_absolute() else Path(folder).resolve()
+
+
+@lru_cache(maxsize=256)
+def _resolved_once(folder: str) -> Path:
+    return Path(folder).resolve()
 
 
 def _modules(folder: Path, name: str) -> Iterator[Path]:
