@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "spectra": ("--models", "{data}/models"),
     "images": ("--images", "{data}/imagenet-sample"),
     "throughput": ("--data", "{data}"),
+    "pass_parts": ("--data", "{data}"),
     "faults": (),
     "damage": ("--kills", "200", "--every", "8"),
     "extremes": (),

@@ -8,7 +8,8 @@ input tensors that lie ready in memory, the same batch, in as many processes and
 flow has; one process with torch on all cores stands beside them. The flow reads decoded uint8
 pictures, standardises them, passes them through the network on its Dask workers, and writes the
 cube of all layers. Loops and flow take turns (loops, flow, loops), so that a machine that drifts
-does so for both. Appends a section to benchmarks/RESULTS.md.
+does so for both. ``benchmarks.pass_parts`` measures what each part of a shard costs.
+Appends a section to benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
