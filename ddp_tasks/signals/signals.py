@@ -121,7 +121,7 @@ def extract(
             readings.append(read(batch))
             done(len(batch))
     scores = torch.cat([one.scores for one in readings])
-    reached = {one.name: _reached(one.name, readings) for one in forward.layers}
+    reached = _reached(forward.layers, readings)
     signal = _cube_rows(forward.layers, readings, forward.vectors, reached)
     confidence, predicted = _probabilities(scores).max(dim=1)
     return ShardSignals(
@@ -132,12 +132,14 @@ def extract(
     )
 
 
-def _reached(layer: str, readings: Sequence[Reading]) -> Tensor:
-    """Which images reach a layer, shape (n,)."""
+def _reached(layers: tuple[LinearLayer, ...], readings: Sequence[Reading]) -> dict[str, Tensor]:
+    """By layer, which images reach it, shape (n,)."""
     everyone = [torch.ones(len(one.scores), dtype=torch.bool) for one in readings]
-    return torch.cat(
-        [one.reached.get(layer, all_) for one, all_ in zip(readings, everyone, strict=True)]
-    )
+    reached = dict.fromkeys((layer.name for layer in layers), torch.cat(everyone))
+    for name in {name for one in readings for name in one.reached}:
+        pairs = zip(readings, everyone, strict=True)
+        reached[name] = torch.cat([one.reached.get(name, all_) for one, all_ in pairs])
+    return reached
 
 
 def _cube_rows(
@@ -154,9 +156,11 @@ def _cube_rows(
         vectors = U[layer.name].to(mean.device)
         # The bias is already gone: only the call knows one that the forward pass computes.
         found = signals_of_means(mean, None, vectors).cpu()
-        bad = reached[layer.name] & ~torch.isfinite(found).all(dim=1)
-        if bool(bad.any()):
-            raise NotFiniteError(layer.name, int(bad.nonzero()[0]))
+        # A finite sum has finite terms alone, and takes an eighth of the time of looking at each.
+        if not bool(torch.isfinite(found.sum())):
+            bad = reached[layer.name] & ~torch.isfinite(found).all(dim=1)
+            if bool(bad.any()):
+                raise NotFiniteError(layer.name, int(bad.nonzero()[0]))
         signal[:, position, : found.shape[1]] = found.float().numpy()
     return signal
 

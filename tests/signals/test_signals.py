@@ -13,7 +13,7 @@ from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.tracing import trace_layers
-from ddp_tasks.signals.signals import extract, signal_vector, signals_of_means
+from ddp_tasks.signals.signals import NotFiniteError, extract, signal_vector, signals_of_means
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.weights.unfolding import mean_of_images, receptive_fields, unfold_weight
 
@@ -228,3 +228,16 @@ def test_only_the_layers_asked_for_are_extracted():
     found = extract(ForwardPass(model, layers, _left_singular_vectors(model, layers)), [images])
     assert found.signal.shape == (2, 1, 5)
     _assert_close(found.signal[:, 0], _by_definition(model, images)["fc1"])
+
+
+@pytest.mark.parametrize("values", [[float("nan")], [float("inf")], [float("inf"), -float("inf")]])
+def test_signals_that_are_not_finite_are_refused_by_layer_and_image(values):
+    model = _seeded(InPlaceNetwork, 0)
+    images = torch.rand(7, 2, 6, 6)
+    for image, value in enumerate(values, start=5):
+        images[image, 0, 2, 2] = value
+    layers = trace_layers(model, images[:2]).linear
+    forward = ForwardPass(model, layers, _left_singular_vectors(model, layers))
+    with pytest.raises(NotFiniteError, match="conv1 gives NaN or infinity for image 5") as refused:
+        extract(forward, images.split(3))
+    assert (refused.value.layer, refused.value.image) == ("conv1", 5)
