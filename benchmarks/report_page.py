@@ -27,7 +27,7 @@ from selenium.webdriver.chrome.service import Service
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.report import run_page
 from ddp_tasks.report.page import FragmentFiles
-from ddp_tasks.workers.sections import draw_section, run_findings
+from ddp_tasks.workers.sections import draw_section
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -91,14 +91,14 @@ def measure(run: FinishedRun, openings: int) -> Measured:
     openings
         times that the page is opened; each opens another layer, spread over all.
     """
-    findings = run_findings(run.run, run.store)
+    findings = run_page.read_findings(run.run, run.store)
     anchors = run_page.anchors(findings.summary)
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         files = {layer: FragmentFiles(Path(folder), anchor) for layer, anchor in anchors.items()}
         for layer in findings.summary.layers:
             start = time.process_time()
-            draw_section(str(run.store), run.run.model_dump_json(), files, layer)
+            draw_section(str(run.store), run.run.model_dump_json(), (layer, files[layer.layer]))
             seconds.append(time.process_time() - start)
         page, start = Path(folder, "report.html"), time.process_time()
         with page.open("wb") as file:

@@ -76,6 +76,7 @@ class Made:
             directions=("positive", "negative"),
             exemplars=self.exemplars,
             images=self.images,
+            made_of="0123abcd",
         )
 
     def cube_of(self, layer: str) -> np.ndarray:

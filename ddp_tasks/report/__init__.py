@@ -4,5 +4,8 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={"page": ["Fragment", "FragmentFiles"]},
+    submod_attrs={
+        "page": ["Fragment", "FragmentFiles"],
+        "run_page": ["read_findings"],
+    },
 )

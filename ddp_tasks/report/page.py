@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from ddp_tasks.report.bokeh_documents import document
 
 #: Whose figures are drawn as soon as the page is there.
 _PAGE = "page"
+
+#: Characters that hold what a page says of itself.
+_HEAD = 1000
 
 
 class Part(Protocol):
@@ -144,6 +148,17 @@ def pieces(
             **context,
         )
     )
+
+
+def made_of(page: Path) -> str | None:
+    """What a page says it was made of, as its template was given it; None where it says nothing."""
+    try:
+        with page.open(encoding="utf-8") as file:
+            start = file.read(_HEAD)
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+    found = re.search(r'<meta name="made-of" content="([^"]*)">', start)
+    return found[1] if found else None
 
 
 @cache

@@ -15,7 +15,7 @@ from ddp_tasks.report import run_page
 from ddp_tasks.report.page import FragmentFiles
 from ddp_tasks.stages.stage import on_workers, stage
 from ddp_tasks.store import groups
-from ddp_tasks.workers.sections import draw_section, run_findings
+from ddp_tasks.workers.sections import draw_section
 from schemas.parameters import RunParameters
 
 _SECTIONS = ".ddp-sections-"
@@ -25,19 +25,19 @@ _SECTIONS = ".ddp-sections-"
 def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> Summary:
     """Seal the store and lay its figures out as one page that opens with no network."""
     groups.seal(path)
-    findings = run_findings(run, path)
+    findings = run_page.read_findings(run, path)
     anchors = run_page.anchors(findings.summary)
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors.items()}
-        draw = partial(draw_section, str(path), run.model_dump_json(), files)
+        draw = partial(draw_section, str(path), run.model_dump_json())
         drawn = on_workers(
             run,
             scheduler,
             draw,
-            findings.summary.layers,
+            [(layer, files[layer.layer]) for layer in findings.summary.layers],
             key="sections",
             description="sections of the report",
-            named=lambda one: f"section of {one.layer}",
+            named=lambda one: f"section of {one[0].layer}",
         )
         for _ in drawn:
             pass

@@ -1,9 +1,7 @@
-"""What a report shows, read from a finished store: of the whole run, and of one layer."""
+"""One layer's section of a report, read from a finished store and drawn."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,9 +10,9 @@ import xarray as xr
 from ddp_tasks.figures.layer_figures import signal_counts
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.hypergraphs.family import Family
-from ddp_tasks.images.image_sets import ImageSet, open_images
-from ddp_tasks.queries.summary import LayerSummary, summarise
-from ddp_tasks.report import layer_section, run_page
+from ddp_tasks.images.image_sets import ImageSet
+from ddp_tasks.queries.summary import LayerSummary
+from ddp_tasks.report import layer_section
 from ddp_tasks.report.layer_section import LayerFindings
 from ddp_tasks.report.page import FragmentFiles
 from ddp_tasks.significance.significance import layer_table
@@ -23,34 +21,12 @@ from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of, prepared_once
 from schemas.names import group_path
 from schemas.parameters import RunParameters
-from schemas.recording import recorded
 
 #: Enough for the shape of a distribution, few enough to read quickly: 64 MB.
 _SIGNALS_COUNTED = 1 << 24
 
 
-def run_findings(run: RunParameters, path: Path) -> run_page.Findings:
-    """What the page shows beside the sections of layers."""
-    attributes = groups.root_attributes(path)
-    # Tables of all layers and classes may be larger than memory: they are read layer by layer.
-    significance = groups.read(path, "significance")
-    return run_page.Findings(
-        run=recorded(run),
-        summary=summarise(
-            run, groups.read(path, "layers").load(), groups.read(path, "signals"), significance
-        ),
-        attributes=attributes,
-        not_analysed=json.loads(attributes["not_analysed"]),
-        directions=tuple(significance["direction"].to_numpy().tolist()),
-        exemplars=groups.read(path, "exemplars"),
-        images=open_images(run.images, labelled=False).as_stored(groups.read(path, "signals")),
-        capacity=groups.read(path, "capacity").load() if run.capacity else None,
-    )
-
-
-def draw_section(
-    path: str, run: str, files: Mapping[str, FragmentFiles], summary: LayerSummary
-) -> None:
+def draw_section(path: str, run: str, section: tuple[LayerSummary, FragmentFiles]) -> None:
     """Draw one layer's section of the report in a Dask worker, and write it to its files.
 
     Parameters
@@ -59,15 +35,15 @@ def draw_section(
         of the finished store.
     run
         run parameters as JSON; images are opened once per worker.
-    files
-        of the sections, by layer; each under the name of its anchor.
+    section
+        the layer, and the section's files under the name of its anchor.
     """
-    own = files[summary.layer]
+    summary, files = section
     # HoloViews keeps options for the whole process.
     with ONE_AT_A_TIME:
         thumbnails = run_thumbnails(Path(path), run)
         findings = layer_findings(Path(path), run, summary, thumbnails.images)
-        own.write(layer_section.drawn(findings, own.name, thumbnails))
+        files.write(layer_section.drawn(findings, files.name, thumbnails))
 
 
 def run_thumbnails(path: Path, run: str) -> Thumbnails:

@@ -15,7 +15,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.report import layer_section, run_page
-from ddp_tasks.report.page import Fragment, FragmentFiles
+from ddp_tasks.report.page import Fragment, FragmentFiles, made_of
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +170,14 @@ def test_texts_of_closed_layers_are_in_the_page(page):
     # So that they are found by searching, and read without scripts.
     own = without_data(page)
     assert own.count("Strongest images of the most discriminating") == 2
+
+
+def test_a_page_says_what_it_was_made_of(page, tmp_path):
+    file = tmp_path / "report.html"
+    assert made_of(file) is None
+    file.write_text(page)
+    assert made_of(file) == "0123abcd"
+    file.write_text(page.replace("0123abcd", ""))
+    assert made_of(file) == ""
+    file.write_bytes(b"\xff" * 2000)
+    assert made_of(file) is None
