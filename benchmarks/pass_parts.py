@@ -4,8 +4,8 @@
 
 FOLDER holds ``imagenet-sample``, ``cifar10/test`` and ``models``. Everything runs in this process,
 with ``--threads`` threads of torch (1), in turns, forwards and backwards, so that a machine that
-drifts does so for all. What is given is the processor time of all threads, the median of the turns,
-and the median of the ratios within a turn.
+drifts does so for all, and keeps its memory as the flow's workers do. What is given is the
+processor time of all threads, the median of the turns, and the median of the ratios within a turn.
 
 The loops are what a person would write: ``inference_mode``, float32 input tensors that lie ready in
 memory, the same batch. One keeps torch's own layout of memory; the other has channels last, as runs
@@ -26,6 +26,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -54,6 +55,7 @@ from ddp_tasks.store import creation, groups, shards
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.weights.tensor_svd import Spectrum, TensorSVD
 from ddp_tasks.workers.signals import fill_shard
+from flows.clusters import ALLOCATION
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.recording import stored_identity
@@ -326,6 +328,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    keeping_memory = {name: str(value) for name, value in ALLOCATION.items()}
+    if not keeping_memory.items() <= os.environ.items():
+        # The system's library reads them where a process starts.
+        command = [sys.executable, "-m", "benchmarks.pass_parts", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **keeping_memory})
     versions = ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("torch", "zarr"))
     lines = [
         f"\n## Parts of the pass, {datetime.date.today().isoformat()}",

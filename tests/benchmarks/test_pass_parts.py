@@ -1,9 +1,20 @@
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 from benchmarks import pass_parts
 
 
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_every_part_of_a_shard_is_measured_beside_the_loops(tmp_path):
     random = np.random.default_rng(0)
     for image in range(6):
