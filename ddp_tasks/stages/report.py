@@ -15,6 +15,7 @@ from ddp_tasks.report import run_page
 from ddp_tasks.report.page import FragmentFiles
 from ddp_tasks.stages.stage import on_workers, stage
 from ddp_tasks.store import groups
+from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.workers.sections import draw_section
 from schemas.parameters import RunParameters
 
@@ -29,7 +30,8 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
     anchors = run_page.anchors(findings.summary)
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors.items()}
-        draw = partial(draw_section, str(path), run.model_dump_json())
+        made_of = MadeOf.of_store(findings.attributes)
+        draw = partial(draw_section, str(path), run.model_dump_json(), made_of)
         drawn = on_workers(
             run,
             scheduler,

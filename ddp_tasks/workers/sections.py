@@ -26,7 +26,9 @@ from schemas.parameters import RunParameters
 _SIGNALS_COUNTED = 1 << 24
 
 
-def draw_section(path: str, run: str, section: tuple[LayerSummary, FragmentFiles]) -> None:
+def draw_section(
+    path: str, run: str, made_of: MadeOf, section: tuple[LayerSummary, FragmentFiles]
+) -> None:
     """Draw one layer's section of the report in a Dask worker, and write it to its files.
 
     Parameters
@@ -35,27 +37,28 @@ def draw_section(path: str, run: str, section: tuple[LayerSummary, FragmentFiles
         of the finished store.
     run
         run parameters as JSON; images are opened once per worker.
+    made_of
+        of the store: its attributes, which list all groups, are long to read for every layer.
     section
         the layer, and the section's files under the name of its anchor.
     """
     summary, files = section
     # HoloViews keeps options for the whole process.
     with ONE_AT_A_TIME:
-        thumbnails = run_thumbnails(Path(path), run)
+        thumbnails = run_thumbnails(Path(path), run, made_of)
         findings = layer_findings(Path(path), run, summary, thumbnails.images)
         files.write(layer_section.drawn(findings, files.name, thumbnails))
 
 
-def run_thumbnails(path: Path, run: str) -> Thumbnails:
+def run_thumbnails(path: Path, run: str, made_of: MadeOf) -> Thumbnails:
     """Thumbnails of a run's images, which all sections that a process draws share.
 
     Parameters
     ----------
-    path, run
+    path, run, made_of
         as of ``draw_section``.
     """
     parameters = RunParameters.model_validate_json(run)
-    made_of = MadeOf.of_store(groups.root_attributes(path))
     return _thumbnails(path, run, content_of(parameters.model, parameters.images), made_of)
 
 
