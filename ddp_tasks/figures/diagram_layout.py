@@ -13,7 +13,8 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 _DIRECTIONS = 32
-_STEPS = 2500
+#: Moves that are tried for each circle, and at most: more make few layouts better.
+_STEPS_A_CIRCLE, _STEPS = 300, 2500
 _MARGIN = 6.0
 
 
@@ -41,8 +42,9 @@ def place_circles(inside: Flags, radius: Floats, ring: float) -> tuple[Floats, t
     centre = _spring(inside) * outer.max() * np.sqrt(len(radius)) * 1.2
     random = np.random.default_rng(0)
     cost, spread = crowding.cost(centre), outer.max() * 2
-    for step in range(_STEPS if len(radius) > 1 else 0):
-        tried, cooling = centre.copy(), 1 - step / _STEPS
+    steps = min(_STEPS_A_CIRCLE * len(radius), _STEPS) if len(radius) > 1 else 0
+    for step in range(steps):
+        tried, cooling = centre.copy(), 1 - step / steps
         node = int(random.integers(len(radius)))
         if random.random() < 0.2:
             other = int(random.integers(len(radius)))
