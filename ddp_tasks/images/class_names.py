@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torchvision import datasets
 
+from ddp_tasks.images import torchvision_sets
 from ddp_tasks.images.dataset_parts import Indices, Parts
 from ddp_tasks.images.items import LABELS, described
 from ddp_tasks.images.labels import Labels, single_class, storable, target_transform_of
@@ -131,7 +131,8 @@ def _belonging(dataset: Any, index: Indices, number: Indices, keys: ItemKeys | N
     names = declared_names(dataset, keys)
     if not names:
         return names
-    folders = isinstance(dataset, datasets.DatasetFolder)
+    datasets = torchvision_sets.loaded()
+    folders = datasets is not None and isinstance(dataset, datasets.DatasetFolder)
     listed = _listed(dataset, index) if folders else None
     if listed is not None and _as_found(dataset, names):
         if np.array_equal(listed, number):

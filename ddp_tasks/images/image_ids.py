@@ -11,10 +11,10 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-from torchvision import datasets
 
 from ddp_tasks.images.dataset_parts import Indices, Parts
 from ddp_tasks.images.labels import single_class
+from ddp_tasks.images.torchvision_sets import has_index_of
 from schemas.parameters import RunError
 
 _LOG = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def image_ids(parts: Parts, chosen: Indices, number: Indices) -> tuple[str, ...]
 
 def _paths(dataset: Any, index: Indices, number: Indices) -> list[str] | None:
     """The files of a data set's items, where it is known that they are these."""
-    torchvision_s = type(dataset).__getitem__ is datasets.DatasetFolder.__getitem__
+    torchvision_s = has_index_of(dataset, "DatasetFolder")
     samples = getattr(dataset, "samples", None)
     try:
         if samples is None or len(samples) != len(dataset):

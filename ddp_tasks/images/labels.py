@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
-from torchvision import datasets
 
 from ddp_tasks.callables.called_code import ENDINGS
+from ddp_tasks.images import torchvision_sets
 from ddp_tasks.images.dataset_parts import Indices, Parts
 from ddp_tasks.images.items import ItemError, described, label_of, shown
 from schemas.parameters import ItemKeys, RunError
@@ -43,22 +43,17 @@ def _attribute(listing: str) -> Callable[[Any], Sequence[Any]]:
     return lambda dataset: getattr(dataset, listing)
 
 
-_LISTS: Mapping[Any, Callable[[Any], Sequence[Any]]] = {
-    getattr(datasets, name).__getitem__: listed
-    for listed, names in (
-        (_attribute("targets"), ("MNIST", "CIFAR10", "USPS", "LFWPeople")),
-        (_attribute("labels"), ("SVHN", "STL10", "SEMEION")),
-        (_attribute("_labels"), ("DTD", "FGVCAircraft", "Food101", "Flowers102", "SUN397")),
-        (_second("samples"), ("DatasetFolder",)),
-        (_second("_samples"), ("StanfordCars", "FER2013", "GTSRB", "Imagenette", "RenderedSST2")),
-        (_second("imgs"), ("Places365",)),
-        (_second("_flat_character_images"), ("Omniglot",)),
-        (_attribute("y"), ("Caltech256",)),
-    )
-    for name in names
-    if hasattr(datasets, name)
-}
-"""How torchvision's classes list the labels that their own index gives, by that index."""
+#: How torchvision's classes list the labels that their own index gives.
+_LISTS: Sequence[tuple[Callable[[Any], Sequence[Any]], Sequence[str]]] = (
+    (_attribute("targets"), ("MNIST", "CIFAR10", "USPS", "LFWPeople")),
+    (_attribute("labels"), ("SVHN", "STL10", "SEMEION")),
+    (_attribute("_labels"), ("DTD", "FGVCAircraft", "Food101", "Flowers102", "SUN397")),
+    (_second("samples"), ("DatasetFolder",)),
+    (_second("_samples"), ("StanfordCars", "FER2013", "GTSRB", "Imagenette", "RenderedSST2")),
+    (_second("imgs"), ("Places365",)),
+    (_second("_flat_character_images"), ("Omniglot",)),
+    (_attribute("y"), ("Caltech256",)),
+)
 
 _BY_HAND = ("targets", "labels", "_labels")
 
@@ -156,7 +151,7 @@ _MEMORY = _Memory()
 
 def _listed(dataset: Any, index: Indices, keys: ItemKeys | None) -> npt.NDArray[Any] | None:
     """Labels as torchvision lists them, where that is what its items say; None elsewhere."""
-    read = _LISTS.get(type(dataset).__getitem__)
+    read = list_of_labels(dataset)
     if read is None or keys is not None or target_transform_of(dataset) is not None:
         return None
     try:
@@ -182,6 +177,14 @@ def _listed(dataset: Any, index: Indices, keys: ItemKeys | None) -> npt.NDArray[
             )
             return None
     return found
+
+
+def list_of_labels(dataset: Any) -> Callable[[Any], Sequence[Any]] | None:
+    """How a data set lists its labels, where torchvision's own index gives its items."""
+    for read, names in _LISTS:
+        if torchvision_sets.has_index_of(dataset, *names):
+            return read
+    return None
 
 
 def target_transform_of(dataset: Any) -> Any:

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
-import torchvision.io  # noqa: F401 - loads the operators torch.ops.image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from schemas.parameters import TransformParameters
 
@@ -34,6 +32,8 @@ def decoded(encoded: Sequence[Tensor], device: torch.device) -> list[Tensor | No
     uint8, shape (3, m, n), channels last in memory; None for what torchvision does not decode,
     such as other formats, 16 bits a channel, moving pictures and damaged files
     """
+    import torchvision.io  # noqa: F401 - loads the operators torch.ops.image
+
     pictures: list[Tensor | None] = [None] * len(encoded)
     if device.type == "cuda":
         jpeg = [i for i, file in enumerate(encoded) if bytes(file[:3].numpy()) == _JPEG]
@@ -68,6 +68,8 @@ def fitted(picture: Tensor, transform: TransformParameters) -> Tensor:
         picture, found = picture[..., :3, :, :], 3
     if channels not in (0, 1, found) and (found, channels) != (1, 3):
         raise ValueError(f"it has {found} channels; images.transform.mean has {channels}")
+    if transform.resize is not None or transform.crop is not None:
+        from torchvision.transforms.v2 import functional as transforms
     if transform.resize is not None:
         picture = transforms.resize(picture, [transform.resize], antialias=True)
     if transform.crop is not None:

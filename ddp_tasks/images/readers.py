@@ -17,8 +17,6 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision import datasets
-from torchvision.datasets import folder
 
 from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.images.contents import UNKNOWN, Content, content
@@ -26,14 +24,15 @@ from ddp_tasks.images.dataset_parts import Parts, dataset_parts
 from ddp_tasks.images.items import ItemError, picture_of
 from ddp_tasks.images.pictures import decoded
 from ddp_tasks.images.pixels import colours, pixels
+from ddp_tasks.images.torchvision_sets import has_index_of
 from schemas.parameters import ItemKeys
 from schemas.shown import error_shown
 
 #: What makes an image unreadable, in words.
 Reason = str
 
-_IN_MEMORY = (datasets.MNIST.__getitem__, datasets.CIFAR10.__getitem__)
-_LOADERS = (folder.default_loader, folder.pil_loader)
+_IN_MEMORY = ("MNIST", "CIFAR10")
+_LOADERS = ("default_loader", "pil_loader")
 
 
 class Reader(Protocol):
@@ -82,15 +81,17 @@ def reader(dataset: Any, keys: ItemKeys | None = None) -> Reader:
 
 
 def _reader(dataset: Any, keys: ItemKeys | None) -> Reader:
-    index = type(dataset).__getitem__
     # A class that inherits the index may bring a way of its own to ask for many items.
     asked = hasattr(dataset, "__getitems__") or getattr(dataset, "transform", None) is not None
     if asked or keys is not None:
         return IndexReader(dataset, keys)
-    if index in _IN_MEMORY and torch.as_tensor(dataset.data).dtype == torch.uint8:
+    if has_index_of(dataset, *_IN_MEMORY) and torch.as_tensor(dataset.data).dtype == torch.uint8:
         return MemoryReader(dataset.data)
-    if index is datasets.DatasetFolder.__getitem__ and dataset.loader in _LOADERS:
-        return FileReader(dataset)
+    if has_index_of(dataset, "DatasetFolder"):
+        from torchvision.datasets import folder
+
+        if dataset.loader in [getattr(folder, name) for name in _LOADERS]:
+            return FileReader(dataset)
     return IndexReader(dataset, keys)
 
 
@@ -194,7 +195,7 @@ class FileReader:
 
     concurrent = True
 
-    def __init__(self, tree: datasets.DatasetFolder) -> None:
+    def __init__(self, tree: Any) -> None:
         self._paths = [path for path, _ in tree.samples]
         self._root = str(tree.root)
 

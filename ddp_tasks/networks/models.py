@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -211,6 +210,8 @@ def _torchvision_entry(parameters: ModelParameters) -> Any:
     RunError
         If there are no such weights.
     """
+    import torchvision
+
     name = str(parameters.weights)
     try:
         if "." in name:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torchvision.models import vgg16_bn
 
 
 class PaperNetwork(nn.Module):
@@ -91,6 +90,8 @@ class CifarVGG16(nn.Module):
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
+        from torchvision.models import vgg16_bn
+
         self.features = vgg16_bn(weights=None).features
         self.classifier = nn.Linear(512, classes)
 

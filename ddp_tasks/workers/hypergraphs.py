@@ -6,8 +6,6 @@ from pathlib import Path
 
 import xarray as xr
 
-from ddp_tasks.hypergraphs import hif
-from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_hypergraph
 from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import groups
@@ -39,6 +37,10 @@ def build_hypergraph(
     -------
     why the hypergraph is empty; empty text where it is not
     """
+    # The flow, which sends this function to the workers, need not load HyperNetX.
+    from ddp_tasks.hypergraphs import hif
+    from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_hypergraph
+
     at, (quantile, percentage) = Path(path), levels.of_layer(layer)
     table = layer_table(groups.read(at, "significance"), layer, quantile, percentage)
     layers = groups.read(at, "layers").load()

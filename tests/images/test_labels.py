@@ -483,5 +483,9 @@ def test_names_go_through_wrappers_and_with_changed_labels(tree, kind):
 
 
 def test_the_table_of_lists_is_of_classes_that_there_are():
-    assert len(of_labels._LISTS) >= 18
-    assert datasets.QMNIST.__getitem__ not in of_labels._LISTS
+    names = [name for _, names in of_labels._LISTS for name in names]
+    assert len(names) >= 18
+    assert all(hasattr(datasets, name) for name in names)
+    indices = {getattr(datasets, name).__getitem__ for name in names}
+    assert len(indices) == len(names)
+    assert datasets.QMNIST.__getitem__ not in indices
