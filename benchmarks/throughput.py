@@ -247,7 +247,7 @@ def memory_watched() -> Iterator[dict[str, float]]:
 
 def lines_of(names: list[str], data: Path, folder: Path, most: int | None) -> list[str]:
     """Rows of the table: flow beside loop."""
-    from flows.clusters import ALLOCATION
+    from flows.worker_processes import ALLOCATION
 
     keeping_memory = {name: str(value) for name, value in ALLOCATION.items()}
     rows = []

@@ -77,9 +77,12 @@ def run(
     parameters = load_run(source, overrides or ())
     say(f"{parameters.name}: opening model and images", err=True)
     folder = out or Path("ddp-results") / file_name(parameters.name)
+    from flows import worker_processes
+
+    # Workers and a temporary server start while model and images are opened.
+    worker_processes.load_workers_of(parameters.cluster)
     from flows import prefect_server
 
-    # A temporary server starts while model and images are opened.
     with prefect_server.served() as server:
         from ddp_tasks.images.labels import remembered
         from flows.pipeline import check, run_pipeline, standing

@@ -18,13 +18,15 @@ from distributed.comm import registry
 
 from ddp_tasks.callables import factories
 from flows import quick_exit, stopping, terminal
+from flows.worker_processes import (
+    THREAD_VARIABLES,
+    load_workers_ahead,
+    local_workers,
+    worker_environment,
+)
 from schemas.parameters import ClusterParameters, RunError
 from schemas.run_files import load_cluster
 from schemas.shown import error_shown
-
-#: More workers than this on one machine cost more memory for copies of the model than they
-#: gain; the cores beyond go to torch's threads.
-_MOST_LOCAL_WORKERS = 8
 
 _SECONDS_TO_CONNECT = 15
 
@@ -32,24 +34,6 @@ _SECONDS_TO_CONNECT = 15
 _OF_THIS_MACHINE = ("auto", "local", "cuda")
 
 _LOG = logging.getLogger(__name__)
-
-#: What torch, the libraries under numpy, and Zarr read their numbers of threads from.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "ZARR_THREADING__MAX_WORKERS",
-)
-
-#: A pass frees and asks again for the same large blocks, which glibc by default hands back to the
-#: system each time, to have them zeroed anew. Workers keep them: no block is mapped by itself,
-#: one arena for all threads, nothing trimmed below 4 GiB.
-ALLOCATION = {
-    "MALLOC_MMAP_MAX_": 0,
-    "MALLOC_ARENA_MAX": 1,
-    "MALLOC_TRIM_THRESHOLD_": 2**32,
-}
 
 
 def check_cluster(cluster: str) -> None:
@@ -114,12 +98,6 @@ def ending(cluster: Any) -> Iterator[Any]:
             _LOG.warning("Dask's workers did not end in time and were killed")
 
 
-def local_workers(cores: int) -> tuple[int, int]:
-    """Workers on one machine and torch threads in each; together they never exceed the cores."""
-    workers = min(cores, _MOST_LOCAL_WORKERS)
-    return workers, cores // workers
-
-
 def _started(cluster: str) -> Any:
     if cluster == "cuda" or (cluster == "auto" and torch.cuda.device_count() > 0):
         # Imported only where there is a GPU: building one without raises NVMLError.
@@ -143,11 +121,15 @@ def _started(cluster: str) -> Any:
 
 def local_cluster(workers: int, threads: int) -> LocalCluster:
     """Worker processes of one shard each, with so many threads for what computes it."""
+    environment = worker_environment(threads)
     # Dask hands its workers these variables as this process has them, whatever it is configured
     # to: eight threads that a shell asks for would be eight in each worker.
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    environment = {**dict.fromkeys(_THREAD_VARIABLES, threads), **ALLOCATION}
-    settings = {f"distributed.nanny.pre-spawn-environ.{v}": n for v, n in environment.items()}
+    os.environ.update({name: str(environment[name]) for name in THREAD_VARIABLES})
+    settings: dict[str, object] = {
+        f"distributed.nanny.pre-spawn-environ.{v}": n for v, n in environment.items()
+    }
+    method = "forkserver" if load_workers_ahead(environment) else "spawn"
+    settings["distributed.worker.multiprocessing-method"] = method
     with dask.config.set(settings):
         return LocalCluster(
             n_workers=workers,

@@ -52,7 +52,7 @@ def test_no_worker_has_more_threads_than_its_share(monkeypatch, workers, threads
         Client(cluster.scheduler_address, set_as_default=False) as client,
     ):
         found = client.run(threads_of)
-        mapped = client.run(os.environ.get, "MALLOC_MMAP_MAX_")
+        mapped = client.run(lambda: os.environ.get("MALLOC_MMAP_MAX_"))
         loaded = client.run(lambda dask_worker: [p.name for p in dask_worker.preloads])
     assert set(mapped.values()) == {"0"}, "a pass has its memory zeroed anew at every layer"
     assert set(map(tuple, loaded.values())) == {("flows.quick_exit", "flows.terminal")}

@@ -1,0 +1,117 @@
+"""Local worker processes: forked from one process that loads what all of them need.
+
+torch, HyperNetX and HoloViews take seconds of processor time to import. One process imports them
+while the flow opens the model and the images, or trains; each worker then begins with everything
+in memory, which it shares with the others.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.forkserver import ensure_running
+from pathlib import Path
+
+from dask.system import CPU_COUNT
+
+from flows import quick_exit, stopping
+
+#: What workers call, and what Dask needs to start one, in the order of a run.
+_MODULES = (
+    "distributed.nanny",
+    "ddp_tasks.workers.decomposition",
+    "ddp_tasks.workers.signals",
+    "ddp_tasks.workers.spectra",
+    "ddp_tasks.workers.family",
+    "ddp_tasks.workers.hypergraphs",
+    "ddp_tasks.workers.sections",
+)
+
+#: Where NVIDIA's driver is, workers are those of the GPUs.
+_NVIDIA = Path("/proc/driver/nvidia")
+
+#: Of the process that workers are forked from; empty before it is started.
+_ENVIRONMENT: dict[str, int] = {}
+
+#: More workers than this on one machine cost more memory for copies of the model than they
+#: gain; the cores beyond go to torch's threads.
+_MOST_LOCAL_WORKERS = 8
+
+#: What torch, the libraries under numpy, and Zarr read their numbers of threads from.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "ZARR_THREADING__MAX_WORKERS",
+)
+
+#: A pass frees and asks again for the same large blocks, which glibc by default hands back to the
+#: system each time, to have them zeroed anew. Workers keep them: no block is mapped by itself,
+#: one arena for all threads, nothing trimmed below 4 GiB.
+ALLOCATION = {
+    "MALLOC_MMAP_MAX_": 0,
+    "MALLOC_ARENA_MAX": 1,
+    "MALLOC_TRIM_THRESHOLD_": 2**32,
+}
+
+
+def local_workers(cores: int) -> tuple[int, int]:
+    """Workers on one machine and torch threads in each; together they never exceed the cores."""
+    workers = min(cores, _MOST_LOCAL_WORKERS)
+    return workers, cores // workers
+
+
+def worker_environment(threads: int) -> dict[str, int]:
+    """Variables of a worker process of so many threads."""
+    return {**dict.fromkeys(THREAD_VARIABLES, threads), **ALLOCATION}
+
+
+def load_workers_of(cluster: str) -> None:
+    """Have the libraries of a run's workers loaded beside what this process does meanwhile.
+
+    Parameters
+    ----------
+    cluster
+        as a run file names it; nothing is done for workers that are not started here.
+    """
+    if cluster == "local" or (cluster == "auto" and not _NVIDIA.exists()):
+        load_workers_ahead(worker_environment(local_workers(CPU_COUNT)[1]))
+
+
+def load_workers_ahead(environment: Mapping[str, int]) -> bool:
+    """Start the process that local workers are forked from, unless it runs already.
+
+    Parameters
+    ----------
+    environment
+        of the workers: a library reads its variables when it is loaded.
+
+    Returns
+    -------
+    whether it has loaded its libraries in this environment; a process has one such process
+    """
+    if _ENVIRONMENT:
+        return environment == _ENVIRONMENT
+    _ENVIRONMENT.update(environment)
+    quick_exit.quiet_tracker()
+    multiprocessing.set_forkserver_preload(list(_MODULES))
+    with _with_variables(environment), stopping.kept_from_children():
+        ensure_running()
+    return True
+
+
+@contextmanager
+def _with_variables(environment: Mapping[str, int]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update({name: str(value) for name, value in environment.items()})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
