@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from ddp_tasks.figures.notation import abbreviated, vector_names
+from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import told
-from ddp_tasks.queries.summary import Summary
+from ddp_tasks.queries.summary import Discriminating, Summary, significant_vectors
 from ddp_tasks.report.run_page import anchors
-from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.stages.artifacts import as_text, await_shown, show
-from ddp_tasks.store import groups as stores
 from schemas.parameters import RunParameters
 from schemas.shown import shown
 from schemas.zoo import ZooParameters
@@ -51,14 +48,14 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
             description=as_text(f"{run.name}: {path}", _LONGEST_PATH),
         )
     for layer in (one for one in summary.layers if one.layer in anchors(summary)):
-        rows = significance_rows(run, store, layer.layer)
+        vectors = significant_vectors(run, store, layer.layer)
         _show(
             create_table_artifact,
             key=artifact_key(f"significance-{layer.layer}"),
-            table=rows[:_MOST_ROWS],
+            table=[significance_row(vector) for vector in vectors[:_MOST_ROWS]],
             description=f"{as_text(layer.layer)}: singular vectors significant for at least "
             f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
-            f"(q = {layer.threshold:.4g}); {min(len(rows), _MOST_ROWS)} of {len(rows)} shown",
+            f"(q = {layer.threshold:.4g}); {min(len(vectors), _MOST_ROWS)} of {len(vectors)} shown",
         )
     await_shown()
 
@@ -144,33 +141,18 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
     return "\n".join(lines)
 
 
-def significance_rows(run: RunParameters, store: Path, layer: str) -> list[dict[str, object]]:
-    """One row for each singular vector that is significant for a class, most telling first."""
-    levels = run.significance.of_layer(layer)
-    table = layer_table(stores.read(store, "significance"), layer, *levels)
-    of_layer = stores.read(store, "layers").sel(layer=layer)
-    values, vectors = of_layer["singular_value"].to_numpy(), vector_names(of_layer)
-    names = table["target_class"].to_numpy()
-    fraction, significant = table["fraction"].to_numpy(), table["significant"].to_numpy()
-    eta_squared = table["discrimination"].to_numpy()
-    rows: list[dict[str, object]] = []
-    for vector in np.argsort(-eta_squared, kind="stable"):
-        classes = np.flatnonzero(significant[:, vector])
-        if len(classes):
-            rows.append(
-                {
-                    "singular vector": vectors[vector],
-                    "singular value": round(float(values[vector]), 4),
-                    "η²": round(float(eta_squared[vector]), 3),
-                    "significant for": _classes(names[classes], fraction[classes, vector]),
-                }
-            )
-    return rows
+def significance_row(vector: Discriminating) -> dict[str, object]:
+    """A singular vector that is significant for a class, as a row of its layer's table."""
+    return {
+        "singular vector": f"v{vector.singular_vector}{'*' if vector.arbitrary else ''}",
+        "singular value": round(vector.singular_value, 4),
+        "η²": round(vector.eta_squared, 3),
+        "significant for": _classes(vector.by_fraction()),
+    }
 
 
-def _classes(names: npt.NDArray[np.object_], fraction: npt.NDArray[np.float32]) -> str:
+def _classes(fractions: Sequence[tuple[str, float]]) -> str:
     """Classes with their fractions, the highest first; past the first few only their number."""
-    order = np.argsort(-fraction, kind="stable")
-    told = [f"{shown(str(names[c]), 120)} ({fraction[c]:.0%})" for c in order[:_MOST_CLASSES]]
-    more = len(names) - len(told)
-    return ", ".join(told) + (f" and {more} more (from {fraction.min():.0%})" if more else "")
+    named = [f"{shown(name, 120)} ({share:.0%})" for name, share in fractions[:_MOST_CLASSES]]
+    more = len(fractions) - len(named)
+    return ", ".join(named) + (f" and {more} more (from {fractions[-1][1]:.0%})" if more else "")

@@ -11,8 +11,10 @@ from prefect import flow, get_run_logger
 from prefect.states import get_state_exception
 
 from ddp_tasks.files.whole import clear_parts
+from ddp_tasks.queries.capacity import models_table
+from ddp_tasks.queries.progress import models_written
 from ddp_tasks.stages import capacity
-from ddp_tasks.store import creation, groups, run_lock
+from ddp_tasks.store import creation, run_lock
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import check_places, made_folder, output_folder
@@ -90,16 +92,15 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
             reasons = "\n".join(f"  {name}: {why}" for name, why in errors.items())
             raise RunError(f"no model of {zoo.name} could be analysed:\n{reasons}")
         capacity.write_zoo(zoo, path, page, errors)
-        table = groups.read(path, "zoo").load()
+        table = models_table(path)
         artifacts.publish_zoo(zoo, table, path, page)
         return prefect_server.left(ZooOutcome(path, page, table, errors))
 
 
 def standing(zoo: ZooParameters, out: Path) -> str:
     """What of a list is written in its folder, and what continues it, to end a sentence with."""
-    folder = out.expanduser() / "capacity.zarr" / "capacity"
-    written = len(list(folder.iterdir())) - 1 if folder.exists() else 0
+    written = models_written(out.expanduser() / "capacity.zarr", zoo)
     return (
-        f"; {max(written, 0)} of {len(zoo.models)} models are written. The same command continues: "
+        f"; {written} of {len(zoo.models)} models are written. The same command continues: "
         f"{stopping.this_command()}"
     )

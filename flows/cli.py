@@ -242,11 +242,11 @@ def table(
     if out is not None:
         significance.check_table_file(out)
     stored = significance.open_significance(folder, superclasses)
-    at = stored.family(layer).at(*stored.levels(layer, quantile, percentage), direction)
     frame = stored.table(layer, quantile, percentage, direction)
     if out is None:
+        place = stored.place(layer, quantile, percentage, direction)
         confidence = stored.run.significance.confidence
-        say(significance_texts.table_lines(frame, at, confidence))
+        say(significance_texts.table_lines(frame, place, confidence))
     else:
         significance.write_table(frame, out)
         say(out)
@@ -282,15 +282,19 @@ def hypergraph(
     if out is None:
         from flows.texts import significance as significance_texts
 
-        at = stored.family(layer).at(*stored.levels(layer, quantile, percentage), direction)
-        values = stored.layers["singular_value"].sel(layer=layer).to_numpy()
-        say(significance_texts.hypergraph_lines(at, values, stored.class_axis))
+        findings = stored.findings(layer, quantile, percentage, direction)
+        say(significance_texts.hypergraph_lines(findings))
     else:
-        from ddp_tasks.hypergraphs import hif
-        from ddp_tasks.queries.hypergraphs import stored_hypergraph
+        from ddp_tasks.queries.hypergraphs import write_stored_hypergraph
 
-        graph, metadata = stored_hypergraph(stored, layer, quantile, percentage, direction)
-        hif.write_hif(graph, metadata, out.expanduser())
+        write_stored_hypergraph(
+            stored,
+            out.expanduser(),
+            layer,
+            quantile=quantile,
+            percentage=percentage,
+            direction=direction,
+        )
         say(out)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import dask
-import torch
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Security
 from distributed.comm import registry
 
 from ddp_tasks.callables import factories
+from ddp_tasks.workers.devices import cuda_devices
 from flows import quick_exit, stopping, terminal
 from flows.worker_processes import (
     THREAD_VARIABLES,
@@ -44,7 +44,7 @@ def check_cluster(cluster: str) -> None:
     RunError
         Naming it and what is allowed.
     """
-    if cluster == "cuda" and torch.cuda.device_count() == 0:
+    if cluster == "cuda" and cuda_devices() == 0:
         raise RunError("cluster: cuda is asked for, and this machine has no CUDA device; use auto")
     if "://" in cluster:
         _connected(cluster).close()
@@ -99,7 +99,7 @@ def ending(cluster: Any) -> Iterator[Any]:
 
 
 def _started(cluster: str) -> Any:
-    if cluster == "cuda" or (cluster == "auto" and torch.cuda.device_count() > 0):
+    if cluster == "cuda" or (cluster == "auto" and cuda_devices() > 0):
         # Imported only where there is a GPU: building one without raises NVMLError.
         from dask_cuda import LocalCUDACluster
 

@@ -12,10 +12,11 @@ from ddp_tasks.files.whole import clear_parts
 from ddp_tasks.images.labels import remembered
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.prepared_run import Prepared, prepare
+from ddp_tasks.queries.progress import shards_written
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, significance
 from ddp_tasks.stages import report as report_tasks
-from ddp_tasks.store import run_lock, shards, wholeness
+from ddp_tasks.store import run_lock, wholeness
 from ddp_tasks.store.identity import Identity
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
@@ -105,12 +106,9 @@ def _carried_out(run: RunParameters, out: Path) -> Outcome:
 
 def standing(out: Path) -> str:
     """What of a run is written in its folder, and what continues it, to end a sentence with."""
-    store = out.expanduser() / "store.zarr"
     written = "nothing of the store is written yet"
-    if store.exists():
-        every = len(shards.shards(store))
-        there = every - len(shards.missing_shards(store))
-        written = f"{there} of {every} shards are written"
+    if shards := shards_written(out.expanduser() / "store.zarr"):
+        written = "{} of {} shards are written".format(*shards)
     return f"; {written}. The same command continues: {stopping.this_command()}"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
+from torch import nn
 
-from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.weights.tensor_svd import Spectrum, TensorSVD, relative_gaps
+from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
+from ddp_tasks.weights.tensor_svd import Spectrum, TensorSVD, decompose, relative_gaps
 
 #: V is stored without being asked for up to this many entries (128 MiB).
 _LARGE = 2**24
@@ -39,6 +40,25 @@ def layers_dataset(
         },
         coords=layer_coordinates(layers, shape[1]),
     )
+
+
+def layer_ranks(
+    model: nn.Module, layers: Sequence[LinearLayer]
+) -> tuple[dict[str, int], dict[str, str]]:
+    """The rank of every linear layer's unfolded weight, without its singular vectors.
+
+    Returns
+    -------
+    ranks, and why layers without a decomposition have none; by name
+    """
+    ranks, refused = dict[str, int](), dict[str, str]()
+    for layer in layers:
+        W = unfolded_weight(model, layer)
+        try:
+            ranks[layer.name] = decompose(W, layer.groups, right_singular_vectors=False).rank
+        except ValueError as error:
+            refused[layer.name] = str(error)
+    return ranks, refused
 
 
 def layer_coordinates(layers: tuple[LinearLayer, ...], vectors: int) -> dict[str, object]:

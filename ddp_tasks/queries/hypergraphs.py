@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hypernetx as hnx
 
+from ddp_tasks.hypergraphs.hif import write_hif
 from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_graph
 from ddp_tasks.queries.significance import StoredSignificance
 from ddp_tasks.significance.significance import layer_table
@@ -27,7 +30,27 @@ def stored_hypergraph(
         If the layer, level or direction is not stored.
     """
     levels = stored.levels(layer, quantile, percentage)
-    empty = stored.family(layer).at(*levels, direction).empty_because()
+    empty = stored.place(layer, quantile, percentage, direction).empty
     table = layer_table(stored.significance, layer, *levels, direction)
     metadata = file_metadata(stored.run.name, table, levels[1], empty, stored.class_axis)
     return layer_graph(table, stored.layers.sel(layer=layer)), metadata
+
+
+def write_stored_hypergraph(
+    stored: StoredSignificance,
+    path: Path,
+    layer: str,
+    *,
+    quantile: float | None = None,
+    percentage: float | None = None,
+    direction: str = "positive",
+) -> None:
+    """Write a hypergraph of a layer's family as HIF JSON.
+
+    Raises
+    ------
+    RunError
+        If the layer, level or direction is not stored.
+    """
+    graph, metadata = stored_hypergraph(stored, layer, quantile, percentage, direction)
+    write_hif(graph, metadata, path)

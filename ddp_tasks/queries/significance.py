@@ -16,7 +16,8 @@ import pandas as pd
 import xarray as xr
 
 from ddp_tasks.files.whole import replacing
-from ddp_tasks.hypergraphs.family import Family
+from ddp_tasks.hypergraphs.family import Family, Slice
+from ddp_tasks.queries.slices import SliceFindings, SlicePlace, slice_findings
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.tables import layer_frame, over_superclasses
 from ddp_tasks.store import groups
@@ -59,6 +60,56 @@ class StoredSignificance:
             own[1] if percentage is None else percentage
         )
 
+    def at(
+        self,
+        layer: str,
+        quantile: float | None = None,
+        percentage: float | None = None,
+        direction: str = "positive",
+    ) -> Slice:
+        """One hypergraph of a layer's family, as a table.
+
+        Raises
+        ------
+        RunError
+            If the layer, level or direction is not stored.
+        """
+        return self.family(layer).at(*self.levels(layer, quantile, percentage), direction)
+
+    def place(
+        self,
+        layer: str,
+        quantile: float | None = None,
+        percentage: float | None = None,
+        direction: str = "positive",
+    ) -> SlicePlace:
+        """Where in its family a hypergraph is, and why it is empty.
+
+        Raises
+        ------
+        RunError
+            If the layer, level or direction is not stored.
+        """
+        return SlicePlace.of(self.at(layer, quantile, percentage, direction))
+
+    def findings(
+        self,
+        layer: str,
+        quantile: float | None = None,
+        percentage: float | None = None,
+        direction: str = "positive",
+    ) -> SliceFindings:
+        """A hypergraph of a layer's family in numbers, and its equivalence classes in order.
+
+        Raises
+        ------
+        RunError
+            If the layer, level or direction is not stored.
+        """
+        at = self.at(layer, quantile, percentage, direction)
+        values = self.layers["singular_value"].sel(layer=layer).to_numpy()
+        return slice_findings(at, values, self.class_axis)
+
     def table(
         self,
         layer: str,
@@ -66,7 +117,7 @@ class StoredSignificance:
         percentage: float | None = None,
         direction: str = "positive",
     ) -> pd.DataFrame:
-        """The table of one layer, as ``significance_tables.layer_frame`` gives it.
+        """The table of one layer, as ``tables.layer_frame`` gives it.
 
         Over superclasses the first column is called superclass.
 
@@ -76,7 +127,7 @@ class StoredSignificance:
             If the layer, level or direction is not stored.
         """
         levels = self.levels(layer, quantile, percentage)
-        self.family(layer).at(*levels, direction)  # refuses what is not stored
+        self.at(layer, quantile, percentage, direction)  # refuses what is not stored
         confidence = self.run.significance.confidence
         frame = layer_frame(
             self.significance,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import xarray as xr
 
 from ddp_tasks.hypergraphs.semantic_hierarchy import equivalence_classes, levels, strict_order
 from ddp_tasks.significance.significance import layer_table, most_discriminating
+from ddp_tasks.store import groups
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import RunParameters
 
@@ -45,8 +47,16 @@ class Discriminating:
     singular_value: float
     eta_squared: float
     significant_for: tuple[str, ...]
+    """target classes in the order of the run."""
+    fractions: tuple[float, ...]
+    """shares of the images of each of them."""
     arbitrary: bool
     """its singular value is not told apart from its neighbour's."""
+
+    def by_fraction(self) -> list[tuple[str, float]]:
+        """Target classes that it is significant for with their fractions, the greatest first."""
+        pairs = zip(self.significant_for, self.fractions, strict=True)
+        return sorted(pairs, key=lambda pair: -pair[1])
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ def summarise(
         levels = run.significance.of_layer(layer)
         table = layer_table(significance, layer, *levels)
         found.append(_layer_summary(layers.sel(layer=layer), table, *levels))
-        ranked += _vectors(layers, layer, table, strongest)
+        ranked += _vectors(layers.sel(layer=layer), table, strongest)
         ranked = sorted(ranked, key=lambda vector: -vector.eta_squared)[:strongest]
     error = signals["error"].to_numpy().astype(object)
     read = error == ""
@@ -129,20 +139,36 @@ def _layer_summary(
     )
 
 
-def _vectors(layers: xr.Dataset, layer: str, table: xr.Dataset, most: int) -> list[Discriminating]:
+def significant_vectors(run: RunParameters, path: Path, layer: str) -> list[Discriminating]:
+    """A layer's singular vectors that are significant for a class, greatest η² first.
+
+    Parameters
+    ----------
+    path
+        of the run's store.
+    """
+    table = layer_table(groups.read(path, "significance"), layer, *run.significance.of_layer(layer))
+    return _vectors(groups.read(path, "layers").sel(layer=layer), table)
+
+
+def _vectors(
+    of_layer: xr.Dataset, table: xr.Dataset, most: int | None = None
+) -> list[Discriminating]:
     """The layer's most discriminating vectors, equal ones in their order."""
     significant, eta_squared = table["significant"].to_numpy(), table["discrimination"].to_numpy()
     if not significant.any():
         return []
-    of_layer, names = layers.sel(layer=layer).load(), table["target_class"].to_numpy()
-    close, vectors = arbitrary(of_layer), table["singular_vector"].to_numpy()
+    values, close = of_layer["singular_value"].to_numpy(), arbitrary(of_layer)
+    names, fraction = table["target_class"].to_numpy(), table["fraction"].to_numpy()
+    vectors = table["singular_vector"].to_numpy()
     return [
         Discriminating(
-            layer=layer,
+            layer=str(of_layer["layer"].item()),
             singular_vector=int(vectors[i]),
-            singular_value=float(of_layer["singular_value"].to_numpy()[vectors[i]]),
+            singular_value=float(values[vectors[i]]),
             eta_squared=float(eta_squared[i]),
             significant_for=tuple(map(str, names[significant[:, i]])),
+            fractions=tuple(fraction[significant[:, i], i].tolist()),
             arbitrary=bool(close[vectors[i]]),
         )
         for i in most_discriminating(table)[:most]

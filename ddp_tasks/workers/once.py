@@ -1,4 +1,4 @@
-"""What a worker opens once: a run's model and images, its device, and the lock around them."""
+"""What a worker opens once: a run's model and images, and the lock around them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import socket
 from functools import lru_cache
 from threading import RLock
 
-import torch
 from torch import nn
 
 from ddp_tasks.callables.source_code import code_digests
@@ -64,8 +63,3 @@ def content_of(*sections: ModelParameters | ImageParameters) -> str:
     code = [code_digests(section.factory) for section in sections]
     weights = [weights_state(one) for one in sections if isinstance(one, ModelParameters)]
     return f"{code} {weights}"
-
-
-def best_device() -> torch.device:
-    """The GPU of this process where it has one, otherwise the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

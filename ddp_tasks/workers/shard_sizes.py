@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddp_tasks.networks.calling_convention import AS_THEY_COME, CallingConvention
 from ddp_tasks.networks.class_scores import whole_output
-from ddp_tasks.workers.once import best_device
+from ddp_tasks.workers.devices import best_device
 
 #: A shard is one file of about this size: at most some thousand files for a million images.
 FILE_BYTES = 32 * 2**20

@@ -31,7 +31,8 @@ from ddp_tasks.store import groups, shards, spatial_cube
 from ddp_tasks.store.identity import Identity, MadeOf
 from ddp_tasks.store.shards import Shard
 from ddp_tasks.workers.decomposition import folding_of, vectors_for_means
-from ddp_tasks.workers.once import ONE_AT_A_TIME, best_device, content_of, prepared_once
+from ddp_tasks.workers.devices import best_device
+from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of, prepared_once
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 from schemas.recording import without_places

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from ddp_tasks.capacity import tables
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import told
-from ddp_tasks.networks.layers import unfolded_weight
+from ddp_tasks.networks.decomposition import layer_ranks
 from ddp_tasks.prepared_run import Prepared
-from ddp_tasks.weights.tensor_svd import decompose
 from flows.texts.columns import columns
 
 if TYPE_CHECKING:
@@ -107,19 +106,17 @@ def zoo_lines(outcome: ZooOutcome) -> str:
 
 def layer_lines(prepared: Prepared) -> str:
     """The linear layers of a run with their shapes and ranks, and what is not analysed."""
+    ranks, refused = layer_ranks(prepared.model, prepared.layers.linear)
     rows = []
-    not_analysed = dict(prepared.layers.not_analysed)
     for layer in prepared.layers.linear:
-        W = unfolded_weight(prepared.model, layer)
-        try:
-            rank = decompose(W, layer.groups, right_singular_vectors=False).rank
-        except ValueError as error:
-            not_analysed[layer.name] = str(error)
-            continue
-        weight, unfolded = (" × ".join(map(str, s)) for s in (layer.shape, layer.unfolded_shape))
-        rows.append((layer.name, layer.kind, weight, layer.groups, unfolded, rank))
+        if layer.name in ranks:
+            weight, unfolded = (
+                " × ".join(map(str, shape)) for shape in (layer.shape, layer.unfolded_shape)
+            )
+            rows.append((layer.name, layer.kind, weight, layer.groups, unfolded, ranks[layer.name]))
     lines = columns(("layer", "kind", "weight", "groups", "unfolded", "rank"), rows)
     if prepared.weights is not None:
         lines.append(f"weights: {prepared.weights}")
+    not_analysed = {**prepared.layers.not_analysed, **refused}
     lines += [f"not analysed: {n} ({why})" for n, why in not_analysed.items()]
     return "\n".join(lines)

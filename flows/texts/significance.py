@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from ddp_tasks.hypergraphs.family import Slice
+from ddp_tasks.queries.slices import SliceFindings, SlicePlace
 from flows.texts.columns import columns
 
 #: Names of one kind that a line tells.
 _MOST_NAMES = 10
 
 
-def table_lines(frame: pd.DataFrame, at: Slice, confidence: float) -> str:
+def table_lines(frame: pd.DataFrame, place: SlicePlace, confidence: float) -> str:
     """The incidences of one layer, class after class, the greatest fraction first.
 
     Parameters
     ----------
     frame
         as ``StoredSignificance.table`` gives it.
-    at
-        the hypergraph of the same place.
+    place
+        as ``StoredSignificance.place`` gives it for the same levels.
     """
     axis = str(frame.columns[0])
     chosen = frame[frame["significant"]]
     lines = [
-        f"{_place(at)}: {len(chosen):,} of {len(frame):,} pairs of class and singular vector are "
-        "significant"
+        f"{_place(place)}: {len(chosen):,} of {len(frame):,} pairs of class and singular vector "
+        "are significant"
     ]
-    if because := at.empty_because():
-        return "\n".join([*lines, because])
+    if place.empty:
+        return "\n".join([*lines, place.empty])
     order = [axis, "fraction"]
     chosen = chosen.sort_values(order, ascending=[True, False], kind="stable")
     rows = [
@@ -55,52 +53,40 @@ def table_lines(frame: pd.DataFrame, at: Slice, confidence: float) -> str:
     return "\n".join([*lines, "", *columns(header, rows)])
 
 
-def hypergraph_lines(at: Slice, singular_values: npt.NDArray[np.float64], axis: str) -> str:
-    """A hypergraph as its equivalence classes, most general first, level by level.
-
-    Parameters
-    ----------
-    singular_values
-        of the layer, shape (singular vector,).
-    axis
-        what the hyperedges are, target_class or superclass.
-    """
-    if because := at.empty_because():
-        return f"{_place(at)}: the hypergraph is empty\n{because}"
-    found, sizes = at.hierarchy(), at.sizes()
-    told = ", ".join(
+def hypergraph_lines(findings: SliceFindings) -> str:
+    """A hypergraph as its equivalence classes, most general first, level by level."""
+    place, sizes = findings.place, findings.sizes
+    if place.empty:
+        return f"{_place(place)}: the hypergraph is empty\n{place.empty}"
+    counts = ", ".join(
         f"{number:,} {name}{ending if number != 1 else ''}"
         for number, name, ending in (
             (sizes.nodes, "singular vector", "s"),
             (sizes.hyperedges, "hyperedge", "s"),
             (sizes.incidences, "incidence", "s"),
             (sizes.equivalence_classes, "equivalence class", "es"),
-            (sizes.depth, "level", "s"),
+            (findings.depth, "level", "s"),
         )
     )
-    rows = []
-    for level, vectors, classes in zip(
-        found.level, found.singular_vectors, found.target_classes, strict=True
-    ):
-        inside = np.flatnonzero(vectors)
-        rows.append(
-            (
-                int(level),
-                len(inside),
-                f"{singular_values[inside[0]]:.4g}",
-                _some([f"v{v}" for v in inside]),
-                _some([at.target_classes[c] for c in np.flatnonzero(classes)]),
-            )
+    rows = [
+        (
+            one.level,
+            len(one.singular_vectors),
+            f"{one.greatest_singular_value:.4g}",
+            _some([f"v{v}" for v in one.singular_vectors]),
+            _some(list(one.target_classes)),
         )
-    several = {"target_class": "target classes", "superclass": "superclasses"}[axis]
+        for one in findings.equivalence_classes
+    ]
+    several = {"target_class": "target classes", "superclass": "superclasses"}[findings.class_axis]
     header = ("level", "vectors", "greatest s", "singular vectors", several)
-    return "\n".join([f"{_place(at)}: {told}", "", *columns(header, rows)])
+    return "\n".join([f"{_place(place)}: {counts}", "", *columns(header, rows)])
 
 
-def _place(at: Slice) -> str:
+def _place(place: SlicePlace) -> str:
     return (
-        f"{at.layer}, {at.direction} direction, quantile level {at.quantile:g} (q = "
-        f"{at.threshold:.4g}), p = {at.percentage:g} %"
+        f"{place.layer}, {place.direction} direction, quantile level {place.quantile:g} (q = "
+        f"{place.threshold:.4g}), p = {place.percentage:g} %"
     )
 
 

@@ -8,7 +8,7 @@ from runs import HERE, TinyNetwork
 from zoos import model, tiny_zoo
 
 from ddp_tasks.store import groups as stores
-from flows.capacity import run_capacity
+from flows.capacity import run_capacity, standing
 from flows.texts.run import zoo_lines
 from schemas.parameters import RunError
 
@@ -104,6 +104,12 @@ def test_the_terminal_tells_alpha_hat_with_its_error_and_what_to_be_careful_of(f
         f"first: W̄₁: {few} of 4 tails have fewer than 20 eigenvalues" in one for one in lines
     )
     assert not any(line.startswith("broken:") for line in lines)
+
+
+def test_a_stopped_list_says_how_many_models_are_written(finished, tmp_path):
+    zoo, outcome = finished
+    assert "; 3 of 5 models are written. " in standing(zoo, outcome.store.parent)
+    assert "; 0 of 5 models are written. " in standing(zoo, tmp_path)
 
 
 def test_a_second_run_keeps_models_and_computes_those_of_other_weights(finished):

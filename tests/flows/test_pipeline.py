@@ -18,10 +18,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from runs import HERE, Noise, TinyNetwork, tiny_run, unreadable_run
 
+from ddp_tasks.queries.significance import open_significance
+from ddp_tasks.queries.summary import significant_vectors
 from ddp_tasks.store import groups as stores
-from ddp_tasks.store import shards
+from ddp_tasks.store import shards, taken_back
 from ddp_tasks.store.marks import set_root_mark
-from flows.pipeline import run_pipeline
+from flows.pipeline import run_pipeline, standing
 from schemas.parameters import RunError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -354,6 +356,24 @@ def test_a_run_in_which_nothing_is_significant_says_so(tmp_path, address):
     # Nor does it ask for the capacity metric.
     assert "capacity" not in xr.open_datatree(outcome.store, engine="zarr").children
     assert "Capacity metric" not in outcome.report.read_text()
+
+
+def test_a_layers_significant_vectors_are_those_of_the_table_most_telling_first(finished):
+    vectors = significant_vectors(tiny_run(), finished.store, "fc1")
+    ranked = open_significance(finished.store.parent).ranked("fc1")
+    expected = ranked[ranked["classes"] > 0]
+    assert [v.singular_vector for v in vectors] == expected["singular_vector"].tolist()
+    assert [v.eta_squared for v in vectors] == expected["eta_squared"].tolist()
+    shares = [[share for _, share in vector.by_fraction()] for vector in vectors]
+    assert [most[0] for most in shares] == pytest.approx(expected["most"].tolist())
+    assert shares == [sorted(one, reverse=True) for one in shares]
+
+
+def test_a_stopped_run_says_how_many_shards_are_written(finished, copied, tmp_path):
+    assert "; 4 of 4 shards are written. " in standing(finished.store.parent)
+    taken_back.forget(copied / "store.zarr", shards.shards(copied / "store.zarr")[1:3])
+    assert "; 2 of 4 shards are written. " in standing(copied)
+    assert "nothing of the store is written yet" in standing(tmp_path / "none")
 
 
 def test_the_prefect_ui_is_given_summary_tables_and_places(finished):

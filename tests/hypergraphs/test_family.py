@@ -11,6 +11,7 @@ from strategies import LEVELS, cubes, incidence_tables
 from ddp_tasks.hypergraphs import sizes as hierarchy_depth
 from ddp_tasks.hypergraphs.family import Family, family_dataset
 from ddp_tasks.hypergraphs.sizes import distinct_sets, inclusions, sizes
+from ddp_tasks.queries.slices import slice_findings
 from flows.texts.significance import hypergraph_lines
 from schemas.parameters import RunError
 from schemas.variables import validate
@@ -132,7 +133,8 @@ def test_a_constant_signal_leaves_nothing_and_says_so():
 
 def test_an_empty_hypergraph_is_told_without_a_table():
     at = Family.of(_constant(1.5), "layer0").at(0.9, 50)
-    first, second = hypergraph_lines(at, np.ones(3), "target_class").splitlines()
+    findings = slice_findings(at, np.ones(3), "target_class")
+    first, second = hypergraph_lines(findings).splitlines()
     assert first.endswith("(q = 1.5), p = 50 %: the hypergraph is empty")
     assert second == at.empty_because()
 
