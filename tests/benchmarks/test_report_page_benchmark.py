@@ -1,0 +1,20 @@
+import pytest
+from runs import HERE
+
+from benchmarks import report_page
+from ddp_tasks.queries.finished_run import open_finished
+
+
+@pytest.mark.usefixtures("browser")  # skips where there is no Chromium
+def test_the_report_of_a_finished_run_is_measured(finished):
+    code = [f"model.factory={HERE}:TinyNetwork", f"images.factory={HERE}:Noise"]
+    run = open_finished(finished.store.parent, code, trust=True)
+    found = report_page.measure(run, openings=2)
+    assert (found.layers, len(found.sections)) == (4, 3)
+    assert found.page_bytes > 1_000_000
+    assert len(found.first_paint) == len(found.loaded) == len(found.seen) == 2
+    for seen, opened in zip(found.seen, found.opened, strict=True):
+        assert 0 < seen <= opened
+    lines = report_page.section("tiny", found)
+    assert lines[0].startswith("\n## Report of tiny, 4 layers, ")
+    assert sum(line.startswith("| ") for line in lines) == 7
