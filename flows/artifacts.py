@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
+from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.queries.summary import Discriminating, Summary, significant_vectors
@@ -62,20 +62,17 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
 
 def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) -> None:
     """Create the artifacts of a list of models: the table over models, and the links."""
-    rows: list[dict[str, object]] = []
-    for model in table["model"].to_numpy():
-        of_model = table.sel(model=model)
-        row: dict[str, object] = {
-            "model": shown(str(model)),
-            "family": shown(str(of_model["family"].item())),
-            "accuracy": float(of_model["accuracy"]),
-            "layers": int(of_model["layers"]),
+    rows: list[dict[str, object]] = [
+        {
+            "model": shown(one.model),
+            "family": shown(one.family),
+            "accuracy": one.accuracy,
+            "layers": one.layers,
+            **{f"α̂ {matrization}": total for matrization, total in one.total.items()},
+            "failed": one.error,
         }
-        for matrization in table["matrization"].to_numpy():
-            at = of_model.sel(matrization=matrization)
-            hat, error = float(at["alpha_hat"]), float(at["alpha_hat_error"])
-            row[f"α̂ {matrization}"] = "" if np.isnan(hat) else f"{hat:.3f} ± {error:.3f}"
-        rows.append({**row, "failed": str(of_model["error"].item())})
+        for one in model_rows(table, {})
+    ]
     _show(
         create_table_artifact,
         key="capacity",

@@ -172,13 +172,14 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
         name: _hierarchy(built[name].hierarchy, of_layers.sel(layer=name), cube[:, i], image_set)
         for i, name in enumerate(names)
     }
+    family = family_dataset(tables, run.significance.all_percentages)
     return Made(
         run=run,
-        summary=summarise(run, of_layers, signals, tables),
+        summary=summarise(run, of_layers, signals, tables, family),
         layers=of_layers,
         signals=signals,
         significance=tables,
-        family=family_dataset(tables, run.significance.all_percentages),
+        family=family,
         stability={
             name: layer_stability(
                 lambda i=i: [(cube[:, i], image_set.target)],

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks.capacity.power_law import FEW
+from schemas.capacity_variables import CAPACITY_GROUPS
 
 MATRIZATIONS: Mapping[str, str] = {
     "unfolded": "W̄₁",
@@ -34,34 +35,35 @@ CUSTOMARY = (
 _COUNTS = {"matrix_rank", "spikes"}
 #: What makes α̂ hard to trust, counted over layers, as the groups ``capacity`` and ``zoo`` name it.
 CAUTIONS = ("few_tails", "unstable_tails", "below_one")
-#: The definition of every column that the page shows.
+
+
+def _stored(*names: str) -> dict[str, str]:
+    """What stored variables mean, as the schema declares it."""
+    variables = CAPACITY_GROUPS["capacity"].variables
+    return {name: f"{variables[name].meaning}." for name in names}
+
+
+#: The definition of every column that the page shows. What is stored under a column's name is
+#: defined where it is declared.
 DEFINITIONS: Mapping[str, str] = {
     "singular values": "number of singular values s of the matrix; λ = s² are the eigenvalues of "
     "its Gram matrix.",
     "α": "exponent of the power law p(λ) ∝ λ^(−α) that the eigenvalues λ = s² of W̄W̄ᵀ follow "
     "from xmin up, by maximum likelihood, ± its standard error (α − 1) / √n, n the number of "
     "eigenvalues from xmin up; those that W̄₂ has at ω and at −ω count once.",
-    "xmin": "least eigenvalue that the power law covers.",
-    "tail": "number of eigenvalues at or above xmin.",
+    **_stored("xmin", "tail"),
     "few": "fewer than 20 eigenvalues at or above xmin, those that W̄₂ has at ω and at −ω counted "
     "once: α says little, and less than its standard error makes believe.",
     "unstable": "another tail, at least 4 times as long or short, fits about as well (D at most "
     "half as much again) and its α differs by over twice the standard error of both.",
     "λmax < 1": "ln λmax is negative, and so is the layer's term of Eq. 12: there a greater α "
     "makes α̂ smaller.",
-    "D": "Kolmogorov–Smirnov distance between the eigenvalues from xmin up and the power law.",
+    **_stored("D"),
     "λmax": "greatest eigenvalue, the squared spectral norm.",
     "α·ln λmax": "the layer's term of Eq. 12; natural logarithm.",
     "α̂": "the sum of these terms, ± its standard error: those of α times ln λmax, added up in "
     "squares, the layers taken as independent and λmax as exact.",
-    "matrix_rank": "number of singular values that are not zero to rounding.",
-    "log_norm": "base-10 logarithm of the squared Frobenius norm, the sum of λ.",
-    "log_spectral_norm": "base-10 logarithm of the squared spectral norm, log₁₀ λmax.",
-    "weighted_alpha": "α·log₁₀ λmax: the term of Eq. 12 with the base-10 logarithm.",
-    "stable_rank": "squared Frobenius norm over squared spectral norm, the sum of λ over λmax.",
-    "bulk_edge": "upper edge of the Marchenko–Pastur bulk: the greatest eigenvalue to expect of a "
-    "random matrix of this shape whose entries have the variance of the weight's.",
-    "spikes": "number of eigenvalues above bulk_edge.",
+    **_stored(*CUSTOMARY),
 }
 
 _NONE = "—"
@@ -69,7 +71,7 @@ _NONE = "—"
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model as the page prints it; α̂ by matrization."""
+    """One model as page, terminal and Prefect's UI print it; α̂ by matrization."""
 
     model: str
     family: str
@@ -90,7 +92,8 @@ def model_rows(zoo: xr.Dataset, capacity: Mapping[str, xr.Dataset]) -> list[Mode
     Parameters
     ----------
     capacity
-        layers of each model, as ``layer_rows`` takes them; a model may be missing.
+        layers of each model, as ``layer_rows`` takes them; of a model that is missing nothing is
+        said of layers left out.
     """
     rows = []
     for model in texts(zoo["model"]):

@@ -22,7 +22,7 @@ from ddp_tasks.figures.notation import (
 )
 from ddp_tasks.figures.style import GLYPH_FONT, canvas
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
-from ddp_tasks.hypergraphs.semantic_hierarchy import levels, strict_order
+from ddp_tasks.hypergraphs.semantic_hierarchy import levels, number_of_levels, strict_order
 
 _BOXES = 60
 #: Pixels: a browser draws no canvas wider than twice this, and a fine screen doubles it.
@@ -157,7 +157,7 @@ def hierarchy_figure(
     boxes = [replace(b, x=x, y=y) for b, (x, y) in zip(boxes, placed.corners, strict=True)]
     title = ""
     if len(boxes) < total:
-        depth = int(hierarchy["level"].max()) + 1
+        depth = number_of_levels(hierarchy["level"].to_numpy())
         title = (
             f"Shown: the {len(boxes)} most general of {total:,} equivalence classes on {depth} "
             "levels; a box tells how many of the others lie below it."

@@ -44,7 +44,18 @@ class SemanticHierarchy:
     @property
     def depth(self) -> int:
         """Number of levels: equivalence classes in the longest chain; 0 where there are none."""
-        return int(self.level.max(initial=-1)) + 1
+        return number_of_levels(self.level)
+
+
+def number_of_levels(level: Integers) -> int:
+    """Equivalence classes in the longest chain of a hierarchy; 0 where there are none.
+
+    Parameters
+    ----------
+    level
+        shape (equivalence class,); as ``levels`` gives it and the store keeps it.
+    """
+    return int(level.max(initial=-1)) + 1
 
 
 def semantic_hierarchy(significant: Flags) -> SemanticHierarchy:
@@ -248,7 +259,7 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
     Praggastis et al. 2022, section 5.2, right of figures 6 and 7.
     """
     level = hierarchy["level"].to_numpy()
-    graph = nx.DiGraph(depth=int(level.max(initial=-1)) + 1)
+    graph = nx.DiGraph(depth=number_of_levels(level))
     names = [str(name) for name in hierarchy["target_class"].to_numpy()]
     members, contains = (
         hierarchy[name].to_numpy() for name in ("singular_vectors", "target_classes")

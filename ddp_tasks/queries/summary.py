@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
-from ddp_tasks.hypergraphs.semantic_hierarchy import equivalence_classes, levels, strict_order
-from ddp_tasks.significance.significance import layer_table, most_discriminating
+from ddp_tasks.hypergraphs.sizes import Sizes
+from ddp_tasks.significance.significance import by_discrimination, layer_table, most_discriminating
 from ddp_tasks.store import groups
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import RunParameters
@@ -30,7 +31,7 @@ class LayerSummary:
     hyperedges: int
     equivalence_classes: int
     depth: int
-    """number of levels of the semantic hierarchy."""
+    """number of levels of the semantic hierarchy; -1 where the family's map does not count it."""
     close_singular_values: int
     eta_squared: float
     """greatest η² of a significant singular vector; 0 where there is none."""
@@ -80,13 +81,15 @@ def summarise(
     layers: xr.Dataset,
     signals: xr.Dataset,
     significance: xr.Dataset,
+    family: xr.Dataset,
+    *,
     strongest: int = 5,
 ) -> Summary:
     """Summarise a run from the groups of its store.
 
     Parameters
     ----------
-    layers, signals, significance
+    layers, signals, significance, family
         the store's groups of these names.
     strongest
         how many of the most discriminating singular vectors to name.
@@ -97,9 +100,13 @@ def summarise(
         # One table at a time: those of all layers may be larger than memory.
         levels = run.significance.of_layer(layer)
         table = layer_table(significance, layer, *levels)
-        found.append(_layer_summary(layers.sel(layer=layer), table, *levels))
-        ranked += _vectors(layers.sel(layer=layer), table, strongest)
-        ranked = sorted(ranked, key=lambda vector: -vector.eta_squared)[:strongest]
+        vectors = _vectors(layers.sel(layer=layer), table, strongest)
+        eta_squared = max((vector.eta_squared for vector in vectors), default=0.0)
+        sizes = _sizes(family, layer, *levels)
+        found.append(_layer_summary(layers.sel(layer=layer), table, levels, sizes, eta_squared))
+        ranked += vectors
+        order = by_discrimination(np.array([vector.eta_squared for vector in ranked]))
+        ranked = [ranked[i] for i in order[:strongest]]
     error = signals["error"].to_numpy().astype(object)
     read = error == ""
     correct = (signals["predicted"].to_numpy() == signals["target"].to_numpy())[read]
@@ -115,11 +122,13 @@ def summarise(
 
 
 def _layer_summary(
-    layer: xr.Dataset, table: xr.Dataset, quantile: float, percentage: float
+    layer: xr.Dataset,
+    table: xr.Dataset,
+    levels: tuple[float, float],
+    sizes: Sizes,
+    eta_squared: float,
 ) -> LayerSummary:
-    significant = table["significant"].to_numpy()
-    found = table["discrimination"].to_numpy()[significant.any(axis=0)]
-    _, classes = equivalence_classes(significant)
+    quantile, percentage = levels
     return LayerSummary(
         layer=str(layer["layer"].item()),
         kind=str(layer["kind"].item()),
@@ -128,15 +137,21 @@ def _layer_summary(
         quantile=quantile,
         percentage=percentage,
         threshold=float(table["threshold"]),
-        nodes=int(significant.any(axis=0).sum()),
-        hyperedges=int(significant.any(axis=1).sum()),
-        equivalence_classes=len(classes),
-        # The order has the levels of its transitive reduction.
-        depth=int(levels(strict_order(classes)).max(initial=-1)) + 1,
+        nodes=sizes.nodes,
+        hyperedges=sizes.hyperedges,
+        equivalence_classes=sizes.equivalence_classes,
+        depth=sizes.depth,
         close_singular_values=int(arbitrary(layer).sum()),
-        eta_squared=float(found.max(initial=0)),
+        eta_squared=eta_squared,
         missed=int(table["images"].sum() - table["reached"].sum()),
     )
+
+
+def _sizes(family: xr.Dataset, layer: str, quantile: float, percentage: float) -> Sizes:
+    """Of the layer's hypergraph at one place of the stored family, in the positive direction."""
+    place = {"quantile": quantile, "percentage": percentage}
+    at = family.sel(layer=layer, direction="positive").sel(place, method="nearest", tolerance=1e-9)
+    return Sizes(**{size.name: int(at[size.name]) for size in fields(Sizes)})
 
 
 def significant_vectors(run: RunParameters, path: Path, layer: str) -> list[Discriminating]:

@@ -55,7 +55,13 @@ def read_findings(run: RunParameters, path: Path) -> Findings:
     significance, signals = groups.read(path, "significance"), groups.read(path, "signals")
     return Findings(
         run=recorded(run),
-        summary=summarise(run, groups.read(path, "layers").load(), signals, significance),
+        summary=summarise(
+            run,
+            groups.read(path, "layers").load(),
+            signals,
+            significance,
+            groups.read(path, "family").load(),
+        ),
         attributes=attributes,
         not_analysed=json.loads(attributes["not_analysed"]),
         directions=tuple(significance["direction"].to_numpy().tolist()),

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from ddp_tasks.significance.confidence_intervals import difference_interval
-from ddp_tasks.significance.significance import layer_table
+from ddp_tasks.significance.significance import by_discrimination, layer_table
 from ddp_tasks.significance.tables import significant_images
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
@@ -141,7 +141,7 @@ def ranked_vectors(
             "least": fraction[least, every],
         }
     )
-    order = np.argsort(-frame["eta_squared"].to_numpy(), kind="stable")
+    order = by_discrimination(frame["eta_squared"].to_numpy())
     return frame.iloc[order].reset_index(drop=True)
 
 

@@ -279,6 +279,11 @@ def discrimination(
         return np.where(total > 0, between / total, total * 0)
 
 
+def by_discrimination(eta_squared: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Positions of singular vectors, greatest η² first, equal ones in their order; NaN last."""
+    return np.argsort(-eta_squared, kind="stable")
+
+
 def most_discriminating(table: xr.Dataset) -> npt.NDArray[np.int64]:
     """Positions of the singular vectors significant for a class, greatest η² first.
 
@@ -292,7 +297,7 @@ def most_discriminating(table: xr.Dataset) -> npt.NDArray[np.int64]:
     ValueError
         If no singular vector is significant for any class.
     """
-    ranked = np.argsort(-table["discrimination"].to_numpy(), kind="stable")
+    ranked = by_discrimination(table["discrimination"].to_numpy())
     ranked = ranked[table["significant"].to_numpy()[:, ranked].any(axis=0)]
     if not len(ranked):
         raise ValueError("no singular vector is significant for any class")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ddp_tasks.capacity import tables
+from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.networks.decomposition import layer_ranks
@@ -82,21 +82,21 @@ def zoo_lines(outcome: ZooOutcome) -> str:
     """α̂ of each model beside its accuracy, which models failed, and where the results are."""
     table = outcome.table
     matrizations = table["matrization"].to_numpy().tolist()
-    rows, cautions = [], []
-    for model, layers in zip(table["model"].to_numpy(), table["layers"].to_numpy(), strict=True):
-        of_model = table.sel(model=model)
-        hats = (
-            of_model[name].to_numpy().tolist()
-            for name in ("alpha_hat", "alpha_hat_error", "alpha_hat_mean")
+    models = model_rows(table, {})
+    rows = [
+        (
+            one.model,
+            one.layers,
+            one.accuracy,
+            *(f"{one.total[m]} ({one.mean[m]})" for m in matrizations),
         )
-        figures = (f"{hat:.2f} ± {e:.2f} ({mean:.3f})" for hat, e, mean in zip(*hats, strict=True))
-        rows.append((model, layers, f"{float(of_model['accuracy']):.2f}", *figures))
-        if told := tables.cautions(of_model, int(layers)):
-            cautions.append(f"{model}: {told}")
+        for one in models
+    ]
+    cautions = [f"{one.model}: {one.cautions}" for one in models if one.cautions]
     lines = [
         "",
         "α̂, the sum over layers of α · ln λmax (Eq. 12), ± its standard error, and in brackets its "
-        "mean over layers:",
+        "mean over layers ± that of the mean:",
         *columns(("model", "layers", "accuracy", *matrizations), rows),
         *(["", "To be read with care:", *cautions] if cautions else []),
     ]

@@ -95,9 +95,10 @@ def test_the_terminal_tells_alpha_hat_with_its_error_and_what_to_be_careful_of(f
     _, outcome = finished
     lines = zoo_lines(outcome).splitlines()
     of = outcome.table.sel(model="first", matrization="unfolded")
-    hat, error, mean = (float(of[n]) for n in ("alpha_hat", "alpha_hat_error", "alpha_hat_mean"))
+    names = ("alpha_hat", "alpha_hat_error", "alpha_hat_mean", "alpha_hat_mean_error")
+    hat, error, mean, mean_error = (f"{float(of[name]):.2f}".replace("-", "−") for name in names)
     row = next(line for line in lines if line.startswith("first "))
-    assert f"{hat:.2f} ± {error:.2f} ({mean:.3f})" in row
+    assert f"{hat} ± {error} ({mean} ± {mean_error})" in row
     few = int(of["few_tails"])
     assert few > 0
     assert any(
