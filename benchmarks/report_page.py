@@ -25,8 +25,8 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
-from ddp_tasks.report import run_page
-from ddp_tasks.report.page import FragmentFiles
+from ddp_tasks.report import fragments, run_page
+from ddp_tasks.report.fragments import FragmentFiles
 from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.workers.sections import draw_section
 
@@ -93,7 +93,7 @@ def measure(run: FinishedRun, openings: int) -> Measured:
         times that the page is opened; each opens another layer, spread over all.
     """
     findings = run_page.read_findings(run.run, run.store)
-    anchors = run_page.anchors(findings.summary)
+    anchors = fragments.anchors(findings.summary)
     parameters, made_of = run.run.model_dump_json(), MadeOf.of_store(run.attributes)
     seconds = []
     with tempfile.TemporaryDirectory() as folder:

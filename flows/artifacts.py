@@ -15,7 +15,7 @@ from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import told
 from ddp_tasks.queries.summary import Discriminating, Summary, significant_vectors
-from ddp_tasks.report.run_page import anchors
+from ddp_tasks.report.fragments import anchors
 from ddp_tasks.stages.artifacts import as_text, await_shown, show
 from schemas.parameters import RunParameters
 from schemas.shown import shown

@@ -17,7 +17,7 @@ from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.networks import decomposition
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.queries.summary import Summary, summarise
-from ddp_tasks.report import layer_section, run_page
+from ddp_tasks.report import fragments, layer_section, run_page
 from ddp_tasks.report.layer_section import LayerFindings
 from ddp_tasks.significance.layer_stability import layer_stability
 from ddp_tasks.significance.significance import layer_table, significance_dataset
@@ -104,7 +104,7 @@ class Made:
 
     def page(self) -> str:
         """The report whole."""
-        anchors = run_page.anchors(self.summary)
+        anchors = fragments.anchors(self.summary)
         sections = {
             layer: layer_section.drawn(self.of_layer(layer), anchor, Thumbnails(self.images))
             for layer, anchor in anchors.items()

@@ -76,6 +76,18 @@ class Summary:
     discriminating: tuple[Discriminating, ...]
 
 
+def read_summary(run: RunParameters, path: Path) -> Summary:
+    """Summarise a run from its finished store."""
+    # Tables of all layers and classes may be larger than memory: they are read layer by layer.
+    return summarise(
+        run,
+        groups.read(path, "layers").load(),
+        groups.read(path, "signals"),
+        groups.read(path, "significance"),
+        groups.read(path, "family").load(),
+    )
+
+
 def summarise(
     run: RunParameters,
     layers: xr.Dataset,

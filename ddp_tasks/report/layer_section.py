@@ -21,7 +21,7 @@ from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnail, Thumbnai
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report import family_section, page
-from ddp_tasks.report.page import Fragment
+from ddp_tasks.report.fragments import Fragment
 from ddp_tasks.report.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import SignificanceParameters

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import holoviews as hv
 import jinja2
@@ -19,73 +16,10 @@ from markupsafe import Markup
 
 from ddp_tasks.figures.notation import short
 from ddp_tasks.report.bokeh_documents import document
+from ddp_tasks.report.fragments import Fragment, Part
 
 #: Whose figures are drawn as soon as the page is there.
 _PAGE = "page"
-
-#: Characters that hold what a page says of itself.
-_HEAD = 1000
-
-
-class Part(Protocol):
-    """A part of a page, which another process may have made."""
-
-    @property
-    def html(self) -> Markup:
-        """Its elements."""
-        ...
-
-    @property
-    def figures(self) -> str:
-        """Its figures, packed; the page draws them when the part is opened."""
-        ...
-
-    @property
-    def pictures(self) -> Mapping[str, str]:
-        """The pictures in its figures as data URIs, by the numbers that the figures give them."""
-        ...
-
-
-@dataclass(frozen=True)
-class Fragment:
-    """A part of a page, in memory."""
-
-    html: Markup
-    figures: str
-    pictures: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class FragmentFiles:
-    """A part of a page in files, read when the page comes to it."""
-
-    folder: Path
-    name: str
-
-    def write(self, part: Part) -> None:
-        """Write the files."""
-        self._file("html").write_bytes(part.html.encode())
-        self._file("figures").write_bytes(part.figures.encode())
-        self._file("pictures").write_bytes(json.dumps(dict(part.pictures)).encode())
-
-    @property
-    def html(self) -> Markup:
-        """As of ``Part``."""
-        return Markup(self._file("html").read_bytes().decode())
-
-    @property
-    def figures(self) -> str:
-        """As of ``Part``."""
-        return self._file("figures").read_bytes().decode()
-
-    @property
-    def pictures(self) -> Mapping[str, str]:
-        """As of ``Part``."""
-        found: dict[str, str] = json.loads(self._file("pictures").read_bytes())
-        return found
-
-    def _file(self, kind: str) -> Path:
-        return self.folder / f"{self.name}.{kind}"
 
 
 def fragment(
@@ -148,17 +82,6 @@ def pieces(
             **context,
         )
     )
-
-
-def made_of(page: Path) -> str | None:
-    """What a page says it was made of, as its template was given it; None where it says nothing."""
-    try:
-        with page.open(encoding="utf-8") as file:
-            start = file.read(_HEAD)
-    except (FileNotFoundError, UnicodeDecodeError):
-        return None
-    found = re.search(r'<meta name="made-of" content="([^"]*)">', start)
-    return found[1] if found else None
 
 
 @cache

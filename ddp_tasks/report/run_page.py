@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import bokeh
 import xarray as xr
 
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, short
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.images.image_sets import ImageSet, open_images
-from ddp_tasks.queries.summary import Discriminating, Summary, summarise
+from ddp_tasks.queries.summary import Discriminating, Summary, read_summary
 from ddp_tasks.report import capacity_page, page
-from ddp_tasks.report.page import Part
+from ddp_tasks.report.fragments import Part, anchors
+from ddp_tasks.report.provenance import made_of
 from ddp_tasks.store import groups
 from schemas.parameters import RunParameters
 from schemas.recording import recorded
@@ -51,17 +50,10 @@ class Findings:
 def read_findings(run: RunParameters, path: Path) -> Findings:
     """What the page shows beside the sections of layers, read from a finished store."""
     attributes = groups.root_attributes(path)
-    # Tables of all layers and classes may be larger than memory: they are read layer by layer.
     significance, signals = groups.read(path, "significance"), groups.read(path, "signals")
     return Findings(
         run=recorded(run),
-        summary=summarise(
-            run,
-            groups.read(path, "layers").load(),
-            signals,
-            significance,
-            groups.read(path, "family").load(),
-        ),
+        summary=read_summary(run, path),
         attributes=attributes,
         not_analysed=json.loads(attributes["not_analysed"]),
         directions=tuple(significance["direction"].to_numpy().tolist()),
@@ -70,29 +62,6 @@ def read_findings(run: RunParameters, path: Path) -> Findings:
         made_of=made_of(run, path),
         capacity=groups.read(path, "capacity").load() if run.capacity else None,
     )
-
-
-def made_of(run: RunParameters, path: Path) -> str:
-    """What tells the report of one finished store from another's; ``page.made_of`` reads it back.
-
-    The run's parameters, the groups of all layers, and Bokeh's release. What layers have of their
-    own, hypergraphs and resamples, follows from these.
-    """
-    shown = [
-        "layers",
-        "significance",
-        "family",
-        "exemplars",
-        *(["capacity"] if run.capacity else []),
-    ]
-    parts = [recorded(run).model_dump_json(), groups.stamp(path), bokeh.__version__]
-    parts += [groups.fingerprint(path, group) for group in shown]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def anchors(summary: Summary) -> dict[str, str]:
-    """What links to the sections of layers lead to, by layer, in forward order."""
-    return {layer.layer: f"layer-{i}" for i, layer in enumerate(summary.layers)}
 
 
 def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:

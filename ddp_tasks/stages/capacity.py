@@ -21,7 +21,6 @@ from ddp_tasks.files.whole import write_whole
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.prepared_run import prepare
-from ddp_tasks.report import capacity_page
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
 from ddp_tasks.store.identity import MadeOf
@@ -196,6 +195,9 @@ def write_zoo(zoo: ZooParameters, path: Path, page: Path, errors: dict[str, str]
     table = zoo_dataset(zoo, found, errors)
     groups.write(path, "zoo", table)
     groups.seal(path)
+    # A run that measures its own capacity need not load what draws a page of many models.
+    from ddp_tasks.report import capacity_page
+
     findings = capacity_page.CapacityFindings(
         title=zoo.name, zoo=table, capacity=found, attributes=groups.zoo_attributes(path)
     )

@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ddp_tasks.files.whole import replacing
-from ddp_tasks.queries.summary import Summary
-from ddp_tasks.report import run_page
-from ddp_tasks.report.page import FragmentFiles
+from prefect import get_run_logger
+
+from ddp_tasks.queries.summary import Summary, read_summary
+from ddp_tasks.report.fragments import FragmentFiles, anchors
+from ddp_tasks.report.provenance import made_of, made_of_page
 from ddp_tasks.stages.stage import on_workers, stage
 from ddp_tasks.store import groups
 from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.workers.sections import draw_section
+from ddp_tasks.workers.sections import draw_section, write_page
 from schemas.parameters import RunParameters
 
 _SECTIONS = ".ddp-sections-"
@@ -26,26 +27,32 @@ _SECTIONS = ".ddp-sections-"
 def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> Summary:
     """Seal the store and lay its figures out as one page that opens with no network."""
     groups.seal(path)
-    findings = run_page.read_findings(run, path)
-    anchors = run_page.anchors(findings.summary)
+    summary = read_summary(run, path)
+    if made_of_page(page) == made_of(run, path):
+        get_run_logger().info("%s: kept from before", page)
+        return summary
     with _room(page.parent) as folder:
-        files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors.items()}
-        made_of = MadeOf.of_store(findings.attributes)
-        draw = partial(draw_section, str(path), run.model_dump_json(), made_of)
+        files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors(summary).items()}
+        model_and_images = MadeOf.of_store(groups.root_attributes(path))
+        draw = partial(draw_section, str(path), run.model_dump_json(), model_and_images)
         drawn = on_workers(
             run,
             scheduler,
             draw,
-            [(layer, files[layer.layer]) for layer in findings.summary.layers],
+            [(layer, files[layer.layer]) for layer in summary.layers],
             key="sections",
             description="sections of the report",
             named=lambda one: f"section of {one[0].layer}",
         )
         for _ in drawn:
             pass
-        with replacing(page) as file:
-            file.writelines(piece.encode() for piece in run_page.pieces(findings, files))
-    return findings.summary
+        lay_out = partial(write_page, str(path), run.model_dump_json(), files)
+        laid_out = on_workers(
+            run, scheduler, lay_out, [str(page)], key="page", description="page of the report"
+        )
+        for _ in laid_out:
+            pass
+    return summary
 
 
 @contextmanager

@@ -1,26 +1,30 @@
-"""One layer's section of a report, read from a finished store and drawn."""
+"""A report's sections and its page, read from a finished store, drawn and written."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from ddp_tasks.figures.layer_figures import signal_counts
-from ddp_tasks.figures.thumbnails import Thumbnails
+from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.queries.summary import LayerSummary
-from ddp_tasks.report import layer_section
-from ddp_tasks.report.layer_section import LayerFindings
-from ddp_tasks.report.page import FragmentFiles
+from ddp_tasks.report.fragments import FragmentFiles
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import cube, groups
 from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of, prepared_once
 from schemas.names import group_path
 from schemas.parameters import RunParameters
+
+if TYPE_CHECKING:
+    # The flow, which sends these functions to the workers, need not load what draws.
+    from ddp_tasks.figures.thumbnails import Thumbnails
+    from ddp_tasks.report.layer_section import LayerFindings
 
 #: Enough for the shape of a distribution, few enough to read quickly: 64 MB.
 _SIGNALS_COUNTED = 1 << 24
@@ -42,12 +46,34 @@ def draw_section(
     section
         the layer, and the section's files under the name of its anchor.
     """
+    from ddp_tasks.report import layer_section
+
     summary, files = section
     # HoloViews keeps options for the whole process.
     with ONE_AT_A_TIME:
         thumbnails = run_thumbnails(Path(path), run, made_of)
         findings = layer_findings(Path(path), run, summary, thumbnails.images)
         files.write(layer_section.drawn(findings, files.name, thumbnails))
+
+
+def write_page(path: str, run: str, files: Mapping[str, FragmentFiles], page: str) -> None:
+    """Lay the sections of all layers out as one page in a Dask worker, and write it.
+
+    Parameters
+    ----------
+    path, run
+        as of ``draw_section``.
+    files
+        of the sections, by layer.
+    page
+        the file.
+    """
+    from ddp_tasks.report import run_page
+
+    with ONE_AT_A_TIME:
+        findings = run_page.read_findings(RunParameters.model_validate_json(run), Path(path))
+        with replacing(Path(page)) as file:
+            file.writelines(piece.encode() for piece in run_page.pieces(findings, files))
 
 
 def run_thumbnails(path: Path, run: str, made_of: MadeOf) -> Thumbnails:
@@ -64,12 +90,17 @@ def run_thumbnails(path: Path, run: str, made_of: MadeOf) -> Thumbnails:
 
 @lru_cache(maxsize=1)
 def _thumbnails(path: Path, run: str, content: str, made_of: MadeOf) -> Thumbnails:
+    from ddp_tasks.figures.thumbnails import Thumbnails
+
     images = prepared_once(run, made_of).images
     return Thumbnails(images.as_stored(groups.read(path, "signals")))
 
 
 def layer_findings(path: Path, run: str, summary: LayerSummary, images: ImageSet) -> LayerFindings:
     """What the section of one layer shows."""
+    from ddp_tasks.figures.layer_figures import signal_counts
+    from ddp_tasks.report.layer_section import LayerFindings
+
     layer, levels = summary.layer, RunParameters.model_validate_json(run).significance
     layers, significance = (_opened(path, group) for group in ("layers", "significance"))
     judged = group_path("stability", layer)

@@ -14,8 +14,9 @@ from pages import (
 from selenium.webdriver.support.ui import WebDriverWait
 
 from ddp_tasks.figures.thumbnails import Thumbnails
-from ddp_tasks.report import layer_section, run_page
-from ddp_tasks.report.page import Fragment, FragmentFiles, made_of
+from ddp_tasks.report import fragments, layer_section, run_page
+from ddp_tasks.report.fragments import Fragment, FragmentFiles
+from ddp_tasks.report.provenance import made_of_page
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
 
 def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
     sections = {}
-    for layer, anchor in run_page.anchors(found.summary).items():
+    for layer, anchor in fragments.anchors(found.summary).items():
         pictures = {"7": "data:seven", anchor: f"data:{anchor}"}
         part = Fragment(Markup(f"<p>of {layer} & ü\r\n</p>"), f"packed {anchor}", pictures)
         sections[layer] = FragmentFiles(tmp_path, anchor)
@@ -74,7 +75,7 @@ def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
     # What is in a file is read when the page comes to it.
     assert "<p>of" not in next(pieces)
     page = "".join(pieces)
-    for layer, anchor in run_page.anchors(found.summary).items():
+    for layer, anchor in fragments.anchors(found.summary).items():
         assert page.index(f"<p>of {layer} & ü") < page.index(f">packed {anchor}</script>")
     table = re.search(r'<script type="application/json" id="pictures">(.*?)</script>', page)[1]
     # What several sections show is there once.
@@ -174,10 +175,10 @@ def test_texts_of_closed_layers_are_in_the_page(page):
 
 def test_a_page_says_what_it_was_made_of(page, tmp_path):
     file = tmp_path / "report.html"
-    assert made_of(file) is None
+    assert made_of_page(file) is None
     file.write_text(page)
-    assert made_of(file) == "0123abcd"
+    assert made_of_page(file) == "0123abcd"
     file.write_text(page.replace("0123abcd", ""))
-    assert made_of(file) == ""
+    assert made_of_page(file) == ""
     file.write_bytes(b"\xff" * 2000)
-    assert made_of(file) is None
+    assert made_of_page(file) is None

@@ -1,0 +1,79 @@
+"""Parts of a page, which other processes may have made, without what draws them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from markupsafe import Markup
+
+from ddp_tasks.queries.summary import Summary
+
+
+class Part(Protocol):
+    """A part of a page, which another process may have made."""
+
+    @property
+    def html(self) -> Markup:
+        """Its elements."""
+        ...
+
+    @property
+    def figures(self) -> str:
+        """Its figures, packed; the page draws them when the part is opened."""
+        ...
+
+    @property
+    def pictures(self) -> Mapping[str, str]:
+        """The pictures in its figures as data URIs, by the numbers that the figures give them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """A part of a page, in memory."""
+
+    html: Markup
+    figures: str
+    pictures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FragmentFiles:
+    """A part of a page in files, read when the page comes to it."""
+
+    folder: Path
+    name: str
+
+    def write(self, part: Part) -> None:
+        """Write the files."""
+        self._file("html").write_bytes(part.html.encode())
+        self._file("figures").write_bytes(part.figures.encode())
+        self._file("pictures").write_bytes(json.dumps(dict(part.pictures)).encode())
+
+    @property
+    def html(self) -> Markup:
+        """As of ``Part``."""
+        return Markup(self._file("html").read_bytes().decode())
+
+    @property
+    def figures(self) -> str:
+        """As of ``Part``."""
+        return self._file("figures").read_bytes().decode()
+
+    @property
+    def pictures(self) -> Mapping[str, str]:
+        """As of ``Part``."""
+        found: dict[str, str] = json.loads(self._file("pictures").read_bytes())
+        return found
+
+    def _file(self, kind: str) -> Path:
+        return self.folder / f"{self.name}.{kind}"
+
+
+def anchors(summary: Summary) -> dict[str, str]:
+    """What links to the sections of layers lead to, by layer, in forward order."""
+    return {layer.layer: f"layer-{i}" for i, layer in enumerate(summary.layers)}
