@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -11,19 +12,22 @@ from ddp_tasks.store import groups
 from schemas.parameters import RunParameters
 from schemas.recording import recorded
 
-#: Characters that hold what a page says of itself.
+#: Bytes that hold what a page says of itself.
 _HEAD = 1000
+_TAIL = 20
 
 
 def made_of_page(page: Path) -> str | None:
-    """What a page says it was made of, as its template was given it; None where it says nothing."""
+    """What a page says it was made of; None where it says nothing, or is not there to its end."""
     try:
-        with page.open(encoding="utf-8") as file:
+        with page.open("rb") as file:
             start = file.read(_HEAD)
-    except (FileNotFoundError, UnicodeDecodeError):
+            file.seek(-min(_TAIL, page.stat().st_size), os.SEEK_END)
+            end = file.read()
+    except FileNotFoundError:
         return None
-    found = re.search(r'<meta name="made-of" content="([^"]*)">', start)
-    return found[1] if found else None
+    found = re.search(rb'<meta name="made-of" content="([^"]*)">', start)
+    return found[1].decode() if found and end.rstrip().endswith(b"</html>") else None
 
 
 def made_of(run: RunParameters, path: Path) -> str:

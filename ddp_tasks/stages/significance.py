@@ -17,7 +17,7 @@ from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import slabs
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.workers import reductions
-from ddp_tasks.workers.hypergraphs import build_hypergraph
+from ddp_tasks.workers.hypergraphs import build_hypergraph, is_built
 from schemas.parameters import RunError, RunParameters
 
 
@@ -126,13 +126,18 @@ def _of_the_cube(path: Path) -> dict[str, str]:
 def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: str) -> None:
     """Have the Dask workers build each layer's hypergraph and semantic hierarchy.
 
-    HIF files go to the folder, relations of classes and hierarchies to the store.
+    HIF files go to the folder, relations of classes and hierarchies to the store. What was built
+    of the same significance before is kept.
     """
     folder.mkdir(exist_ok=True)
     names = [str(name) for name in groups.read(path, "layers")["layer"].to_numpy()]
+    missing = [one for one in names if not is_built(path, folder, run.significance, one)]
+    if not missing:
+        get_run_logger().info("hypergraphs: kept from before")
+        return
     build = partial(build_hypergraph, str(path), str(folder), run.name, run.significance)
     for layer, empty in on_workers(
-        run, scheduler, build, names, key="hypergraphs", description="hypergraphs of layers"
+        run, scheduler, build, missing, key="hypergraphs", description="hypergraphs of layers"
     ):
         if empty:
             get_run_logger().warning("%s: %s", layer, empty)

@@ -8,7 +8,7 @@ import xarray as xr
 
 from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
 from ddp_tasks.significance.significance import layer_table
-from ddp_tasks.store import groups
+from ddp_tasks.store import groups, marks
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import Slab
 from ddp_tasks.visualization.exemplars import vector_sets
@@ -46,14 +46,52 @@ def build_hypergraph(
     layers = groups.read(at, "layers").load()
     found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
     metadata = file_metadata(run, table, percentage, found.empty)
-    hif.write_hif(found.graph, metadata, Path(folder) / f"{file_name(layer)}.hif.json")
+    file = _file(Path(folder), layer)
+    hif.write_hif(found.graph, metadata, file)
     relations = found.relations.assign_attrs(layer=layer)
     groups.write(at, group_path("hypergraphs", layer), relations)
     position = layers["layer"].to_numpy().tolist().index(layer)
     groups.write(
-        at, group_path("hierarchies", layer), _hierarchy(at, found.hierarchy, layers, position)
+        at,
+        group_path("hierarchies", layer),
+        _hierarchy(at, found.hierarchy, layers, position),
+        _made_with(at, file, levels, layer),
     )
     return found.empty
+
+
+def is_built(path: Path, folder: Path, levels: SignificanceParameters, layer: str) -> bool:
+    """Whether all that comes of a layer's hypergraph is there whole, and of these levels.
+
+    Parameters
+    ----------
+    path, folder
+        as of ``build_hypergraph``.
+    """
+    file = _file(folder, layer)
+    return (
+        file.is_file()
+        and groups.is_recorded(path, group_path("hypergraphs", layer), {})
+        and groups.is_recorded(
+            path, group_path("hierarchies", layer), _made_with(path, file, levels, layer)
+        )
+    )
+
+
+def _file(folder: Path, layer: str) -> Path:
+    return folder / f"{file_name(layer)}.hif.json"
+
+
+def _made_with(
+    path: Path, file: Path, levels: SignificanceParameters, layer: str
+) -> dict[str, str]:
+    quantile, percentage = levels.of_layer(layer)
+    return {
+        "quantile_level": f"{quantile:g}",
+        "percentage": f"{percentage:g}",
+        "significance": groups.fingerprint(path, "significance"),
+        "file": marks.digest_of_file(file),
+    }
 
 
 def _hierarchy(
