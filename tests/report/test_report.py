@@ -180,5 +180,7 @@ def test_a_page_says_what_it_was_made_of(page, tmp_path):
     assert made_of_page(file) == "0123abcd"
     file.write_text(page.replace("0123abcd", ""))
     assert made_of_page(file) == ""
+    file.write_text(page.rstrip()[:-1])
+    assert made_of_page(file) is None
     file.write_bytes(b"\xff" * 2000)
     assert made_of_page(file) is None
