@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench validate upgrade clean
+.PHONY: setup demo test test-fast test-cluster test-browser lint rooms bench validate upgrade clean
 
 setup: .venv/installed
 
@@ -19,11 +19,27 @@ demo: setup
 test: setup
 	$(BIN)/pytest
 
+# The three parts of the tests, each of which runs alone; tests/reached.py sorts them.
+test-fast: setup
+	# Tensors of tests are small: several threads would only wait for each other.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m fast
+
+# Whatever starts a cluster, a server or a process, or takes long.
+test-cluster: setup
+	$(BIN)/pytest -m "not fast and not browser"
+
+test-browser: setup
+	$(BIN)/pytest -m browser
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The picture of the rooms in CONTRIBUTING.md and docs/architecture.md.
+rooms: setup
+	$(BIN)/python -m docs.rooms
 
 bench: setup
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))

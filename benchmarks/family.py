@@ -33,7 +33,13 @@ from ddp_tasks.store import shards
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 LAYER, QUANTILE, PERCENTAGE = "classifier.3", 0.9, 75.0
-_IMPORTED = ("hypergraph_family", "reductions", "stability", "store", "stored_hypergraphs")
+_IMPORTED = (
+    "hypergraphs.family",
+    "significance.stability",
+    "store.groups",
+    "workers.hypergraphs",
+    "workers.reductions",
+)
 _GROUPS, _SHARD = 25, 1000
 
 

@@ -55,7 +55,7 @@ from ddp_tasks.store import creation, groups, shards
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.weights.tensor_svd import Spectrum, TensorSVD
 from ddp_tasks.workers.signals import fill_shard
-from flows.clusters import ALLOCATION
+from flows.worker_processes import ALLOCATION
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.recording import stored_identity

@@ -15,7 +15,7 @@ from flows import cli
 from flows.clusters import ending
 from flows.pipeline import run_pipeline
 
-pytest_plugins = ["slow_exit"]
+pytest_plugins = ["slow_exit", "reached"]
 
 # In continuous integration the same examples are drawn on every run, so a failure there can be
 # repeated; elsewhere every run draws new ones.

@@ -72,7 +72,9 @@ def test_random_augmentation_is_refused_by_the_name_of_the_data_set():
 
 
 def test_a_label_that_changes_is_refused_by_its_item():
-    with pytest.raises(RunError, match=r"test_preparation\.Inputs, whose item 4 has another label"):
+    with pytest.raises(
+        RunError, match=r"test_prepared_run\.Inputs, whose item 4 has another label"
+    ):
         prepared(kwargs={"odd": "other label"})
 
 

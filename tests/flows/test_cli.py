@@ -41,7 +41,7 @@ sys.addaudithook(_audit)
 
 
 @pytest.fixture
-def refused(monkeypatch, capsys, tmp_path):
+def refused_command(monkeypatch, capsys, tmp_path):
     """Run the command, expect status 2, and give back what it says."""
 
     def call(*arguments: str) -> str:
@@ -124,38 +124,44 @@ def run_file(tmp_path):
         (["layers", "digits", "--set", "nonsense"], "--set 'nonsense': write key=value"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_done_is_refused_before_any_work(refused, arguments, said, monkeypatch):
+def test_what_cannot_be_done_is_refused_before_any_work(
+    refused_command, arguments, said, monkeypatch
+):
     monkeypatch.setattr("flows.clusters._SECONDS_TO_CONNECT", 0.5)
-    assert said in refused(*arguments)
+    assert said in refused_command(*arguments)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_cuda_without_a_gpu_is_refused(refused):
-    assert "this machine has no CUDA device" in refused("run", "digits", "--set", "cluster=cuda")
+def test_cuda_without_a_gpu_is_refused(refused_command):
+    assert "this machine has no CUDA device" in refused_command(
+        "run", "digits", "--set", "cluster=cuda"
+    )
 
 
-def test_a_checkpoint_that_does_not_fit_is_refused(refused, run_file, tmp_path):
+def test_a_checkpoint_that_does_not_fit_is_refused(refused_command, run_file, tmp_path):
     torch.save(TinyNetwork(classes=4).state_dict(), tmp_path / "other.pt")
     model = {"factory": tiny_run().model.factory, "weights": "other.pt"}
-    assert "do not fit" in refused("run", run_file(model=model))
+    assert "do not fit" in refused_command("run", run_file(model=model))
 
 
-def test_images_the_network_does_not_take_are_refused(refused):
-    said = refused("run", "digits", "--set", "model.factory=torchvision.models:resnet18")
+def test_images_the_network_does_not_take_are_refused(refused_command):
+    said = refused_command("run", "digits", "--set", "model.factory=torchvision.models:resnet18")
     assert "does not take images of shape (1, 28, 28)" in said
 
 
-def test_all_that_is_missing_is_told_in_one_message(refused, tmp_path):
-    said = refused("run", "cifar10", "--set", "images.kwargs.root=.", "--set", "model.weights=a.pt")
+def test_all_that_is_missing_is_told_in_one_message(refused_command, tmp_path):
+    said = refused_command(
+        "run", "cifar10", "--set", "images.kwargs.root=.", "--set", "model.weights=a.pt"
+    )
     assert "holds no CIFAR-10" in said
     assert f"file '{tmp_path}/a.pt' does not exist\n" in said
     assert "  change it with --set images.kwargs.root=VALUE\n" in said
     assert "  change it with --set model.weights=VALUE\n" in said
 
 
-def test_an_output_that_is_a_file_is_refused(refused, tmp_path):
+def test_an_output_that_is_a_file_is_refused(refused_command, tmp_path):
     (tmp_path / "taken").write_text("mine")
-    assert "is a file, not a folder" in refused("run", "digits", "--out", "taken")
+    assert "is a file, not a folder" in refused_command("run", "digits", "--out", "taken")
     assert (tmp_path / "taken").read_text() == "mine"
 
 

@@ -98,6 +98,7 @@ def test_an_error_nobody_foresaw_ends_in_one_line_and_a_log(tmp_path, monkeypatc
     assert "Traceback" in log.read_text()
 
 
+@pytest.mark.server
 def test_a_list_none_of_whose_checkpoints_is_there_is_refused_before_a_server_starts(
     tmp_path, monkeypatch, capsys
 ):

@@ -130,6 +130,7 @@ def test_folding_and_positions_of_layers_that_not_all_images_reach():
     assert np.isfinite(spatial.share_above[0, 2, :5]).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(cubes(unread=True, unreached=True), LEVELS, st.data())
 def test_images_that_miss_a_layer_count_as_not_significant(tmp_path_factory, cube, levels, data):

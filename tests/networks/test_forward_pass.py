@@ -133,6 +133,7 @@ def test_lower_precision_comes_with_its_error(precision):
 
 # Dynamo and inductor warn of their own use of what torch deprecates.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.slow
 def test_a_compiled_pass_gives_the_same_signals_for_batches_of_any_size():
     model, images = _normed(4), _images(7, 2, 6, 6)
     forward = _pass(model, images, fast=True, compile=True)

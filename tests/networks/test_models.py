@@ -246,6 +246,7 @@ def test_the_papers_network():
     assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_half_precision_fits_a_network_in_single(tmp_path):
     state = {name: tensor.half() for name, tensor in CifarVGG16().state_dict().items()}
     state = {k: v if "num_batches" not in k else v.long() for k, v in state.items()}

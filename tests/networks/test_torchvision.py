@@ -11,6 +11,8 @@ from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.signals.signals import extract
 from ddp_tasks.weights.tensor_svd import decompose
 
+pytestmark = pytest.mark.slow
+
 #: Wider layers are read along their first channels instead of their singular vectors.
 _DECOMPOSED = 2**14
 

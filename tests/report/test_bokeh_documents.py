@@ -22,6 +22,8 @@ from ddp_tasks.signals.layer_steps import layer_steps, project_circle
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.weights.unfolding import unfold_weight
 
+pytestmark = pytest.mark.slow
+
 #: HoloViews draws polygons with a glyph that may have holes.
 _ALIKE = {"MultiPolygons": "Patches"}
 _SIZES = ("frame_width", "frame_height", "width", "height", "toolbar_location")

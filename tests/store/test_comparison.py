@@ -116,7 +116,7 @@ def test_words_about_an_array_are_notes_and_other_attributes_results(tmp_path):
     ]
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(cube=cubes())
 def test_the_cut_into_shards_is_no_difference_of_results(tmp_path_factory, cube):
     folder = tmp_path_factory.mktemp("cut")
@@ -127,7 +127,7 @@ def test_the_cut_into_shards_is_no_difference_of_results(tmp_path_factory, cube)
     assert [str(d) for d in found if d.of_results] == []
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_as_many_values_differ_as_a_loop_over_bits_counts(tmp_path_factory, data):
     dtype = data.draw(st.sampled_from([np.float32, np.float64, np.int16, np.uint64, np.bool_]))

@@ -88,6 +88,7 @@ def shards(block, images):
     return enumerate(range(0, images, block))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_zarr", [True, False])
 @given(cubes_in_shards(), st.data())
 def test_what_zarr_or_this_module_writes_is_read_here_in_any_part(
@@ -107,6 +108,7 @@ def test_what_zarr_or_this_module_writes_is_read_here_in_any_part(
     np.testing.assert_array_equal(found, of_shard[rows, layer, vectors])
 
 
+@pytest.mark.slow
 @given(cubes_in_shards())
 def test_what_is_written_here_is_read_by_zarr_and_takes_as_much_room(tmp_path_factory, cut):
     array, files = made(tmp_path_factory.mktemp("cube"), *cut, by_zarr=False)

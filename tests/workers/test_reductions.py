@@ -57,6 +57,7 @@ def shuffled(seed):
     return mapped
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(cubes(unread=True), LEVELS, st.data())
 def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, levels, data):
@@ -240,6 +241,7 @@ def test_thresholds_on_workers_are_those_of_one_process(noise, client):
     np.testing.assert_array_equal(found, whole)
 
 
+@pytest.mark.slow
 def test_memory_of_thresholds_does_not_grow_with_the_layers(tmp_path):
     def peak(layers):
         signals = np.random.default_rng(0).normal(size=(30, layers, 4)).astype(np.float32)
