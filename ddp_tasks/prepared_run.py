@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -11,14 +12,16 @@ import psutil
 from torch import nn
 
 from ddp_tasks.callables.called_code import answering
+from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.images.asked_twice import check_steady
 from ddp_tasks.images.image_sets import ImageSet, open_images
+from ddp_tasks.images.labels import remembered
 from ddp_tasks.networks.checkpoints import Weights
 from ddp_tasks.networks.layers import Layers, without_zeros
-from ddp_tasks.networks.models import missing_weights, open_weighted
+from ddp_tasks.networks.models import missing_weights, open_weighted, weights_state
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.significance.stability import bootstrap_bytes
-from schemas.parameters import RunError, RunParameters
+from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
 from schemas.run_files import nearest
 from schemas.shown import error_shown
 
@@ -56,7 +59,48 @@ def prepare(run: RunParameters, *, labelled: bool = True) -> Prepared:
         If anything does not open or does not fit, naming it, its value and what is allowed.
     """
     with answering(f"code of {run.images.factory!r} or {run.model.factory!r}"):
-        return _prepared_for(run, labelled)
+        if not _KEPT.uses or not labelled:
+            return _prepared_for(run, labelled)
+        key = f"{run.model_dump_json()} {content_of(run.model, run.images)}"
+        kept = _KEPT.last
+        if kept is None or kept[0] != key:
+            kept = _KEPT.last = (key, _prepared_for(run, labelled))
+        return kept[1]
+
+
+@contextmanager
+def opened_once() -> Iterator[None]:
+    """Within it, ``prepare`` opens the labelled images and the model of a run once.
+
+    What checks a run, decomposes its layers and measures its capacity asks for them. They are
+    opened anew once code or weights have changed, such as after a training.
+    """
+    with remembered():
+        _KEPT.uses += 1
+        try:
+            yield
+        finally:
+            _KEPT.uses -= 1
+            if not _KEPT.uses:
+                _KEPT.last = None
+
+
+class _Kept:
+    """What ``opened_once`` keeps: of one run, since a flow carries out one at a time."""
+
+    def __init__(self) -> None:
+        self.uses = 0
+        self.last: tuple[str, Prepared] | None = None
+
+
+_KEPT = _Kept()
+
+
+def content_of(*sections: ModelParameters | ImageParameters) -> str:
+    """What the code and the weights behind parts of a run are now."""
+    code = [code_digests(section.factory) for section in sections]
+    weights = [weights_state(one) for one in sections if isinstance(one, ModelParameters)]
+    return f"{code} {weights}"
 
 
 def _prepared_for(run: RunParameters, labelled: bool) -> Prepared:

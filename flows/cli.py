@@ -84,12 +84,12 @@ def run(
     from flows import prefect_server
 
     with prefect_server.served() as server:
-        from ddp_tasks.images.labels import remembered
+        from ddp_tasks.prepared_run import opened_once
         from flows.pipeline import check, run_pipeline, standing
         from flows.texts import run as run_texts
 
         imported = time.time()
-        with remembered():
+        with opened_once():
             check(parameters, folder)
             checked = time.time()
             with server.used(), stopping.told_by(lambda: standing(folder)):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from weakref import WeakSet
 
 from prefect import flow, get_run_logger
 
 from ddp_tasks.files.whole import clear_parts
-from ddp_tasks.images.labels import remembered
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.prepared_run import Prepared, prepare
+from ddp_tasks.prepared_run import Prepared, opened_once, prepare
 from ddp_tasks.queries.progress import shards_written
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, significance
@@ -34,6 +35,10 @@ class Outcome:
     hypergraphs: Path
     summary: Summary
     seconds: dict[str, float]
+
+
+#: Models that their factories gave twice with the same weights.
+_SAME_WEIGHTS: WeakSet[Any] = WeakSet()
 
 
 def check(run: RunParameters, out: Path) -> None:
@@ -61,13 +66,14 @@ def check(run: RunParameters, out: Path) -> None:
 
 def _check_same_weights(run: RunParameters, prepared: Prepared) -> None:
     """Refuse a network that each worker would find with random weights of its own."""
-    if run.model.weights or run.model.training:
+    if run.model.weights or run.model.training or prepared.model in _SAME_WEIGHTS:
         return
     if model_digest(open_model(run.model)) != model_digest(prepared.model):
         raise RunError(
             f"model.factory {run.model.factory!r} gives other weights at every call, so that each "
             "worker would have a network of its own; name a checkpoint with model.weights"
         )
+    _SAME_WEIGHTS.add(prepared.model)
 
 
 @flow(name="ddp-run", flow_run_name="{run.name}")
@@ -91,7 +97,7 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
         If the run cannot be carried out, the folder holds another run's store, or another run
         is at work in it.
     """
-    with remembered():
+    with opened_once():
         check(run, out)
         out = made_folder(out)
         return _carried_out(run, out)

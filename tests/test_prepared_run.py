@@ -11,7 +11,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.prepared_run import prepare
+from ddp_tasks.prepared_run import opened_once, prepare
 from schemas import RunError
 from schemas.parameters import ImageParameters
 
@@ -191,3 +191,26 @@ def test_names_of_hugging_face_are_those_of_the_column_of_labels(label, custom, 
     images = open_images(ImageParameters(**section))
     assert images.target_classes == names
     assert images.target[0] == first
+
+
+def test_a_run_is_opened_once_until_its_weights_change(tmp_path):
+    weights = tmp_path / "weights.pt"
+
+    def save(more):
+        state = odd_networks.Plain().state_dict()
+        torch.save({name: value + more for name, value in state.items()}, weights)
+
+    def opened():
+        model = {"factory": f"{odd_networks.__name__}:Plain", "weights": str(weights)}
+        return prepare(tiny_run(f"{__name__}:Inputs", None, model=model, significance={}))
+
+    save(0)
+    with opened_once():
+        first = opened()
+        with opened_once():
+            assert opened() is first
+        assert opened() is first
+        save(1)
+        second = opened()
+    assert not torch.equal(first.model.conv1.weight, second.model.conv1.weight)
+    assert opened() is not second

@@ -11,12 +11,12 @@ from torch import Tensor
 from ddp_tasks.networks.batch_norm_folding import Folding, fold_batch_norms
 from ddp_tasks.networks.decomposition import decomposition_dataset, stores_right_singular_vectors
 from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
-from ddp_tasks.prepared_run import Prepared
+from ddp_tasks.prepared_run import Prepared, content_of
 from ddp_tasks.store.groups import write
 from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.weights.tensor_svd import Spectrum, decompose
 from ddp_tasks.weights.unfolding import unfold_weight
-from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of, prepared_once
+from ddp_tasks.workers.once import ONE_AT_A_TIME, prepared_once
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 

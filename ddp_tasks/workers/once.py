@@ -8,11 +8,10 @@ from threading import RLock
 
 from torch import nn
 
-from ddp_tasks.callables.source_code import code_digests
-from ddp_tasks.networks.models import model_digest, weights_state
-from ddp_tasks.prepared_run import Prepared, prepare
+from ddp_tasks.networks.models import model_digest
+from ddp_tasks.prepared_run import Prepared, content_of, prepare
 from ddp_tasks.store.identity import MadeOf
-from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
+from schemas.parameters import RunError, RunParameters
 
 #: Held while the model of a worker is opened or run. A worker may have several threads, but it has
 #: one model, and what hooks read of it belongs to one pass.
@@ -56,10 +55,3 @@ def check_same_model(model: nn.Module, digest: str) -> None:
             "The weights were replaced meanwhile, lie elsewhere there, or are other ones at every "
             "call of model.factory"
         )
-
-
-def content_of(*sections: ModelParameters | ImageParameters) -> str:
-    """What the code and the weights behind parts of a run are now."""
-    code = [code_digests(section.factory) for section in sections]
-    weights = [weights_state(one) for one in sections if isinstance(one, ModelParameters)]
-    return f"{code} {weights}"

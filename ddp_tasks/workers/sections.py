@@ -12,12 +12,13 @@ import xarray as xr
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet
+from ddp_tasks.prepared_run import content_of
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report.fragments import FragmentFiles
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import cube, groups
 from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of, prepared_once
+from ddp_tasks.workers.once import ONE_AT_A_TIME, prepared_once
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 

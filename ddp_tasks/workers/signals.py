@@ -24,6 +24,7 @@ from ddp_tasks.images.reading_ahead import read_ahead
 from ddp_tasks.images.unreadable import Unreadable
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.models import model_digest
+from ddp_tasks.prepared_run import content_of
 from ddp_tasks.signals.extraction_error import error_dataset, sampled
 from ddp_tasks.signals.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
@@ -32,7 +33,7 @@ from ddp_tasks.store.identity import Identity, MadeOf
 from ddp_tasks.store.shards import Shard
 from ddp_tasks.workers.decomposition import folding_of, vectors_for_means
 from ddp_tasks.workers.devices import best_device
-from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of, prepared_once
+from ddp_tasks.workers.once import ONE_AT_A_TIME, prepared_once
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 from schemas.recording import without_places

@@ -31,11 +31,11 @@ from ddp_tasks.networks.batch_norm_folding import FoldedLayer, Folding, fold_bat
 from ddp_tasks.networks.layers import Layers, LinearLayer, without_zeros
 from ddp_tasks.networks.models import open_model
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
-from ddp_tasks.prepared_run import listed, reason_of
+from ddp_tasks.prepared_run import content_of, listed, reason_of
 from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.weights.unfolding import transposed_filters
 from ddp_tasks.workers.decomposition import folding_once
-from ddp_tasks.workers.once import check_same_model, content_of, prepared_once
+from ddp_tasks.workers.once import check_same_model, prepared_once
 from schemas.parameters import ModelParameters, RunError, RunParameters
 
 Floats = npt.NDArray[np.float64]
