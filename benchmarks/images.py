@@ -34,6 +34,7 @@ from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.store import groups as stores
 from ddp_tasks.store import shards
 from ddp_tasks.workers.signals import fill_shard
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import RunParameters, TransformParameters
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -238,7 +239,7 @@ def signals_stage(run: RunParameters, path: Path) -> float:
 def all_shards(run: RunParameters, path: Path) -> None:
     """Every shard of a run, one after the other, in this process."""
     for shard in shards.shards(path):
-        fill_shard(str(path), run.model_dump_json(), shard)
+        fill_shard(StoredRun.of(path, run), shard)
 
 
 def main() -> None:

@@ -55,6 +55,7 @@ from ddp_tasks.store import creation, groups, shards
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.weights.tensor_svd import Spectrum, TensorSVD
 from ddp_tasks.workers.signals import fill_shard
+from ddp_tasks.workers.stored_run import StoredRun
 from flows.worker_processes import ALLOCATION
 from schemas.names import group_path
 from schemas.parameters import RunParameters
@@ -103,7 +104,7 @@ class OpenRun:
     def part(self) -> Part:
         """Writing the first shard, with network and images opened, which a worker does once."""
         first, *_, last = shards.shards(self.path)
-        fill = partial(fill_shard, str(self.path), self.run.model_dump_json())
+        fill = partial(fill_shard, StoredRun.of(self.path, self.run))
         return Part(partial(fill, first), before=partial(fill, last))
 
     def vectors(self) -> dict[str, Tensor]:

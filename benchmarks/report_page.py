@@ -27,8 +27,8 @@ from selenium.webdriver.chrome.service import Service
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.report import fragments, run_page
 from ddp_tasks.report.fragments import FragmentFiles
-from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.workers.sections import draw_section
+from ddp_tasks.workers.stored_run import StoredRun
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
@@ -94,13 +94,13 @@ def measure(run: FinishedRun, openings: int) -> Measured:
     """
     findings = run_page.read_findings(run.run, run.store)
     anchors = fragments.anchors(findings.summary)
-    parameters, made_of = run.run.model_dump_json(), MadeOf.of_store(run.attributes)
+    stored = StoredRun.of(run.store, run.run)
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         files = {layer: FragmentFiles(Path(folder), anchor) for layer, anchor in anchors.items()}
         for layer in findings.summary.layers:
             start = time.process_time()
-            draw_section(str(run.store), parameters, made_of, (layer, files[layer.layer]))
+            draw_section(stored, (layer, files[layer.layer]))
             seconds.append(time.process_time() - start)
         page, start = Path(folder, "report.html"), time.process_time()
         with page.open("wb") as file:

@@ -23,7 +23,6 @@ from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.prepared_run import prepare
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
-from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.workers.spectra import (
     ALPHA_HAT,
     FLAGS,
@@ -36,6 +35,7 @@ from ddp_tasks.workers.spectra import (
     toeplitz_values,
     trace,
 )
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.recording import without_places
@@ -107,8 +107,7 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     by_name = {layer.name: layer for layer in prepare(run).layers.linear}
     layers = tuple(by_name[name] for name in names)
     matrizations = tuple(Matrization(name) for name in run.capacity)
-    made_of = MadeOf.of_store(groups.root_attributes(path))
-    asked = RunAsked(run.model_dump_json(), made_of, matrizations, f"spectra-{uuid4()}")
+    asked = RunAsked(StoredRun.of(path, run), matrizations, f"spectra-{uuid4()}")
     rank = analysed["rank"].to_numpy()
     calls = {
         name: partial(run_layer_spectra, asked, name, S[:r])

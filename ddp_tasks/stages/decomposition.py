@@ -35,6 +35,7 @@ from ddp_tasks.workers.shard_sizes import (
     images_per_shard,
     worker_size,
 )
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import ModelParameters, RunError, RunParameters
 from schemas.recording import stored_identity
 
@@ -132,9 +133,9 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     assert identity.model_digest is not None
     decompose = partial(
         decompose_layer,
-        run.model_dump_json(),
-        MadeOf(identity.model_digest, identity.images_digest),
-        str(begun),
+        StoredRun(
+            begun, run.model_dump_json(), MadeOf(identity.model_digest, identity.images_digest)
+        ),
     )
     spectra, refused = _decompositions(run, decompose, prepared.layers.linear, scheduler)
     not_analysed |= refused

@@ -10,6 +10,7 @@ from prefect import get_run_logger
 from ddp_tasks.stages.stage import on_workers, over_workers, stage
 from ddp_tasks.store import groups, shards, spatial_cube
 from ddp_tasks.workers.signals import extraction_error, fill_spatial_shard
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import RunParameters
 
 
@@ -22,12 +23,11 @@ def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
     RunError
         If the pass cannot be had as the run asks for it.
     """
-    measure = partial(extraction_error, str(path))
     ((_, found),) = on_workers(
         run,
         scheduler,
-        measure,
-        [run.model_dump_json()],
+        extraction_error,
+        [StoredRun.of(path, run)],
         key="extraction",
         description="error of the signals",
         named=lambda _: "the sample of images",
@@ -56,7 +56,7 @@ def measure_positions(run: RunParameters, path: Path, scheduler: str) -> None:
     spatial_cube.create(path)
     missing = shards.missing_shards(path, spatial_cube.GROUP)
     get_run_logger().info("%d of %d shards to write", len(missing), len(shards.shards(path)))
-    fill = partial(fill_spatial_shard, str(path), run.model_dump_json())
+    fill = partial(fill_spatial_shard, StoredRun.of(path, run))
     with over_workers(
         scheduler,
         run.shards.patience,

@@ -16,8 +16,8 @@ from ddp_tasks.report.fragments import FragmentFiles, anchors
 from ddp_tasks.report.provenance import made_of, made_of_page
 from ddp_tasks.stages.stage import on_workers, stage
 from ddp_tasks.store import groups
-from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.workers.sections import draw_section, write_page
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import RunParameters
 
 _SECTIONS = ".ddp-sections-"
@@ -33,8 +33,8 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
         return summary
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors(summary).items()}
-        model_and_images = MadeOf.of_store(groups.root_attributes(path))
-        draw = partial(draw_section, str(path), run.model_dump_json(), model_and_images)
+        stored = StoredRun.of(path, run)
+        draw = partial(draw_section, stored)
         drawn = on_workers(
             run,
             scheduler,
@@ -46,7 +46,7 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
         )
         for _ in drawn:
             pass
-        lay_out = partial(write_page, str(path), run.model_dump_json(), files)
+        lay_out = partial(write_page, stored, files)
         laid_out = on_workers(
             run, scheduler, lay_out, [str(page)], key="page", description="page of the report"
         )

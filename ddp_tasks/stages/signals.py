@@ -16,6 +16,7 @@ from ddp_tasks.stages.stage import on_workers, over_workers, stage
 from ddp_tasks.store import groups, shards, taken_back
 from ddp_tasks.workers.replaced_images import replaced_images
 from ddp_tasks.workers.signals import fill_shard
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import RunError, RunParameters
 
 #: One bad shard does not keep the others from being written; this many stop the run.
@@ -44,7 +45,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     log.info("%d of %d shards to write", len(missing), every)
     if not missing:
         return
-    fill = partial(fill_shard, str(path), run.model_dump_json())
+    fill = partial(fill_shard, StoredRun.of(path, run))
     written, failed = every - len(missing), list[RunError]()
     try:
         with over_workers(
@@ -134,7 +135,7 @@ def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
     if not written:
         return
     replaced: dict[str, str] = {}
-    compare = partial(replaced_images, str(path), run.model_dump_json(), uuid4().hex)
+    compare = partial(replaced_images, StoredRun.of(path, run), uuid4().hex)
     description = "comparing images of shards written before"
     for _, found in on_workers(
         run, scheduler, compare, written, key="images", description=description

@@ -4,36 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 
 from torch import Tensor
 
 from ddp_tasks.networks.batch_norm_folding import Folding, fold_batch_norms
 from ddp_tasks.networks.decomposition import decomposition_dataset, stores_right_singular_vectors
 from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
-from ddp_tasks.prepared_run import Prepared, content_of
+from ddp_tasks.prepared_run import Prepared
 from ddp_tasks.store.groups import write
-from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.weights.tensor_svd import Spectrum, decompose
 from ddp_tasks.weights.unfolding import unfold_weight
-from ddp_tasks.workers.once import ONE_AT_A_TIME, prepared_once
+from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 
 
-def decompose_layer(run: str, made_of: MadeOf, path: str, layer: str) -> Spectrum:
+def decompose_layer(stored: StoredRun, layer: str) -> Spectrum:
     """Decompose one layer of a run's model and write the group ``decomposition/LAYER``.
 
     The model is opened once per worker.
 
     Parameters
     ----------
-    run
-        run parameters as JSON.
-    made_of
-        digests of the model and images that the flow opened.
-    path
-        of the store that is being made.
+    stored
+        the run, and the store that is being made.
     layer
         name of the layer.
 
@@ -42,20 +37,17 @@ def decompose_layer(run: str, made_of: MadeOf, path: str, layer: str) -> Spectru
     ValueError
         If the layer's weight has no decomposition, as ``decompose`` says.
     """
-    parameters = RunParameters.model_validate_json(run)
-    prepared = prepared_once(run, made_of)
+    prepared, asked = prepared_once(stored), stored.parameters.right_singular_vectors
     found = next(one for one in prepared.layers.linear if one.name == layer)
     with ONE_AT_A_TIME:
-        folded = folding_once(run, made_of).layers.get(layer)
+        folded = folding_once(stored).layers.get(layer)
     W = unfolded_weight(prepared.model, found) if folded is None else unfold_weight(folded.weight)
-    keep = stores_right_singular_vectors(
-        found.unfolded_shape, found.groups, parameters.right_singular_vectors
-    )
+    keep = stores_right_singular_vectors(found.unfolded_shape, found.groups, asked)
     svd = decompose(W, found.groups, right_singular_vectors=keep)
-    dataset = decomposition_dataset(svd, parameters.right_singular_vectors)
+    dataset = decomposition_dataset(svd, asked)
     batch_norm = "" if folded is None else folded.batch_norm
     dataset = dataset.assign_attrs(layer=layer, batch_norm=batch_norm)
-    write(Path(path), group_path("decomposition", layer), dataset)
+    write(stored.path, group_path("decomposition", layer), dataset)
     return svd.spectrum
 
 
@@ -99,12 +91,11 @@ def _folds(layer: LinearLayer) -> bool:
     return layer.kind == "Linear" or not layer.kind.startswith("ConvTranspose")
 
 
-def folding_once(run: str, made_of: MadeOf) -> Folding:
-    """What ``folding_of`` gives for run parameters as JSON, once in each worker process."""
-    parameters = RunParameters.model_validate_json(run)
-    return _folding(run, content_of(parameters.model, parameters.images), made_of)
+def folding_once(stored: StoredRun) -> Folding:
+    """What ``folding_of`` gives for a run, once in each worker process."""
+    return _folding(stored.anywhere(), content_of_run(stored))
 
 
 @lru_cache(maxsize=1)
-def _folding(run: str, content: str, made_of: MadeOf) -> Folding:
-    return folding_of(RunParameters.model_validate_json(run), prepared_once(run, made_of))
+def _folding(stored: StoredRun, content: str) -> Folding:
+    return folding_of(stored.parameters, prepared_once(stored))

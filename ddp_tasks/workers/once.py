@@ -10,16 +10,16 @@ from torch import nn
 
 from ddp_tasks.networks.models import model_digest
 from ddp_tasks.prepared_run import Prepared, content_of, prepare
-from ddp_tasks.store.identity import MadeOf
-from schemas.parameters import RunError, RunParameters
+from ddp_tasks.workers.stored_run import StoredRun
+from schemas.parameters import RunError
 
 #: Held while the model of a worker is opened or run. A worker may have several threads, but it has
 #: one model, and what hooks read of it belongs to one pass.
 ONE_AT_A_TIME = RLock()
 
 
-def prepared_once(run: str, made_of: MadeOf) -> Prepared:
-    """What ``prepare`` gives for run parameters as JSON, once in each worker process.
+def prepared_once(stored: StoredRun) -> Prepared:
+    """What ``prepare`` gives for a run, once in each worker process.
 
     Its images are not labelled: see ``ImageSet.as_stored``. A process may outlive the files that
     it began with: all is opened anew once code or weights have changed, or a run is of others.
@@ -30,15 +30,19 @@ def prepared_once(run: str, made_of: MadeOf) -> Prepared:
         If this process opens another model than that.
     """
     with ONE_AT_A_TIME:
-        parameters = RunParameters.model_validate_json(run)
-        return _prepared(run, content_of(parameters.model, parameters.images), made_of)
+        return _prepared(stored.anywhere(), content_of_run(stored))
 
 
 @lru_cache(maxsize=1)
-def _prepared(run: str, content: str, made_of: MadeOf) -> Prepared:
-    prepared = prepare(RunParameters.model_validate_json(run), labelled=False)
-    check_same_model(prepared.model, made_of.model_digest)
+def _prepared(stored: StoredRun, content: str) -> Prepared:
+    prepared = prepare(stored.parameters, labelled=False)
+    check_same_model(prepared.model, stored.made_of.model_digest)
     return prepared
+
+
+def content_of_run(stored: StoredRun) -> str:
+    """What the code and the weights behind a run's model and images are now."""
+    return content_of(stored.parameters.model, stored.parameters.images)
 
 
 def check_same_model(model: nn.Module, digest: str) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 from ddp_tasks.images.contents import UNKNOWN
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.queries.recorded_images import recorded_contents
 from ddp_tasks.store import groups
 from ddp_tasks.store.shards import Shard
-from schemas.parameters import RunParameters
+from ddp_tasks.workers.stored_run import StoredRun
 
 
-def replaced_images(path: str, run: str, asked: str, shard: Shard) -> dict[str, str]:
+def replaced_images(stored: StoredRun, asked: str, shard: Shard) -> dict[str, str]:
     """Images of a written shard whose bytes are not those recorded with it.
 
     Picture files are compared by size and, where that is the same, by digest; nothing is decoded.
@@ -21,10 +20,6 @@ def replaced_images(path: str, run: str, asked: str, shard: Shard) -> dict[str, 
 
     Parameters
     ----------
-    path
-        of the store.
-    run
-        run parameters as JSON.
     asked
         what tells one comparison of all shards from the next: each worker opens the images anew
         for it, since those in its memory may be others than those that lie there now.
@@ -33,8 +28,8 @@ def replaced_images(path: str, run: str, asked: str, shard: Shard) -> dict[str, 
     -------
     by id what differs, in words
     """
-    images = _opened(path, run, asked)
-    recorded = recorded_contents(Path(path), slice(shard.start, shard.stop))
+    images = _opened(stored, asked)
+    recorded = recorded_contents(stored.path, slice(shard.start, shard.stop))
     compared = {
         image: images.changed(image, content)
         for image, content in enumerate(recorded, start=shard.start)
@@ -44,6 +39,6 @@ def replaced_images(path: str, run: str, asked: str, shard: Shard) -> dict[str, 
 
 
 @lru_cache(maxsize=1)
-def _opened(path: str, run: str, asked: str) -> ImageSet:
-    images = open_images(RunParameters.model_validate_json(run).images, labelled=False)
-    return images.as_stored(groups.read(Path(path), "signals"))
+def _opened(stored: StoredRun, asked: str) -> ImageSet:
+    images = open_images(stored.parameters.images, labelled=False)
+    return images.as_stored(groups.read(stored.path, "signals"))

@@ -12,15 +12,13 @@ import xarray as xr
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet
-from ddp_tasks.prepared_run import content_of
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report.fragments import FragmentFiles
 from ddp_tasks.significance.significance import layer_table
 from ddp_tasks.store import cube, groups
-from ddp_tasks.store.identity import MadeOf
-from ddp_tasks.workers.once import ONE_AT_A_TIME, prepared_once
+from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
-from schemas.parameters import RunParameters
 
 if TYPE_CHECKING:
     # The flow, which sends these functions to the workers, need not load what draws.
@@ -31,19 +29,13 @@ if TYPE_CHECKING:
 _SIGNALS_COUNTED = 1 << 24
 
 
-def draw_section(
-    path: str, run: str, made_of: MadeOf, section: tuple[LayerSummary, FragmentFiles]
-) -> None:
+def draw_section(stored: StoredRun, section: tuple[LayerSummary, FragmentFiles]) -> None:
     """Draw one layer's section of the report in a Dask worker, and write it to its files.
 
     Parameters
     ----------
-    path
-        of the finished store.
-    run
-        run parameters as JSON; images are opened once per worker.
-    made_of
-        of the store: its attributes, which list all groups, are long to read for every layer.
+    stored
+        the finished run; its images are opened once per worker.
     section
         the layer, and the section's files under the name of its anchor.
     """
@@ -52,18 +44,16 @@ def draw_section(
     summary, files = section
     # HoloViews keeps options for the whole process.
     with ONE_AT_A_TIME:
-        thumbnails = run_thumbnails(Path(path), run, made_of)
-        findings = layer_findings(Path(path), run, summary, thumbnails.images)
+        thumbnails = run_thumbnails(stored)
+        findings = layer_findings(stored, summary, thumbnails.images)
         files.write(layer_section.drawn(findings, files.name, thumbnails))
 
 
-def write_page(path: str, run: str, files: Mapping[str, FragmentFiles], page: str) -> None:
+def write_page(stored: StoredRun, files: Mapping[str, FragmentFiles], page: str) -> None:
     """Lay the sections of all layers out as one page in a Dask worker, and write it.
 
     Parameters
     ----------
-    path, run
-        as of ``draw_section``.
     files
         of the sections, by layer.
     page
@@ -72,37 +62,30 @@ def write_page(path: str, run: str, files: Mapping[str, FragmentFiles], page: st
     from ddp_tasks.report import run_page
 
     with ONE_AT_A_TIME:
-        findings = run_page.read_findings(RunParameters.model_validate_json(run), Path(path))
+        findings = run_page.read_findings(stored.parameters, stored.path)
         with replacing(Path(page)) as file:
             file.writelines(piece.encode() for piece in run_page.pieces(findings, files))
 
 
-def run_thumbnails(path: Path, run: str, made_of: MadeOf) -> Thumbnails:
-    """Thumbnails of a run's images, which all sections that a process draws share.
-
-    Parameters
-    ----------
-    path, run, made_of
-        as of ``draw_section``.
-    """
-    parameters = RunParameters.model_validate_json(run)
-    return _thumbnails(path, run, content_of(parameters.model, parameters.images), made_of)
+def run_thumbnails(stored: StoredRun) -> Thumbnails:
+    """Thumbnails of a run's images, which all sections that a process draws share."""
+    return _thumbnails(stored, content_of_run(stored))
 
 
 @lru_cache(maxsize=1)
-def _thumbnails(path: Path, run: str, content: str, made_of: MadeOf) -> Thumbnails:
+def _thumbnails(stored: StoredRun, content: str) -> Thumbnails:
     from ddp_tasks.figures.thumbnails import Thumbnails
 
-    images = prepared_once(run, made_of).images
-    return Thumbnails(images.as_stored(groups.read(path, "signals")))
+    images = prepared_once(stored).images
+    return Thumbnails(images.as_stored(groups.read(stored.path, "signals")))
 
 
-def layer_findings(path: Path, run: str, summary: LayerSummary, images: ImageSet) -> LayerFindings:
+def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -> LayerFindings:
     """What the section of one layer shows."""
     from ddp_tasks.figures.layer_figures import signal_counts
     from ddp_tasks.report.layer_section import LayerFindings
 
-    layer, levels = summary.layer, RunParameters.model_validate_json(run).significance
+    path, layer, levels = stored.path, summary.layer, stored.parameters.significance
     layers, significance = (_opened(path, group) for group in ("layers", "significance"))
     judged = group_path("stability", layer)
     of_layer = layers.sel(layer=layer)

@@ -24,16 +24,16 @@ from ddp_tasks.images.reading_ahead import read_ahead
 from ddp_tasks.images.unreadable import Unreadable
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.models import model_digest
-from ddp_tasks.prepared_run import content_of
 from ddp_tasks.signals.extraction_error import error_dataset, sampled
 from ddp_tasks.signals.signals import NotFiniteError, ShardSignals, extract
 from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import groups, shards, spatial_cube
-from ddp_tasks.store.identity import Identity, MadeOf
+from ddp_tasks.store.identity import Identity
 from ddp_tasks.store.shards import Shard
 from ddp_tasks.workers.decomposition import folding_of, vectors_for_means
 from ddp_tasks.workers.devices import best_device
-from ddp_tasks.workers.once import ONE_AT_A_TIME, prepared_once
+from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 from schemas.recording import without_places
@@ -51,17 +51,15 @@ class FilledShard:
     """why images could not be read, by id; their rows are empty."""
 
 
-def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
+def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
     """Compute one shard's signals and write them to the store.
 
     The rows of images that cannot be read stay empty, with the reason beside them.
 
     Parameters
     ----------
-    path
-        of the store, whose decomposition is finished.
-    run
-        run parameters as JSON; model and images are opened once per worker.
+    stored
+        the run, whose decomposition is finished; model and images are opened once per worker.
 
     Raises
     ------
@@ -69,13 +67,13 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
         Naming the shard and the cause; also if the shard alone has more unreadable images than
         the run allows in all.
     """
-    batch_size = RunParameters.model_validate_json(run).shards.batch_size
+    path, batch_size = stored.path, stored.parameters.shards.batch_size
     reasons: dict[int, str] = {}
     contents: dict[int, Content] = {}
     try:
-        stamp = groups.stamp(Path(path))
+        stamp = groups.stamp(path)
         with ONE_AT_A_TIME:
-            forward, images = _opened(path, run)
+            forward, images = _opened(stored)
             chosen = range(shard.start, shard.stop)
             reading = read_ahead(
                 images, chosen, batch_size, forward.device, reasons, contents=contents
@@ -85,10 +83,10 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
                 found = None if first is None else extract(forward, chain([first], batches))
         unreadable = {images.ids[image]: reason for image, reason in reasons.items()}
         Unreadable(images.unreadable_share, len(images)).add(unreadable)
-        if groups.stamp(Path(path)) != stamp:
+        if groups.stamp(path) != stamp:
             raise RunError("another store has taken the place of the one it belongs to")
         shards.write_shard(
-            Path(path), shard, _rows(path, shard, found, reasons) | _content_rows(shard, contents)
+            path, shard, _rows(path, shard, found, reasons) | _content_rows(shard, contents)
         )
     except NotFiniteError as error:
         readable = [i for i in range(shard.start, shard.stop) if i not in reasons]
@@ -97,14 +95,14 @@ def fill_shard(path: str, run: str, shard: Shard) -> FilledShard:
             f"{shard}: layer {error.layer} gives NaN or infinity for image {image!r}"
         ) from error
     except OSError as error:
-        raise RunError(f"{shard}: {refusal_of(error, Path(path))}") from error
+        raise RunError(f"{shard}: {refusal_of(error, path)}") from error
     except (ValueError, RuntimeError) as error:
         raise RunError(f"{shard}: {error}") from error
     return FilledShard(shard, unreadable)
 
 
 def _rows(
-    path: str, shard: Shard, found: ShardSignals | None, reasons: Mapping[int, str]
+    path: Path, shard: Shard, found: ShardSignals | None, reasons: Mapping[int, str]
 ) -> dict[str, npt.NDArray[Any]]:
     """The shard's rows of the cube: what was found of readable images, nothing of the others."""
     of_readable = {} if found is None else {name: getattr(found, name) for name in _OF_IMAGES}
@@ -112,7 +110,7 @@ def _rows(
     error = np.array([without_places(reasons.get(image, "")) for image in images], dtype=object)
     if not reasons:
         return {**of_readable, "error": error}
-    rows = {**shards.empty_rows(Path(path), shard), "error": error}
+    rows = {**shards.empty_rows(path, shard), "error": error}
     for name, values in of_readable.items():
         rows[name][error == ""] = values
     return rows
@@ -129,15 +127,13 @@ def _content_rows(
     }
 
 
-def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
+def fill_spatial_shard(stored: StoredRun, shard: Shard) -> int:
     """Compute one shard's statistics over positions and write them to the store.
 
     Parameters
     ----------
-    path
-        of the store, whose thresholds are known.
-    run
-        run parameters as JSON.
+    stored
+        the run, whose thresholds are known.
 
     Returns
     -------
@@ -148,12 +144,12 @@ def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
     RunError
         Naming the shard and the cause.
     """
-    parameters = RunParameters.model_validate_json(run)
+    path, parameters = stored.path, stored.parameters
     reasons: dict[int, str] = {}
     try:
         with ONE_AT_A_TIME:
-            _, images = _opened(path, run)
-            plain = _forward_pass(path, run, ExtractionParameters())
+            _, images = _opened(stored)
+            plain = _forward_pass(stored, ExtractionParameters())
             chosen = range(shard.start, shard.stop)
             reading = read_ahead(
                 images, chosen, parameters.shards.batch_size, plain.device, reasons
@@ -168,17 +164,17 @@ def fill_spatial_shard(path: str, run: str, shard: Shard) -> int:
                 )
         readable = [i - shard.start for i in chosen if i not in reasons]
         statistics = None if found is None else vars(found)
-        spatial_cube.write_shard(Path(path), shard, statistics, readable)
+        spatial_cube.write_shard(path, shard, statistics, readable)
     except OSError as error:
-        raise RunError(f"{shard}: {refusal_of(error, Path(path))}") from error
+        raise RunError(f"{shard}: {refusal_of(error, path)}") from error
     except (ValueError, RuntimeError) as error:
         raise RunError(f"{shard}: {error}") from error
     return len(shard)
 
 
-def _thresholds(path: str, run: RunParameters) -> dict[str, Thresholds]:
+def _thresholds(path: Path, run: RunParameters) -> dict[str, Thresholds]:
     """Of each layer, at the run's own quantile level."""
-    stored = groups.read(Path(path), "significance")["threshold"].load()
+    stored = groups.read(path, "significance")["threshold"].load()
     found = {}
     for layer in stored["layer"].to_numpy().tolist():
         quantile, _ = run.significance.of_layer(layer)
@@ -189,20 +185,20 @@ def _thresholds(path: str, run: RunParameters) -> dict[str, Thresholds]:
     return found
 
 
-def extraction_error(path: str, run: str) -> xr.Dataset:
+def extraction_error(stored: StoredRun) -> xr.Dataset:
     """What the run's pass does to the signals, beside the network's own pass in float32.
 
     Parameters
     ----------
-    path, run
+    stored
         as of ``fill_shard``.
 
     Returns
     -------
     the group ``extraction``
     """
-    forward, images = _opened(path, run)
-    plain = _forward_pass(path, run, ExtractionParameters())
+    forward, images = _opened(stored)
+    plain = _forward_pass(stored, ExtractionParameters())
     found = [picture for i in sampled(len(images)) for picture in images.read(i, i + 1)]
     batch = images.inputs([one for one in found if isinstance(one, Tensor)], forward.device)
     return error_dataset(
@@ -210,7 +206,7 @@ def extraction_error(path: str, run: str) -> xr.Dataset:
     )
 
 
-def _opened(path: str, run: str) -> tuple[ForwardPass, ImageSet]:
+def _opened(stored: StoredRun) -> tuple[ForwardPass, ImageSet]:
     """What the shards of a store need, opened once per worker for code and weights as they are.
 
     Raises
@@ -218,32 +214,28 @@ def _opened(path: str, run: str) -> tuple[ForwardPass, ImageSet]:
     RunError
         If this worker's model or images are not those that the store was made for.
     """
-    return _opened_once(path, run, *_now(path, run))
+    return _opened_once(stored, *_now(stored))
 
 
 @lru_cache(maxsize=1)
-def _opened_once(path: str, run: str, stamp: str, content: str) -> tuple[ForwardPass, ImageSet]:
-    attributes = groups.root_attributes(Path(path))
-    prepared = prepared_once(run, MadeOf.of_store(attributes))
-    parameters = RunParameters.model_validate_json(run)
-    images = prepared.images.as_stored(groups.read(Path(path), "signals"))
+def _opened_once(stored: StoredRun, stamp: str, content: str) -> tuple[ForwardPass, ImageSet]:
+    prepared, parameters = prepared_once(stored), stored.parameters
+    images = prepared.images.as_stored(groups.read(stored.path, "signals"))
     identity = Identity.of_run(parameters, model_digest(prepared.model), images.digest())
-    if refusal := identity.refusal(attributes):
+    if refusal := identity.refusal(groups.root_attributes(stored.path)):
         raise RunError(
             f"{socket.gethostname()} opens something else than the store was made for: {refusal}"
         )
-    return _forward_pass(path, run, parameters.extraction), images
+    return _forward_pass(stored, parameters.extraction), images
 
 
-def _now(path: str, run: str) -> tuple[str, str]:
+def _now(stored: StoredRun) -> tuple[str, str]:
     """What tells a store, and the code and weights of a run, from those that lay there before."""
-    parameters = RunParameters.model_validate_json(run)
-    return groups.stamp(Path(path)), content_of(parameters.model, parameters.images)
+    return groups.stamp(stored.path), content_of_run(stored)
 
 
-def _forward_pass(path: str, run: str, options: ExtractionParameters) -> ForwardPass:
-    prepared = prepared_once(run, MadeOf.of_store(groups.root_attributes(Path(path))))
-    vectors = _vectors(path, run, *_now(path, run))
+def _forward_pass(stored: StoredRun, options: ExtractionParameters) -> ForwardPass:
+    prepared, vectors = prepared_once(stored), _vectors(stored, *_now(stored))
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in vectors)
     return forward_pass(
         prepared.model,
@@ -257,15 +249,14 @@ def _forward_pass(path: str, run: str, options: ExtractionParameters) -> Forward
 
 
 @lru_cache(maxsize=1)
-def _vectors(path: str, run: str, stamp: str, content: str) -> dict[str, Tensor]:
+def _vectors(stored: StoredRun, stamp: str, content: str) -> dict[str, Tensor]:
     """By layer what its mean output is multiplied by, shape (d, r)."""
     # A layer whose weight has no decomposition is not in the store.
-    stored = groups.read(Path(path), "layers")["layer"].to_numpy().tolist()
+    names = groups.read(stored.path, "layers")["layer"].to_numpy().tolist()
     U = {
         name: torch.from_numpy(
-            groups.read(Path(path), group_path("decomposition", name))["U"].to_numpy()
+            groups.read(stored.path, group_path("decomposition", name))["U"].to_numpy()
         )
-        for name in stored
+        for name in names
     }
-    prepared = prepared_once(run, MadeOf.of_store(groups.root_attributes(Path(path))))
-    return vectors_for_means(U, folding_of(RunParameters.model_validate_json(run), prepared))
+    return vectors_for_means(U, folding_of(stored.parameters, prepared_once(stored)))

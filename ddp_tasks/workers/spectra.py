@@ -32,11 +32,11 @@ from ddp_tasks.networks.layers import Layers, LinearLayer, without_zeros
 from ddp_tasks.networks.models import open_model
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.prepared_run import content_of, listed, reason_of
-from ddp_tasks.store.identity import MadeOf
 from ddp_tasks.weights.unfolding import transposed_filters
 from ddp_tasks.workers.decomposition import folding_once
 from ddp_tasks.workers.once import check_same_model, prepared_once
-from schemas.parameters import ModelParameters, RunError, RunParameters
+from ddp_tasks.workers.stored_run import StoredRun
+from schemas.parameters import ModelParameters, RunError
 
 Floats = npt.NDArray[np.float64]
 
@@ -145,9 +145,8 @@ def layer_spectra(asked: ModelAsked, layer: str) -> xr.Dataset:
 class RunAsked:
     """What is asked of every layer of a run's model."""
 
-    run: str
-    """run parameters as JSON; the model is opened once per worker."""
-    made_of: MadeOf
+    stored: StoredRun
+    """the run, whose model is opened once per worker."""
     matrizations: tuple[Matrization, ...]
     topic: str
     """as of ``ModelAsked``."""
@@ -168,13 +167,13 @@ def run_layer_spectra(asked: RunAsked, layer: str, S: Floats) -> xr.Dataset:
     as of ``spectra``; the weight is the one that the run decomposes, with a BatchNorm folded into
     it where the run asks for that.
     """
-    prepared = prepared_once(asked.run, asked.made_of)
+    prepared = prepared_once(asked.stored)
     found = next(one for one in prepared.layers.linear if one.name == layer)
-    folded = folding_once(asked.run, asked.made_of)
+    folded = folding_once(asked.stored)
     weight = LayerWeight.of(prepared.model, found, folded.layers.get(layer))
     values = torch.from_numpy(S.astype(np.float64))
     rows = spectra(weight, asked.matrizations, S=values, topic=asked.topic)
-    if not RunParameters.model_validate_json(asked.run).fold_batch_norm:
+    if not asked.stored.parameters.fold_batch_norm:
         return rows
     return rows.assign(_folding_told(folded, layer))
 

@@ -1,6 +1,7 @@
 """A worker that stays up never uses code or weights of another content."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.store.identity import Identity, MadeOf
 from ddp_tasks.workers.once import prepared_once
 from ddp_tasks.workers.spectra import ModelAsked, layer_spectra
+from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import ModelParameters, RunError
 
 CODE = """
@@ -54,8 +56,12 @@ def made_of(run):
     return MadeOf(model_digest(open_model(run.model)), "images")
 
 
+def stored_run(run, made, place="store.zarr"):
+    return StoredRun(Path(place), run.model_dump_json(), made)
+
+
 def opened(run):
-    return prepared_once(run.model_dump_json(), made_of(run))
+    return prepared_once(stored_run(run, made_of(run)))
 
 
 def test_one_run_is_opened_anew_once_its_code_or_weights_changed(tmp_path, code, saved):
@@ -64,6 +70,8 @@ def test_one_run_is_opened_anew_once_its_code_or_weights_changed(tmp_path, code,
     x = torch.ones(1, 2, 8, 8)
     first = opened(run)
     assert opened(run) is first
+    # Where a store is being made and where it stands then, the run is the same.
+    assert prepared_once(stored_run(run, made_of(run), "store.zarr.part")) is first
     (tmp_path / "gains.py").write_text("GAIN = 9.0\n")
     edited = opened(run)
     torch.testing.assert_close(edited.model(x) - bias, 9 * (first.model(x) - bias))
@@ -85,7 +93,7 @@ def test_a_worker_that_opens_another_model_than_the_flow_says_so(code, saved):
     made = made_of(run)
     saved[2]()
     with pytest.raises(RunError, match="opens another model than the flow does"):
-        prepared_once(run.model_dump_json(), made)
+        prepared_once(stored_run(run, made))
 
 
 def test_a_model_of_a_list_is_opened_anew_once_its_code_or_weights_changed(code, saved):
