@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "significance": ["StoredSignificance", "open_significance"],
+        "signals": ["layer_signals"],
         "hypergraphs": ["stored_hypergraph"],
         "finished_run": ["FinishedRun", "open_finished"],
     },
