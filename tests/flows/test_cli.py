@@ -89,7 +89,7 @@ def run_file(tmp_path):
         ),
         (
             ["run", "digits", "--set", "model.factory=ddp_tasks.networks:PaperNetwrk"],
-            "ddp_tasks.networks.paper_networks has no 'PaperNetwrk' (did you mean 'PaperNetwork'?)",
+            "ddp_tasks.networks has no 'PaperNetwrk' (did you mean 'PaperNetwork'?)",
         ),
         (
             ["run", "digits", "--set", "model.kwargs={classes: 7}"],
