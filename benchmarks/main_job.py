@@ -1,9 +1,11 @@
-"""Where the time of the main job goes, and what it costs beside the bare work inside it.
+"""The main job beside a plain script of the same science: whole commands, in turns.
 
-    make bench          (or: python benchmarks/main_job.py --runs 3)
+    python -m benchmarks.main_job [--data FOLDER] [--runs 3]
 
-Runs `ddp run digits` in fresh folders, and in the same script a bare loop that only trains the
-network and passes the images through it; appends a section to benchmarks/RESULTS.md.
+Runs ``ddp run digits`` in fresh folders and ``benchmarks.plain_job`` on the same run, one after the
+other; with --data, a folder with ``cifar10/test`` and ``models``, also ResNet-20 and ResNet-56 on
+500 images of CIFAR-10. Every run is then started again on its finished folder. Appends a section to
+benchmarks/RESULTS.md: seconds, their ratio, the flow's greatest memory, and where the time goes.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import re
@@ -19,78 +22,167 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 RESULTS = Path(__file__).with_name("RESULTS.md")
+DDP = Path(sys.executable).with_name("ddp")
+
+#: Of ImageNet, which the networks on CIFAR-10 were trained with.
+_TRANSFORM = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
-def whole_job() -> dict[str, float]:
-    """Seconds of each part of one run, from its own closing lines."""
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [Path(sys.executable).with_name("ddp"), "run", "digits", "--out", f"{folder}/out"],
-            env={**os.environ, "PREFECT_HOME": f"{folder}/prefect"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    (line,) = re.findall(r"^([\d.]+) s: (.*)$", done.stdout, re.MULTILINE)
-    parts = re.findall(r"([^,]+?) ([\d.]+)(?:, |$)", line[1])
-    return {"whole job": float(line[0]), **{name: float(seconds) for name, seconds in parts}}
+@dataclass(frozen=True)
+class Command:
+    """A command that has ended."""
+
+    seconds: float
+    memory: float
+    """greatest, of the process itself, MiB."""
+    printed: str
 
 
-def bare_work() -> float:
-    """Seconds to train the same network and pass the 500 images through it, and nothing else."""
-    import torch
+def timed(*command: str | Path, home: Path) -> Command:
+    """Carry a command out.
 
-    from ddp_tasks.images.image_sets import open_images
-    from ddp_tasks.networks.models import open_model
-    from ddp_tasks.networks.training import train
-    from schemas import load_run
-
-    run = load_run("digits")
-    assert run.model.training is not None
+    Parameters
+    ----------
+    home
+        of Prefect.
+    """
     start = time.perf_counter()
-    training_set = open_images(run.images.training_set(run.model.training))
-    model = train(partial(open_model, run.model), training_set, run.model.training)
-    images = open_images(run.images)
-    with torch.inference_mode():
-        for i in range(0, len(images), 64):
-            model(images.batch(i, min(i + 64, len(images))))
-    return time.perf_counter() - start
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "PREFECT_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    if status:
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {status}:\n{printed}")
+    return Command(seconds, usage.ru_maxrss / 1024, printed)
+
+
+def cifar10(data: Path, depth: int) -> dict[str, object]:
+    """The content of a run file: a ResNet on 500 images of CIFAR-10."""
+    return {
+        "name": f"resnet{depth}",
+        "model": {
+            "factory": "ddp_tasks.networks:CifarResNet",
+            "kwargs": {"depth": depth},
+            "weights": str(data / f"models/cifar10_resnet{depth}.pt"),
+        },
+        "images": {
+            "factory": "torchvision.datasets:ImageFolder",
+            "kwargs": {"root": str(data / "cifar10/test")},
+            "transform": _TRANSFORM,
+            "per_class": 50,
+        },
+        "significance": {"quantile": 0.9, "percentage": 75},
+    }
+
+
+def parts(printed: str) -> dict[str, float]:
+    """Seconds of each part of a run, from its own closing lines."""
+    (line,) = re.findall(r"^[\d.]+ s: (.*)$", printed, re.MULTILINE)
+    return {name: float(s) for name, s in re.findall(r"([^,]+?) ([\d.]+)(?:, |$)", line)}
+
+
+def nodes(printed: str) -> dict[str, int]:
+    """By layer the singular vectors that are significant, as a run prints them."""
+    rows = re.findall(r"^(\S+) +\d+ +[\d.]+ +\d+ % +(\d+) ", printed, re.MULTILINE)
+    return {layer: int(count) for layer, count in rows}
+
+
+def measured(source: str, runs: int, room: Path) -> dict[str, list[Command]]:
+    """Runs, plain scripts, and runs started again, in turns; their numbers must be the same."""
+    commands: dict[str, list[Command]] = {"run": [], "plain": [], "again": []}
+    for turn in range(runs):
+        home, out = room / f"home{turn}", room / f"out{turn}"
+        commands["run"].append(timed(DDP, "run", source, "--out", out, home=home))
+        plain = timed(sys.executable, "-m", "benchmarks.plain_job", source, home=home)
+        commands["plain"].append(plain)
+        commands["again"].append(timed(DDP, "run", source, "--out", out, home=home))
+        ours, theirs = nodes(commands["run"][-1].printed), json.loads(plain.printed)
+        if ours != theirs:
+            different = {k: (ours.get(k), v) for k, v in theirs.items() if ours.get(k) != v}
+            print(f"{source}: other numbers of significant vectors (ours, plain): {different}")
+        last = {name: found[-1].seconds for name, found in commands.items()}
+        print(f"{source}, turn {turn + 1} of {runs}: {last}", flush=True)
+    return commands
+
+
+def _median(commands: list[Command]) -> float:
+    return statistics.median(one.seconds for one in commands)
+
+
+def section(name: str, commands: dict[str, list[Command]]) -> list[str]:
+    """The lines on one run."""
+    run, plain, again = (_median(commands[kind]) for kind in ("run", "plain", "again"))
+    memory = max(one.memory for one in commands["run"])
+    each = [parts(one.printed) for one in commands["run"]]
+    where = {part: statistics.median(one[part] for one in each) for part in each[0]}
+    told = ", ".join(f"{part} {seconds:.1f}" for part, seconds in where.items())
+    return [
+        f"| {name} | {run:.1f} | {plain:.1f} | {run / plain:.2f} | {again:.1f} | {memory:.0f} |",
+        f"{name}: {told}.",
+    ]
+
+
+def small_commands(room: Path, runs: int) -> str:
+    """Seconds of commands that answer at once."""
+    home, out = room / "home0", room / "out0"
+    asked = {"ddp --help": ("--help",), "ddp table": ("table", out, "fc1")}
+    seconds = {
+        name: statistics.median(timed(DDP, *rest, home=home).seconds for _ in range(max(runs, 3)))
+        for name, rest in asked.items()
+    }
+    return ", ".join(f"`{name}` {value:.2f} s" for name, value in seconds.items())
 
 
 def main() -> None:
     """Measure and append."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="runs to take the median of")
-    runs = parser.parse_args().runs
-    jobs, bare = [], []
-    for i in range(runs):
-        jobs.append(whole_job())
-        bare.append(bare_work())
-        print(f"run {i + 1} of {runs}: {jobs[-1]['whole job']:.1f} s, bare {bare[-1]:.1f} s")
-    median = {name: statistics.median(job[name] for job in jobs) for name in jobs[0]}
-    bare_median = statistics.median(bare)
+    parser.add_argument("--data", type=Path, help="folder with cifar10/test and models")
+    parser.add_argument("--runs", type=int, default=3, help="turns to take the median of")
+    asked = parser.parse_args()
+    rows, details = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        sources = {"digits": "digits"}
+        for depth in (20, 56) if asked.data else ():
+            file = Path(folder) / f"resnet{depth}.yaml"
+            file.write_text(yaml.safe_dump(cifar10(asked.data.expanduser(), depth)))
+            sources[f"ResNet-{depth}"] = str(file)
+        for name, source in sources.items():
+            room = Path(folder) / name
+            room.mkdir()
+            row, detail = section(name, measured(source, asked.runs, room))
+            rows.append(row)
+            details += ["", detail]
+        small = small_commands(Path(folder) / "digits", asked.runs)
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
         for name in ("torch", "prefect", "distributed", "zarr")
     )
     lines = [
-        f"\n## Main job, preset digits, {datetime.date.today().isoformat()}",
+        f"\n## Main job beside a plain script, {datetime.date.today().isoformat()}",
         "",
-        f"`make bench`, median of {runs} runs; {os.cpu_count()} cores, {platform.machine()}, "
-        f"Python {platform.python_version()}, {versions}.",
+        f"`python -m benchmarks.main_job{' --data FOLDER' if asked.data else ''}`, median of "
+        f"{asked.runs} turns; {os.cpu_count()} cores, {platform.machine()}, load "
+        f"{os.getloadavg()[2]:.1f}, Python {platform.python_version()}, {versions}.",
         "",
-        "| part | seconds | share |",
-        "| --- | ---: | ---: |",
-        *[f"| {n} | {s:.1f} | {s / median['whole job']:.0%} |" for n, s in median.items()],
+        "| run | whole command, s | plain script, s | ratio | started again, s | flow, MiB |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        *rows,
+        *details,
         "",
-        f"Training and one pass over the images alone, in one process: {bare_median:.1f} s; the "
-        f"whole job takes {median['whole job'] / bare_median:.1f} times that. Shortest and longest "
-        f"job: {min(j['whole job'] for j in jobs):.1f} s and "
-        f"{max(j['whole job'] for j in jobs):.1f} s.",
+        f"{small}.",
     ]
     with RESULTS.open("a") as file:
         file.write("\n".join(lines) + "\n")
