@@ -138,7 +138,8 @@ def _workers(flow: int) -> list[int]:
     try:
         for child in psutil.Process(flow).children(recursive=True):
             command = " ".join(child.cmdline())
-            if "multiprocessing" in command and "spawn_main" in command:
+            # Workers are forked from a child of the flow that has the same command.
+            if "multiprocessing.forkserver" in command and child.ppid() != flow:
                 found.append(child.pid)
     except psutil.Error:  # it ended just now
         pass

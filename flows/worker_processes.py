@@ -11,6 +11,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
@@ -98,6 +99,8 @@ def load_workers_ahead(environment: Mapping[str, int]) -> bool:
     _ENVIRONMENT.update(environment)
     quick_exit.quiet_tracker()
     multiprocessing.set_forkserver_preload(list(_MODULES))
+    # Started by itself first: it would let Ctrl-C through to what is started after it.
+    resource_tracker.ensure_running()
     with _with_variables(environment), stopping.kept_from_children():
         ensure_running()
     return True

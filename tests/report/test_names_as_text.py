@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from odd_names import HERE, LAYERS, NAMES, TITLE
 from pages import documents, opened, without_data
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 from runs import tiny_run
 
 from ddp_tasks.figures.notation import abbreviated, short, wrapped
@@ -40,7 +41,8 @@ def named(prefect_server, tmp_path_factory):
 def artifacts(named):
     async def read():
         async with get_client() as client:
-            return await client.read_artifacts()
+            # The server of all tests holds more than it lists at once.
+            return await client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
 
     return asyncio.run(read())
 
