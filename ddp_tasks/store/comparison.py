@@ -1,6 +1,6 @@
 """Two stores compared bit for bit, whichever version of the format either has.
 
-The arrays are read as Zarr holds them, block by block, so that stores that the rest of the project
+The arrays are read through Zarr alone, block by block. So stores that the rest of the project
 refuses can be compared too, and a large cube needs no more memory than a small one.
 """
 
@@ -22,10 +22,10 @@ from ddp_tasks.store import marks, shard_marks
 from ddp_tasks.store.identity import same_images
 from schemas.parameters import RunError
 
-#: How many bytes of one array are read at a time.
+#: Bytes of one array that are read at a time.
 BLOCK = 1 << 24
 
-#: Attributes that say how, when and by what the results were made and are stored, and in words.
+#: Attributes that describe in words, or say how, when and by what the results were made and stored.
 PROVENANCE = frozenset(
     {
         *("format_version", "title", "created", "software_versions", "code", "weights"),
@@ -33,21 +33,21 @@ PROVENANCE = frozenset(
         *("meaning", "long_name", "units", "source", "coordinates", "_FillValue"),
     }
 )
-#: Entries of one attribute that are shown.
+#: Most differing entries of one attribute that are shown.
 _SHOWN = 3
-#: Arrays that say how the files of shards were written; other shards of the same cube have others.
+#: Arrays of checksums of shard files; they differ where the same cube is cut into other shards.
 _OF_FILES = frozenset({shard_marks.COMPLETE, shard_marks.CHECKSUM})
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What two results do not share."""
+    """One difference between two results."""
 
     place: str
     """a group, an array ``group/variable``, an attribute, or a file."""
     what: str
     of_results: bool = True
-    """False where it only says how or when the results were made."""
+    """False where only the way or the time in which the results were made differs."""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"
@@ -56,16 +56,16 @@ class Difference:
 def compare_stores(
     a: Path, b: Path, reading: Callable[[str], None], block: int = BLOCK
 ) -> Iterator[Difference]:
-    """Every array, coordinate and attribute that differs, or that one of two stores lacks.
+    """Every array, coordinate and attribute that differs or that only one of two stores has.
 
-    Floats are equal where their bits are: NaN equals NaN, and 0 differs from -0.
+    Floats are compared by their bits: NaN equals NaN, and 0 differs from -0.
 
     Parameters
     ----------
     a, b
-        stores of runs, or of lists of models; of this format version or an older one.
+        stores of runs or of lists of models, in this format version or an older one.
     reading
-        is told each group before it is read.
+        is called with the name of each group before the group is read.
     block
         bytes of one array that are read at a time, at least one chunk.
 
@@ -79,7 +79,7 @@ def compare_stores(
 
 
 def root_attributes_as_stored(path: Path) -> dict[str, Any]:
-    """Attributes of a store's root, unchecked and of whichever format version.
+    """Attributes of a store's root, unchecked, of any format version.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def root_attributes_as_stored(path: Path) -> dict[str, Any]:
 
 def _open(path: Path) -> zarr.Group:
     try:
-        # Gathered metadata may be older than the groups' own.
+        # Consolidated metadata may be older than the groups' own.
         return zarr.open_group(store=path, mode="r", zarr_format=3, use_consolidated=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be opened as a Zarr group: {error}") from None
@@ -130,7 +130,7 @@ def _of_group(
             try:
                 what = _difference(one, other, groups.a, block)
             except (OSError, ValueError, RuntimeError) as error:
-                # RuntimeError is what a codec raises.
+                # Codecs raise RuntimeError.
                 what = f"cannot be read: {error}"
             if what:
                 yield Difference(place, what, member not in _OF_FILES)
@@ -139,7 +139,7 @@ def _of_group(
 
 
 def _attributes(place: str, a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
-    """Attributes that differ, those of JSON by their entries."""
+    """Attributes that differ; those that hold JSON are compared entry by entry."""
     for key in sorted({*a, *b} - {marks.ATTRIBUTE}):
         one, other = _parsed(a.get(key)), _parsed(b.get(key))
         if key == "images_digest" and same_images(str(one), str(other)):
@@ -159,7 +159,7 @@ def _parsed(value: Any) -> Any:
 
 
 def differing(a: Any, b: Any) -> dict[str, tuple[str, str]]:
-    """Where two contents of JSON differ: what stands in each, by the path to it."""
+    """The pairs of differing values in two JSON contents, by their path."""
     one, other = dict(_leaves(a)), dict(_leaves(b))
     pairs = {
         path: (one.get(path, "nothing"), other.get(path, "nothing")) for path in {**one, **other}
@@ -224,7 +224,7 @@ def _dimensions(array: zarr.Array[Any]) -> tuple[str | None, ...]:
 
 
 def _blocks(array: zarr.Array[Any], block: int) -> Iterator[tuple[slice, ...]]:
-    """Regions of whole chunks that cover an array, each of about so many bytes at most."""
+    """Regions of whole chunks that cover an array, each of at most about ``block`` bytes."""
     sides, size = list(array.chunks), math.prod(array.chunks) * max(array.dtype.itemsize, 1)
     for axis in reversed(range(array.ndim)):
         times = max(1, min(block // size, -(-array.shape[axis] // sides[axis])))
@@ -244,7 +244,7 @@ def _bits(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _distances(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """How far values are apart, NaN where one of them alone is NaN."""
+    """Absolute differences of values; NaN where only one of the two is NaN."""
     with np.errstate(invalid="ignore"):
         apart = np.abs(a.astype(np.float64) - b.astype(np.float64))
     if a.dtype.kind == "f":
@@ -262,7 +262,7 @@ def _extent(kind: str, counts: int, greatest: float, undefined: int) -> str:
 
 
 def _labels(group: zarr.Group, dims: tuple[str | None, ...], index: tuple[int, ...]) -> str:
-    """The place of a value, by the coordinates of its group where it has them."""
+    """The place of a value: by the coordinates of its group, or else by index."""
     labels = []
     for dim, i in zip(dims, index, strict=True):
         coordinate = group.get(dim) if dim else None

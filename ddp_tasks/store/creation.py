@@ -1,4 +1,4 @@
-"""Creating a store: of a run, with its cube's empty template, and of a list of models."""
+"""Creating the store of a run, with the empty template of its cube, or of a list of models."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PACKAGES = ("ddp-flows", "torch", "torchvision", "numpy", "xarray", "zarr", "hy
 
 
 def begin(path: Path) -> Path:
-    """Where groups of a store are written before it is created; what was left there goes."""
+    """A fresh folder for the groups of a store that is not created yet; leftovers are removed."""
     part = _fresh(path.with_name(path.name + ".part"))
     zarr.open_group(store=part, mode="w", zarr_format=3)
     return part
@@ -50,15 +50,15 @@ def create(
 ) -> None:
     """Create a store: root attributes, finished groups, and the cube's empty template.
 
-    The store appears under its name only once all of that is written, so a store that exists
-    is never half made.
+    The store gets its name only once all of that is written, so a store that exists is
+    complete.
 
     Parameters
     ----------
     run
-        with a number of images a shard.
+        with a number of images per shard.
     groups
-        datasets written whole, by group; those written since ``begin`` stay beside them.
+        datasets to write whole, by group; groups written since ``begin`` are kept.
     signals
         coordinates of the cube, and its variables ``target`` and ``dataset_index``.
 
@@ -67,9 +67,9 @@ def create(
     SchemaError
         If a dataset does not match its declaration.
     FileExistsError
-        If there is something at the path already.
+        If the path exists already.
     ValueError
-        If the run leaves open how many images a shard has.
+        If the run does not say how many images a shard has.
     """
     if path.exists():
         raise FileExistsError(f"{path} exists already")
@@ -99,7 +99,7 @@ def create(
 
 
 def create_zoo(path: Path, zoo: ZooParameters) -> None:
-    """Create the store of a list of models, or check that one may be continued.
+    """Create the store of a list of models, or check that the existing one may be continued.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def create_zoo(path: Path, zoo: ZooParameters) -> None:
 
 
 def _fresh(part: Path) -> Path:
-    """A place for a new store; what a killed process left there goes, and a link is no place."""
+    """Make an empty folder for a new store in place of what a killed process, or a link, left."""
     if part.is_symlink() or part.is_file():
         part.unlink()
     elif part.exists():
@@ -135,7 +135,7 @@ def _fresh(part: Path) -> Path:
 
 
 def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[int]) -> None:
-    """Write the cube's coordinates, and its variables as empty arrays cut at whole blocks."""
+    """Write the cube's coordinates, and its variables as empty arrays cut into whole blocks."""
     sizes = signals.sizes
     block = min(block, sizes["image"])
     shards = -(-sizes["image"] // block)
@@ -177,10 +177,10 @@ def _made_now() -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions

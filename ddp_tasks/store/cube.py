@@ -1,4 +1,4 @@
-"""Reading the cube: a slab for a pass over it, or one layer and one class for a person."""
+"""Reading the cube: slab by slab for a pass over it, or one layer and class for a person."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ddp_tasks.store.slabs import CubeSize, Slab
 
 @dataclass(frozen=True)
 class OpenCube:
-    """Where the cube's signals lie, its shards in order, and the target classes of its images."""
+    """The files of the cube's signals, its shards in order, and its images' target classes."""
 
     files: ShardFiles
     shards: list[Shard]
     target: npt.NDArray[np.int64]
-    """shape (image,), whether an image could be read or not"""
+    """shape (image,), of unreadable images too"""
     error: zarr.Array[Any]
     """shape (image,), why an image could not be read"""
 
@@ -43,7 +43,7 @@ class OpenCube:
         shape (n,)
         """
         rows = slice(shard.start, shard.stop)
-        # Texts take longer to read than to see that there are none.
+        # Without NaN all images were read; the texts of errors, slow to read, are not needed.
         if not np.isnan(signals[..., 0]).any():
             return self.target[rows]
         return np.where(np.asarray(self.error[rows]) != "", -1, self.target[rows])
@@ -99,7 +99,7 @@ def open_cube(path: Path) -> OpenCube:
     Raises
     ------
     DamagedStoreError
-        If the target classes or the cut are not as they were written.
+        If the target classes or the metadata of the cut are not as they were written.
     """
     group = zarr.open_group(store=groups.verified_group(path, "signals"), mode="r")
     target, error = group["target"], group["error"]
@@ -110,7 +110,7 @@ def open_cube(path: Path) -> OpenCube:
 
 
 def cube_size(path: Path) -> CubeSize:
-    """How a store's cube is cut."""
+    """The sizes by which a store's cube is cut."""
     cube = open_cube(path)
     ranks = groups.read(path, "layers")["rank"].to_numpy().tolist()
     return CubeSize(ranks, len(cube.shards), cube.files.block, cube.files.chunk)
@@ -135,9 +135,9 @@ def slab_parts(
 
 
 def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr.DataArray:
-    """Signals of one layer, of all images or of one target class.
+    """Signals of one layer, for all images or those of one target class.
 
-    The same as ``sel`` on the cube with plain xarray, and several times as fast.
+    Gives the same as ``sel`` on the cube with plain xarray, several times as fast.
 
     Parameters
     ----------
@@ -165,25 +165,25 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
     else:
         wanted = cube.target == _position(signals, "target_class", target_class)
     values = rows_of_layer(cube, position, rank, wanted)
-    found = xr.DataArray(
+    signal = xr.DataArray(
         values,
         dims=("image", "singular_vector"),
         coords={"image": signals["image"][wanted], "singular_vector": np.arange(rank)},
         name="signal",
     )
     absent = np.isnan(values[:, 0])
-    return found[~absent] if absent.any() else found
+    return signal[~absent] if absent.any() else signal
 
 
 def spread_signals(path: Path, layer: int, rank: int, most: int) -> npt.NDArray[np.float32]:
-    """Signals of one layer, of whole shards that are spread evenly over the images.
+    """Signals of one layer, from whole shards spread evenly over the images.
 
     Parameters
     ----------
     layer
         its position.
     most
-        signals to read; at least one shard is read.
+        signals to read at most; at least one shard is read.
 
     Returns
     -------
@@ -201,7 +201,7 @@ def spread_signals(path: Path, layer: int, rank: int, most: int) -> npt.NDArray[
 def rows_of_layer(
     cube: OpenCube, layer: int, rank: int, wanted: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
-    """Signals of one layer, of some of the images.
+    """Signals of one layer for some of the images.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Where Zarr is opened: create a store, write a shard, read a group.
 
-One store holds one run. Its groups are declared in ``schemas.variables``; what is written is
-held against the declaration, and so is what is read.
+One store holds one run. Its groups are declared in ``schemas.variables``; what is written or
+read is checked against the declaration.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from schemas.variables import (
     validate,
 )
 
-# Zarr decodes in threads of its own, by itself more than a worker has cores. Dask and the cluster
-# files say in this variable how many a process may use.
+# Zarr decodes in threads of its own, by default more than a worker has cores. Dask and the cluster
+# files set this variable to the number of threads that a process may use.
 _THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 zarr.config.set({"threading.max_workers": _THREADS, "async.concurrency": _THREADS})
 
 
-#: As Zarr compresses by itself, and a checksum that every reader of Zarr holds a chunk against.
+#: Zarr's default compression, and a checksum that every reader of Zarr checks a chunk against.
 COMPRESSORS = (ZstdCodec(level=0), Crc32cCodec())
 
 
@@ -56,7 +56,7 @@ def root_attributes(path: Path) -> dict[str, str]:
 
 
 def zoo_attributes(path: Path) -> dict[str, str]:
-    """Attributes of the root group of a store over a list of models.
+    """Attributes of the root group of the store of a list of models.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def zoo_attributes(path: Path) -> dict[str, str]:
 
 
 def group_attributes(path: Path, group: str) -> dict[str, str]:
-    """Attributes of a group; none where there is no such group, or it is not finished."""
+    """Attributes of a group; empty where the group does not exist or is not finished."""
     mark, stored = marks.read_marked(path / group)
     return {} if mark is None else {key: str(value) for key, value in stored.items()}
 
@@ -90,7 +90,7 @@ def _attributes_of(path: Path, expected: Mapping[str, str]) -> dict[str, str]:
 
 
 def stamp(path: Path) -> str:
-    """SHA-256 of a store's root attributes: another store made at its place has another one.
+    """SHA-256 of a store's root attributes; it changes when a new store replaces this one.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def write(
 
 
 def write_coordinates(path: Path, group: str, dataset: xr.Dataset) -> None:
-    """Write the first arrays of a group, in place of what it held; it is not whole by that."""
+    """Write the first arrays of a group, in place of what it held; this does not mark it whole."""
     described = describe(dataset, group)
     _clear_group(path, group)
     described.to_zarr(
@@ -135,12 +135,12 @@ def write_coordinates(path: Path, group: str, dataset: xr.Dataset) -> None:
 
 
 def with_checksums(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """How arrays are encoded: each chunk with its CRC-32C."""
+    """The encoding of the arrays: each chunk is compressed and ends with its CRC-32C."""
     return {str(name): {"compressors": COMPRESSORS} for name in dataset.variables}
 
 
 def _clear_group(path: Path, group: str) -> None:
-    """Remove a group; its mark goes first, and a link that lies in its place is not followed."""
+    """Remove a group, its mark first; a link in its place is refused, not followed."""
     for below in (*reversed(Path(group).parents), Path(group)):
         if (path / below).is_symlink():
             raise RunError(f"{path / below} is a link, and a store holds none; remove it")
@@ -150,12 +150,12 @@ def _clear_group(path: Path, group: str) -> None:
 
 
 def record(path: Path, group: str, made_with: Mapping[str, str]) -> None:
-    """Mark a group as whole, with what it was made with, once all of it is written."""
+    """Mark a group as whole, and record what it was made with; call it after all is written."""
     marks.set_mark(path / group, made_with)
 
 
 def is_recorded(path: Path, group: str, made_with: Mapping[str, str]) -> bool:
-    """Whether a group is there whole, every file as it was written, and was made with this."""
+    """Whether a group is whole, with every file as it was written, and was made with this."""
     try:
         mark = marks.read_mark(path / group)
     except marks.DamagedStoreError:
@@ -166,7 +166,7 @@ def is_recorded(path: Path, group: str, made_with: Mapping[str, str]) -> bool:
 
 
 def damages(path: Path, group: str) -> list[str]:
-    """What is wrong with a group, file by file; shards are told by ``missing_shards``."""
+    """What is wrong with a group, file by file; for shards see ``missing_shards``."""
     try:
         mark = marks.read_mark(path / group)
     except marks.DamagedStoreError as error:
@@ -177,7 +177,7 @@ def damages(path: Path, group: str) -> list[str]:
 
 
 def is_marked(path: Path, group: str) -> bool:
-    """Whether a group was finished; its files are checked when they are read.
+    """Whether a group is marked as finished; its files are checked only when they are read.
 
     Raises
     ------
@@ -188,7 +188,7 @@ def is_marked(path: Path, group: str) -> bool:
 
 
 def fingerprint(path: Path, group: str) -> str:
-    """What tells a finished group from another, such as the same one made of another cube.
+    """A digest that tells a finished group from others, such as one made from another cube.
 
     Raises
     ------
@@ -238,7 +238,7 @@ def read(path: Path, group: str) -> xr.Dataset:
     SchemaError
         If what is stored does not match the group's declaration.
     DamagedStoreError
-        If the group is not finished, or, when it is used, what is read is not as it was written.
+        If the group is not finished; later, if what is read is not as it was written.
     """
     verified = verified_group(path, group)
     dataset = xr.open_zarr(verified, zarr_format=3, consolidated=False, chunks=None)
@@ -247,15 +247,15 @@ def read(path: Path, group: str) -> xr.Dataset:
 
 
 def unseal(path: Path) -> None:
-    """Take back what ``seal`` gathered, before groups change."""
+    """Remove the metadata that ``seal`` gathered, before groups change."""
     metadata = json.loads((path / "zarr.json").read_bytes())
     if metadata.pop("consolidated_metadata", None):
         write_whole(path / "zarr.json", json.dumps(metadata, indent=2))
 
 
 def seal(path: Path) -> None:
-    """Gather all metadata in one place, so that the whole tree opens with one read."""
+    """Gather the metadata of all groups at the root, so that the whole tree opens with one read."""
     with warnings.catch_warnings():
-        # Readers that do not know consolidated metadata pass over it.
+        # Readers that do not know consolidated metadata ignore it.
         warnings.simplefilter("ignore", category=zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(path)

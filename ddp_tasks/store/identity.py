@@ -14,7 +14,7 @@ from schemas.recording import stored_identity
 
 
 class MadeOf(NamedTuple):
-    """Digests of what a run's workers must open, small enough to send with each task."""
+    """Digests of what a run's workers must open; small enough to send with each task."""
 
     model_digest: str
     images_digest: str
@@ -27,16 +27,16 @@ class MadeOf(NamedTuple):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a store was made of; a run continues a store only where all of it agrees."""
+    """What a store was made of; a run continues a store only if all of it agrees."""
 
     parameters: Mapping[str, Any]
     model_digest: str | None
-    """None while a network that is trained on the spot is not trained yet."""
+    """None as long as a network that the run trains itself is not trained yet."""
     images_digest: str
     code: Mapping[str, Mapping[str, str]]
     """as ``code_of`` gives it."""
     weights: str = ""
-    """which tensors of a checkpoint's file the model has; told, and not compared."""
+    """which tensors of a checkpoint's file the model has; recorded, but not compared."""
 
     @classmethod
     def of_run(cls, run: RunParameters, model_digest: str | None, images_digest: str) -> Identity:
@@ -67,7 +67,7 @@ class Identity:
 def code_of(run: RunParameters) -> dict[str, dict[str, str]]:
     """Digests of a person's own files behind the run's factories, by key and by file.
 
-    The same code elsewhere has the same; it is empty where the code is an installed package's.
+    The same code in another place has the same digests. Code of installed packages has none.
     """
     return {
         "model.factory": code_digests(run.model.factory),
@@ -78,20 +78,20 @@ def code_of(run: RunParameters) -> dict[str, dict[str, str]]:
 def changed_code(
     stored: Mapping[str, Mapping[str, str]], found: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
-    """In which files the code behind a store's factories is not the code found, in words."""
-    told = []
+    """In which files the code behind a store's factories differs from today's, in words."""
+    sentences = []
     for key, ours in found.items():
         theirs = stored.get(key, {})
         files = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
         if files:
-            told.append(f"the code of {key} differs ({', '.join(files)})")
-    return told
+            sentences.append(f"the code of {key} differs ({', '.join(files)})")
+    return sentences
 
 
 def same_images(one: str, other: str) -> bool:
-    """Whether two digests, as ``ImageSet.digest`` gives them, may be of the same images.
+    """Whether two digests from ``ImageSet.digest`` may be of the same images.
 
-    An image that could not be read for one of them may have been repaired since.
+    An image that was unreadable for one of them may have been repaired since.
     """
     described, _, contents = one.partition(":")
     other_described, _, other_contents = other.partition(":")

@@ -1,12 +1,12 @@
-"""The mark that a group of a store carries once it is whole, and what the mark says of its files.
+"""The mark that a group of a store carries once it is whole, and the checks of files against it.
 
 A group of a store is a folder of many files. Its mark is written last: an attribute of the group
 that lists every file with its size and digest, and what the group was made with. A group without
-one is unfinished. One whose files differ from the list is damaged, be it by one bit, by a file that
-is cut, gone, or another's, each of which Zarr by itself may read as data or as a fill value.
+a mark is unfinished. A group whose files differ from the list is damaged: a bit has changed, or a
+file is cut short, missing or another's. Zarr alone may read each of these as data or fill values.
 
-The digests are of SHA-256, since chunks end with their own CRC-32C: the CRC-32C of all of such a
-file is always the same. Arrays that are written shard by shard are left out: see ``shard_marks``.
+The digests are SHA-256, since chunks end with their own CRC-32C: the CRC-32C of such a whole file
+is always the same. Arrays that are written shard by shard are left out: see ``shard_marks``.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ class Mark:
 
     @property
     def text(self) -> str:
-        """As it is stored, its own CRC-32C first."""
+        """The mark as it is stored: its own CRC-32C, then the content."""
         content = json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
         return f"{google_crc32c.value(content.encode()):08x} {content}"
 
     @property
     def fingerprint(self) -> str:
-        """The same for groups with the same content, made with the same."""
+        """Equal for groups with equal content that were made with the same."""
         return self.text[:8]
 
     @classmethod
     def of_text(cls, text: str) -> Mark:
-        """The mark that such a text holds.
+        """The mark that a stored text holds.
 
         Raises
         ------
@@ -76,12 +76,12 @@ class Mark:
 def set_mark(
     folder: Path, made_with: Mapping[str, str] | None = None, by_shard: Sequence[str] = ()
 ) -> None:
-    """Mark a group as whole: list its files as they are now.
+    """Mark a group as whole, listing its files as they are now.
 
     Parameters
     ----------
     by_shard
-        arrays whose chunks come later, shard by shard.
+        arrays whose chunks are written later, shard by shard.
     """
     metadata = _read_metadata(folder)
     others = {k: v for k, v in metadata["attributes"].items() if k != ATTRIBUTE}
@@ -101,14 +101,14 @@ def set_root_mark(folder: Path) -> None:
 
 
 def remove_mark(folder: Path) -> None:
-    """Let a group count as unfinished; what comes next may stop anywhere."""
+    """Let a group count as unfinished, before changes that may be interrupted."""
     metadata = _read_metadata(folder)
     if metadata["attributes"].pop(ATTRIBUTE, None):
         write_whole(folder / _METADATA, json.dumps(metadata, indent=2, allow_nan=False))
 
 
 def read_mark(folder: Path) -> Mark | None:
-    """The mark of a group, None where there is no group or no mark.
+    """The mark of a group; None if the group or its mark does not exist.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def read_mark(folder: Path) -> Mark | None:
 
 
 def read_marked(folder: Path) -> tuple[Mark | None, dict[str, Any]]:
-    """The mark of a group and its other attributes, none where there is no group.
+    """The mark of a group and its other attributes; None and empty where there is no group.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def read_marked(folder: Path) -> tuple[Mark | None, dict[str, Any]]:
 
 
 def damages(folder: Path, mark: Mark) -> Iterator[str]:
-    """What is wrong with each file of a group that is not as it was written."""
+    """For each file of a group that is not as it was written, what is wrong."""
     for name, digest in mark.files.items():
         try:
             if digest_of_file(folder / name) != digest:
@@ -160,7 +160,7 @@ def damages(folder: Path, mark: Mark) -> Iterator[str]:
 
 
 def checked_bytes(folder: Path, name: str) -> bytes:
-    """A file of a group, whole.
+    """The content of a whole file of a group.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def checked_bytes(folder: Path, name: str) -> bytes:
 
 
 def digest_of_file(file: Path) -> str:
-    """The digest of a file, its size and the beginning of its SHA-256."""
+    """The digest of a file: its size and the beginning of its SHA-256."""
     size, digest = 0, hashlib.sha256()
     with file.open("rb") as opened:
         while piece := opened.read(_PIECE):
@@ -199,15 +199,15 @@ def _digest(size: int, sha256: str) -> str:
 
 
 def _files(folder: Path, by_shard: Sequence[str]) -> set[str]:
-    """Files of a group beside its metadata, by path below the folder."""
+    """Paths below the folder of all files of a group but its metadata."""
     chunks = {f"{name}/c" for name in by_shard}
-    found = set()
+    files = set()
     for place, folders, names in os.walk(folder):
         below = Path(place).relative_to(folder)
         folders[:] = [name for name in folders if (below / name).as_posix() not in chunks]
-        # A chunk and the metadata alone: what is half written has another ending.
-        found |= {(below / name).as_posix() for name in names if not name.endswith(".partial")}
-    return found - {_METADATA}
+        # Files that Zarr has only half written end in .partial.
+        files |= {(below / name).as_posix() for name in names if not name.endswith(".partial")}
+    return files - {_METADATA}
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Groups of a store that are written a region at a time, where the whole may exceed memory."""
+"""Groups of a store that are written region by region, since the whole may exceed memory."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ def write_template(
     *,
     within: Sequence[int] | None = None,
 ) -> None:
-    """Write a group as ``store.write`` does, but some variables of it only as empty arrays.
+    """Write a group as ``store.write`` does, but some of its variables as empty arrays.
 
     Parameters
     ----------
     dataset
-        all of the group; of the variables left empty, shape and dtype count.
+        the whole group; of the variables left empty, only shape and dtype are used.
     by_region
-        of those, what is written at a time and makes one file; until then NaN, or no text.
+        the empty variables, each with the shape of the region that is written at a time and makes
+        one file; until then the values are NaN, or empty texts.
     within
-        shape of what can be read of such a file by itself; the whole where it is None.
+        shape of the part of such a file that can be read alone; None is the whole file.
     """
     described = describe(validate(dataset, group), group)
     groups.write_coordinates(path, group, described.drop_vars(list(by_region)))
@@ -62,5 +63,5 @@ def write_region(
 
 
 def read_unfinished(path: Path, group: str) -> xr.Dataset:
-    """A group of which regions are still to be written; each chunk has its own checksum alone."""
+    """A group with regions still to be written; chunks are checked by their own checksums only."""
     return xr.open_zarr(path, group=group, zarr_format=3, consolidated=False, chunks=None)

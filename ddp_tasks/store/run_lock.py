@@ -1,4 +1,4 @@
-"""One run at a time in a folder: a lock that goes with the process that holds it."""
+"""One run at a time in a folder: a lock that ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from schemas.parameters import RunError
 
-#: The lock's file in the folder of a run, and of a list of models; it says who holds the lock.
+#: The lock's file in the folder of a run or of a list of models; it says who holds the lock.
 NAME = "run.lock"
 OF_A_LIST = "capacity.lock"
 
@@ -25,12 +25,12 @@ def held(folder: Path, name: str = NAME) -> Iterator[None]:
     """Keep other runs out of a folder for as long as the context, or the process, lasts.
 
     The kernel holds the lock (flock) for the process: however the process ends, the lock ends
-    with it, and no file has to be cleared away by hand. On a file system of several machines the
-    server holds it for all of them (NFS from version 4 or Linux 2.6.12, Lustre mounted with
-    ``flock``, Ceph, GPFS), so a run may be continued from another machine once the first has
-    ended. Where a file system knows no locks at all, the run goes on with a warning; where one is
-    mounted with locks of its own on each machine (``nolock``, ``local_lock``), two machines do
-    not see each other, and it is for the person to start one run only.
+    with it, and nobody has to remove a file by hand. On a file system shared by several machines
+    the server holds the lock for all of them (NFS from version 4 or Linux 2.6.12, Lustre mounted
+    with ``flock``, Ceph, GPFS), so a run may be continued from another machine once the first has
+    ended. On a file system without locks the run goes on with a warning. Where each machine has
+    its own locks (mounted with ``nolock`` or ``local_lock``), two machines do not see each other,
+    and the person must start one run only.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def held(folder: Path, name: str = NAME) -> Iterator[None]:
             path.write_text(json.dumps(_ourselves()))
         yield
     finally:
-        # Unlinked while it is held: whoever waits on this file sees that it has no name any more.
+        # Unlinked while it is held, so that a process that waits for it sees that the name is gone.
         path.unlink(missing_ok=True)
         lock.release()
 
@@ -75,5 +75,5 @@ def _holder(path: Path) -> str:
         holder = json.loads(path.read_text())
         return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        # It has the lock, and has not written its name yet.
+        # It holds the lock, but has not written its name yet.
         return "which has just started"

@@ -1,20 +1,20 @@
-"""A shard of signals as the one file that Zarr's sharded layout makes of it, written and read.
+"""Writing and reading a shard of signals as one file in Zarr's sharded layout.
 
-The chunks of a shard lie in one file as plain little-endian float32, a layer's one after another,
-each followed by its CRC-32C. An index of their places closes the file: two unsigned 64-bit numbers
-a chunk, offset and length, both all ones for a chunk that is not there since all of it is NaN, and
-the CRC-32C of the index. Zarr and xarray read such files.
+The chunks of a shard lie in one file as plain little-endian float32, layer after layer, each chunk
+followed by its CRC-32C. The file ends with an index and the CRC-32C of the index. The index has two
+unsigned 64-bit numbers per chunk, offset and length; all their bits are one for a chunk that is not
+stored because all of it is NaN. Zarr and xarray read such files.
 
-Written and read by way of Zarr, a shard passes chunk by chunk between threads and through several
-copies. ``benchmarks.sharding``, milliseconds of processor time on one thread, this module beside
+When Zarr writes or reads a shard, it passes each chunk between threads and copies it several
+times. ``benchmarks.sharding``, milliseconds of processor time on one thread, this module beside
 Zarr 3.1.6 and Zarr with the pipeline of zarrs 0.2.3: a shard of ResNet-20 is written in 1.1, 14
 and 1.1, of VGG-16 in 15, 65 and 21; a layer of 16 shards of ResNet-20 is read in 2.1, 20 and 5.5,
-of 4 shards of VGG-16 in 2.9, 19 to 30 and 6 to 8. Reading is most of what the reductions wait for.
+of 4 shards of VGG-16 in 2.9, 19 to 30 and 6 to 8. The reductions wait mostly for reading.
 
-Every chunk that is read is held against the array ``checksum`` of the group, which says for each
-chunk of each shard what its CRC-32C was when it was written, so that neither a damaged chunk nor a
-whole one of another shard is taken for it, and none that is gone for one that never was. Zarr holds
-a chunk against the CRC-32C in its own file alone.
+Every chunk that is read is checked against the group's array ``checksum``, which holds the CRC-32C
+that each chunk of each shard had when it was written. So a damaged chunk or a chunk of another
+shard is detected, and a lost chunk is not mistaken for one that was never stored. Zarr checks a
+chunk only against the CRC-32C in its own file.
 
 Zarr core specification, version 3: codecs ``sharding_indexed`` and ``crc32c``.
 """
@@ -61,7 +61,7 @@ class ShardFiles:
 
     @classmethod
     def of_group(cls, folder: Path, name: str = shard_marks.SIGNAL) -> ShardFiles:
-        """Those of an array of a group, as its metadata say.
+        """The files of a group's array, as its metadata describe them.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class ShardFiles:
         return shard_marks.place(self.folder, self.name, shard, axes=3)
 
     def write(self, shard: int, signals: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-        """Write a shard in place of what lay there; nothing, where all of it is NaN.
+        """Write a shard in place of the old one; if all of it is NaN, no file is left.
 
         Parameters
         ----------
@@ -97,7 +97,7 @@ class ShardFiles:
 
         Returns
         -------
-        the CRC-32C of each chunk, 0 where there is none, shape (layers, chunks)
+        the CRC-32C of each chunk, 0 where none is stored, shape (layers, chunks)
 
         Raises
         ------
@@ -112,7 +112,7 @@ class ShardFiles:
             path.unlink(missing_ok=True)
             return checksums
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Past the last image and the last singular vector a chunk holds fill values.
+        # Past the last image and the last singular vector, a chunk holds fill values.
         scratch = np.full((self.block, self.chunk), np.nan, dtype="<f4")
         with replacing(path) as file:
             for place, part in parts:
@@ -130,11 +130,11 @@ class ShardFiles:
     def _parts(
         self, signals: npt.NDArray[np.float32]
     ) -> Iterator[tuple[tuple[int, ...], npt.NDArray[np.float32]]]:
-        """The chunks of a shard that are not all NaN: place, and what of it there is."""
+        """The chunks of a shard that are not all NaN: their places and their unpadded values."""
         for place in np.ndindex(self._chunks):
             layer, first = place[0], place[1] * self.chunk
             part = signals[:, layer, first : first + self.chunk]
-            # Nearly always the first number tells.
+            # Nearly always the first number decides.
             if not np.isnan(part[0, 0]) or not np.isnan(part).all():
                 yield place, part
 
@@ -161,7 +161,7 @@ class ShardFiles:
         Raises
         ------
         DamagedStoreError
-            If the shard is not written, or any of what is read is not as it was written.
+            If the shard is not written, or what is read is not as it was written.
         """
         shard_marks.check(self.folder, shard)
         checksums = self._checksums(shard)[layer]
@@ -190,7 +190,7 @@ class ShardFiles:
                 signals[:, place] = scratch[rows, within]
 
     def check(self, shard: int) -> None:
-        """Read a whole shard.
+        """Read a whole shard to check it.
 
         Raises
         ------
@@ -210,7 +210,7 @@ class ShardFiles:
     def _read_chunk(
         self, file: int, entry: npt.NDArray[np.uint64], scratch: npt.NDArray[np.float32]
     ) -> None:
-        """Fill an array from a file; what is not there leaves it as it is."""
+        """Fill an array from a file; past the end of the file it stays as it is."""
         offset, _ = entry.tolist()
         left = scratch.reshape(-1).view(np.uint8).data
         while left and offset < 2**63:
@@ -221,7 +221,7 @@ class ShardFiles:
 
     def _checksums(self, shard: int) -> npt.NDArray[np.uint32]:
         file = shard_marks.shard_file(self.folder, shard_marks.CHECKSUM, shard)
-        if file is None:  # zeros, which Zarr does not write; the shard's mark says so
+        if file is None:  # all zeros, which Zarr does not write; the shard's mark confirms it
             return np.zeros(self._chunks, dtype=np.uint32)
         numbers = shard_marks.checked_content(file.read_bytes(), np.dtype("<u4"))
         if numbers is None or numbers.size != self._chunks[0] * self._chunks[1]:

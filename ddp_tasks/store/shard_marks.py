@@ -1,11 +1,11 @@
-"""The mark of one shard: a number that holds only for its own files, as they were written.
+"""The mark of one shard: a number that fits only its own files, as they were written.
 
-Groups that are written shard by shard have an array ``complete``, one number a shard and one file a
-number: 0, or no file, until the shard is written, and then one made of the digests of its files.
-Files of another shard do not fit it, however whole they are.
+Groups that are written shard by shard have an array ``complete`` with one number per shard, each in
+its own file. The number is 0, or the file is missing, until the shard is written; then it is
+computed from the digests of the shard's files. Undamaged files of another shard do not fit it.
 
-Of the cube's signals, which are large and read a layer at a time, the list has not the file but the
-row of ``checksum``, the CRC-32C of each chunk; whoever reads a chunk holds it against that.
+The cube's signals are large and read one layer at a time. In their place the number covers the row
+of ``checksum``, the CRC-32C of each chunk, and each chunk is checked against that when it is read.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ _CRC = 4
 
 
 def digest(folder: Path, arrays: Sequence[str], shard: int) -> int:
-    """The number that marks a shard with the files that it has now.
+    """The mark of a shard, computed from its files as they are now.
 
     Parameters
     ----------
     folder
         of the group.
     arrays
-        those of its arrays that are written shard by shard.
+        the group's arrays that are written shard by shard.
     """
     lines = []
     for name in arrays:
         if name not in (COMPLETE, SIGNAL):
             file = shard_file(folder, name, shard)
-            # Zarr writes no file where there are fill values alone.
+            # Zarr writes no file where all values are fill values.
             lines.append(f"{name} {digest_of_file(file) if file else None}")
     return 1 + int(google_crc32c.value("\n".join(lines).encode()))
 
 
 def recorded(folder: Path, shard: int) -> int:
-    """The number that a shard was marked with; 0 where it was not."""
+    """The number that a shard is marked with; 0 if it is not marked."""
     try:
         content = (folder / COMPLETE / "c" / str(shard)).read_bytes()
     except FileNotFoundError:
@@ -57,7 +57,7 @@ def recorded(folder: Path, shard: int) -> int:
 
 
 def damage(folder: Path, shard: int) -> str | None:
-    """Why a shard does not count as written, but for the signals themselves; None if it does."""
+    """Why a shard does not count as written, or None; the signals themselves are not read."""
     number = recorded(folder, shard)
     if not number:
         return "is not written"
@@ -65,21 +65,21 @@ def damage(folder: Path, shard: int) -> str | None:
 
 
 def check(folder: Path, shard: int) -> None:
-    """Refuse a shard that is not written, or whose files are not those that were written.
+    """Refuse a shard that is not written or whose files are not as they were written.
 
     Raises
     ------
     DamagedStoreError
         Naming the shard.
     """
-    if found := damage(folder, shard):
+    if reason := damage(folder, shard):
         raise DamagedStoreError(
-            f"shard {shard} of {folder} {found}; the run, started again, writes it anew"
+            f"shard {shard} of {folder} {reason}; the run, started again, writes it anew"
         )
 
 
 def place(folder: Path, array: str, shard: int, axes: int) -> Path:
-    """Where the one file of a shard of an array lies, which is not cut along other axes."""
+    """Path of the one file of a shard, for an array that is cut along its first axis only."""
     return folder.joinpath(array, "c", str(shard), *["0"] * (axes - 1))
 
 
@@ -91,11 +91,11 @@ def write_numbers(
     Parameters
     ----------
     numbers
-        of the array's type; shape (1, ...), the shard's.
+        of one shard, shape (1, ...), in the array's type.
     """
     file = place(folder, array, shard, numbers.ndim)
     if not numbers.any():
-        # Zarr has no file where there are fill values alone.
+        # Zarr has no file where all values are fill values.
         file.unlink(missing_ok=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def write_numbers(
 
 
 def with_checksum(numbers: npt.NDArray[np.integer[Any]]) -> bytes:
-    """Numbers as Zarr stores them uncompressed, with their CRC-32C."""
+    """The bytes of numbers as Zarr stores them uncompressed, with their CRC-32C."""
     content = numbers.astype(numbers.dtype.newbyteorder("<")).tobytes()
     return content + int(google_crc32c.value(content)).to_bytes(_CRC, "little")
 
@@ -111,7 +111,7 @@ def with_checksum(numbers: npt.NDArray[np.integer[Any]]) -> bytes:
 def shard_file(folder: Path, array: str, shard: int) -> Path | None:
     """The one file that holds a shard of an array; None where there is none."""
     chunk = folder / array / "c" / str(shard)
-    # Arrays of more dimensions than images are not cut along the others.
+    # Arrays are cut along the images only, not along their other dimensions.
     for file in (chunk, chunk / "0" / "0"):
         if file.is_file():
             return file
@@ -140,7 +140,7 @@ Stamp = tuple[int, int, int, int]
 
 
 def stamp(file: Path | None) -> Stamp | None:
-    """What changes whenever a file is written to or replaced."""
+    """Numbers that change whenever a file is written to or replaced."""
     if file is None:
         return None
     status = file.stat()
@@ -159,5 +159,5 @@ def _mark(folder: Path, _: Stamp | None) -> Mark:
 def _digest_of(
     folder: Path, arrays: tuple[str, ...], shard: int, _: tuple[Stamp | None, ...]
 ) -> int:
-    """``digest``, computed again only for files that changed."""
+    """``digest``, recomputed only for files that have changed."""
     return digest(folder, arrays, shard)

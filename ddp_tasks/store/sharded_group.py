@@ -1,10 +1,10 @@
-"""Groups that are cut into the shards of the cube: one rule for how a shard is written and missed.
+"""Groups cut into the cube's shards: one rule for writing a shard and for noticing a missing one.
 
-Every array of such a group has one file a shard. Arrays of signals (image, layer, singular vector)
-lie in Zarr's sharded layout, which ``ShardFiles`` writes; of what there is one value an image for,
-Zarr writes one chunk a shard. ``complete`` marks a shard with a number that holds for its files
-alone, and is written last (``shard_marks``); where the group has the array ``checksum``, it says
-what each chunk of the signals was.
+Every array of such a group has one file per shard. Arrays of signals, which have the dimensions
+(image, layer, singular vector), lie in Zarr's sharded layout, which ``ShardFiles`` writes. For
+arrays with one value per image, Zarr writes one chunk per shard. ``complete`` is written last and
+marks a shard with a number that fits only its own files (``shard_marks``). The array ``checksum``,
+in groups that have it, holds the CRC-32C of each chunk of the signals.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ddp_tasks.store import marks, shard_marks
 from ddp_tasks.store.shard_files import ShardFiles
 from schemas.variables import SchemaError, attributes, declared
 
-#: Of the shards themselves, as ``create_arrays`` takes them.
+#: Template of arrays with numbers about shards, as ``create_arrays`` takes it.
 _NUMBERS: dict[str, Any] = {"fill_value": 0, "compressors": Crc32cCodec()}
 
 
 def signals_template(shape: Sequence[int], block: int, vectors: int) -> dict[str, Any]:
-    """How an array of signals is cut.
+    """The template of an array of signals: its shards and chunks.
 
     Parameters
     ----------
@@ -44,18 +44,18 @@ def signals_template(shape: Sequence[int], block: int, vectors: int) -> dict[str
     return {
         "shape": (images, layers, width),
         "chunks": (block, 1, vectors),
-        # One file a block of images; chunks past a layer's rank are not in it.
+        # One file per block of images; it has no chunks past a layer's rank.
         "shards": (block, layers, -(-width // vectors) * vectors),
         "dtype": "float32",
         "fill_value": float("nan"),
-        # Signals hardly compress (zstd takes 7 % off noise) and are read several times over.
+        # Signals hardly compress (zstd saves 7 % on noise) and are read several times.
         "compressors": Crc32cCodec(),
         "config": {"write_empty_chunks": False},
     }
 
 
 def checksum_template(signals: Mapping[str, Any]) -> dict[str, Any]:
-    """How the checksums of an array of signals are cut: plain numbers, one file a shard."""
+    """The template of the checksums of an array of signals: plain numbers, one file per shard."""
     images, layers, width = signals["shape"]
     block, _, vectors = signals["chunks"]
     chunks = (layers, -(-width // vectors))
@@ -70,16 +70,16 @@ def create_arrays(
     shards: int,
     made_with: Mapping[str, str] | None = None,
 ) -> None:
-    """Make the empty arrays of a group, and ``complete`` beside them; then mark the group.
+    """Create the empty arrays of a group and its array ``complete``; then mark the group.
 
     Parameters
     ----------
     path, group
-        the group has its coordinates by now, and no mark.
+        a group that has its coordinates already, and no mark.
     templates
         by array, as ``zarr.Group.create_array`` takes them.
     shards
-        how many there are.
+        number of shards.
     made_with
         as ``store.record`` takes it.
     """
@@ -91,14 +91,14 @@ def create_arrays(
         opened.create_array(
             name, dimension_names=variable.dims, attributes={**attributes(variable)}, **template
         )
-    # Only now is the group whole; its shards carry marks of their own.
+    # The group is whole only now; its shards have marks of their own.
     marks.set_mark(path / group, made_with, by_shard=list(every))
 
 
 def write_shard(
     folder: Path, index: int, images: slice, rows: Mapping[str, npt.NDArray[Any]]
 ) -> None:
-    """Write one shard of all arrays of a group; safe to do twice.
+    """Write one shard of all arrays of a group; it may safely be written twice.
 
     The shard counts as written only after its data are.
 
@@ -109,12 +109,12 @@ def write_shard(
     images
         first image of the shard, and the one after its last.
     rows
-        by array, one row an image of the shard.
+        by array, one row for each image of the shard.
 
     Raises
     ------
     SchemaError
-        If the arrays are not the group's, or do not fit the shard.
+        If the arrays are not those of the group, or do not fit the shard.
     """
     names, arrays = _opened(folder, shard_marks.stamp(folder / "zarr.json"))
     if set(rows) != set(arrays):
@@ -126,7 +126,7 @@ def write_shard(
                 f"{name} of shard {index} has shape {rows[name].shape}, not {expected}"
             )
     if shard_marks.damage(folder, index):
-        # The mark goes first: what it was made of is going to be gone.
+        # The mark is removed first, since the files that it was computed from are removed too.
         clear_shard(folder, (shard_marks.COMPLETE, *names), index)
     for name, array in arrays.items():
         if array.shards is None:
@@ -140,7 +140,7 @@ def write_shard(
 
 
 def clear_shard(folder: Path, arrays: Sequence[str], shard: int) -> None:
-    """Remove a shard's files: where there is half a file, Zarr reads it before it writes."""
+    """Remove a shard's files: Zarr would read a half-written file before it writes."""
     for name in arrays:
         chunk = folder / name / "c" / str(shard)
         if chunk.is_dir() and not chunk.is_symlink():
@@ -150,7 +150,7 @@ def clear_shard(folder: Path, arrays: Sequence[str], shard: int) -> None:
 
 
 def empty_rows(folder: Path, images: int) -> dict[str, npt.NDArray[Any]]:
-    """Rows as ``write_shard`` takes them, of images of which nothing is known."""
+    """Rows for ``write_shard``, filled with the values for images of which nothing is known."""
     _, arrays = _opened(folder, shard_marks.stamp(folder / "zarr.json"))
     return {
         name: np.full(
@@ -163,13 +163,13 @@ def empty_rows(folder: Path, images: int) -> dict[str, npt.NDArray[Any]]:
 
 
 def clear_partial_files(folder: Path) -> int:
-    """Remove what a process that was killed while it wrote left beside a group's files.
+    """Remove the partial files that a killed process left beside a group's files.
 
     Returns
     -------
     number of files removed
     """
-    # Zarr writes a file under such a name first and renames it when it is whole, as we do.
+    # Zarr, as we do, first writes a file under such a name and renames it when it is whole.
     left = [*folder.rglob("*.partial"), *folder.rglob(".ddp-*.part")]
     for file in left:
         file.unlink(missing_ok=True)
@@ -180,7 +180,7 @@ def clear_partial_files(folder: Path) -> int:
 def _opened(
     folder: Path, _: shard_marks.Stamp | None
 ) -> tuple[tuple[str, ...], dict[str, zarr.Array[Any]]]:
-    """Names of the arrays that a group has by shard, and those that are given rows, opened once."""
+    """Names of all arrays written by shard, and the opened arrays that take rows; opened once."""
     mark = marks.read_mark(folder)
     if mark is None:
         raise marks.DamagedStoreError(f"{folder} is not finished")

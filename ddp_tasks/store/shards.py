@@ -1,4 +1,4 @@
-"""The shards of the cube: which there are, which are missing, and how one is written."""
+"""The shards of the cube: listing them, finding the missing ones, and writing one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemas.variables import (
     SchemaError,
 )
 
-#: Written of each image beside its signals: the type, and the value of what is not known.
+#: Variables written for each image beside its signals: type, and the value that means unknown.
 OF_IMAGES: Mapping[str, tuple[str, Any]] = {
     "predicted": ("int64", -1),
     "confidence": ("float32", float("nan")),
@@ -48,7 +48,7 @@ def shards(path: Path) -> list[Shard]:
 
 
 def _images(path: Path) -> tuple[int, int]:
-    """Images of the cube, and of a shard."""
+    """Number of images of the cube, and of a shard."""
     name = f"{shard_marks.SIGNAL}/zarr.json"
     array = json.loads(marks.checked_bytes(path / "signals", name))
     return array["shape"][0], array["chunk_grid"]["configuration"]["chunk_shape"][0]
@@ -59,7 +59,7 @@ def _shard(index: int, images: int, block: int) -> Shard:
 
 
 def missing_shards(path: Path, group: str = "signals") -> list[Shard]:
-    """The shards of a group that are not recorded as written, or have lost what was written.
+    """The shards of a group that are not marked as written, or whose files have changed since.
 
     The cube's signals themselves are not read: see ``damaged_signals``.
     """
@@ -67,7 +67,7 @@ def missing_shards(path: Path, group: str = "signals") -> list[Shard]:
 
 
 def damaged_signals(path: Path, shard: Shard) -> str | None:
-    """Why a shard is not as it was written, found by reading all of it; None if it is."""
+    """Why a shard is not as it was written, or None; all of it is read."""
     try:
         ShardFiles.of_group(path / "signals").check(shard.index)
     except (marks.DamagedStoreError, OSError) as error:
@@ -76,7 +76,7 @@ def damaged_signals(path: Path, shard: Shard) -> str | None:
 
 
 def clear_partial_files(path: Path) -> int:
-    """Remove what a process that was killed while it wrote left beside the cube's files.
+    """Remove the partial files that a killed process left beside the cube's files.
 
     Returns
     -------
@@ -86,19 +86,19 @@ def clear_partial_files(path: Path) -> int:
 
 
 def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Write one shard's rows of the cube; safe to do twice.
+    """Write one shard's rows of the cube; they may safely be written twice.
 
     The shard counts as written only after its data are.
 
     Parameters
     ----------
     arrays
-        ``signal`` and those of ``OF_IMAGES``, each with one row an image of the shard.
+        ``signal`` and those of ``OF_IMAGES``, each with one row per image of the shard.
 
     Raises
     ------
     SchemaError
-        If the arrays do not fit the shard, or the shard not the chunks of the cube.
+        If the arrays do not fit the shard, or the shard does not fit the chunks of the cube.
     """
     if shard != _shard(shard.index, *_images(path)):
         raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
@@ -107,5 +107,5 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
 
 
 def empty_rows(path: Path, shard: Shard) -> dict[str, npt.NDArray[Any]]:
-    """Rows as ``write_shard`` takes them, of images of which nothing is known."""
+    """Rows for ``write_shard``, filled with the values for images of which nothing is known."""
     return sharded_group.empty_rows(path / "signals", len(shard))

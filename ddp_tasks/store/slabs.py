@@ -1,4 +1,4 @@
-"""How the cube is cut: into chunks, and into pieces of a pass small enough for any worker."""
+"""How the cube is cut: into chunks, and into slabs that are small enough for any worker."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 #: Signals that one task reads, in bytes: about a second of work.
 TASK_BYTES = 1 << 27
 
-#: Singular vectors in one chunk of the cube: the most with which padding adds little. Wider
-#: chunks are read faster; a layer whose rank is no multiple of them stores padding.
+#: Possible numbers of singular vectors in one chunk of the cube; the largest that adds little
+#: padding is taken. Wider chunks are read faster, but ranks that are no multiple need padding.
 _CHUNK_WIDTHS = (256, 128, 64, 32, 16, 8)
 _MOST_PADDING = 0.06
 
@@ -22,7 +22,7 @@ class Slab:
     """position of the layer."""
     first_vector: int
     last_vector: int
-    """one more than the last, as for the shards."""
+    """one after the last, as in ``last_shard``."""
     first_shard: int
     last_shard: int
 
@@ -45,10 +45,10 @@ class Slab:
 
 @dataclass(frozen=True)
 class CubeSize:
-    """What has to be known of a cube to cut it."""
+    """The sizes of a cube that are needed to cut it."""
 
     ranks: Sequence[int]
-    """one a layer."""
+    """one per layer."""
     shards: int
     block: int
     """images in a shard."""
@@ -64,23 +64,23 @@ def slabs(
     Parameters
     ----------
     widest
-        singular vectors in a slab at most, for what needs memory by the vector; rounded down to
-        whole chunks where one fits. None takes a layer's vectors together.
+        most singular vectors in a slab, for work that needs memory for each vector; rounded down
+        to whole chunks if at least one fits. None takes all vectors of a layer together.
     task_bytes
-        a slab has as many shards as fit, and one at least. None takes all images together.
+        a slab has as many shards as fit, at least one. None takes all images together.
     """
-    found = []
+    pieces = []
     for layer, rank in enumerate(cube.ranks):
         width = rank if widest is None else min(rank, _whole_chunks(widest, cube.chunk))
         shards = cube.shards
         if task_bytes is not None:
             shards = max(1, task_bytes // (cube.block * width * 4))
-        found += [
+        pieces += [
             Slab(layer, vector, min(vector + width, rank), shard, min(shard + shards, cube.shards))
             for vector in range(0, rank, width)
             for shard in range(0, cube.shards, shards)
         ]
-    return found
+    return pieces
 
 
 def _whole_chunks(widest: int, chunk: int) -> int:

@@ -18,7 +18,7 @@ GROUP = "spatial"
 
 
 def create(path: Path) -> None:
-    """Make the group with empty arrays, where it is not there yet for these thresholds."""
+    """Create the group with empty arrays, unless it exists already for these thresholds."""
     made_with = {"significance": groups.fingerprint(path, "significance")}
     if groups.is_recorded(path, GROUP, made_with):
         return
@@ -30,7 +30,11 @@ def create(path: Path) -> None:
     cube = ShardFiles.of_group(path / "signals")
     shape = tuple(coordinates.sizes[name] for name in ("image", "layer", "singular_vector"))
     template = sharded_group.signals_template(shape, cube.block, cube.chunk)
-    names = [name for name, one in declared(GROUP).variables.items() if len(one.dims) == len(shape)]
+    names = [
+        name
+        for name, variable in declared(GROUP).variables.items()
+        if len(variable.dims) == len(shape)
+    ]
     templates = dict.fromkeys(names, template)
     sharded_group.create_arrays(path, GROUP, templates, len(shards.shards(path)), made_with)
 
@@ -41,12 +45,12 @@ def write_shard(
     statistics: Mapping[str, npt.NDArray[np.float32]] | None,
     readable: list[int],
 ) -> None:
-    """Write the statistics of one shard; safe to do twice.
+    """Write the statistics of one shard; they may safely be written twice.
 
     Parameters
     ----------
     statistics
-        by name, of the readable images; None where there are none.
+        by name, of the readable images; None if no image is readable.
     readable
         places of those images within the shard.
     """

@@ -1,4 +1,4 @@
-"""Reading a group by way of Zarr, every file of it held against the group's mark."""
+"""Reading a group with Zarr, checking every file against the group's mark."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from ddp_tasks.store.marks import DamagedStoreError, Mark, digest_of, digest_of_
 
 
 class VerifiedStore(WrapperStore[LocalStore]):
-    """The files of one group, read only; one that is not as it was written raises.
+    """The files of one group, read-only; a file that is not as it was written raises an error.
 
-    A file that the mark lists and that is not there is an error as well, and is never read as a
-    fill value.
+    A file that the mark lists but that is missing is an error too; it is never read as fill
+    values.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class VerifiedStore(WrapperStore[LocalStore]):
                 await asyncio.to_thread(self._check_shard, array, int(chunk.partition("/")[0]))
             return await self._store.get(key, prototype, byte_range)
         if byte_range is not None:
-            # A part says nothing of the whole, which is read once.
+            # A part does not show that the whole is sound, so the whole is read once.
             await asyncio.to_thread(self._check_file, key)
-        found = await self._store.get(key, prototype, byte_range)
+        content = await self._store.get(key, prototype, byte_range)
         if byte_range is None and key != "zarr.json":
-            self._compare(key, None if found is None else digest_of(found.to_bytes()))
-        return found
+            self._compare(key, None if content is None else digest_of(content.to_bytes()))
+        return content
 
     def _check_file(self, key: str) -> None:
         file = self._store.root / key

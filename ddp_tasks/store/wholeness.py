@@ -1,8 +1,8 @@
-"""Whether a store is whole: before a run continues it, and for whoever asks.
+"""Whether a store is whole: checked before a run continues it, or when a person asks.
 
-What a run computes from the cube it computes again where it is damaged, damaged shards it writes
-anew. The decomposition and the coordinates are what the signals were made with; other vectors, be
-they as good, would not fit them.
+A run writes damaged shards anew and recomputes damaged groups that it computes from the cube. The
+decomposition and the coordinates cannot be replaced: the signals were made with them, and other
+vectors, even if equally good, would not fit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check_continuable(path: Path, identity: Identity) -> None:
 
 
 def damages_of_base(path: Path) -> list[Damage]:
-    """What is wrong with what a store was created with: weights' vectors, images' coordinates."""
+    """Damages of what a store was created with: singular vectors and coordinates of images."""
     try:
         layers = _layers(path)
     except (RunError, SchemaError) as error:
@@ -58,11 +58,11 @@ class Damage:
     group: str
     what: str
     mended: str
-    """what mends it."""
+    """how it is mended."""
 
     @property
     def told(self) -> str:
-        """Where, and what."""
+        """The place and the damage, in words."""
         return f"{self.group}: {self.what}"
 
     def __str__(self) -> str:
@@ -77,16 +77,16 @@ _NOT_MENDED = "not mended: remove the store, or run into another folder"
 
 
 def _untold(_: str) -> None:
-    """Tell nobody what is read."""
+    """Report no part that is read."""
 
 
 def check_folder(folder: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
-    """Everything that is not whole in the folder of a run, or of a list of models.
+    """All damages in the folder of a run or of a list of models.
 
     Parameters
     ----------
     reading
-        is told each part of a store before it is read.
+        is called with the name of each part of a store before the part is read.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _layers(path: Path) -> list[str]:
 
 
 def check_store(path: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
-    """Everything of a run's store that is not whole; every file is read.
+    """All damages of a run's store; every file is read.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def check_store(path: Path, reading: Callable[[str], None] = _untold) -> Iterato
 
 
 def check_zoo(path: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
-    """Everything of a list's store that is not whole.
+    """All damages of the store of a list of models.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def check_zoo(path: Path, reading: Callable[[str], None] = _untold) -> Iterator[
 def _whole_attributes(
     path: Path, attributes: Callable[[Path], dict[str, str]]
 ) -> dict[str, str] | Damage:
-    """Attributes of a store's root, or what is wrong with them."""
+    """Attributes of a store's root, or their damage."""
     try:
         return attributes(path)
     except marks.DamagedStoreError as error:
@@ -204,12 +204,12 @@ def _whole_attributes(
 
 
 def _expected(path: Path, run: RunParameters) -> list[str]:
-    """Groups that a finished run leaves beside its cube and what that was made with."""
+    """Groups of a finished run, but for the cube and the groups that the cube was made with."""
     layers, levels = _layers(path), run.significance
     by_layer = ["hypergraphs", "hierarchies"]
     if levels.resamples or levels.sample_sizes:
         by_layer.append("stability")
-    asked = {
+    wanted_by_group = {
         "extraction": not run.extraction.plain,
         "capacity": bool(run.capacity),
         "significance": True,
@@ -219,13 +219,13 @@ def _expected(path: Path, run: RunParameters) -> list[str]:
         "family": True,
     }
     return [
-        *(group for group, wanted in asked.items() if wanted),
+        *(group for group, wanted in wanted_by_group.items() if wanted),
         *(group_path(parent, layer) for parent in by_layer for layer in layers),
     ]
 
 
 def _gathered(path: Path) -> Iterator[Damage]:
-    """The metadata that ``store.seal`` gathers at the root must be those of the groups."""
+    """Differences between the metadata that ``store.seal`` gathered and those of the groups."""
     gathered = json.loads((path / "zarr.json").read_bytes()).get("consolidated_metadata")
     if not isinstance(gathered, dict) or not isinstance(gathered.get("metadata"), dict):
         yield Damage("/", "its metadata are not gathered", _GATHERED)
