@@ -1,4 +1,4 @@
-"""A person's own code behind a run: found by its address, called, and told apart by its content."""
+"""A person's own code behind a run: found by its name, called, and identified by its content."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Code that a person named, kept from ending this process: however it ends, that is an answer."""
+"""Calling code that a person named, without letting it end this process."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from contextlib import contextmanager
 from schemas.parameters import RunError
 from schemas.shown import error_shown
 
-#: What one item of a data set or one pass of a network may end with. Scripts call ``sys.exit``.
+#: Exceptions that one item of a data set or one pass of a network may end with; scripts call
+#: ``sys.exit``.
 ENDINGS = (Exception, SystemExit)
 
 
 @contextmanager
 def answering(what: str) -> Iterator[None]:
-    """Make what is no ``Exception`` a refusal, such as ``sys.exit`` of a factory.
+    """Turn what is no ``Exception``, such as ``sys.exit`` in a factory, into a ``RunError``.
 
     Parameters
     ----------
     what
-        names the code in the refusal.
+        names the code in the message.
 
     Raises
     ------
     RunError
-        In place of whatever ends a process; a Ctrl-C stays one.
+        In place of whatever would end the process; Ctrl-C is passed on.
     """
     try:
         yield

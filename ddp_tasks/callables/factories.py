@@ -16,7 +16,7 @@ from ddp_tasks.callables.source_code import source_files
 from schemas.parameters import RunError
 from schemas.shown import error_shown
 
-#: Modules that another process has in another way.
+#: Modules that are different in each process.
 _OF_THE_SESSION = ("__main__", "__mp_main__")
 
 
@@ -30,25 +30,25 @@ def resolve(factory: str) -> Callable[..., Any]:
     """
     place, _, attribute = factory.rpartition(":")
     module = _module(place, factory)
-    found: Any = module
+    value: Any = module
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            near = difflib.get_close_matches(part, dir(found), n=1)
+        if not hasattr(value, part):
+            near = difflib.get_close_matches(part, dir(value), n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise RunError(f"factory {factory!r}: {place} has no {part!r}{hint}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise RunError(f"factory {factory!r} is a {type(found).__name__}, not a callable")
-    return found
+        value = getattr(value, part)
+    if not callable(value):
+        raise RunError(f"factory {factory!r} is a {type(value).__name__}, not a callable")
+    return value
 
 
 def call(factory: str, kwargs: Mapping[str, Any]) -> Any:
-    """Call a factory with keyword arguments, in which a leading ``~/`` is the home folder.
+    """Call a factory with keyword arguments; a leading ``~/`` in them means the home folder.
 
     Raises
     ------
     RunError
-        If the factory does not resolve or refuses its arguments; its own where it raises one.
+        If the factory does not resolve or its call fails; its own ``RunError`` if it raises one.
     """
     function = resolve(factory)
     expanded = {key: _expanded(value) for key, value in kwargs.items()}
@@ -56,8 +56,8 @@ def call(factory: str, kwargs: Mapping[str, Any]) -> Any:
         return function(**expanded)
     except (RunError, KeyboardInterrupt):
         raise
-    except BaseException as error:  # the person's own code: whatever it raises is the answer
-        # Names alone: values may be keys and passwords.
+    except BaseException as error:  # the person's own code may raise anything
+        # Only the names, since values may be keys and passwords.
         arguments = ", ".join(expanded)
         raise RunError(
             f"factory {factory!r} called with ({arguments}) failed: {error_shown(error)}"
@@ -95,12 +95,12 @@ def _module(place: str, factory: str) -> ModuleType:
     return module
 
 
-#: Digests of files that this process imported for good, as they were then.
+#: Digests of files that this process cannot import anew, as they were at their import.
 _IMPORTED: dict[Path, str] = {}
 
 
 def _refuse_changed(place: str, factory: str) -> None:
-    """Refuse code that has changed since this process imported it and cannot import it anew."""
+    """Refuse code that changed after this process imported it, if it cannot be imported anew."""
     for file in source_files(factory):
         if place.endswith(".py") and file.is_relative_to(Path(place).expanduser().resolve().parent):
             continue  # ``file_module`` reads these anew

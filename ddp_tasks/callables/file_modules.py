@@ -1,8 +1,8 @@
-"""Python files imported as ``python path/to/file.py`` would, whatever else is imported.
+"""Python files imported as ``python path/to/file.py`` would, independent of other imports.
 
-The modules of a folder find each other by their plain names. In ``sys.modules`` they lie in a
-package of their own, so that ``blocks.py`` of two folders never meet; and once one of them has
-changed on disk, all are read anew: a worker may outlive the code that it began with.
+The modules of a folder import each other by their plain names. In ``sys.modules`` each folder is a
+package of its own, so the files ``blocks.py`` of two folders do not collide. When one module has
+changed on disk, all are read anew: a worker may outlive the code that it started with.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _NUMBERS = count()
 
 
 def file_module(path: Path) -> ModuleType:
-    """The module of a file with the content that it and the modules beside it have now.
+    """The module of a file, with the present content of the file and of the modules beside it.
 
     Parameters
     ----------
     path
-        absolute, of a file that exists.
+        absolute path of a file that exists.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class _Folder:
         self.path = path
         self.package = f"{_PREFIX}{next(_NUMBERS)}"
         self.read: dict[str, bytes] = {}
-        """digest of what was read of each file."""
+        """digest of the content that was read, by file."""
         self.builtins = {**vars(builtins), "__import__": self._import}
         holder = ModuleType(self.package)
         holder.__path__ = [str(path)]
@@ -64,7 +64,7 @@ class _Folder:
         importlib.invalidate_caches()
 
     def module(self, path: Path) -> ModuleType:
-        # A name with a dot would be one of a package.
+        # A dot in the name would mean a package.
         name = f"{self.package}.{path.stem.replace('.', '_')}"
         if name in sys.modules:
             return sys.modules[name]
@@ -80,7 +80,7 @@ class _Folder:
         return module
 
     def changed(self) -> bool:
-        """Whether a file has another content now than the one that was read of it."""
+        """Whether the content of a file is no longer what was read."""
         return any(_digest_now(file) != digest for file, digest in self.read.items())
 
     def forget(self) -> None:
@@ -88,13 +88,13 @@ class _Folder:
             del sys.modules[name]
 
     def holds(self, name: str) -> bool:
-        """Whether a plain name is that of a module in this folder."""
+        """Whether a plain name belongs to a module in this folder."""
         if name in OWN_PACKAGES or name in sys.builtin_module_names:
             return False
         spec = PathFinder.find_spec(name, [str(self.path)])
         if spec is None:
             return False
-        # A folder without code counts only where there is no such package, as everywhere.
+        # As in Python, a folder without code counts only if no package has that name.
         return spec.origin is not None or PathFinder.find_spec(name) is None
 
     def _import(
@@ -105,36 +105,36 @@ class _Folder:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> ModuleType:
-        """What ``import`` means in the modules of this folder."""
+        """The ``import`` of the modules in this folder."""
         top = name.partition(".")[0]
         if level or not self.holds(top):
             return builtins.__import__(name, globals, locals, fromlist or (), level)
         with _LOCK:
-            found = builtins.__import__(f"{self.package}.{name}", globals, locals, fromlist or ())
-        return found if fromlist else sys.modules[f"{self.package}.{top}"]
+            module = builtins.__import__(f"{self.package}.{name}", globals, locals, fromlist or ())
+        return module if fromlist else sys.modules[f"{self.package}.{top}"]
 
 
 class _Loader(SourceFileLoader):
-    """Reads a module from its source alone, and lets it import what lies beside it."""
+    """Reads a module from its source only, and lets it import the modules beside it."""
 
     def __init__(self, folder: _Folder, name: str, path: str) -> None:
         super().__init__(name, path)
         self._folder = folder
 
     def get_code(self, fullname: str) -> CodeType:
-        # Python tells compiled files from stale ones by seconds and sizes, which an edit can keep.
+        # Python detects stale compiled files by time in seconds and size, which an edit can keep.
         content = self.get_data(self.path)
         self._folder.read[self.path] = hashlib.sha256(content).digest()
         return self.source_to_code(content, self.path)
 
     def exec_module(self, module: ModuleType) -> None:
-        # Functions keep these for good, so that imports inside them find the folder too.
+        # Functions keep these builtins, so imports inside functions find the folder too.
         vars(module)["__builtins__"] = self._folder.builtins
         super().exec_module(module)
 
 
 class _Finder:
-    """Finds the modules of folders below their packages."""
+    """Finds the modules of folders, and of the packages in them."""
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
@@ -142,7 +142,7 @@ class _Finder:
         if not package.startswith(_PREFIX) or path is None:
             return None
         spec = PathFinder.find_spec(name, path, target)
-        folder = next((one for one in _FOLDERS.values() if one.package == package), None)
+        folder = next((known for known in _FOLDERS.values() if known.package == package), None)
         if spec is None or folder is None or not isinstance(spec.loader, SourceFileLoader):
             return spec
         loader = _Loader(folder, name, spec.loader.path)

@@ -1,7 +1,7 @@
-"""A person's own Python files behind a factory: which they are, and digests of their content.
+"""A person's own Python files behind a factory, and digests of their content.
 
-Found are the imports that the files state, also those inside functions, without running anything:
-the answer is the same in every process and whatever was imported before.
+The files are found by following import statements, also those inside functions, without running
+anything. So the result is the same in every process, whatever was imported before.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-#: Packages of this project: a run's identity names their stored form, not their code.
+#: Packages of this project; a run's identity has its format version instead of their code.
 OWN_PACKAGES = ("schemas", "ddp_tasks", "flows")
 
-#: Of a source that another thread's keeps from being parsed.
+#: Attempts to parse a source while another thread parses too.
 _TRIES = 5
 
 
@@ -33,15 +33,14 @@ def code_digests(factory: str) -> dict[str, str]:
 
     Returns
     -------
-    empty where the code is of Python, of an installed package or of this project, or where there
-    is none
+    empty if the code belongs to Python, an installed package or this project, or does not exist
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     for file, root in source_files(factory).items():
         name = file.relative_to(root).as_posix()
         content = hashlib.sha256(file.read_bytes()).hexdigest()
-        found[name] = content if name not in found else min(content, found[name])
-    return dict(sorted(found.items()))
+        digests[name] = content if name not in digests else min(content, digests[name])
+    return dict(sorted(digests.items()))
 
 
 def source_files(factory: str) -> dict[Path, Path]:
@@ -49,14 +48,14 @@ def source_files(factory: str) -> dict[Path, Path]:
     start = _start(factory.rpartition(":")[0])
     if start is None:
         return {}
-    found: dict[Path, Path] = {}
+    roots: dict[Path, Path] = {}
     waiting = [start]
     while waiting:
         file, root = waiting.pop()
-        if file not in found:
-            found[file] = root
+        if file not in roots:
+            roots[file] = root
             waiting += _imported(file, root)
-    return found
+    return roots
 
 
 def is_own(path: Path) -> bool:
@@ -83,39 +82,39 @@ def _imported(file: Path, root: Path) -> Iterator[tuple[Path, Path]]:
     try:
         stated = _imports(file.read_bytes())
     except (SyntaxError, ValueError, OSError, RecursionError):
-        return  # importing it says so
+        return  # the import itself reports this
     for name, level in stated:
         if not level:
             yield from _absolute(name, root)
         elif len(file.parents) >= level:
-            yield from ((found, root) for found in _modules(file.parents[level - 1], name))
+            yield from ((module, root) for module in _modules(file.parents[level - 1], name))
 
 
 @lru_cache(maxsize=256)
 def _imports(source: bytes) -> tuple[tuple[str, int], ...]:
-    """The imports that a source states: dotted names, and how many folders up each starts."""
-    found: dict[tuple[str, int], None] = {}
+    """The imports in a source: dotted names, and how many folders up each starts."""
+    imports: dict[tuple[str, int], None] = {}
     for node in ast.walk(_parsed(source)):
         if isinstance(node, ast.Import):
-            found |= {(alias.name, 0): None for alias in node.names}
+            imports |= {(alias.name, 0): None for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or "", *(f"{node.module or ''}.{a.name}" for a in node.names)]
-            found |= {(name, node.level): None for name in names}
-    return tuple(found)
+            imports |= {(name, node.level): None for name in names}
+    return tuple(imports)
 
 
 def _absolute(name: str, root: Path) -> Iterator[tuple[Path, Path]]:
     if name.partition(".")[0] in OWN_PACKAGES:
         return
     for folder in dict.fromkeys((root, *map(_resolved, sys.path))):
-        found = list(_modules(folder, name))
-        if found:
-            yield from ((file, folder) for file in found if is_own(file))
+        files = list(_modules(folder, name))
+        if files:
+            yield from ((file, folder) for file in files if is_own(file))
             return
 
 
 def _resolved(folder: str) -> Path:
-    # A relative one goes with the current folder.
+    # A relative path depends on the current folder.
     return _resolved_once(folder) if Path(folder).is_absolute() else Path(folder).resolve()
 
 
@@ -125,7 +124,7 @@ def _resolved_once(folder: str) -> Path:
 
 
 def _modules(folder: Path, name: str) -> Iterator[Path]:
-    """The files that an import of a dotted name below a folder runs."""
+    """The files that the import of a dotted name runs, looked up in a folder."""
     for part in filter(None, name.split(".")):
         if (package := folder / part / "__init__.py").is_file():
             yield package
@@ -151,6 +150,6 @@ def _parsed(source: bytes) -> ast.Module:
         try:
             return ast.parse(source)
         except SystemError:
-            # Python 3.11 counts the depth of trees that two threads make as one; again, then.
+            # Python 3.11 adds up the depths of the trees that two threads parse; try again.
             continue
     return ast.parse(source)

@@ -1,7 +1,7 @@
-"""What of a store may be called: a store is data, and anybody may have written it.
+"""Which code named by a store may be called: a store is data, and anybody may have written it.
 
-Without a person's word, a run is opened again only by factories that this project's own presets
-name, and with arguments that do no more than theirs: the presets' own, switches and small numbers.
+Unless a person says that they trust it, a recorded run may call only factories that this project's
+presets name, with harmless arguments: those of the presets, switches and small numbers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from schemas.parameters import RunError, RunParameters
 from schemas.recording import not_recorded
 from schemas.run_files import load_run, presets
 
-#: Of a number that a store may give as an argument, such as a network's depth.
+#: Greatest number that a store may give as an argument, such as a network's depth.
 _LARGEST = 1000
 
 _WHOSE = (
@@ -26,16 +26,16 @@ _NAME = "Name the run file that it came from, or give the value"
 
 
 def check_trusted(run: RunParameters, own: Collection[str], folder: Path) -> None:
-    """Refuse a recorded run that would call what only its store names.
+    """Refuse a recorded run that would call code that only its store names.
 
     Parameters
     ----------
     run
-        as recorded, with a person's changes.
+        as recorded, with the person's changes.
     own
         dotted keys that the person gave.
     folder
-        of the store; a checkpoint in it may be read, which runs nothing.
+        of the store; a checkpoint in it may be read, since that runs no code.
 
     Raises
     ------
@@ -44,13 +44,16 @@ def check_trusted(run: RunParameters, own: Collection[str], folder: Path) -> Non
     """
     known = [load_run(name) for name in presets()]
     for section in ("model", "images"):
-        asked = getattr(run, section)
-        same = [getattr(p, section) for p in known if getattr(p, section).factory == asked.factory]
+        parameters = getattr(run, section)
+        same = [
+            getattr(p, section) for p in known if getattr(p, section).factory == parameters.factory
+        ]
         if not same and not _given(f"{section}.factory", own):
             raise RunError(
-                f"{section}.factory: the store names {asked.factory!r}; {_WHOSE}", change=("trust",)
+                f"{section}.factory: the store names {parameters.factory!r}; {_WHOSE}",
+                change=("trust",),
             )
-        for key, value in asked.kwargs.items():
+        for key, value in parameters.kwargs.items():
             name = f"{section}.kwargs.{key}"
             if not (_given(name, own) or _harmless(value) or _of_preset(key, value, same)):
                 raise RunError(
@@ -69,7 +72,7 @@ def check_trusted(run: RunParameters, own: Collection[str], folder: Path) -> Non
 
 
 def check_given(run: RunParameters) -> None:
-    """Refuse a recorded run that lacks what stores do not record: places and secrets.
+    """Refuse a recorded run without the values that stores do not record: paths and secrets.
 
     Raises
     ------
@@ -77,15 +80,15 @@ def check_given(run: RunParameters) -> None:
         Naming the key and what to do.
     """
     for section in ("model", "images"):
-        asked = getattr(run, section)
-        place = asked.factory.rpartition(":")[0]
+        parameters = getattr(run, section)
+        place = parameters.factory.rpartition(":")[0]
         if place.endswith(".py") and not Path(place).expanduser().is_file():
             raise RunError(
                 f"{section}.factory: the store was made with code in {Path(place).name!r}, and "
                 f"where that lies is not recorded; {place!r} does not exist. {_NAME}",
                 change=("run", f"{section}.factory"),
             )
-        for key, what in not_recorded(asked.kwargs):
+        for key, what in not_recorded(parameters.kwargs):
             name = f"{section}.kwargs.{key}"
             raise RunError(
                 f"{name}: the store has {what!r} in its place. {_NAME}", change=("run", name)
