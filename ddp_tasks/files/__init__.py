@@ -1,4 +1,4 @@
-"""Files written whole, and what the system says where it refuses one."""
+"""Writing files whole, and the system's refusals in words."""
 
 import lazy_loader
 

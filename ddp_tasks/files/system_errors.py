@@ -1,4 +1,4 @@
-"""What the operating system refuses, in words."""
+"""Refusals by the operating system, in words."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def refusal_of(error: OSError, place: Path | None) -> str:
-    """What the system refused and where; Zarr's errors of writing name no file of their own."""
+    """What the system refused, and where; ``place`` stands in if the error names no file."""
     where = error.filename or place
     return f"{error.strerror or error}" + (f" ({where})" if where else "")

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: under a name of their own first, then in their place."""
+"""Files written whole or not at all: first under a temporary name, then renamed."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from typing import IO
 from schemas.parameters import RunError
 
 _PART = ".ddp-{token}.part"
-#: Seconds since it was last written to, after which nobody writes to a part any more.
+#: Seconds after its last change when a partial file counts as abandoned.
 _ALIVE = 3600
 
 _PARTS = re.compile(r"\.ddp-[0-9a-f]{16}\.part")
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Put text (as UTF-8) or bytes in the place of a file, as ``replacing`` does."""
+    """Write text (as UTF-8) or bytes in place of a file, as ``replacing`` does."""
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, that takes its place once all is written; a failure leaves none.
+    """A file to write to that replaces ``path`` once all is written; a failure leaves no file.
 
-    Whoever opens the place finds what was there before or the new file, never a part. What is
-    written goes to a new file beside it, whose name nobody can know beforehand; a link that lies
-    in the place is replaced, and what it leads to is left alone.
+    A reader finds the old file or the new one, never a part. The content is first written to a
+    new file beside it, whose name nobody can know beforehand. A link at ``path`` is replaced, and
+    its target is left alone.
 
     Raises
     ------
     RunError
-        Naming the file, if the system refuses it: no room, no leave, no such folder.
+        Naming the file, if the system refuses it: no space, no permission, no such folder.
     """
     part = path.with_name(_PART.format(token=secrets.token_hex(8)))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
@@ -52,14 +52,14 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             raise
     except OSError as error:
         if error.filename not in (None, str(part)):
-            raise  # of another file, which was read meanwhile
+            raise  # about another file, which was read meanwhile
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def clear_parts(folder: Path) -> int:
-    """Remove what processes that were killed while they wrote left in a folder.
+    """Remove the partial files that killed processes left in a folder.
 
-    What was written to within the last hour may be a living process's.
+    A file that changed within the last hour is kept: its process may still be running.
 
     Returns
     -------
