@@ -1,4 +1,4 @@
-"""Everything that must hold of a run before its work starts."""
+"""Opening a run's model and images, and checking everything that must hold before work starts."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from schemas.parameters import ImageParameters, ModelParameters, RunError, RunPa
 from schemas.run_files import nearest
 from schemas.shown import error_shown
 
-#: Images shown to a network, one by one, to find the layers that not all images reach.
+#: Most images shown to a network one by one, to find layers that not all images reach.
 MOST_TRIED = 32
 
-#: Modules and parameters that a message lists.
+#: Most modules and parameters that a message lists.
 _MOST_LISTED = 10
 
 
@@ -41,22 +41,22 @@ class Prepared:
     layers: Layers
     """only the layers that the run selects."""
     weights: Weights | None = None
-    """what of a checkpoint's file became the model's weights."""
+    """which part of a checkpoint's file became the model's weights."""
 
 
 def prepare(run: RunParameters, *, labelled: bool = True) -> Prepared:
-    """Open a run's model and images and hold them against each other and against the run.
+    """Open a run's model and images, and check that they fit each other and the run.
 
     Parameters
     ----------
     labelled
-        read the labels, which may mean reading every picture, and hold them against the network;
-        False where a store has them, or nobody asks for them.
+        read the labels, which may mean reading every picture, and check them against the network;
+        False if a store has them or nobody needs them.
 
     Raises
     ------
     RunError
-        If anything does not open or does not fit, naming it, its value and what is allowed.
+        If anything does not open or fit, naming it, its value and what is allowed.
     """
     with answering(f"code of {run.images.factory!r} or {run.model.factory!r}"):
         if not _KEPT.uses or not labelled:
@@ -70,10 +70,10 @@ def prepare(run: RunParameters, *, labelled: bool = True) -> Prepared:
 
 @contextmanager
 def opened_once() -> Iterator[None]:
-    """Within it, ``prepare`` opens the labelled images and the model of a run once.
+    """Within this context, ``prepare`` opens the labelled images and the model of a run once.
 
-    What checks a run, decomposes its layers and measures its capacity asks for them. They are
-    opened anew once code or weights have changed, such as after a training.
+    Checking a run, decomposing its layers and measuring its capacity all need them. They are
+    opened anew when code or weights have changed, such as after training.
     """
     with remembered():
         _KEPT.uses += 1
@@ -86,7 +86,7 @@ def opened_once() -> Iterator[None]:
 
 
 class _Kept:
-    """What ``opened_once`` keeps: of one run, since a flow carries out one at a time."""
+    """What ``opened_once`` keeps: only one run, since a flow carries out one at a time."""
 
     def __init__(self) -> None:
         self.uses = 0
@@ -97,9 +97,9 @@ _KEPT = _Kept()
 
 
 def content_of(*sections: ModelParameters | ImageParameters) -> str:
-    """What the code and the weights behind parts of a run are now."""
+    """A text that changes with the code and the weights behind parts of a run."""
     code = [code_digests(section.factory) for section in sections]
-    weights = [weights_state(one) for one in sections if isinstance(one, ModelParameters)]
+    weights = [weights_state(part) for part in sections if isinstance(part, ModelParameters)]
     return f"{code} {weights}"
 
 
@@ -120,12 +120,12 @@ def _prepared_for(run: RunParameters, labelled: bool) -> Prepared:
 
 
 def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
-    """The layers that the run's images meet.
+    """The layers that the run's images pass through.
 
     Raises
     ------
     RunError
-        If the network does not take the images, or has no one answer for each of them.
+        If the network does not take the images, or gives an image different outputs.
     """
     factory, part = run.model.factory, run.model.output
     examples = images.examples(2)
@@ -140,7 +140,7 @@ def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
         )
     except UnsteadyNetworkError as error:
         raise RunError(f"model.factory {factory!r}: {error}") from error
-    except Exception as error:  # a network is the person's own code
+    except Exception as error:  # the network is the person's own code
         raise RunError(
             f"model.factory {factory!r} does not take images of shape {shape}: {reason_of(error)}"
         ) from error
@@ -150,7 +150,7 @@ def _opened(run: RunParameters, labelled: bool) -> tuple[ImageSet, nn.Module, We
     try:
         images = open_images(run.images, labelled=labelled)
     except RunError as error:
-        # All that is missing is said at once, and no weights are downloaded before.
+        # Missing weights are reported at the same time; none are downloaded before.
         missing = missing_weights(run.model)
         change = (*error.change, *(["model.weights"] if missing else []))
         message = "\n".join(filter(None, [str(error), missing]))
@@ -179,16 +179,16 @@ def _check_superclasses(run: RunParameters, target_classes: Sequence[str]) -> No
 
 
 def _check_memory(run: RunParameters, images: ImageSet, layers: Layers) -> None:
-    """Refuse resamples that this machine has no memory for."""
+    """Refuse more resamples than this machine has memory for."""
     resamples = run.significance.resamples
     most = int(np.bincount(images.target).max())
     vectors = max(layer.greatest_rank for layer in layers.linear)
-    asked, there = bootstrap_bytes(resamples, most, vectors), psutil.virtual_memory().total
-    if asked > there:
+    needed, available = bootstrap_bytes(resamples, most, vectors), psutil.virtual_memory().total
+    if needed > available:
         raise RunError(
             f"significance.resamples: {resamples} resamples of {most} images a class and "
-            f"{vectors} singular vectors take {asked / 2**30:,.1f} GiB, and this machine has "
-            f"{there / 2**30:,.1f}; up to {resamples * there // asked} are allowed here",
+            f"{vectors} singular vectors take {needed / 2**30:,.1f} GiB, and this machine has "
+            f"{available / 2**30:,.1f}; up to {resamples * available // needed} are allowed here",
             change=["significance.resamples"],
         )
 
@@ -214,14 +214,14 @@ def _selected(run: RunParameters, model: nn.Module, layers: Layers) -> Layers:
 
 
 def listed(not_analysed: Mapping[str, str]) -> str:
-    """What a network has instead of layers to analyse, and why; empty where it has nothing."""
-    told = [f"{name} ({why})" for name, why in list(not_analysed.items())[:_MOST_LISTED]]
-    more = len(not_analysed) - len(told)
-    if not told:
+    """The modules that are not analysed, and why, in words; empty if there are none."""
+    reasons = [f"{name} ({why})" for name, why in list(not_analysed.items())[:_MOST_LISTED]]
+    more = len(not_analysed) - len(reasons)
+    if not reasons:
         return ""
-    return f": not analysed are {', '.join(told)}" + (f" and {more} more" if more else "")
+    return f": not analysed are {', '.join(reasons)}" + (f" and {more} more" if more else "")
 
 
 def reason_of(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says, for one sentence."""
+    """The kind of an error and the first line of its message, for use within a sentence."""
     return error_shown(error).removeprefix("ValueError: ")
