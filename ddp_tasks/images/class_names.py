@@ -1,4 +1,4 @@
-"""Names of classes that belong to the labels which a data set gives, and to no others."""
+"""Names of classes for the labels that a data set gives."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Names = Mapping[int, str]
 
 
 def target_classes(parts: Parts, labels: Labels, keys: ItemKeys | None = None) -> tuple[str, ...]:
-    """A name for each label from 0 to the greatest, or to the last that has a name.
+    """A name for each label, from 0 to the greatest label or the last one with a name.
 
-    A label that has none, or of which two parts of the data set say different ones, is named by
-    its number. Names that several labels share, ImageNet's cranes among them, are followed by the
+    A label is named by its number if it has no name, or if two parts of the data set name it
+    differently. Names that several labels share, such as ImageNet's cranes, are followed by the
     number.
 
     Parameters
@@ -54,7 +54,7 @@ def target_classes(parts: Parts, labels: Labels, keys: ItemKeys | None = None) -
 
 
 def words(parts: Parts, keys: ItemKeys | None = None) -> tuple[str, ...]:
-    """Names in the order of the labels, where all parts of a data set declare the same ones."""
+    """Names in the order of the labels; empty unless all parts of a data set declare the same."""
     declared = [declared_names(dataset, keys) for dataset in parts.sets]
     first = declared[0] if declared else {}
     alike = all(names == first for names in declared)
@@ -64,18 +64,18 @@ def words(parts: Parts, keys: ItemKeys | None = None) -> tuple[str, ...]:
 
 
 def declared_names(dataset: Any, keys: ItemKeys | None = None) -> Names:
-    """Names by label, as the attributes ``classes`` and ``class_to_idx`` of a data set say.
+    """Names by label, from the attributes ``classes`` and ``class_to_idx`` of a data set.
 
-    Either may be a list, or a mapping in either direction; ``class_to_idx`` goes before
-    ``classes`` where both hold the same names, since it says which label is whose. A data set of
-    Hugging Face says them with the features of its items.
+    Either may be a list, or a mapping in either direction. Where both hold the same names,
+    ``class_to_idx`` is used, since it says which label has which name. A data set of Hugging Face
+    declares names with the features of its items.
     """
     try:
         if named := _by_label(_feature_names(dataset, keys)):
             return named
         listed = _by_label(getattr(dataset, "classes", None))
         numbered = _by_label(getattr(dataset, "class_to_idx", None))
-    except Exception:  # noqa: BLE001 - attributes of the person's own may raise anything
+    except Exception:  # noqa: BLE001 - the person's own attributes may raise anything
         return {}
     if not listed or set(listed.values()) == set(numbered.values()):
         return numbered or listed
@@ -83,12 +83,12 @@ def declared_names(dataset: Any, keys: ItemKeys | None = None) -> Names:
 
 
 def _feature_names(dataset: Any, keys: ItemKeys | None) -> Any:
-    """The names that a data set of Hugging Face has for the column of labels; None without any."""
+    """The names that a data set of Hugging Face has for its column of labels; None if none."""
     features = getattr(dataset, "features", None)
     if not isinstance(features, Mapping):
         return None
     labels = [keys.label] if keys else [name for name in LABELS if name in features]
-    # A transform of the person's own may change the labels.
+    # The person's own transform may change the labels.
     if len(labels) != 1 or (getattr(dataset, "format", None) or {}).get("type") == "custom":
         return None
     return getattr(features.get(labels[0]), "names", None)
@@ -100,7 +100,7 @@ def _by_label(declared: Any) -> dict[int, str]:
         values = {name: _number(value) for name, value in declared.items()}
         whole = all(isinstance(value, int) for value in declared.values())
         if None not in values.values() and (whole or None in keys.values()):
-            # Of names that one label has, the first: ImageNet lists synonyms.
+            # The first of several names of a label is taken: ImageNet lists synonyms.
             return {n: _name(name) for name, n in reversed(values.items()) if n is not None}
         if None not in keys.values():
             return {n: _name(declared[k]) for k, n in keys.items() if n is not None}
@@ -116,10 +116,10 @@ def _number(value: Any) -> int | None:
     if isinstance(value, str):
         return int(value) if value.isascii() and value.isdecimal() else None
     try:
-        found = single_class(value)
+        label = single_class(value)
     except (ValueError, TypeError):
         return None
-    return found.value if isinstance(found.value, int) and not found.entries else None
+    return label.value if isinstance(label.value, int) and not label.entries else None
 
 
 def _name(name: Any) -> str:
@@ -127,7 +127,7 @@ def _name(name: Any) -> str:
 
 
 def _belonging(dataset: Any, index: Indices, number: Indices, keys: ItemKeys | None) -> Names:
-    """The names that a data set declares, for the labels that its items have."""
+    """The names that a data set declares, by the labels that its items have."""
     names = declared_names(dataset, keys)
     if not names:
         return names
@@ -148,10 +148,10 @@ def _belonging(dataset: Any, index: Indices, number: Indices, keys: ItemKeys | N
         return names
     try:
         image = {i: single_class(transform(i)).value for i in names}
-    except Exception:  # noqa: BLE001 - the person's own code; it may take no number at all
+    except Exception:  # noqa: BLE001 - the person's own code; it may not take numbers
         image = {}
     unchanged = all(i == value for i, value in image.items()) and len(image) == len(names)
-    # Whether a class of the person's own applies what it carries is not known.
+    # The person's own class need not apply the transform that it carries.
     own = not type(dataset).__getitem__.__module__.startswith("torchvision.")
     if not unchanged and (own or not set(number.tolist()) <= set(image.values())):
         image = {}
@@ -159,7 +159,7 @@ def _belonging(dataset: Any, index: Indices, number: Indices, keys: ItemKeys | N
 
 
 def _listed(dataset: Any, index: Indices) -> Indices | None:
-    """Labels of a folder's files before any transform."""
+    """Labels of the files in folders, before any transform."""
     try:
         return np.array([dataset.samples[i][1] for i in index], dtype=np.int64)
     except (TypeError, ValueError, IndexError, OverflowError):
@@ -167,9 +167,9 @@ def _listed(dataset: Any, index: Indices) -> Indices | None:
 
 
 def _as_found(dataset: Any, names: Names) -> bool:
-    """Whether the names are those of the folders, which number the listed labels."""
-    found = getattr(dataset, "class_to_idx", {})
-    return all(found.get(name) == i for i, name in names.items())
+    """Whether the names are those of the folders, numbered as the listed labels are."""
+    numbers = getattr(dataset, "class_to_idx", {})
+    return all(numbers.get(name) == i for i, name in names.items())
 
 
 def _is_function(listed: Indices, number: Indices) -> bool:
@@ -177,7 +177,7 @@ def _is_function(listed: Indices, number: Indices) -> bool:
 
 
 def _carried(names: Names, image: Mapping[int, int], dataset: Any, sure: bool = True) -> Names:
-    """Names along a change of labels; of a label that several become, none."""
+    """Names after a change of labels; a label that several labels become gets none."""
     times = Counter(image.values())
     carried = {image[i]: name for i, name in names.items() if i in image and times[image[i]] == 1}
     if not sure:

@@ -1,4 +1,4 @@
-"""What an image was made of: the size and a digest of its bytes, whatever decodes them."""
+"""The content of an image: size and digest of its bytes, independent of any decoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Content(NamedTuple):
-    """The bytes of one image, told apart from those of another."""
+    """Size and digest that identify the bytes of one image."""
 
     size: int
     """in bytes."""
@@ -15,7 +15,7 @@ class Content(NamedTuple):
     """first 64 bits of the SHA-256."""
 
     def changed_from(self, recorded: Content) -> str | None:
-        """What differs from a content recorded before, in words; None if nothing does."""
+        """How the content differs from one recorded before, in words; None if it does not."""
         if self.size != recorded.size:
             return f"it had {recorded.size:,} bytes and has {self.size:,}"
         if self.digest != recorded.digest:
@@ -28,8 +28,8 @@ UNKNOWN = Content(-1, 0)
 
 
 def content(data: bytes | memoryview) -> Content:
-    """The content of an image whose bytes are these; the buffer lies in memory as one block."""
-    # Processors compute SHA-256 themselves: twice as fast there as BLAKE2.
+    """The content of an image with these bytes, a buffer in one block of memory."""
+    # Processors have instructions for SHA-256, which make it twice as fast as BLAKE2.
     digest = hashlib.sha256(data).digest()
     size = data.nbytes if isinstance(data, memoryview) else len(data)
     return Content(size, int.from_bytes(digest[:8], "little"))

@@ -1,7 +1,7 @@
 """Where the items of a data set come from: torch's Subset and ConcatDataset seen through.
 
-Both only pass an index on, so that a picture of theirs may be read, named and labelled as the
-data set below them does it. Whatever else wraps a data set is asked itself.
+Both only pass an index on, so their pictures may be read, named and labelled as in the data set
+below them. Any other wrapper of a data set is asked itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ddp_tasks.images.items import described
 from schemas.parameters import RunError
 from schemas.shown import error_shown
 
-#: The flow keeps a few numbers of each.
+#: A limit, since the flow keeps a few numbers for each item.
 MOST_ITEMS = 2**30
 
 Indices = npt.NDArray[np.int64]
@@ -38,7 +38,7 @@ class Parts:
 
     @property
     def whole(self) -> bool:
-        """Whether there is but one, whose items are all there in their order."""
+        """Whether there is only one data set, with all its items in order."""
         return len(self.sets) == 1 and np.array_equal(self.index, np.arange(len(self.index)))
 
 
@@ -49,7 +49,7 @@ def dataset_parts(dataset: Any) -> Parts:
     ------
     RunError
         If it or a set below it is no map-style data set, has no length, or asks for items that
-        another has not.
+        the set below does not have.
     """
     sets: list[Any] = []
     part, index = _below(dataset, sets)
@@ -59,8 +59,8 @@ def dataset_parts(dataset: Any) -> Parts:
 def _below(dataset: Any, sets: list[Any]) -> tuple[Indices, Indices]:
     getitem = getattr(type(dataset), "__getitem__", None)
     if getitem is ConcatDataset.__getitem__:
-        found = [_below(one, sets) for one in dataset.datasets]
-        part, index = (np.concatenate([pair[axis] for pair in found]) for axis in (0, 1))
+        pairs = [_below(below, sets) for below in dataset.datasets]
+        part, index = (np.concatenate([pair[axis] for pair in pairs]) for axis in (0, 1))
         return part, index
     indices = _indices(dataset) if getitem is Subset.__getitem__ else None
     if indices is not None:
@@ -79,7 +79,7 @@ def _below(dataset: Any, sets: list[Any]) -> tuple[Indices, Indices]:
 
 
 def _indices(subset: Any) -> Indices | None:
-    """The indices that a Subset passes on; None where they are no integers."""
+    """The indices that a Subset passes on; None if they are not integers."""
     try:
         indices = np.asarray([int(i) for i in subset.indices], dtype=np.int64)
     except (TypeError, ValueError, OverflowError):
@@ -88,12 +88,12 @@ def _indices(subset: Any) -> Indices | None:
 
 
 def length(dataset: Any) -> int:
-    """How many items a map-style data set has.
+    """Number of items of a map-style data set.
 
     Raises
     ------
     RunError
-        If it is no map-style data set, or fails when it is asked.
+        If it is no map-style data set, or its length fails or is too large.
     """
     if isinstance(dataset, Mapping):
         raise RunError(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torch.utils.data import Dataset
 
-#: Images of each class that are analysed, and so never trained on (section 5.2).
+#: Images of each class that are analysed and therefore never trained on (section 5.2).
 HELD_OUT = 50
 
 
@@ -17,8 +17,8 @@ class Digits(Dataset[tuple[Tensor, int]]):
     """The 1,797 digits of 8×8 pixels as float tensors (1, 28, 28), 0 for paper and 1 for ink.
 
     ``analysed=True`` gives 50 images of each class, spread evenly over its images, and
-    ``analysed=False`` all others. The set is in the order of its writers, so the spread lets
-    every writer into both parts.
+    ``analysed=False`` all others. The set is ordered by writer, so the even spread puts every
+    writer into both parts.
     """
 
     classes = tuple(str(digit) for digit in range(10))

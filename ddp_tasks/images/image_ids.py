@@ -1,4 +1,4 @@
-"""Stable ids of images: where their files lie below the root, or their places in the data set."""
+"""Stable ids of images: paths of their files below the root, or indices in the data set."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _LOG = logging.getLogger(__name__)
 
 
 def image_ids(parts: Parts, chosen: Indices, number: Indices) -> tuple[str, ...]:
-    """An id for each image of a run, the same wherever the data set lies.
+    """An id for each image of a run, independent of where the data set lies.
 
-    The path of the image's file below the root of its folder, as listed where it is not below,
-    or below what all listed paths share where they are absolute; the index in the data set where
-    there are no files. Images that share an id, such as one that a Subset takes twice or files of
-    one name in two folders, are followed by ``#1``, ``#2`` and so on in their order, and the log
-    says so.
+    The id is the path of the image's file below the root of its data set. For files elsewhere it
+    is the path as listed or, if absolute, the part below the folder that all such paths share.
+    Without files it is the index in the data set. If images share an id, as when a Subset takes
+    one twice or two folders hold files of one name, ``#1``, ``#2`` and so on are added in their
+    order, and the log says so.
 
     Parameters
     ----------
@@ -39,12 +39,12 @@ def image_ids(parts: Parts, chosen: Indices, number: Indices) -> tuple[str, ...]
     Raises
     ------
     RunError
-        If an id so made is another image's.
+        If an id with such a number is another image's id.
     """
     width = len(str(len(parts) - 1))
     ids = [f"{i:0{width}d}" for i in chosen.tolist()]
-    for one, dataset in enumerate(parts.sets):
-        here = np.flatnonzero(parts.part[chosen] == one)
+    for part, dataset in enumerate(parts.sets):
+        here = np.flatnonzero(parts.part[chosen] == part)
         paths = _paths(dataset, parts.index[chosen[here]], number[here])
         if paths is None or not len(here):
             continue
@@ -55,7 +55,7 @@ def image_ids(parts: Parts, chosen: Indices, number: Indices) -> tuple[str, ...]
 
 
 def _paths(dataset: Any, index: Indices, number: Indices) -> list[str] | None:
-    """The files of a data set's items, where it is known that they are these."""
+    """The paths of the files of a data set's items; None where they are not certain."""
     torchvision_s = has_index_of(dataset, "DatasetFolder")
     samples = getattr(dataset, "samples", None)
     try:
@@ -65,8 +65,8 @@ def _paths(dataset: Any, index: Indices, number: Indices) -> list[str] | None:
         if not all(isinstance(path, str) for path in paths):
             return None
         if not torchvision_s:
-            # A list of another order than the items would name other files: its labels must be
-            # those of the items, or one other for each.
+            # A list in another order than the items would name other files: so its labels must
+            # be those of the items, or map to them one by one.
             listed = [single_class(samples[i][1]).value for i in index.tolist()]
             pairs = set(zip(listed, number.tolist(), strict=True))
             if len(pairs) > len(set(listed)):
@@ -81,7 +81,7 @@ def _below(dataset: Any, paths: Sequence[str]) -> Any:
         root = os.fspath(getattr(dataset, "root", None) or "")
     except TypeError:
         root = ""
-    # A listing begins with its root as given; pathlib takes ten times as long to see that.
+    # Listed paths begin with the root as given; comparing with pathlib takes ten times as long.
     start = root.rstrip(os.sep) + os.sep if root else ""
     outside = [
         p for p in paths if PurePath(p).is_absolute() and not (start and p.startswith(start))
@@ -105,7 +105,7 @@ def _text(path: str) -> str:
     name = path.replace(os.sep, "/")
     if name.isascii():
         return name
-    # File systems differ in how they compose letters with accents, and a name need not be UTF-8.
+    # File systems compose accented letters differently, and a name need not be UTF-8.
     name = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", name)
 

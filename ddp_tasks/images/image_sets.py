@@ -30,14 +30,14 @@ from schemas.parameters import ImageParameters, ItemKeys, RunError, TransformPar
 _DIGEST_SAMPLES = 16
 _CPU = torch.device("cpu")
 
-#: Of a picture: channels, rows and columns.
+#: Axes of a picture: channels, rows and columns.
 _AXES = 3
 _NOT_FINITE = "it holds NaN or infinity"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """Which images of a dataset a run takes, as its store says."""
+    """Which images of a dataset a run takes, as recorded in its store."""
 
     dataset_index: Indices
     target: Indices
@@ -51,7 +51,7 @@ class ImageSet:
     dataset: Any
     parameters: ImageParameters
     stored: Stored | None = None
-    """which images of the dataset these are, as a store says; None asks the dataset."""
+    """which images of the dataset these are, as a store records; None asks the dataset."""
 
     def __len__(self) -> int:
         if self.stored is None and self.parameters.per_class is None:
@@ -60,17 +60,17 @@ class ImageSet:
 
     @property
     def transform(self) -> TransformParameters | None:
-        """What becomes of a picture before the network sees it."""
+        """How a picture is changed before the network sees it."""
         return self.parameters.transform
 
     @property
     def unreadable_share(self) -> float:
-        """Of the images; more that cannot be read stop the run."""
+        """Greatest share of unreadable images; with more, the run stops."""
         return self.parameters.unreadable
 
     @property
     def keys(self) -> ItemKeys | None:
-        """Which entries of an item are picture and label."""
+        """Which entries of an item are the picture and the label."""
         return self.parameters.item_keys
 
     @cached_property
@@ -80,17 +80,17 @@ class ImageSet:
 
     @cached_property
     def labels(self) -> Labels:
-        """Of all items of the dataset; reading them may mean reading every picture.
+        """Labels of all items of the dataset; reading them may mean reading every picture.
 
         Raises
         ------
         RunError
             If an item has no single class, or cannot be read.
         """
-        asked = self.parameters.model_dump_json(include={"factory", "kwargs", "item_keys"})
-        asked = f"{len(self.parts)} {asked}"
+        key = self.parameters.model_dump_json(include={"factory", "kwargs", "item_keys"})
+        key = f"{len(self.parts)} {key}"
         return labels_once(
-            asked, lambda: labels_of(self.parts, self.keys, words(self.parts, self.keys))
+            key, lambda: labels_of(self.parts, self.keys, words(self.parts, self.keys))
         )
 
     @cached_property
@@ -101,7 +101,7 @@ class ImageSet:
         chosen = np.arange(len(self.parts), dtype=np.int64)
         if (most := self.parameters.per_class) is not None:
             number = self.labels.number
-            firsts = [np.flatnonzero(number == one)[:most] for one in np.unique(number)]
+            firsts = [np.flatnonzero(number == label)[:most] for label in np.unique(number)]
             chosen = np.sort(np.concatenate(firsts))
         return chosen
 
@@ -127,13 +127,13 @@ class ImageSet:
     def as_stored(self, signals: xr.Dataset) -> ImageSet:
         """These images with labels and names of classes as a run's store has them.
 
-        Workers need them of every image, and reading labels may mean reading every picture;
-        ``digest`` asks for a few. Ids are those of the dataset as it is here.
+        Workers need the labels of all images, and reading them may mean reading every picture;
+        ``digest`` checks a few. Ids are those of the dataset as it is here.
 
         Parameters
         ----------
         signals
-            the store's group of that name.
+            the store's group ``signals``.
 
         Raises
         ------
@@ -159,16 +159,16 @@ class ImageSet:
 
     @cached_property
     def shape(self) -> tuple[int, ...]:
-        """Shape of every image of the run: that of the first that can be read.
+        """Shape of every image of the run: the shape of the first readable one.
 
         Raises
         ------
         RunError
-            If more images at the start of the run cannot be read than may be in all.
+            If more images at the start of the run are unreadable than the run allows in all.
         """
-        found = self._picture(self.first_readable)
-        assert isinstance(found, Tensor)
-        return tuple(found.shape)
+        picture = self._picture(self.first_readable)
+        assert isinstance(picture, Tensor)
+        return tuple(picture.shape)
 
     @cached_property
     def first_readable(self) -> int:
@@ -177,16 +177,16 @@ class ImageSet:
         Raises
         ------
         RunError
-            If more images before it cannot be read than may be in all.
+            If more images before it are unreadable than the run allows in all.
         """
         if not isinstance(self._picture(0), str):
             return 0
         unreadable = Unreadable(self.unreadable_share, len(self))
         for image in range(len(self)):
-            found = self._picture(image)
-            if not isinstance(found, str):
+            picture = self._picture(image)
+            if not isinstance(picture, str):
                 return image
-            unreadable.add({self.ids[image]: found})
+            unreadable.add({self.ids[image]: picture})
         raise RunError(unreadable.told())
 
     def read(
@@ -196,29 +196,29 @@ class ImageSet:
         device: torch.device = _CPU,
         contents: dict[int, Content] | None = None,
     ) -> list[Tensor | Reason]:
-        """Images start to stop of the run as ``inputs`` takes them, or why they are unreadable.
+        """Images start to stop of the run for ``inputs``, or the reasons why they are unreadable.
 
         An image of another shape than the first is unreadable too.
 
         Parameters
         ----------
         device
-            a GPU decodes there what it can; other pictures stay on the processor.
+            a GPU decodes what it can; other pictures stay on the processor.
         contents
             receives the content of the readable images, by position in the run.
 
         Returns
         -------
-        one an image: uint8, or float32 where the transform is null; shape ``self.shape``
+        one per image: uint8, or float32 if the transform is null; shape ``self.shape``
         """
         index = self._indices(start, stop)
         of_images: list[Content] | None = None if contents is None else []
-        found = [self._fitted(picture) for picture in self.reader.read(index, device, of_images)]
+        pictures = [self._fitted(picture) for picture in self.reader.read(index, device, of_images)]
         alike = [
             picture
             if isinstance(picture, str) or picture.shape == self.shape
             else self._odd(picture)
-            for picture in found
+            for picture in pictures
         ]
         if contents is not None and of_images is not None:
             contents |= {
@@ -232,11 +232,11 @@ class ImageSet:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the dataset lies in memory, so that ``block`` gives images at once."""
+        """Whether the dataset lies in memory, so that ``block`` gives many images at once."""
         return isinstance(self.reader, MemoryReader)
 
     def block(self, start: int, stop: int, contents: dict[int, Content] | None = None) -> Tensor:
-        """Images start to stop, as ``inputs`` takes them, of a dataset in memory.
+        """Images start to stop of a dataset in memory, for ``inputs``.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class ImageSet:
         Raises
         ------
         RunError
-            See ``shape``; pictures in memory are all alike.
+            See ``shape``; pictures in memory all have one shape.
         """
         assert isinstance(self.reader, MemoryReader)
         assert self.shape
@@ -293,15 +293,15 @@ class ImageSet:
         Raises
         ------
         RunError
-            If an image cannot be read or does not become a tensor of the others' shape.
+            If an image cannot be read or does not get the shape of the others.
         """
         if self.in_memory:
             return self.inputs(self.block(start, stop))
-        found = self.read(start, stop)
-        for image, picture in enumerate(found, start=start):
+        pictures = self.read(start, stop)
+        for image, picture in enumerate(pictures, start=start):
             if isinstance(picture, str):
                 raise RunError(f"image {self.ids[image]!r} cannot be read: {picture}")
-        return self.inputs([picture for picture in found if isinstance(picture, Tensor)])
+        return self.inputs([picture for picture in pictures if isinstance(picture, Tensor)])
 
     def example(self) -> Tensor:
         """The input tensor of the first image that can be read: shape (1, c, m, n).
@@ -314,7 +314,7 @@ class ImageSet:
         return self.batch(self.first_readable, self.first_readable + 1)
 
     def examples(self, most: int) -> Tensor:
-        """Input tensors of images spread over the run, those left out that cannot be read.
+        """Input tensors of readable images spread over the run.
 
         Returns
         -------
@@ -327,11 +327,11 @@ class ImageSet:
         """
         first = self.first_readable
         spread = np.unique(np.linspace(first, len(self) - 1, most).astype(int))
-        found = [picture for at in spread.tolist() for picture in self.read(at, at + 1)]
-        return self.inputs([picture for picture in found if isinstance(picture, Tensor)])
+        pictures = [picture for at in spread.tolist() for picture in self.read(at, at + 1)]
+        return self.inputs([picture for picture in pictures if isinstance(picture, Tensor)])
 
     def picture(self, image: int) -> npt.NDArray[np.uint8]:
-        """One image to look at, before standardising: shape (m, n, 3), 0 to 255.
+        """One image for display, before standardising: shape (m, n, 3), 0 to 255.
 
         An input that is no picture is drawn; see ``input_picture``.
 
@@ -346,7 +346,7 @@ class ImageSet:
         return input_picture(tensor)
 
     def described(self) -> xr.Dataset:
-        """What the cube says of its images: ids, targets, and where they stand in the dataset."""
+        """What the cube stores about its images: ids, targets, and indices in the dataset."""
         return xr.Dataset(
             {"target": ("image", self.target), "dataset_index": ("image", self.dataset_index)},
             coords={
@@ -356,26 +356,26 @@ class ImageSet:
         )
 
     def content(self, image: int) -> Content:
-        """What tells the bytes of one image from another's; ``UNKNOWN`` if it is unreadable."""
+        """Size and digest of the bytes of one image; ``UNKNOWN`` if it is unreadable."""
         return self.reader.content(int(self._indices(image, image + 1)[0]))
 
     def changed(self, image: int, recorded: Content) -> str | None:
-        """What differs from an image's recorded content, in words; None if nothing does.
+        """How an image differs from its recorded content, in words; None if it does not.
 
-        Its size is compared first, so that little is read of a set of which much has changed.
+        The size is compared first, so that little is read if many images have changed.
         """
         size = self.reader.size(int(self.dataset_index[image]))
-        found = self.content(image) if size in (None, recorded.size) else Content(size or 0, 0)
-        if found.size == UNKNOWN.size:
+        present = self.content(image) if size in (None, recorded.size) else Content(size or 0, 0)
+        if present.size == UNKNOWN.size:
             return "it cannot be read now"
-        return found.changed_from(recorded)
+        return present.changed_from(recorded)
 
     def digest(self) -> str:
         """SHA-256 of ids, targets and transform, then digests of images spread over the set.
 
-        The content of a picture file is its bytes, so the digest is the same whatever decodes
-        them on whichever machine. An image that cannot be read has a dash, so that it may be
-        repaired: ``identity.same_images`` compares.
+        The content of a picture file is its bytes, so the digest does not depend on decoder or
+        machine. An unreadable image has a dash instead, so that it may be repaired later;
+        ``identity.same_images`` compares digests.
         """
         hashed = hashlib.sha256()
         hashed.update("\n".join(self.ids).encode())
@@ -392,7 +392,7 @@ class ImageSet:
         return f"{self.content(image).digest:016x}.{self._label_now(image)}"
 
     def _label_now(self, image: int) -> int:
-        """The class number of an image, asked for where a store says it."""
+        """The class number of an image, read anew if the labels come from a store."""
         target = int(self.target[image])
         if self.stored is None:
             return target
@@ -401,15 +401,15 @@ class ImageSet:
             now = single_class(label_of(item, self.keys)).value
         except Exception:  # noqa: BLE001 - the person's own code; its picture was read otherwise
             return target
-        # Words were numbered where all of them were known.
+        # Words were numbered when all of them were known.
         return now if isinstance(now, int) else target
 
     def _picture(self, image: int) -> Tensor | Reason:
-        (found,) = self.reader.read(self._indices(image, image + 1), _CPU)
-        return self._fitted(found)
+        (picture,) = self.reader.read(self._indices(image, image + 1), _CPU)
+        return self._fitted(picture)
 
     def _indices(self, start: int, stop: int) -> Indices:
-        """Indices of images start to stop in the dataset, without its labels where that goes."""
+        """Indices of images start to stop in the dataset, without reading labels where possible."""
         if self.stored is None and self.parameters.per_class is None:
             return np.arange(start, stop, dtype=np.int64)
         # The first image of a dataset is the first of its class.
@@ -439,7 +439,7 @@ class ImageSet:
 
 
 def _finite(picture: Tensor) -> Tensor | Reason:
-    """An input that no transform is asked for, as float32."""
+    """An input without transform, as float32, or why it is unreadable."""
     if not picture.is_floating_point():
         return f"it is {described(picture)}, no float tensor (c, m, n); give images.transform"
     if not picture.ndim:
@@ -454,18 +454,17 @@ def open_images(parameters: ImageParameters, *, labelled: bool = True) -> ImageS
     Parameters
     ----------
     labelled
-        read the labels at once, so that what is wrong with them is said here; False leaves them
-        until they are asked for.
+        read the labels now, so that faults in them are reported here; False reads them when they
+        are needed.
 
     Raises
     ------
     RunError
-        If the factory fails, or what it gives is no map-style dataset whose items have one class
-        each.
+        If the factory fails, or does not give a map-style dataset whose items have one class each.
     """
     images = ImageSet(factories.call(parameters.factory, parameters.kwargs), parameters)
     if len(images.parts) == 0:
         raise RunError(f"images.factory {parameters.factory!r} gave no images")
     if labelled:
-        images.target  # noqa: B018 - read here, so that faults are told before work starts
+        images.target  # noqa: B018 - read here, so that faults are reported before work starts
     return images

@@ -1,4 +1,4 @@
-"""Pictures to look at of a network's inputs, those that are no pictures among them."""
+"""Pictures of a network's inputs for display, also of inputs that are no pictures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-#: Side in pixels of a drawn vector or signal, as large as a thumbnail may be.
+#: Side in pixels of a drawn vector or signal, the largest size of a thumbnail.
 _SIDE = 64
 _WHITE = 255
 
@@ -17,9 +17,9 @@ Picture = npt.NDArray[np.uint8]
 def input_picture(tensor: Tensor) -> Picture:
     """One input of a network as a picture.
 
-    A vector becomes bars, signals over time become lines over one another, of a volume (or what
-    has more axes still) the middle slice is shown; of more than three channels the first three.
-    Floats are scaled so that the least is black and the greatest white.
+    A vector becomes bars, and signals over time become lines drawn over one another. Volumes and
+    inputs with still more axes are shown by their middle slice, and more than three channels by
+    the first three. Floats are scaled so that the least is black and the greatest white.
 
     Parameters
     ----------
@@ -43,18 +43,18 @@ def input_picture(tensor: Tensor) -> Picture:
 
 
 def _unit(tensor: Tensor) -> Tensor:
-    """Values from 0 for the least to 1 for the greatest; all 0 where they are alike."""
+    """Values scaled from 0 for the least to 1 for the greatest; all 0 if they are equal."""
     low, high = tensor.min(), tensor.max()
     return (tensor - low) / (high - low).clamp_min(1e-12)
 
 
 def _bars(vector: Tensor) -> Picture:
-    """A bar for each entry from zero up or down; of many, for the mean of neighbours."""
+    """A bar from zero up or down for each entry; for many entries, for means of neighbours."""
     canvas = np.full((_SIDE, _SIDE), _WHITE, dtype=np.uint8)
     values = vector.to(torch.float64).numpy()
     if len(values) > _SIDE:
         values = np.array([part.mean() for part in np.array_split(values, _SIDE)])
-    # Zero is on the picture, whatever the values are.
+    # The picture always includes zero.
     top, bottom = max(values.max(initial=0), 0.0), min(values.min(initial=0), 0.0)
     edges = np.linspace(0, _SIDE, len(values) + 1).astype(int)
     zero = _row(0.0, bottom, top)
@@ -69,7 +69,7 @@ def _lines(signals: Tensor) -> Picture:
     values = signals.to(torch.float64).numpy()
     bottom, top = float(values.min()), float(values.max())
     ink = np.zeros((_SIDE, _SIDE))
-    # What falls into one column of pixels is drawn from its least to its greatest.
+    # Values that share a column of pixels are drawn from the least to the greatest.
     edges = np.linspace(0, values.shape[1] - 1, _SIDE + 1)
     for row in values:
         for column in range(_SIDE):

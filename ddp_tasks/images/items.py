@@ -1,4 +1,4 @@
-"""What one item of a data set holds: its picture and its label, wherever they stand in it."""
+"""The picture and the label of one item of a data set, wherever they stand in the item."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from schemas.parameters import ItemKeys
 
-#: Names under which items that are mappings have their picture and their label.
+#: Usual names of the picture and of the label in items that are mappings.
 _PICTURES = ("image", "img", "pixel_values")
 LABELS = ("label", "labels", "target")
 
@@ -27,8 +27,8 @@ def picture_of(item: Any, keys: ItemKeys | None = None) -> Any:
     Parameters
     ----------
     keys
-        under which picture and label stand, the run's ``images.keys``; None takes the first and
-        the second of a pair, and of a mapping the names that are customary.
+        of picture and label, the run's ``images.keys``; None takes the first and second entry of
+        a pair, and the usual names in a mapping.
 
     Raises
     ------
@@ -51,18 +51,18 @@ def _entry(item: Any, place: int, names: Sequence[str], key: str | int | None) -
             f"it is {described(item)}; a pair of picture and label, or a mapping with both, is "
             "needed"
         )
-    asked = place if key is None else key
-    if not isinstance(asked, int):
+    entry = place if key is None else key
+    if not isinstance(entry, int):
         raise ItemError(
-            f"images.keys names {asked!r}, but the item is a {type(item).__name__} of {len(item)}; "
+            f"images.keys names {entry!r}, but the item is a {type(item).__name__} of {len(item)}; "
             "its entries have numbers"
         )
-    if not -len(item) <= asked < len(item):
+    if not -len(item) <= entry < len(item):
         raise ItemError(
-            f"it is a {type(item).__name__} of {len(item)} and has no entry {asked}; a pair of "
+            f"it is a {type(item).__name__} of {len(item)} and has no entry {entry}; a pair of "
             "picture and label is needed"
         )
-    return item[asked]
+    return item[entry]
 
 
 def _of_mapping(item: Mapping[Any, Any], names: Sequence[str], key: str | int | None) -> Any:
@@ -70,14 +70,14 @@ def _of_mapping(item: Mapping[Any, Any], names: Sequence[str], key: str | int | 
         if key in item:
             return item[key]
         raise ItemError(f"images.keys names {key!r}, but the item has {_listed(item)}")
-    found = [name for name in names if name in item]
-    if len(found) != 1:
-        why = "several of" if found else "none of"
+    present = [name for name in names if name in item]
+    if len(present) != 1:
+        why = "several of" if present else "none of"
         raise ItemError(
             f"it is a mapping with {_listed(item)}, {why} {', '.join(names)}; images.keys says "
             "which are picture and label, such as {image: ..., label: ...}"
         )
-    return item[found[0]]
+    return item[present[0]]
 
 
 def described(value: object) -> str:
@@ -96,7 +96,7 @@ def _with_article(kind: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as Python writes it, cut where that is long."""
+    """A value as Python writes it, shortened if that is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 

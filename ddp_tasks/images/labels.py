@@ -1,7 +1,7 @@
-"""The labels of a data set: what its items say, whatever lists of labels it may carry.
+"""The labels of a data set, as its items give them, even if it also has lists of labels.
 
-The label of item i is ``dataset[i][1]``. A list is taken instead only of torchvision's own
-classes with their own index and no target transform, and only where a sample of items agrees.
+The label of item i is ``dataset[i][1]``. A list is used instead only for torchvision's own classes
+with their own index and no target transform, and only if a sample of items agrees with it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from schemas.shown import error_shown
 
 _LOG = logging.getLogger(__name__)
 
-#: Far more than any network tells apart: a greater label is a slip, and names are kept of each.
+#: Far more classes than any network has: a greater label is an error, and each label has a name.
 MOST_CLASSES = 2**24
 
 #: Items that are compared with a list of labels.
@@ -43,7 +43,7 @@ def _attribute(listing: str) -> Callable[[Any], Sequence[Any]]:
     return lambda dataset: getattr(dataset, listing)
 
 
-#: How torchvision's classes list the labels that their own index gives.
+#: How torchvision's classes list the labels that their own index returns.
 _LISTS: Sequence[tuple[Callable[[Any], Sequence[Any]], Sequence[str]]] = (
     (_attribute("targets"), ("MNIST", "CIFAR10", "USPS", "LFWPeople")),
     (_attribute("labels"), ("SVHN", "STL10", "SEMEION")),
@@ -60,18 +60,18 @@ _BY_HAND = ("targets", "labels", "_labels")
 
 @dataclass(frozen=True)
 class Labels:
-    """The class number of every item, and the words that stood for them where words did."""
+    """The class number of every item, and the words that the labels were, if any."""
 
     number: Indices
     words: tuple[str, ...] = ()
-    """by number; empty where the data set gave numbers."""
+    """by class number; empty if the data set gave numbers."""
 
 
 @dataclass(frozen=True)
 class _Label:
     value: int | str
     entries: int = 0
-    """of a one-hot vector."""
+    """length of a one-hot vector; 0 for a single value."""
 
 
 def labels_of(parts: Parts, keys: ItemKeys | None = None, words: Sequence[str] = ()) -> Labels:
@@ -82,26 +82,26 @@ def labels_of(parts: Parts, keys: ItemKeys | None = None, words: Sequence[str] =
     keys
         as in ``items.picture_of``.
     words
-        names of classes in the order of their numbers, by which labels that are words are
-        numbered; words that are not among them are numbered in the order of the alphabet.
+        names of classes in the order of their numbers, which number labels that are words; if a
+        label is not among them, all are numbered in alphabetical order.
 
     Raises
     ------
     RunError
-        Naming the first item whose label is no single class, or that fails.
+        Naming the first item that fails or whose label is no single class.
     """
     values: npt.NDArray[Any] = np.empty(len(parts), dtype=object)
     lengths: set[int] = set()
     numeric = True
     for number, dataset in enumerate(parts.sets):
         here = np.flatnonzero(parts.part == number)
-        asked, places = np.unique(parts.index[here], return_inverse=True)
-        listed = _listed(dataset, asked, keys)
+        items, places = np.unique(parts.index[here], return_inverse=True)
+        listed = _listed(dataset, items, keys)
         if listed is None:
-            found = _by_index(dataset, asked, keys)
-            lengths |= {label.entries for label in found}
-            numeric &= all(isinstance(label.value, int) for label in found)
-            listed = np.array([label.value for label in found], dtype=object)
+            item_labels = _by_index(dataset, items, keys)
+            lengths |= {label.entries for label in item_labels}
+            numeric &= all(isinstance(label.value, int) for label in item_labels)
+            listed = np.array([label.value for label in item_labels], dtype=object)
         values[here] = listed[places]
     if len(lengths) > 1:
         raise RunError(
@@ -115,7 +115,7 @@ def labels_of(parts: Parts, keys: ItemKeys | None = None, words: Sequence[str] =
 
 @contextmanager
 def remembered() -> Generator[None, None, None]:
-    """Within it, labels of one data set are read once, however often it is opened.
+    """Within this context, labels of one data set are read once, however often it is opened.
 
     A run opens its images several times, and reading labels may mean reading every picture.
     """
@@ -131,7 +131,7 @@ def remembered() -> Generator[None, None, None]:
 
 
 def labels_once(key: str, read: Callable[[], Labels]) -> Labels:
-    """Labels as they were read under this key within ``remembered``, or read now."""
+    """Labels remembered under this key within ``remembered``, or else read now."""
     known = _MEMORY.known.get(key) if _MEMORY.uses else None
     if known is None:
         known = read()
@@ -150,7 +150,7 @@ _MEMORY = _Memory()
 
 
 def _listed(dataset: Any, index: Indices, keys: ItemKeys | None) -> npt.NDArray[Any] | None:
-    """Labels as torchvision lists them, where that is what its items say; None elsewhere."""
+    """Labels as torchvision lists them; None unless the items agree."""
     read = list_of_labels(dataset)
     if read is None or keys is not None or target_transform_of(dataset) is not None:
         return None
@@ -158,29 +158,29 @@ def _listed(dataset: Any, index: Indices, keys: ItemKeys | None) -> npt.NDArray[
         numbers = np.asarray(read(dataset))
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or not len(index):
             return None
-        found = numbers[index]
-    except Exception:  # noqa: BLE001 - whatever a data set changed by hand makes of its list
+        listed = numbers[index]
+    except Exception:  # noqa: BLE001 - the list of a data set changed by hand may be anything
         return None
     for place in np.unique(np.linspace(0, len(index) - 1, _SAMPLE).astype(int)):
         try:
-            said = single_class(dataset[int(index[place])][1])
-        except Exception:  # noqa: BLE001 - an unreadable picture says nothing of its label
+            label = single_class(dataset[int(index[place])][1])
+        except Exception:  # noqa: BLE001 - an unreadable picture does not give its label
             continue
-        if said.value != found[place]:
+        if label.value != listed[place]:
             _LOG.warning(
                 "the list of labels of %s gives %d for item %d, which itself says %s: labels are "
                 "read item by item",
                 described(dataset),
-                found[place],
+                listed[place],
                 index[place],
-                said.value,
+                label.value,
             )
             return None
-    return found
+    return listed
 
 
 def list_of_labels(dataset: Any) -> Callable[[Any], Sequence[Any]] | None:
-    """How a data set lists its labels, where torchvision's own index gives its items."""
+    """How a data set lists its labels; None unless torchvision's own index gives its items."""
     for read, names in _LISTS:
         if torchvision_sets.has_index_of(dataset, *names):
             return read
@@ -188,18 +188,18 @@ def list_of_labels(dataset: Any) -> Callable[[Any], Sequence[Any]] | None:
 
 
 def target_transform_of(dataset: Any) -> Any:
-    """What a data set of torchvision makes of its labels before it gives them; None for nothing."""
+    """The transform that a data set of torchvision applies to its labels; None if none."""
     own = getattr(dataset, "target_transform", None)
     both = getattr(dataset, "transforms", None)
     if own is not None or both is None:
         return own
-    # StandardTransform holds one for pictures and one for labels; any other may do anything.
+    # StandardTransform has one transform for pictures and one for labels; others may do anything.
     return getattr(both, "target_transform", both)
 
 
 def _by_index(dataset: Any, index: Indices, keys: ItemKeys | None) -> list[_Label]:
-    """Labels as items say them; of unreadable items, as a list does that agrees with all others."""
-    found: dict[int, _Label] = {}
+    """Labels from the items; for unreadable items, from a list that agrees with all others."""
+    labels: dict[int, _Label] = {}
     failed: dict[int, BaseException] = {}
     for i in _shown_progress(index, dataset):
         try:
@@ -209,10 +209,10 @@ def _by_index(dataset: Any, index: Indices, keys: ItemKeys | None) -> list[_Labe
             if not _lists_by_hand(dataset):
                 break
             continue
-        found[i] = _of_item(item, i, keys)
+        labels[i] = _of_item(item, i, keys)
     if failed:
-        found |= _of_unreadable(dataset, found, failed)
-    return [found[int(i)] for i in index]
+        labels |= _of_unreadable(dataset, labels, failed)
+    return [labels[int(i)] for i in index]
 
 
 def _of_item(item: Any, index: int, keys: ItemKeys | None) -> _Label:
@@ -266,7 +266,7 @@ def single_class(label: Any) -> _Label:
     Raises
     ------
     ValueError
-        If it means none or several.
+        If it means no class or several.
     """
     if isinstance(label, Tensor | np.ndarray | np.generic):
         label = label.tolist()
@@ -288,7 +288,7 @@ def single_class(label: Any) -> _Label:
 
 
 def storable(name: str) -> str:
-    """A name as UTF-8 can write it, which halves of characters cannot be."""
+    """A name that UTF-8 can encode; lone surrogates are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
@@ -307,7 +307,7 @@ def _of_list(entries: Sequence[Any]) -> _Label:
 
 
 def _numbers(values: npt.NDArray[Any]) -> Indices:
-    # Compared as they are: numbers past 64 bits would wrap.
+    # Compared before the conversion, in which numbers past 64 bits would wrap.
     for bad in np.flatnonzero((values < 0) | (values >= MOST_CLASSES))[:1]:
         raise RunError(
             f"the dataset has the label {values[bad]}; labels start at 0 and labels up to "
@@ -317,30 +317,30 @@ def _numbers(values: npt.NDArray[Any]) -> Indices:
 
 
 def _numbered(values: npt.NDArray[Any], words: Sequence[str]) -> Labels:
-    """Words numbered by the names of the classes, or in the order of the alphabet."""
+    """Words numbered by the names of the classes, or else in alphabetical order."""
     if any(isinstance(value, int) for value in values):
         word, number = (next(v for v in values if isinstance(v, kind)) for kind in (str, int))
         raise RunError(
             f"labels are numbers and words, such as {number} and {word!r}; one is needed"
         )
-    found = sorted(set(values.tolist()))
-    if set(found) <= set(words):
+    distinct = sorted(set(values.tolist()))
+    if set(distinct) <= set(words):
         named = tuple(words)
-    elif all(word.isascii() and word.isdecimal() for word in found):
+    elif all(word.isascii() and word.isdecimal() for word in distinct):
         return Labels(_numbers(np.array([int(value) for value in values], dtype=object)))
     else:
-        named = tuple(found)
+        named = tuple(distinct)
         _LOG.warning(
             "labels are words that the data set does not number by its attribute classes; they "
             "are numbered in the order of the alphabet: %s",
-            shown(dict(enumerate(found))),
+            shown(dict(enumerate(distinct))),
         )
     number_of = {name: i for i, name in reversed(list(enumerate(named)))}
     return Labels(np.array([number_of[value] for value in values], dtype=np.int64), named)
 
 
 def _shown_progress(index: Indices, dataset: Any) -> Iterator[int]:
-    """Indices one by one; where that takes long, the log says how far it is."""
+    """Indices one by one; if that takes long, the log reports progress."""
     last = time.monotonic()
     for done, i in enumerate(index.tolist()):
         if time.monotonic() - last > _SECONDS_BETWEEN_LINES:

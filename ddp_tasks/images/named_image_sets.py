@@ -1,4 +1,4 @@
-"""Image sets that presets name, in the layouts in which people have them."""
+"""Image sets that presets name, in the layouts in which they are usually stored."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ _ROOT = "images.kwargs.root"
 
 
 class LabelledFolders(datasets.ImageFolder):
-    """Picture files in one folder a class, labelled by a list of folders that is known before.
+    """Picture files with one folder per class, labelled by a given list of folders.
 
-    ``ImageFolder`` numbers the folders that it finds, so a tree that lacks some of a network's
-    classes would get the labels of others. Here a folder keeps its label whatever else there is.
+    ``ImageFolder`` numbers the folders that exist, so if a tree lacks some of a network's classes,
+    the others get wrong labels. Here a folder has the same label whatever other folders exist.
 
     Parameters
     ----------
     root
         the folder above the classes' folders.
     folders
-        one a class, in the order of the labels.
+        one per class, in the order of the labels.
     names
-        of the classes; None takes the folders'.
+        of the classes; None takes the names of the folders.
 
     Raises
     ------
     RunError
-        If there is a folder that the list lacks, or no picture in any.
+        If a folder is not in the list, or no folder holds a picture.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LabelledFolders(datasets.ImageFolder):
         self.classes = list(names or folders)
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
-        """The classes' folders in the order of their labels, whether they are there or not."""
+        """The classes' folders in the order of their labels, whether they exist or not."""
         if unknown := sorted(_folders_in(Path(directory)) - set(self._folders)):
             raise RunError(
                 f"images: {str(directory)!r} holds {len(unknown)} folders that are none of the "
@@ -73,8 +73,8 @@ def cifar10(
         a folder with ``test/CLASS/*`` (and ``train/CLASS/*``), with ``CLASS/*`` alone, or with
         torchvision's ``cifar-10-batches-py``.
     train
-        the training images instead of the test images; a tree of ``CLASS/*`` alone has but one
-        part, which is taken as either.
+        the training images instead of the test images; a tree of ``CLASS/*`` alone has only one
+        part, which stands for either.
     download
         fetch torchvision's layout into ``root`` first.
 
@@ -98,9 +98,9 @@ def cifar10(
 
 
 def imagenet(root: str, split: Literal["val", "train"] = "val") -> LabelledFolders:
-    """Images of ILSVRC-2012 in folders named by WordNet id, any number of the 1,000 of them.
+    """Images of ILSVRC-2012 in folders named by WordNet id, for any of the 1,000 classes.
 
-    Labels are those of torchvision's networks, whichever folders there are.
+    Labels are those of torchvision's networks, whichever folders exist.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def imagenet(root: str, split: Literal["val", "train"] = "val") -> LabelledFolde
 
 
 def _tree(root: Path, part: str, folders: Sequence[str]) -> Path | None:
-    """Which of a folder's part and the folder itself holds folders of classes."""
+    """The folder's part, or else the folder itself, if it holds folders of classes."""
     for place in (root / part, root):
         if place.is_dir() and _folders_in(place) & set(folders):
             return place

@@ -1,4 +1,4 @@
-"""Pictures on their way into a network: decoded, brought to one size, standardised."""
+"""Preparing pictures for a network: decoding, resizing, standardising."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from torch import Tensor
 
 from schemas.parameters import TransformParameters
 
-# torchvision.io.ImageReadMode.RGB. The operators are called rather than the functions around
-# them, which warn at every call that they will one day be another package's.
+# torchvision.io.ImageReadMode.RGB. The operators are called directly, since the functions around
+# them warn at every call that they will move to another package.
 _RGB = 3
 _JPEG = bytes.fromhex("ffd8ff")
 
 
 def decoded(encoded: Sequence[Tensor], device: torch.device) -> list[Tensor | None]:
-    """Pictures from the bytes of JPEG, PNG, WebP and GIF files, in red, green and blue.
+    """Pictures in red, green and blue from the bytes of JPEG, PNG, WebP and GIF files.
 
-    Grey, palettes and CMYK are converted, transparency is dropped. On a CUDA device JPEG files
-    are decoded there, all at once; its decoder rounds otherwise than the processor's.
+    Grey, palettes and CMYK are converted, transparency is dropped. A CUDA device decodes all JPEG
+    files at once; its decoder rounds differently from the processor's.
 
     Parameters
     ----------
     encoded
-        uint8, shape (bytes,), on the CPU; one a file.
+        uint8, shape (bytes,), on the CPU; one per file.
 
     Returns
     -------
-    uint8, shape (3, m, n), channels last in memory; None for what torchvision does not decode,
-    such as other formats, 16 bits a channel, moving pictures and damaged files
+    uint8, shape (3, m, n), channels last in memory; None for files that torchvision does not
+    decode: other formats, 16 bits per channel, moving pictures, damaged files and the like
     """
     import torchvision.io  # noqa: F401 - loads the operators torch.ops.image
 
     pictures: list[Tensor | None] = [None] * len(encoded)
     if device.type == "cuda":
         jpeg = [i for i, file in enumerate(encoded) if bytes(file[:3].numpy()) == _JPEG]
-        there = _decoded_there([encoded[i] for i in jpeg], device)
-        for i, picture in zip(jpeg, there, strict=True):
+        on_device = _decoded_there([encoded[i] for i in jpeg], device)
+        for i, picture in zip(jpeg, on_device, strict=True):
             pictures[i] = picture
     for i, file in enumerate(encoded):
         if pictures[i] is None and (picture := _decoded_here(file)) is not None:
@@ -47,10 +47,10 @@ def decoded(encoded: Sequence[Tensor], device: torch.device) -> list[Tensor | No
 
 
 def fitted(picture: Tensor, transform: TransformParameters) -> Tensor:
-    """A picture, or a block of pictures, of the size and channels that a transform asks for.
+    """A picture or a block of pictures, changed to the size and channels of a transform.
 
-    Resized by its shorter side with antialiasing, then cropped about the centre (or padded with
-    black), as torchvision does it to uint8 tensors: within one level of what PIL's resizing gives.
+    It is resized by its shorter side with antialiasing, then cropped about the centre (or padded
+    with black), as torchvision does with uint8 tensors: within one level of PIL's resizing.
 
     Parameters
     ----------
@@ -60,37 +60,37 @@ def fitted(picture: Tensor, transform: TransformParameters) -> Tensor:
     Raises
     ------
     ValueError
-        If it has not as many channels as ``transform.mean``; grey may become three, transparency
-        beside three is dropped, and one mean is for all.
+        If its number of channels is not that of ``transform.mean``. But grey may become three
+        channels, transparency beside three is dropped, and one mean fits any number.
     """
-    channels, found = transform.channels, picture.shape[-3]
-    if (found, channels) == (4, 3):
-        picture, found = picture[..., :3, :, :], 3
-    if channels not in (0, 1, found) and (found, channels) != (1, 3):
-        raise ValueError(f"it has {found} channels; images.transform.mean has {channels}")
+    channels, present = transform.channels, picture.shape[-3]
+    if (present, channels) == (4, 3):
+        picture, present = picture[..., :3, :, :], 3
+    if channels not in (0, 1, present) and (present, channels) != (1, 3):
+        raise ValueError(f"it has {present} channels; images.transform.mean has {channels}")
     if transform.resize is not None or transform.crop is not None:
         from torchvision.transforms.v2 import functional as transforms
     if transform.resize is not None:
         picture = transforms.resize(picture, [transform.resize], antialias=True)
     if transform.crop is not None:
         picture = transforms.center_crop(picture, [transform.crop])
-    if channels > found:
+    if channels > present:
         picture = picture.expand(*picture.shape[:-3], channels, -1, -1)
     return picture
 
 
 def stacked(pictures: Sequence[Tensor], device: torch.device) -> Tensor:
-    """One block of pictures of one shape, on their way to a device.
+    """One block of pictures of one shape, ready to be copied to a device.
 
     Returns
     -------
-    shape (k, c, m, n), channels last in memory; pinned where the device is a GPU's
+    shape (k, c, m, n), channels last in memory; pinned if the device is a GPU
     """
     first = pictures[0]
     if first.device.type != "cpu" or first.ndim != 3:
         return torch.stack(list(pictures))
     channels, height, width = first.shape
-    # Decoders leave pictures with channels last, as convolutions like them: plain copies.
+    # Decoders give channels last, which convolutions prefer, so these are plain copies.
     rows = torch.empty(
         (len(pictures), height, width, channels),
         dtype=first.dtype,
@@ -103,9 +103,9 @@ def stacked(pictures: Sequence[Tensor], device: torch.device) -> Tensor:
 
 
 def standardised(pixels: Tensor, transform: TransformParameters, into: Tensor | None) -> Tensor:
-    """Pictures scaled to [0, 1], less the mean, over the standard deviation.
+    """Pictures scaled to [0, 1], minus the mean, divided by the standard deviation.
 
-    One multiplication and one addition, in place, on the device where the pixels are.
+    It takes one multiplication and one addition, in place, on the device of the pixels.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def standardised(pixels: Tensor, transform: TransformParameters, into: Tensor | 
         uint8, shape (k, c, m, n).
     into
         float32 of the same shape and layout, overwritten; None takes new memory, which on a
-        processor costs several times what the arithmetic does.
+        processor costs several times as much as the arithmetic.
 
     Returns
     -------
@@ -123,29 +123,29 @@ def standardised(pixels: Tensor, transform: TransformParameters, into: Tensor | 
     mean, std = tuple(transform.mean or [0.0]), tuple(transform.std or [1.0])
     last = pixels.is_contiguous(memory_format=torch.channels_last)
     scale, offset = _affine(mean, std, tuple(pixels.shape[1:]), last, pixels.device)
-    # Broadcasting over the batch alone: along channels it would be a loop of length three.
+    # Broadcast over the batch only: along channels it would be a loop of length three.
     return torch.addcmul(offset, result.copy_(pixels), scale, out=result)
 
 
 def _decoded_here(file: Tensor) -> Tensor | None:
     try:
         picture: Tensor = torch.ops.image.decode_image(file, _RGB)
-    except (RuntimeError, AttributeError):  # AttributeError: a torchvision without decoders
+    except (RuntimeError, AttributeError):  # AttributeError: torchvision has no decoders
         return None
     return picture if picture.ndim == 3 and picture.dtype == torch.uint8 else None
 
 
 def _decoded_there(files: list[Tensor], device: torch.device) -> list[Tensor | None]:
-    """JPEG files decoded by nvJPEG, None for those that it refuses."""
+    """JPEG files decoded by nvJPEG; None for those that it refuses."""
     if not files:
         return []
     try:
-        found: list[Tensor | None] = torch.ops.image.decode_jpegs_cuda(files, _RGB, device)
+        pictures: list[Tensor | None] = torch.ops.image.decode_jpegs_cuda(files, _RGB, device)
     except (RuntimeError, AttributeError):
-        # One file refuses the whole list; which neighbours it has must not change a picture.
+        # One bad file fails the whole list, but must not change how its neighbours are decoded.
         halves = (files[: len(files) // 2], files[len(files) // 2 :])
         return [p for half in halves for p in _decoded_there(half, device)] if files[1:] else [None]
-    return found
+    return pictures
 
 
 @lru_cache(maxsize=8)
@@ -156,7 +156,7 @@ def _affine(
     channels_last: bool,
     device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Factor and summand of every pixel: x / 255 less the mean over std is factor · x + summand."""
+    """Factor and summand with (x / 255 - mean) / std = factor · x + summand for every pixel x."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     means, stds = (torch.tensor(v, dtype=torch.float64)[None, :, None, None] for v in (mean, std))
     both = (1 / (255 * stds), -means / stds)

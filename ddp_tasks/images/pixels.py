@@ -1,7 +1,7 @@
-"""Pictures as people bring them, from PIL, NumPy or torch, as tensors of their pixels.
+"""Tensors of pixels from pictures of PIL, NumPy or torch.
 
-Pictures of 16 bits, grey ones in files among them, are brought to 8 by leaving out the lower
-byte, as PIL and libpng do with colours of 16 bits: 65,535 becomes 255. Nothing is clipped.
+Pictures of 16 bits, also grey ones in files, are reduced to 8 bits by dropping the lower byte, as
+PIL and libpng do with colours of 16 bits: 65,535 becomes 255. Nothing is clipped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 _AS_THEY_ARE = ("L", "RGB", "RGBA")
 _GREY = ("1", "LA", "La")
-#: Modes of PIL whose pixels are one integer of 16 bits; I has room for more.
+#: Modes of PIL whose pixels are one integer of 16 bits; mode I can hold more.
 _SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _CHANNELS = (1, 2, 3, 4)
 
@@ -27,14 +27,14 @@ def pixels(picture: Any) -> Tensor:
     Parameters
     ----------
     picture
-        a PIL image of any mode; a NumPy array of integers, shape (m, n) or (m, n, c), or (c, m, n)
-        where only that can be meant; a tensor; an array or a tensor of floats as it is, whatever
-        its shape.
+        a PIL image of any mode; a NumPy array of integers, shape (m, n), (m, n, c) or, if no other
+        meaning is possible, (c, m, n); a tensor; an array or a tensor of floats of any shape, which
+        is kept as it is.
 
     Returns
     -------
-    uint8, shape (c, m, n), of pictures; transparency stays only beside three colours. Floats and
-    what is no picture as they are
+    for pictures, uint8, shape (c, m, n), with transparency only beside three colours; floats and
+    other values are kept as they are
 
     Raises
     ------
@@ -54,20 +54,20 @@ def pixels(picture: Any) -> Tensor:
 
 
 def colours(image: Image.Image) -> Tensor:
-    """A picture file that PIL has opened, in red, green and blue: uint8, shape (3, m, n).
+    """The pixels of a file opened by PIL, in red, green and blue: uint8, shape (3, m, n).
 
     Raises
     ------
     ValueError
-        If its pixels are floats, or integers that 16 bits do not hold.
+        If its pixels are floats, or integers that do not fit in 16 bits.
     """
     if image.mode == "F":
         raise ValueError(
             "its pixels are floating-point numbers, whose black and white are not known; a "
             "dataset that gives float tensors says what they are"
         )
-    found = pixels(image if image.mode in _SIXTEEN_BITS else _rgb(image))
-    return found.expand(3, -1, -1)
+    grey_or_rgb = pixels(image if image.mode in _SIXTEEN_BITS else _rgb(image))
+    return grey_or_rgb.expand(3, -1, -1)
 
 
 def _of_image(image: Image.Image) -> Tensor:
@@ -83,7 +83,7 @@ def _of_image(image: Image.Image) -> Tensor:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    # PIL warns of transparent palettes that do not pass through RGBA; the colours are the same.
+    # Without RGBA in between PIL warns of transparent palettes; the colours are the same.
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("RGB")
@@ -111,17 +111,17 @@ def _of_tensor(tensor: Tensor) -> Tensor:
 
 
 def _picture(array: npt.NDArray[Any]) -> Tensor:
-    """An array of integers as a picture where it has the axes of one."""
+    """An array of integers as a picture, if it has the axes of one."""
     if array.dtype == np.uint16:
-        found = _eight_bits(array)
+        picture = _eight_bits(array)
     elif array.dtype == np.bool_:
-        found = torch.from_numpy(array.astype(np.uint8) * 255)
+        picture = torch.from_numpy(array.astype(np.uint8) * 255)
     else:
-        found = torch.from_numpy(array)
-    if found.dtype != torch.uint8 or found.ndim not in (2, 3):
-        return found
-    last = found.ndim == 2 or found.shape[-1] in _CHANNELS
-    return _channels_first(found) if last else found
+        picture = torch.from_numpy(array)
+    if picture.dtype != torch.uint8 or picture.ndim not in (2, 3):
+        return picture
+    last = picture.ndim == 2 or picture.shape[-1] in _CHANNELS
+    return _channels_first(picture) if last else picture
 
 
 def _channels_first(picture: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def _channels_first(picture: Tensor) -> Tensor:
 
 
 def _eight_bits(array: npt.NDArray[Any]) -> Tensor:
-    """The upper byte of pixels of 16 bits, uint8 of the same shape."""
+    """The upper byte of pixels of 16 bits: uint8, same shape."""
     if array.size and (array.min() < 0 or array.max() > 0xFFFF):
         raise ValueError(
             f"its pixels are integers from {array.min()} to {array.max()}; 8 or 16 bits a channel "

@@ -1,8 +1,8 @@
-"""How the pictures of a dataset are read: from its files, from its memory, or through its index.
+"""Reading the pictures of a dataset: from its files, from memory, or through its index.
 
-The dataset itself, ``dataset[i]``, says what its pictures are. The faster ways here are taken
-only where they are known to give the same: with torchvision's own classes, whose index does
-nothing else than what is done here.
+The pictures are defined by the dataset itself, ``dataset[i]``. The faster ways here are used only
+where they are known to give the same: for torchvision's own classes, whose index does nothing
+more than what is done here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ddp_tasks.images.torchvision_sets import has_index_of
 from schemas.parameters import ItemKeys
 from schemas.shown import error_shown
 
-#: What makes an image unreadable, in words.
+#: Why an image is unreadable, in words.
 Reason = str
 
 _IN_MEMORY = ("MNIST", "CIFAR10")
@@ -47,9 +47,9 @@ class Reader(Protocol):
         device: torch.device,
         contents: list[Content] | None = None,
     ) -> Sequence[Tensor | Reason]:
-        """Each image as the dataset has it, uint8 or float, or the reason why it is unreadable.
+        """Each image as the dataset gives it, uint8 or float, or why it is unreadable.
 
-        Shape (c, m, n) where the dataset gives pictures.
+        Shape (c, m, n) if the dataset gives pictures.
 
         Parameters
         ----------
@@ -59,16 +59,16 @@ class Reader(Protocol):
         ...
 
     def content(self, index: int) -> Content:
-        """What tells an image from another; ``UNKNOWN`` if it is unreadable."""
+        """Size and digest of an image's bytes; ``UNKNOWN`` if it is unreadable."""
         ...
 
     def size(self, index: int) -> int | None:
-        """Size of the content where it is known without reading it."""
+        """Size of the content; None if it is not known without reading."""
         ...
 
 
 def reader(dataset: Any, keys: ItemKeys | None = None) -> Reader:
-    """The fastest way to read a dataset that gives what the dataset itself gives.
+    """The fastest reader that gives the same pictures as the dataset itself.
 
     Parameters
     ----------
@@ -76,14 +76,14 @@ def reader(dataset: Any, keys: ItemKeys | None = None) -> Reader:
         as in ``items.picture_of``.
     """
     parts = dataset_parts(dataset)
-    of_sets = [_reader(one, keys) for one in parts.sets]
+    of_sets = [_reader(part, keys) for part in parts.sets]
     return of_sets[0] if parts.whole else PartsReader(parts, of_sets)
 
 
 def _reader(dataset: Any, keys: ItemKeys | None) -> Reader:
-    # A class that inherits the index may bring a way of its own to ask for many items.
-    asked = hasattr(dataset, "__getitems__") or getattr(dataset, "transform", None) is not None
-    if asked or keys is not None:
+    # A class that inherits the index may have its own way to give many items.
+    own_way = hasattr(dataset, "__getitems__") or getattr(dataset, "transform", None) is not None
+    if own_way or keys is not None:
         return IndexReader(dataset, keys)
     if has_index_of(dataset, *_IN_MEMORY) and torch.as_tensor(dataset.data).dtype == torch.uint8:
         return MemoryReader(dataset.data)
@@ -96,7 +96,7 @@ def _reader(dataset: Any, keys: ItemKeys | None) -> Reader:
 
 
 class PartsReader:
-    """Images of several datasets, or of some places in one, each read as its own is.
+    """Images of several datasets or of parts of one, each read by the reader of its dataset.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class PartsReader:
         contents: list[Content] | None = None,
     ) -> Sequence[Tensor | Reason]:
         """See ``Reader``."""
-        found: list[Tensor | Reason] = [""] * len(index)
+        images: list[Tensor | Reason] = [""] * len(index)
         of_images = [UNKNOWN] * len(index)
         for part in np.unique(self._parts.part[index]).tolist():
             places = np.flatnonzero(self._parts.part[index] == part).tolist()
@@ -125,12 +125,12 @@ class PartsReader:
             within = self._parts.index[index[places]]
             pictures = self._readers[part].read(within, device, here)
             for place, picture in zip(places, pictures, strict=True):
-                found[place] = picture
-            for place, one in zip(places, here or (), strict=here is not None):
-                of_images[place] = one
+                images[place] = picture
+            for place, known in zip(places, here or (), strict=here is not None):
+                of_images[place] = known
         if contents is not None:
             contents.extend(of_images)
-        return found
+        return images
 
     def content(self, index: int) -> Content:
         """See ``Reader``."""
@@ -142,7 +142,7 @@ class PartsReader:
 
 
 class MemoryReader:
-    """Pictures that lie in memory as one array; a batch is one index operation.
+    """Pictures in one array in memory; a batch takes one index operation.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class MemoryReader:
 
 
 class FileReader:
-    """Picture files in torchvision's folders, decoded without PIL where torchvision can.
+    """Picture files in torchvision's folders, decoded by torchvision if it can, else by PIL.
 
     Parameters
     ----------
@@ -206,26 +206,26 @@ class FileReader:
         contents: list[Content] | None = None,
     ) -> Sequence[Tensor | Reason]:
         """See ``Reader``."""
-        found: list[Tensor | Reason] = [""] * len(index)
+        images: list[Tensor | Reason] = [""] * len(index)
         of_files = [UNKNOWN] * len(index)
         files: dict[int, Tensor] = {}
         for place, i in enumerate(index):
             try:
                 data = np.fromfile(self._paths[i], np.uint8)
             except OSError as error:
-                found[place] = self._reason(error)
+                images[place] = self._reason(error)
                 continue
             files[place] = torch.from_numpy(data)
             if contents is not None:
                 of_files[place] = content(data.data)
         for place, picture in zip(files, decoded(list(files.values()), device), strict=True):
-            found[place] = self._loaded(index[place], files[place]) if picture is None else picture
+            images[place] = self._loaded(index[place], files[place]) if picture is None else picture
         if contents is not None:
             contents.extend(of_files)
-        return found
+        return images
 
     def content(self, index: int) -> Content:
-        """See ``Reader``. The file's bytes: the same whatever decodes them."""
+        """See ``Reader``. These are the file's bytes, whatever decodes them."""
         try:
             return content(Path(self._paths[index]).read_bytes())
         except OSError:
@@ -239,29 +239,29 @@ class FileReader:
             return UNKNOWN.size
 
     def _loaded(self, index: int, data: Tensor) -> Tensor | Reason:
-        """A picture that torchvision does not decode, as the dataset's own loader reads it.
+        """A picture that torchvision does not decode, read as the dataset's own loader does.
 
-        But for grey pictures of 16 bits, which that loader clips to white: see ``pixels``.
+        Grey pictures of 16 bits are the exception: that loader clips them to white; see ``pixels``.
         """
         file = io.BytesIO(data.numpy().tobytes())
         try:
             with Image.open(file) as image:
                 return colours(image)
-        except Exception as error:  # noqa: BLE001 - decoders raise whatever bytes provoke
+        except Exception as error:  # noqa: BLE001 - decoders may raise anything for damaged bytes
             return self._reason(error).replace(repr(file), repr(self._below(index)))
 
     def _below(self, index: int) -> str:
         return str(self._paths[index]).replace(f"{self._root.rstrip('/')}/", "")
 
     def _reason(self, error: Exception) -> Reason:
-        # Where the tree lies says nothing of the image, and differs between machines.
+        # The place of the tree does not matter to the image, and differs between machines.
         return _reason(error).replace(f"{self._root.rstrip('/')}/", "")
 
 
 class IndexReader:
-    """Images of any map-style dataset, asked for by index, all at once where it allows that.
+    """Images of any map-style dataset, read by index, all at once if the dataset allows that.
 
-    One thread reads, since nothing promises that a dataset bears more.
+    Only one thread reads, since a dataset need not be safe with more.
     """
 
     concurrent = False
@@ -275,14 +275,14 @@ class IndexReader:
         device: torch.device,
         contents: list[Content] | None = None,
     ) -> Sequence[Tensor | Reason]:
-        """See ``Reader``. An item that fails leaves the others as they are."""
-        found = self._read(index)
+        """See ``Reader``. An item that fails does not affect the others."""
+        images = self._read(index)
         if contents is not None:
-            contents.extend(_content_of(picture) for picture in found)
-        return found
+            contents.extend(_content_of(picture) for picture in images)
+        return images
 
     def content(self, index: int) -> Content:
-        """See ``Reader``. The bytes of the array that the dataset gives."""
+        """See ``Reader``. These are the bytes of the array that the dataset gives."""
         return _content_of(self._one(index))
 
     def size(self, index: int) -> int | None:
@@ -294,11 +294,11 @@ class IndexReader:
         if callable(at_once):
             try:
                 items = at_once(index.tolist())
-                found = [pixels(picture_of(item, self._keys)) for item in items]
-            except ENDINGS:  # the person's own code; one by one tells which fails
-                found = []
-            if len(found) == len(index):
-                return found
+                images = [pixels(picture_of(item, self._keys)) for item in items]
+            except ENDINGS:  # the person's own code; reading one by one shows which fails
+                images = []
+            if len(images) == len(index):
+                return images
         return [self._one(int(i)) for i in index]
 
     def _one(self, index: int) -> Tensor | Reason:
@@ -313,7 +313,7 @@ class IndexReader:
 def _content_of(picture: Tensor | Reason) -> Content:
     if isinstance(picture, str):
         return UNKNOWN
-    # Bytes rather than numbers: NumPy has no bfloat16.
+    # As bytes, since NumPy has no bfloat16.
     return content(picture.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 

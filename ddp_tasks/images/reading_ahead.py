@@ -1,4 +1,4 @@
-"""Batches of a run's images on a device, read ahead of the network that is shown them."""
+"""Batches of a run's images on a device, read ahead of the network that uses them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ddp_tasks.images.contents import Content
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.images.readers import Reason
 
-#: Batches that are read or being read beside the one that the network is shown.
+#: Batches that are read ahead, beside the one that the network is using.
 BATCHES_AHEAD = 2
 
-#: Pictures that one thread reads at a time: few, so that all threads share a shard's first batch.
+#: Pictures that a thread reads at a time; few, so that all threads share a shard's first batch.
 _PIECE = 8
-#: nvJPEG decodes many files at once much faster than one by one.
+#: On a GPU; nvJPEG decodes many files at once much faster than one by one.
 _PIECE_ON_GPU = 32
 _MOST_THREADS = 8
 _SECONDS_TO_START = 60.0
@@ -36,35 +36,35 @@ def read_ahead(
     *,
     contents: dict[int, Content] | None = None,
 ) -> Generator[Tensor, None, None]:
-    """Batches of a run's images, the next ones read while one is used.
+    """Batches of a run's images; the next ones are read while one is used.
 
     At most ``BATCHES_AHEAD`` batches wait, however slow the network is. A dataset in memory is
-    read without threads, where it is used; a person's own dataset by one thread; picture files
+    read without threads, when it is used; a person's own dataset by one thread; picture files
     by several (``reading_threads``). All threads have ended when the iterator is exhausted,
-    fails or is closed, and each gives torch one thread, so that they take no more cores than
-    they are.
+    fails or is closed. Torch uses one thread in each of them, so that they take no more cores
+    than there are threads.
 
     Parameters
     ----------
     chosen
         positions in the run, in steps of one.
     unreadable
-        receives why images are not among the batches, by position in the run: those of a batch
-        before the batch is given.
+        receives the reasons for images that are not in the batches, by position in the run; those
+        of a batch before the batch is given.
     contents
-        receives the content of the images that are, by position in the run.
+        receives the content of the images in the batches, by position in the run.
 
     Yields
     ------
     float32, shape (k, \\*images.shape), k at most ``batch_size``: the readable images in order.
-    On a processor the next batch is written over the one before
+    On a processor, the next batch overwrites the one before
 
     Raises
     ------
     RunError
         See ``ImageSet.shape``.
     """
-    images.shape  # noqa: B018 - found before threads ask for it
+    images.shape  # noqa: B018 - computed before threads need it
     bounds = [(i, min(i + batch_size, chosen.stop)) for i in chosen[::batch_size]]
     making = _Making(images, device)
     if images.in_memory:
@@ -88,12 +88,12 @@ def read_ahead(
         waiting = deque(islice(batches, BATCHES_AHEAD + 1))
         while waiting:
             first, pieces = waiting.popleft()
-            found = [picture for piece in pieces for picture in piece.result()]
-            unreadable |= {i: r for i, r in enumerate(found, start=first) if isinstance(r, str)}
-            if readable := [picture for picture in found if isinstance(picture, Tensor)]:
+            pictures = [picture for piece in pieces for picture in piece.result()]
+            unreadable |= {i: r for i, r in enumerate(pictures, start=first) if isinstance(r, str)}
+            if readable := [picture for picture in pictures if isinstance(picture, Tensor)]:
                 batch = making.batch(readable)
-                # What it was made of goes while it is used.
-                del pieces, found, readable
+                # Frees the pictures while their batch is used.
+                del pieces, pictures, readable
                 yield batch
             waiting.extend(islice(batches, 1))
     finally:
@@ -101,12 +101,12 @@ def read_ahead(
 
 
 def reading_threads(images: ImageSet, device: torch.device) -> int:
-    """How many threads read an image set that is not in memory.
+    """Number of threads that read an image set that is not in memory.
 
-    On a processor a fourth of torch's threads, at least one: decoding and resizing take a small
-    share of what a network does to a picture, and every further thread would only take cores from
-    it. Beside a GPU, which leaves the cores free, as many as the process has for each GPU, up to
-    eight. One for a dataset that may not bear more.
+    On a processor it is a fourth of torch's threads, at least one: decoding and resizing are little
+    work beside the network, and more threads would only take cores from it. A GPU leaves the cores
+    free: then it is the number of the process's cores for each GPU, at most eight. It is one for a
+    dataset that may not be safe with more.
     """
     if not images.reader.concurrent:
         return 1
@@ -117,7 +117,7 @@ def reading_threads(images: ImageSet, device: torch.device) -> int:
 
 
 class _Making:
-    """Makes the network's input tensors, on a processor in the same memory again and again."""
+    """Makes the network's input tensors, on a processor always in the same memory."""
 
     def __init__(self, images: ImageSet, device: torch.device) -> None:
         self._images, self._device = images, device
@@ -141,18 +141,18 @@ def _piece(images: ImageSet, device: torch.device, batch_size: int) -> int:
 
 
 def _give_one_torch_thread_each(executor: ThreadPoolExecutor, threads: int) -> None:
-    """Start an executor's threads, and let torch use no further threads within them."""
+    """Start an executor's threads, and let torch use only one thread in each."""
     own = torch.get_num_threads()
-    # Each waits for all, so that no thread takes the part of another.
+    # Each waits for all, so that no thread runs this twice and another not at all.
     together = Barrier(threads, timeout=_SECONDS_TO_START)
 
     def settle() -> None:
-        # A thread takes torch's default where it first asks, were it after setting its own.
+        # A thread's first query resets it to torch's default, even after it has set its own number.
         torch.get_num_threads()
         torch.set_num_threads(1)
         together.wait()
 
     for settled in [executor.submit(settle) for _ in range(threads)]:
         settled.result()
-    # What any thread sets is also the default of threads that start after it.
+    # The number that a thread sets is also the default of threads started later.
     torch.set_num_threads(own)

@@ -1,6 +1,7 @@
-"""torchvision's own data sets, where it is loaded: elsewhere no data set is one of them.
+"""Recognising torchvision's own data sets without importing torchvision.
 
-torchvision takes seconds to import, which a run of other data sets need not wait for.
+Importing it takes seconds, for which a run with other data sets need not wait. If it is not
+imported, no data set is one of its own.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import Any
 
 
 def loaded() -> ModuleType | None:
-    """The module ``torchvision.datasets``; None where nothing has imported it."""
+    """The module ``torchvision.datasets``; None if nothing has imported it."""
     return sys.modules.get("torchvision.datasets")
 
 
 def has_index_of(dataset: Any, *names: str) -> bool:
-    """Whether items are taken by the index of one of torchvision's classes.
+    """Whether a data set uses the index (``__getitem__``) of one of torchvision's classes.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Images that cannot be read: how many a run bears, and how it tells of them."""
+"""Unreadable images: how many of them a run tolerates, and how they are reported."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _NAMED = 5
 
 
 class Unreadable:
-    """A tally of a run's unreadable images, held against the share that the run allows.
+    """A tally of a run's unreadable images, compared with the share that the run allows.
 
     Parameters
     ----------
     share
-        of the images that may be unreadable, the run's ``images.unreadable``.
+        of the images that may be unreadable: the run's ``images.unreadable``.
     images
-        of the run.
+        number of images of the run.
     """
 
     def __init__(self, share: float, images: int) -> None:
@@ -29,17 +29,17 @@ class Unreadable:
 
     @property
     def allowed(self) -> int:
-        """How many images may be unreadable."""
-        # The slack is for shares such as 0.29, whose product with 100 comes out below 29.
+        """Number of images that may be unreadable."""
+        # The slack is for shares such as 0.29, whose product with 100 is slightly below 29.
         return int(self._share * self._images * (1 + 1e-12))
 
     def add(self, reasons: Mapping[str, str]) -> None:
-        """Count images, given by id with the reason why they cannot be read.
+        """Add unreadable images to the tally, given as reasons by id.
 
         Raises
         ------
         RunError
-            If there are now more than allowed, naming how many, the limit and the first of them.
+            If there are now more than allowed, naming their number, the limit and the first ones.
         """
         self._reasons |= reasons
         if len(self._reasons) > self.allowed:
@@ -51,19 +51,19 @@ class Unreadable:
             )
 
     def told(self) -> str:
-        """How many images cannot be read, and which are the first of them."""
+        """The number of unreadable images and the first of them, in words."""
         return told(self._reasons)
 
 
 def told(reasons: Mapping[str, str], named: int = _NAMED) -> str:
-    """One sentence without its full stop: how many images cannot be read, the first by name.
+    """A sentence without full stop: the number of unreadable images, the first with reasons.
 
     Parameters
     ----------
     reasons
         by id.
     named
-        how many are named.
+        number of images to name.
     """
     count = len(reasons)
     first = "; ".join(f"{image} ({reasons[image]})" for image in sorted(reasons)[:named])
