@@ -1,9 +1,9 @@
-"""Layers with the batch normalisation that follows them folded into their weights.
+"""Folding the BatchNorm that follows a layer into the layer's weights.
 
 In evaluation mode a BatchNorm is an affine map of each channel, Y' = scale · Y + shift with
-scale = γ / √(var + ε) and shift = β − mean · scale. Where nothing but the BatchNorm reads a
-layer's output, the network never sees the layer without it: the two are one linear layer with
-W' = diag(scale) W and b' = scale · b + shift. The paper decomposes the layers as they stand.
+scale = γ / √(var + ε) and shift = β − mean · scale. If only the BatchNorm reads a layer's output,
+the network never uses the layer without it: the two are one linear layer with
+W' = diag(scale) W and b' = scale · b + shift. The paper decomposes the layers without folding.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 @dataclass(frozen=True)
 class FoldedLayer:
-    """A layer and the BatchNorm after it as one linear layer; everything in float64."""
+    """A layer and the BatchNorm after it as one linear layer, in float64."""
 
     batch_norm: str
     """Name of the BatchNorm's module."""
@@ -43,11 +43,11 @@ class FoldedLayer:
     """shape (d,)."""
 
     def vectors_for_unfolded_means(self, U: Tensor) -> Tensor:
-        """What to multiply the layer's own mean output by to have the folded layer's signals.
+        """The factor that turns the layer's own mean output into the folded layer's signals.
 
         The folded layer's signals are U'ᵀ (mean Y' − b'), and mean Y' − b' is
         scale · (mean Y − b). So ``signals_of_means`` and ``extract``, given diag(scale) U'
-        where U stands, compute them from the outputs and biases of the network as it is.
+        in place of U, compute them from the outputs and biases of the unchanged network.
 
         Parameters
         ----------
@@ -67,7 +67,7 @@ class Folding:
 
     layers: Mapping[str, FoldedLayer]
     refused: Mapping[str, str]
-    """Layers that a BatchNorm reads and that stay as they are, and why."""
+    """Layers read by a BatchNorm that are not folded, and why."""
 
 
 def fold_batch_norms(
@@ -78,10 +78,9 @@ def fold_batch_norms(
 ) -> Folding:
     """Fold into each linear layer the BatchNorm that directly reads its output, if one does.
 
-    Found by one forward pass and not by names: the tensor that the layer returns must be the
-    one that the BatchNorm takes, and nothing else may use it, modify it or return it. A layer
-    called twice is two layers, each folded with what follows its own call. The network itself
-    stays as it is.
+    The pairs are found by a forward pass, not by names: the BatchNorm must take the very tensor
+    that the layer returns, and nothing else may use, modify or return it. A layer called twice is
+    two layers, each folded with what follows its own call. The network itself is not changed.
 
     Parameters
     ----------
@@ -90,13 +89,13 @@ def fold_batch_norms(
     layers
         as ``trace_layers`` gives them.
     images
-        shape (n, ...), that together reach all layers.
+        shape (n, ...); together they reach all layers.
     convention
-        how the network takes them.
+        how the network takes the images.
 
     Returns
     -------
-    every layer is in one of the two mappings, or is not read by a BatchNorm
+    every layer that a BatchNorm reads is in one of the two mappings
     """
     kinds = {layer.name: model.get_submodule(layer.module) for layer in layers}
     device = next(model.parameters()).device
@@ -146,7 +145,7 @@ def fold(module: nn.Module, batch_norm: nn.Module, name: str = "") -> FoldedLaye
     shift = _float64(batch_norm, "bias", 0.0) - mean * scale
     weight = module.weight.detach().to(torch.float64)  # type: ignore[operator]
     if isinstance(module, _TRANSPOSED):
-        # (c, d / groups, k, k): filters lie along the second axis, one group's after another's.
+        # (c, d / groups, k, k): filters lie along the second axis, group after group.
         by_group = weight.reshape(module.groups, -1, weight.shape[1], weight[0, 0].numel())
         folded = by_group * scale.reshape(module.groups, 1, -1, 1)
         folded = folded.reshape(weight.shape)
@@ -166,7 +165,7 @@ def _float64(module: nn.Module, key: str, otherwise: float) -> Tensor:
 def _reason_to_refuse(
     module: nn.Module, batch_norm: nn.Module, axes: int | None = None
 ) -> str | None:
-    """Why the pair is not one linear layer; ``axes`` of the layer's output, where known."""
+    """Why the pair is not one linear layer; ``axes`` is that of the layer's output, if known."""
     kind = type(batch_norm).__name__
     if type(batch_norm) not in BATCH_NORMS:
         return f"{kind} may do more than a BatchNorm does"
@@ -177,7 +176,7 @@ def _reason_to_refuse(
     if not isinstance(module, (nn.Linear, *_CONVOLUTIONS)):
         return f"{type(module).__name__} is neither a convolution nor fully connected"
     # A BatchNorm normalises the second axis: the channels of a batch of convolved images, but
-    # the positions of a sequence, and the rows of a single image.
+    # the positions of a sequence and the rows of a single image.
     expected = 2 if isinstance(module, nn.Linear) else len(module.kernel_size) + 2
     if axes is not None and axes != expected:
         return f"its {kind} normalises another axis than the layer's filters"
@@ -185,17 +184,17 @@ def _reason_to_refuse(
 
 
 class _Uses(TorchDispatchMode):
-    """Notes every operation on a layer's output that is no BatchNorm's own."""
+    """Notes every operation on a layer's output outside of a BatchNorm."""
 
     def __init__(self) -> None:
         super().__init__()
-        #: Held until the pass is over, so that no later tensor takes an output's identity.
+        #: Kept until the pass is over, so that no later tensor gets the id of an output.
         self.outputs: dict[int, tuple[str, Tensor]] = {}
         self.axes: dict[str, int] = {}
         self.batch_norms: dict[str, list[str]] = {}
         self.others: dict[str, str] = {}
         self.inside_batch_norm = 0
-        #: Of a layer and a BatchNorm in one pass.
+        #: How often a BatchNorm reads a layer in one pass.
         self.times: dict[tuple[str, str], int] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -215,11 +214,11 @@ class _Uses(TorchDispatchMode):
 def _trace_uses(
     model: nn.Module, layers: tuple[LinearLayer, ...], batches: Iterable[Tensor]
 ) -> _Uses:
-    """What reads the output of each layer in forward passes.
+    """The readers of each layer's output in forward passes.
 
-    A tensor is followed by its identity. An operation in between, in place or not, uses the
-    output and is noted, by whatever way it is called; a module that returns what it is given,
-    as Identity and Dropout do in evaluation mode, changes nothing.
+    A tensor is followed by its id. An operation in between, in place or not, counts as a use of
+    the output, however it is called. A module that returns its input, as Identity and Dropout do
+    in evaluation mode, does not count.
     """
     uses = _Uses()
 
@@ -231,7 +230,7 @@ def _trace_uses(
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             for layer in uses.names_of((args, kwargs)):
                 readers = uses.batch_norms.setdefault(layer, [])
-                # Once for each time that it reads in one pass.
+                # Listed once for each time that it reads in one pass.
                 number = uses.times[layer, name] = uses.times.get((layer, name), 0) + 1
                 readers.extend([name] * (number - readers.count(name)))
             uses.inside_batch_norm += 1
@@ -248,7 +247,7 @@ def _trace_uses(
             if isinstance(module, BATCH_NORMS):
                 handles.append(module.register_forward_pre_hook(enter(name), with_kwargs=True))
                 handles.append(module.register_forward_hook(leave))
-        # Not inference_mode: a network may set its own buffers, which must stay usable.
+        # Not inference_mode: the network may set its own buffers, which must stay usable.
         with torch.no_grad(), uses:
             for batch in batches:
                 uses.times.clear()

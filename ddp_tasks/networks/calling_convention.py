@@ -1,4 +1,4 @@
-"""How a network takes its images and gives its class scores, as found before a run's work."""
+"""How a network takes its images and gives its class scores, found out before work starts."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from ddp_tasks.networks.class_scores import class_scores
 
 @dataclass(frozen=True)
 class CallingConvention:
-    """In which form a network takes its images, and which part of its output the scores are."""
+    """The form in which a network takes images, and the part of its output that is the scores."""
 
     dtype: torch.dtype | None = None
-    """of the inputs; None leaves the images' own."""
+    """of the inputs; None keeps that of the images."""
     channels_last: bool = False
     """memory layout of inputs and weights. Convolutions are faster with channels last, but some
-    networks take none but contiguous inputs: ``view`` after a convolution."""
+    networks take only contiguous inputs, such as those with ``view`` after a convolution."""
     fewest: int = 1
-    """images of a batch: 2 where the network loses the axis of one image, as ``squeeze`` does."""
+    """least images in a batch; 2 if one image alone loses its axis, as through ``squeeze``."""
     copies: bool = False
-    """whether the network changes its inputs in place, so that it must be given copies."""
+    """whether the network changes its inputs in place, so that it needs copies."""
     alone: bool = False
-    """whether each image passes by itself; then images may take different paths."""
+    """whether each image passes alone; then images may take different paths."""
     output: str | None = None
     """the part of the output that holds the scores, as the run names it."""
     sigmoid: bool = False
-    """whether the scores are the probability of the second of two classes."""
+    """whether the network gives the probability of the second of two classes."""
 
     def given(self, images: Tensor, device: torch.device | None = None) -> Tensor:
         """A batch as the network takes it.
@@ -42,8 +42,8 @@ class CallingConvention:
 
         Returns
         -------
-        shape (max(n, fewest), ...): where images lack, the first of them stand once more at the
-        end; no tensor of the caller's where the network changes its inputs
+        shape (max(n, fewest), ...): too few images are filled up with the first one at the end; a
+        copy if the network changes its inputs
         """
         if (lacking := self.fewest - len(images)) > 0:
             images = torch.cat([images, images[:1].expand(lacking, *images.shape[1:])])
@@ -58,16 +58,16 @@ class CallingConvention:
         )
 
     def batches(self, images: Tensor, device: torch.device | None = None) -> Iterator[Tensor]:
-        """Images as the network takes them: all together, or each alone where the run does so."""
+        """Images as the network takes them: all together, or each alone if the run does so."""
         for batch in images.split(1 if self.alone else len(images)):
             yield self.given(batch, device)
 
     def scores(self, output: Any, images: int) -> Tensor:
-        """Class scores in what the network gives for so many images; see ``class_scores``."""
+        """Class scores in the network's output for this number of images; see ``class_scores``."""
         return class_scores(output, images, self.output, probability=self.sigmoid)
 
     def laid_out(self, model: nn.Module) -> nn.Module:
-        """The network itself, the weights of its convolutions in the inputs' layout."""
+        """The network itself, with the weights of its convolutions in the layout of the inputs."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         for parameter in model.parameters():
             if parameter.ndim == 4 and parameter.layout == torch.strided:
@@ -75,11 +75,11 @@ class CallingConvention:
         return model
 
 
-#: Images are given as they come, and the output holds its scores where they are found.
+#: Images are given unchanged, and the scores are looked for in the output.
 AS_THEY_COME = CallingConvention()
 
 
 def input_dtype(model: nn.Module) -> torch.dtype | None:
-    """The type of a network's weights; None where it has none in floating point."""
+    """The type of a network's floating-point weights; None if it has none."""
     floating = (p.dtype for p in model.parameters() if p.is_floating_point())
     return next(floating, None)

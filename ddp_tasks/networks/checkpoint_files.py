@@ -1,4 +1,4 @@
-"""Checkpoint files read without running code: torch's own formats and safetensors."""
+"""Reading checkpoint files without running code: torch's own formats and safetensors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import Tensor
 from schemas.parameters import RunError
 from schemas.shown import error_shown
 
-#: How deep mappings of tensors are looked for, and in how many containers.
+#: Greatest depth and number of containers in which mappings of tensors are searched.
 _DEEPEST, _MOST_CONTAINERS = 8, 10_000
 
 _SAFETENSORS = ".safetensors"
 
-#: What a file begins with that is no checkpoint, though it often lies in the place of one.
+#: First bytes of files that are no checkpoints but often lie in the place of one.
 _STAND_INS = {
     b"version https://git-lfs": "a pointer of Git LFS, not the file itself (git lfs pull gets it)",
     b"<!doctype": "a web page",
@@ -35,7 +35,7 @@ _SAVE_STATE_DICT = (
 )
 
 
-#: How transformers and diffusers name the list of a checkpoint's parts, and the parts.
+#: How transformers and diffusers name the parts of a checkpoint and the list of them.
 _INDEX, _PART = ".index.json", re.compile(r"-(\d{5})-of-(\d{5})\.\w+$")
 
 _JOIN_PARTS = (
@@ -46,40 +46,40 @@ _JOIN_PARTS = (
 
 
 def part_told(path: Path) -> str:
-    """That a file is one part of a checkpoint, and what to do; empty where it is not named so."""
-    if (found := _PART.search(path.name)) is None:
+    """Says that a file is one part of a checkpoint, and what to do; empty if its name is not."""
+    if (part := _PART.search(path.name)) is None:
         return ""
-    return f"The file is part {int(found[1])} of {int(found[2])} of a checkpoint. {_JOIN_PARTS}"
+    return f"The file is part {int(part[1])} of {int(part[2])} of a checkpoint. {_JOIN_PARTS}"
 
 
 def named_tensors(path: Path) -> dict[str, OrderedDict[str, Any]]:
     """All mappings of names to tensors in a checkpoint, by their dotted path in it.
 
-    A mapping keeps its other values too, such as a quantised layer's parameters. The outermost
-    comes first; the path of the file's own is empty.
+    Mappings keep their other values too, such as a quantised layer's parameters. The outermost
+    comes first; the path of the file's own mapping is empty.
 
     Raises
     ------
     RunError
-        If there is no such file, it cannot be read without running code, or holds no tensors.
+        If the file does not exist, cannot be read without running code, or holds no tensors.
     """
     content = read_checkpoint(path)
-    found = dict(_mappings(content))
-    if not found:
+    mappings = dict(_mappings(content))
+    if not mappings:
         raise RunError(
             f"model.weights: {str(path)!r} holds no state dict (tensors by name), but "
             f"{_described(content)}"
         )
-    return found
+    return mappings
 
 
 def read_checkpoint(path: Path) -> Any:
-    """What a checkpoint holds, on the CPU; no code in it is run.
+    """The content of a checkpoint, on the CPU; no code in it is run.
 
     Raises
     ------
     RunError
-        If it cannot be read so; of an object that is in the way, its name and what to do.
+        If it cannot be read that way, naming the object that needs code, and what to do.
     """
     if path.is_dir():
         raise RunError(f"model.weights: {str(path)!r} is a folder; name the checkpoint in it")
@@ -93,15 +93,15 @@ def read_checkpoint(path: Path) -> Any:
 
             return load_file(path)
         with warnings.catch_warnings():
-            # Of protocols and archives that torch then reads or refuses.
+            # Torch warns of protocols and archives, and then reads or refuses them.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - torch raises whatever the file's bytes provoke
+    except Exception as error:  # noqa: BLE001 - torch may raise anything for damaged files
         raise RunError(f"model.weights: {str(path)!r} {_why_unread(path, error)}") from None
 
 
 def printable(name: str) -> str:
-    """A name from a file, safe to print and of bounded length."""
+    """A name from a file, made safe to print and shortened."""
     name = name if len(name) <= 80 else f"{name[:77]}..."
     return name if name.isprintable() else ascii(name)
 
@@ -124,14 +124,14 @@ def _why_unread(path: Path, error: Exception) -> str:
 
 
 def _what_it_is(path: Path, start: bytes) -> str:
-    """What a file that is no checkpoint is, by its first bytes and its name."""
+    """What a file is that is no checkpoint, judged by its first bytes and its name."""
     if not start:
         return "empty"
     for beginning, what in _STAND_INS.items():
         if start.lstrip().lower().startswith(beginning):
             return what
     if start.startswith(b"PK"):
-        # Arrays of numpy.savez, a folder that was packed, and whatever else is a zip archive.
+        # Arrays of numpy.savez, a packed folder, or any other zip archive.
         packed = zipfile.is_zipfile(path)
         return "an archive of other files" if packed else "damaged or cut off; copy it anew"
     if path.name.endswith(_INDEX):
@@ -153,7 +153,7 @@ def _mappings(content: Any) -> Iterator[tuple[str, OrderedDict[str, Any]]]:
             named = OrderedDict((key, value) for key, value in inner if isinstance(key, str))
             versions = getattr(container, "_metadata", None)
             if isinstance(versions, dict) and all(isinstance(v, dict) for v in versions.values()):
-                # Torch keeps the versions of modules with a state dict, and reads them again.
+                # Torch keeps the versions of modules with a state dict, and needs them to load it.
                 named._metadata = versions  # type: ignore[attr-defined]
             if any(isinstance(value, Tensor) for value in named.values()):
                 yield ".".join(place), named

@@ -1,4 +1,4 @@
-"""Checkpoints as people save them: the tensors inside that fit a network, found and taken."""
+"""Loading into a network the tensors of a checkpoint that fit it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from torch.nn.parameter import is_lazy
 from ddp_tasks.networks.checkpoint_files import named_tensors, part_told, printable
 from schemas.parameters import RunError
 
-#: Names that a refusal lists of each kind, and the most that are looked through for near ones.
+#: Most names of each kind that a message lists, and most names that are compared for near ones.
 _SHOWN, _COMPARED = 4, 2_000
 
-#: Stands for what a mapping does not hold.
+#: Stands for a value that a mapping does not hold.
 _NOTHING = object()
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What of a checkpoint became a network's weights."""
+    """Which part of a checkpoint became a network's weights."""
 
     entry: str
-    """dotted path of the mapping of tensors in the file; empty where the file itself is one."""
+    """dotted path of the mapping of tensors in the file; empty if the file itself is one."""
     prefix: str = ""
-    """taken off every name, such as ``module.``."""
+    """removed from every name, such as ``module.``."""
     left_alone: int = 0
-    """tensors of that mapping that are not the network's."""
+    """tensors of that mapping that do not belong to the network."""
 
     def __str__(self) -> str:
         place = f"entry {printable(self.entry)!r}" if self.entry else "the file's own names"
@@ -42,24 +42,25 @@ class Weights:
 
     @property
     def path(self) -> str:
-        """What ``model.entry`` calls this place: entry and prefix, dotted."""
+        """This place as ``model.entry`` names it: entry and prefix, dotted."""
         return ".".join(filter(None, (self.entry, self.prefix.removesuffix("."))))
 
 
 def load_checkpoint(
     model: nn.Module, path: Path, entry: str | None = None, name: str = "the network"
 ) -> Weights:
-    """Give a network the tensors of a checkpoint, wherever in the file they lie.
+    """Load the tensors of a checkpoint into a network, wherever in the file they lie.
 
-    Taken is the only mapping of tensors whose names, less one common prefix, and shapes are the
-    network's. BatchNorm's counts of batches may be missing: a trained network never reads them.
+    The mapping of tensors is used whose names, without one common prefix, and shapes are those of
+    the network; only one may fit. BatchNorm's counts of batches may be missing: a trained network
+    never reads them.
 
     Parameters
     ----------
     entry
-        dotted path of the tensors, where several mappings fit.
+        dotted path of the tensors, needed if several mappings fit.
     name
-        of the network, for refusals.
+        of the network, for messages.
 
     Raises
     ------
@@ -70,7 +71,9 @@ def load_checkpoint(
     mappings = named_tensors(path)
     expected = model.state_dict()
     fitting = [
-        found for place, tensors in mappings.items() for found in _fitting(expected, place, tensors)
+        candidate
+        for place, tensors in mappings.items()
+        for candidate in _fitting(expected, place, tensors)
     ]
     chosen = fitting if entry is None else _chosen(fitting, entry)
     if entry is not None and not chosen:
@@ -83,7 +86,7 @@ def load_checkpoint(
         if not _unexpected(_under(tensors, weights.prefix), expected, weights, fitting):
             try:
                 model.load_state_dict(_filled(_under(tensors, weights.prefix), expected))
-            except RuntimeError as error:  # what a network's own rules make of names that fit
+            except RuntimeError as error:  # a network's own rules may refuse names that fit
                 reason = str(error).strip().splitlines()[-1].strip()
                 raise RunError(f"model.weights {str(path)!r} do not fit {name}: {reason}") from None
             return weights
@@ -94,10 +97,10 @@ def load_checkpoint(
 
 
 def _fitting(expected: Mapping[str, Any], entry: str, tensors: Mapping[str, Any]) -> list[Weights]:
-    """Under which prefixes a mapping holds every tensor of a network, in its shape."""
+    """The prefixes under which a mapping holds every tensor of a network, in the right shape."""
     needed = [name for name in expected if not _is_count(name)]
     longest = max(needed, key=len, default="")
-    found = []
+    fitting = []
     for prefix in (end.removesuffix(longest) for end in tensors if end.endswith(longest)):
         if prefix and not prefix.endswith("."):
             continue
@@ -106,8 +109,8 @@ def _fitting(expected: Mapping[str, Any], entry: str, tensors: Mapping[str, Any]
                 isinstance(value, Tensor) and name.removeprefix(prefix) not in expected
                 for name, value in tensors.items()
             )
-            found.append(Weights(entry, prefix, others))
-    return found if needed else []
+            fitting.append(Weights(entry, prefix, others))
+    return fitting if needed else []
 
 
 def _fits(expected: Any, found: Any) -> bool:
@@ -115,7 +118,7 @@ def _fits(expected: Any, found: Any) -> bool:
         return found is not _NOTHING
     if not isinstance(found, Tensor) or found.is_meta:
         return False
-    # Of complex numbers only the real parts would be taken.
+    # Only the real parts of complex numbers would be loaded.
     alike = found.is_complex() == expected.is_complex()
     return alike and (is_lazy(expected) or expected.shape == found.shape)
 
@@ -125,7 +128,7 @@ def _is_count(name: str) -> bool:
 
 
 def _under(tensors: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
-    """The part of a mapping with a prefix, taken off; and off the versions that torch keeps."""
+    """The part of a mapping with a prefix, which is removed from names and torch's versions."""
     part = OrderedDict(
         (name.removeprefix(prefix), value)
         for name, value in tensors.items()
@@ -141,29 +144,31 @@ def _under(tensors: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
 
 
 def _filled(found: Mapping[str, Any], expected: Mapping[str, Any]) -> OrderedDict[str, Any]:
-    """What of a mapping is the network's; counts that it lacks are the network's own."""
+    """The network's part of a mapping; missing counts are taken from the network itself."""
     state = OrderedDict((name, found.get(name, value)) for name, value in expected.items())
-    # Its names being those of today, what has no versions is taken to be of today's.
+    # The names are today's, so a mapping without versions is taken to have today's versions.
     state._metadata = getattr(found, "_metadata", getattr(expected, "_metadata", None))  # type: ignore[attr-defined]
     return state
 
 
 def _chosen(fitting: Sequence[Weights], entry: str) -> list[Weights]:
-    exactly = [one for one in fitting if one.path == entry]
+    exactly = [weights for weights in fitting if weights.path == entry]
     return exactly or [
-        one for one in fitting if one.entry == entry or one.path.startswith(f"{entry}.")
+        weights
+        for weights in fitting
+        if weights.entry == entry or weights.path.startswith(f"{entry}.")
     ]
 
 
 def _near(
     path: Path, mappings: Mapping[str, OrderedDict[str, Any]], entry: str
 ) -> dict[str, OrderedDict[str, Any]]:
-    """The mappings that an entry may mean, none of which fits.
+    """The mappings that an entry may mean, though none of them fits.
 
     Raises
     ------
     RunError
-        If there are none, listing those of the file.
+        If there are none, listing the mappings of the file.
     """
     near = {
         place: tensors
@@ -183,7 +188,7 @@ def _different(
     mappings: Mapping[str, Mapping[str, Any]],
     expected: Mapping[str, Any],
 ) -> list[Weights]:
-    """The places that hold different tensors; of those that hold the same, the first."""
+    """The places that hold different tensors; the first of places that hold the same."""
     kept: list[tuple[Weights, Mapping[str, Any]]] = []
     for weights in fitting:
         tensors = _under(mappings[weights.entry], weights.prefix)
@@ -206,7 +211,7 @@ def _unexpected(
     weights: Weights,
     fitting: Sequence[Weights],
 ) -> list[str]:
-    """Tensors under a prefix that are neither the network's nor of other whole weights."""
+    """Tensors under a prefix that belong neither to the network nor to other fitting weights."""
     others = tuple(
         other.prefix.removeprefix(weights.prefix)
         for other in fitting
@@ -222,7 +227,7 @@ def _unexpected(
 
 
 def _by_its_own_rules(model: nn.Module, entry: str, tensors: Mapping[str, Any]) -> Weights | None:
-    """Load a mapping whose names the network itself translates, as it may those of the past."""
+    """Load a mapping whose names the network itself translates, such as its old names."""
     own = [value for value in model.state_dict().values() if isinstance(value, Tensor)]
     given = [value for value in tensors.values() if isinstance(value, Tensor)]
     if any(map(torch.is_complex, given)) and not any(map(torch.is_complex, own)):
@@ -242,14 +247,14 @@ def _by_its_own_rules(model: nn.Module, entry: str, tensors: Mapping[str, Any]) 
 
 
 def _longer(prefix: str, names: Sequence[str]) -> str | None:
-    """The prefix with the first part that all names behind it have in common; None if none."""
+    """The prefix extended by the first part that all names share; None if they share none."""
     first, dot, _ = names[0].partition(".") if names else ("", "", "")
     common = dot and all(name.startswith(f"{first}.") for name in names)
     return f"{prefix}{first}." if common else None
 
 
 def _several(path: Path, fitting: Sequence[Weights]) -> str:
-    paths = [one.path for one in fitting]
+    paths = [weights.path for weights in fitting]
     marked = [f"{printable(p)!r}{' (EMA)' if 'ema' in p.lower() else ''}" for p in paths]
     return (
         f"model.weights: {str(path)!r} holds several sets of weights that fit: "
@@ -260,14 +265,14 @@ def _several(path: Path, fitting: Sequence[Weights]) -> str:
 def _misfit(
     path: Path, mappings: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Any], name: str
 ) -> str:
-    """Why the mapping nearest to a network does not fit it, in at most ten lines."""
-    entry, prefix, found = _nearest(mappings, expected)
-    missing = [n for n in expected if n not in found and not _is_count(n)]
-    unexpected = [n for n in found if n not in expected]
+    """Why the mapping most similar to a network does not fit it, in at most ten lines."""
+    entry, prefix, tensors = _nearest(mappings, expected)
+    missing = [n for n in expected if n not in tensors and not _is_count(n)]
+    unexpected = [n for n in tensors if n not in expected]
     shapes = [
-        f"{printable(n)} is {_shape(found[n])} and not {_shape(expected[n])}"
+        f"{printable(n)} is {_shape(tensors[n])} and not {_shape(expected[n])}"
         for n in expected
-        if n in found and not _fits(expected[n], found[n])
+        if n in tensors and not _fits(expected[n], tensors[n])
     ]
     pairs = [
         f"{printable(near[0])} for {printable(n)}"
@@ -276,16 +281,16 @@ def _misfit(
     ]
     lines = {
         f"missing, {len(missing)} of {len(expected)}": [printable(n) for n in missing],
-        f"unexpected, {len(unexpected)} of {len(found)}": [printable(n) for n in unexpected],
+        f"unexpected, {len(unexpected)} of {len(tensors)}": [printable(n) for n in unexpected],
         "perhaps": pairs,
         f"of other shapes, {len(shapes)}": shapes,
         "other tensors in the file at": [printable(p) or "its top" for p in mappings if p != entry],
     }
-    said = [f"  {what}: {_listed(names)}" for what, names in lines.items() if names]
+    listed_lines = [f"  {what}: {_listed(names)}" for what, names in lines.items() if names]
     return "\n".join(
         [
             f"model.weights {str(path)!r} do not fit {name}; nearest is {Weights(entry, prefix)}:",
-            *said,
+            *listed_lines,
             *filter(None, [part_told(path)]),
         ]
     )
@@ -294,8 +299,8 @@ def _misfit(
 def _nearest(
     mappings: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Any]
 ) -> tuple[str, str, Mapping[str, Any]]:
-    """The mapping and prefix with the most names of a network; the outermost of equals."""
-    found = []
+    """The mapping and prefix with the most names of a network; the outermost if several."""
+    candidates = []
     for entry, mapping in mappings.items():
         tensors = {name: value for name, value in mapping.items() if isinstance(value, Tensor)}
         starts = Counter(
@@ -305,8 +310,8 @@ def _nearest(
             if name[at:] in expected
         )
         prefix, times = max(starts.items(), key=lambda one: one[1], default=("", 0))
-        found.append((times, entry, prefix, _under(tensors, prefix)))
-    _, entry, prefix, tensors_found = max(found, key=lambda one: one[0])
+        candidates.append((times, entry, prefix, _under(tensors, prefix)))
+    _, entry, prefix, tensors_found = max(candidates, key=lambda one: one[0])
     return entry, prefix, tensors_found
 
 

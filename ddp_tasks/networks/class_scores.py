@@ -1,4 +1,4 @@
-"""The class scores in whatever a classifier gives."""
+"""Finding the class scores in the output of a classifier."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: A probability this near to 0 or 1 counts as that far from it: its log-odds stay finite.
+#: Probabilities are kept this far from 0 and 1, so that their log-odds stay finite.
 _LEAST_PROBABILITY = 1e-7
 
-#: Parts of an output that a message lists.
+#: Most parts of an output that a message lists.
 _MOST_LISTED = 12
 
 
@@ -21,19 +21,19 @@ def class_scores(
 ) -> Tensor:
     """One row of class scores for each image.
 
-    A tensor is taken as it is. Of a mapping, a tuple or an object with fields (torchvision's
-    ``GoogLeNetOutputs``, the outputs of Hugging Face's transformers) what it calls ``logits`` is
-    taken; where nothing has that name, the only part that is one row for each image. One number
-    for each image is the logit z of the second of two classes, whose scores are 0 and z.
+    A tensor is taken as it is. In a mapping, a tuple or an object with fields (torchvision's
+    ``GoogLeNetOutputs``, the outputs of Hugging Face's transformers) the part named ``logits`` is
+    taken, or else the only part with one row for each image. One number for each image is the
+    logit z of the second of two classes, whose scores are 0 and z.
 
     Parameters
     ----------
     output
-        what the network's forward pass gives.
+        of the network's forward pass.
     images
-        n, the number of images it was given.
+        n, the number of images that the network was given.
     part
-        names or places in the output, joined by dots, that lead to the scores; None looks for
+        names or places in the output, joined by dots, that lead to the scores; None searches for
         them.
     probability
         a single number is the second class's probability instead of its logit.
@@ -55,15 +55,15 @@ def scores_in_training(
 ) -> list[Tensor]:
     """The class scores of a network in training mode, then those of its auxiliary classifiers.
 
-    What gives one part in evaluation may give more in training: the first that has a column for
-    each class, or the one called ``logits``, is the classifier's own.
+    A network with one part in evaluation may give more in training. The classifier's own scores
+    are the part named ``logits``, or else the first part with a column for each class.
 
     Parameters
     ----------
     part, probability
-        as of ``class_scores``; where a part is named there are no others.
+        as of ``class_scores``; if a part is named, only that part is used.
     classes
-        that the network tells apart in evaluation.
+        number of classes that the network distinguishes in evaluation.
 
     Returns
     -------
@@ -77,15 +77,15 @@ def scores_in_training(
     if part is None and not isinstance(output, Tensor):
         named = _named(output)
         parts = [named[name] for name in sorted(named, key=lambda name: name != "logits")]
-        found = _matrices([one for one in parts if _is_a_row_each(one, images)])
-        rows = [_rows(one, images, probability=probability) for one in found]
-        if alike := [one for one in rows if one.shape[1] == classes]:
+        matrices = _matrices([tensor for tensor in parts if _is_a_row_each(tensor, images)])
+        rows = [_rows(tensor, images, probability=probability) for tensor in matrices]
+        if alike := [tensor for tensor in rows if tensor.shape[1] == classes]:
             return alike
     return [class_scores(output, images, part, probability=probability)]
 
 
 def are_probabilities(scores: Tensor) -> bool:
-    """Whether class scores, shape (n, classes), are what a softmax gives."""
+    """Whether class scores, shape (n, classes), are probabilities, as a softmax gives."""
     sums_to_one = torch.allclose(scores.sum(dim=1), torch.ones_like(scores[:, 0]), atol=1e-4)
     return sums_to_one and bool((scores >= 0).all())
 
@@ -99,9 +99,11 @@ def found_scores(output: Any, images: int, part: str | None = None) -> Tensor:
         As of ``class_scores``.
     """
     candidates = _parts(output) if part is None else {part: _followed(output, part, images)}
-    found = _matrices([one for one in candidates.values() if _is_a_row_each(one, images)])
-    if len(found) == 1:
-        return found[0]
+    matrices = _matrices(
+        [tensor for tensor in candidates.values() if _is_a_row_each(tensor, images)]
+    )
+    if len(matrices) == 1:
+        return matrices[0]
     if part is not None:
         raise ValueError(
             f"model.output {part!r} is {_described(candidates[part])} for {images} images; a row "
@@ -117,12 +119,12 @@ def found_scores(output: Any, images: int, part: str | None = None) -> Tensor:
 
 
 def whole_output(output: Any) -> Any:
-    """What a network gives, a generator or another iterator read to its end."""
+    """The output of a network; a generator or other iterator is read to its end."""
     return tuple(output) if isinstance(output, Iterator) else output
 
 
 def _matrices(found: list[Tensor]) -> list[Tensor]:
-    # Beside scores there may be one number for each image, an uncertainty.
+    # Beside the scores there may be one number for each image, such as an uncertainty.
     return [tensor for tensor in found if tensor.ndim == 2] or found
 
 
@@ -134,7 +136,7 @@ def _parts(output: Any) -> dict[str, Any]:
 
 
 def _named(output: Any) -> dict[str, Any]:
-    """The parts of an output by name, or by place."""
+    """The parts of an output, by name or by place."""
     if isinstance(output, Mapping):
         return {str(key): value for key, value in output.items()}
     if isinstance(output, tuple | list):
@@ -146,32 +148,32 @@ def _named(output: Any) -> dict[str, Any]:
 
 
 def _followed(output: Any, part: str, images: int) -> Any:
-    """The part of an output that names and places lead to.
+    """The part of an output to which names and places lead.
 
     Raises
     ------
     ValueError
         If they lead nowhere.
     """
-    found = output
+    inner = output
     for step in part.split("."):
-        named = _named(found)
-        # Fields of a tuple have places too.
+        named = _named(inner)
+        # Named fields of a tuple have places too.
         places = dict(zip(map(str, range(len(named))), named.values(), strict=True))
         if step not in named and step not in places:
             raise ValueError(
                 f"model.output {part!r} leads nowhere in what the network gives for {images} "
                 f"images{_listed(output)}"
             )
-        found = named[step] if step in named else places[step]
-    return found
+        inner = named[step] if step in named else places[step]
+    return inner
 
 
 def _is_a_row_each(part: Any, images: int) -> bool:
     if not isinstance(part, Tensor) or part.is_complex():
         return False
     if images == 1 and part.ndim < 2 and part.numel():
-        # Its axis of images is gone: what there is belongs to the one image.
+        # The axis of images is gone: all values belong to the one image.
         return True
     if not part.ndim or len(part) != images:
         return False
@@ -206,9 +208,9 @@ def _listed(output: Any) -> str:
     tensors = list(_tensors(output, ""))
     if not tensors or tensors[0][0] == "":
         return ""
-    told = [f"{path} {tuple(tensor.shape)}" for path, tensor in tensors[:_MOST_LISTED]]
-    more = len(tensors) - len(told)
-    return f": {', '.join(told)}" + (f" and {more} more" if more else "")
+    listed = [f"{path} {tuple(tensor.shape)}" for path, tensor in tensors[:_MOST_LISTED]]
+    more = len(tensors) - len(listed)
+    return f": {', '.join(listed)}" + (f" and {more} more" if more else "")
 
 
 def _tensors(output: Any, path: str) -> Iterator[tuple[str, Tensor]]:

@@ -11,7 +11,7 @@ from torch import nn
 from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
 from ddp_tasks.weights.tensor_svd import Spectrum, TensorSVD, decompose, relative_gaps
 
-#: V is stored without being asked for up to this many entries (128 MiB).
+#: Most entries of a V that is stored under ``auto`` (128 MiB).
 _LARGE = 2**24
 
 
@@ -24,10 +24,10 @@ def layers_dataset(
     singular_value, gap = np.full(shape, np.nan), np.full(shape, np.nan)
     block = np.full(shape, -1, dtype=np.int64)
     for i, layer in enumerate(layers):
-        found = spectra[layer.name]
-        singular_value[i, : found.rank] = found.S
-        gap[i, : found.rank] = relative_gaps(found.S)
-        block[i, : found.rank] = found.block
+        spectrum = spectra[layer.name]
+        singular_value[i, : spectrum.rank] = spectrum.S
+        gap[i, : spectrum.rank] = relative_gaps(spectrum.S)
+        block[i, : spectrum.rank] = spectrum.block
     dims = ("layer", "singular_vector")
     return xr.Dataset(
         {
@@ -49,7 +49,7 @@ def layer_ranks(
 
     Returns
     -------
-    ranks, and why layers without a decomposition have none; by name
+    the ranks, and why other layers cannot be decomposed; both by name
     """
     ranks, refused = dict[str, int](), dict[str, str]()
     for layer in layers:
@@ -62,7 +62,7 @@ def layer_ranks(
 
 
 def layer_coordinates(layers: tuple[LinearLayer, ...], vectors: int) -> dict[str, object]:
-    """Coordinates of everything that has a layer and a singular vector axis."""
+    """Coordinates of every dataset with the axes layer and singular vector."""
     return {
         "layer": ("layer", np.array([layer.name for layer in layers], dtype=object)),
         "singular_vector": ("singular_vector", np.arange(vectors)),
@@ -72,14 +72,14 @@ def layer_coordinates(layers: tuple[LinearLayer, ...], vectors: int) -> dict[str
 def stores_right_singular_vectors(
     unfolded: tuple[int, int], groups: int, right_singular_vectors: str
 ) -> bool:
-    """Whether V of a layer is to be stored, hence computed, before its rank is known.
+    """Whether a layer's V is to be computed and stored; decided before the rank is known.
 
     Parameters
     ----------
     unfolded
         shape of the layer's unfolded weight, (d, c*k*k / groups).
     right_singular_vectors
-        auto (where V would have at most 2**24 entries at full rank), always or never.
+        auto (if V would have at most 2**24 entries at full rank), always or never.
     """
     d, columns = unfolded
     full_rank = groups * min(d // groups, columns)
@@ -93,12 +93,12 @@ def decomposition_dataset(svd: TensorSVD, right_singular_vectors: str) -> xr.Dat
     Parameters
     ----------
     right_singular_vectors
-        auto (where V has at most 2**24 entries), always or never.
+        auto (if V has at most 2**24 entries), always or never.
 
     Raises
     ------
     ValueError
-        If V is to be stored always and was not computed.
+        If V is always to be stored but was not computed.
     """
     variables = {
         "U": (("channel", "singular_vector"), svd.U.numpy()),

@@ -1,4 +1,4 @@
-"""Which module makes a network answer otherwise: at a second call, or beside other images."""
+"""Finding the module that makes two passes differ: a second call, or one beside other images."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from torch.utils._pytree import tree_leaves
 
 @dataclass(frozen=True)
 class _Event:
-    """One module that begins or ends, and the tensors that it takes or gives then."""
+    """The beginning or end of one module, with the tensors that it takes or gives."""
 
     module: str
     begins: bool
     inside: str
-    """the module that was running."""
+    """the module that was running then."""
     tensors: list[Tensor]
 
 
 def first_difference(
     model: nn.Module, one: Callable[[], Any], other: Callable[[], Any], tolerance: float
 ) -> str:
-    """What first differs between two forward passes, in words: a module, or what lies between.
+    """What first differs between two forward passes, in words: a module, or the code between.
 
     Parameters
     ----------
     one, other
-        run the network, on the same images at first and perhaps on others behind them: then
-        what belongs to the first images is compared.
+        run the network on batches that begin with the same images; if one has more images, only
+        the first ones are compared.
     tolerance
-        of a difference, over the greatest magnitude of what is compared.
+        of a difference, relative to the greatest magnitude of the values compared.
     """
     events, others = _events(model, one), _events(model, other)
     previous = ""
@@ -84,7 +84,7 @@ def _events(model: nn.Module, run: Callable[[], Any]) -> list[_Event]:
 
 
 def _copies(values: Any) -> list[Tensor]:
-    # What a module takes and gives may be overwritten later.
+    # Inputs and outputs of a module may be overwritten later.
     return [value.detach().clone() for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
@@ -101,12 +101,12 @@ def _same(one: Tensor, other: Tensor, tolerance: float) -> bool:
 
 
 def close(one: Tensor, other: Tensor, tolerance: float, rows: int | None = None) -> bool:
-    """Whether two tensors differ by no more than a share of the greatest magnitude of either.
+    """Whether two tensors differ by at most a share of the greatest magnitude in either.
 
     Parameters
     ----------
     rows
-        so many rows are compared; magnitudes are those of all rows.
+        number of rows compared; the greatest magnitude is that of all rows.
     """
     largest = max(_greatest(one), _greatest(other)) if tolerance else 0.0
     if rows is not None:

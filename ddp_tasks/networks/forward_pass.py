@@ -1,8 +1,8 @@
-"""One pass of images through a network that gives every layer's mean output beside the scores.
+"""One pass of images through a network that gives the scores and every layer's mean output.
 
-The pass is the floor of a run's cost. What makes it faster is chosen by ``ExtractionParameters``
-and changes no layer's meaning: BatchNorms folded into the convolutions they follow, with the
-layer's own mean recovered from the folded one (``folded_copy``); lower precision; compilation.
+A run costs at least as much as this pass. ``ExtractionParameters`` choose how it is made faster,
+which changes no layer's meaning: BatchNorms are folded into the convolutions before them, and the
+layer's own mean is recovered from the folded one (``folded_copy``); lower precision; compilation.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from schemas.shown import error_shown
 
 
 class Reading(NamedTuple):
-    """What one batch of images gives."""
+    """The scores and mean outputs for one batch of images."""
 
     scores: Tensor
     """float32, shape (n, classes)."""
     means: dict[str, Tensor]
     """by layer, the mean of Ȳ; shape (n, d)."""
     reached: dict[str, Tensor]
-    """by layer, whether each image reached it, shape (n,); of layers that not all reached, and
-    whose means are NaN for the others."""
+    """by layer, whether each image reached it, shape (n,); only for layers that not all images
+    reached, whose means are NaN for the others."""
 
 
-#: A channel that its BatchNorm scales down further than this beside the layer's greatest would
-#: come back from the folded mean with as many digits fewer; its layer stays unfolded.
+#: Least scale of a channel by its BatchNorm, relative to the layer's greatest scale. Below it the
+#: mean recovered from the folded one would lose too many digits, so the layer is not folded.
 LEAST_SCALE = 1e-3
 
 _PRECISIONS = {
@@ -51,7 +51,7 @@ _PRECISIONS = {
 
 @dataclass
 class ForwardPass:
-    """A network made ready for the images of a run."""
+    """A network prepared for the images of a run."""
 
     model: nn.Module
     """in evaluation mode, on the device that it runs on."""
@@ -62,7 +62,7 @@ class ForwardPass:
     precision: torch.dtype = torch.float32
     compiled: bool = False
     folded: Mapping[str, str] = field(default_factory=dict)
-    """the BatchNorm that was folded into each layer for the pass."""
+    """by layer, the BatchNorm that was folded into it for the pass."""
     convention: CallingConvention = AS_THEY_COME
     """how the network takes its images."""
 
@@ -71,15 +71,15 @@ class ForwardPass:
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
+        """The device on which the network runs."""
         return next(self.model.parameters()).device
 
     @contextmanager
     def reading(self) -> Iterator[Callable[[Tensor], Reading]]:
         """A function from input tensors (n, ...) to their ``Reading``.
 
-        Nothing is left in the network or in torch afterwards, whatever happens. It raises
-        ``PathError`` where not all images of a batch reach a layer, unless each passes alone.
+        Afterwards all hooks are removed from the network and torch, whatever happens. The function
+        raises ``PathError`` if not all images of a batch reach a layer, unless each passes alone.
         """
         with torch.inference_mode(), self._eager() as eager:
             read = self._by_program if self.compiled else eager
@@ -98,38 +98,38 @@ class ForwardPass:
                 with self._autocast(given.device):
                     output = run(given)
                 scores = self.convention.scores(output, len(given)).float()
-                missed = [one.name for one in self.layers if one.name not in means]
+                missed = [layer.name for layer in self.layers if layer.name not in means]
                 if missed and not self.convention.alone:
                     raise PathError(missed[0], f"by 0 of the {images} images")
-                found = {name: mean[:images] for name, mean in means.items()}
-                return Reading(scores[:images], found, {})
+                means_of_batch = {name: mean[:images] for name, mean in means.items()}
+                return Reading(scores[:images], means_of_batch, {})
 
             yield read
 
     def _one_by_one(self, read: Callable[[Tensor], Reading], batch: Tensor) -> Reading:
-        """Each image by itself, with NaN for the layers that it does not reach."""
+        """Each image alone, with NaN for the layers that it does not reach."""
         alone = [read(image) for image in batch.split(1)]
         means, reached = {}, {}
         for layer in self.layers:
-            there = torch.tensor([layer.name in one.means for one in alone])
+            reaches = torch.tensor([layer.name in reading.means for reading in alone])
             nowhere = torch.full((1, layer.shape[0]), torch.nan, device=self.device)
-            found = [one.means.get(layer.name, nowhere) for one in alone]
-            means[layer.name] = torch.cat(found)
-            if not there.all():
-                reached[layer.name] = there
-        return Reading(torch.cat([one.scores for one in alone]), means, reached)
+            layer_means = [reading.means.get(layer.name, nowhere) for reading in alone]
+            means[layer.name] = torch.cat(layer_means)
+            if not reaches.all():
+                reached[layer.name] = reaches
+        return Reading(torch.cat([reading.scores for reading in alone]), means, reached)
 
     def _by_program(self, batch: Tensor) -> Reading:
         images = len(batch)
         if self._program is None or self._program.images < images:
             self._program = self._compile(batch.to(self.device))
-        # A program takes one number of images: fewer are filled up with the first.
+        # A program takes a fixed number of images: fewer are filled up with the first one.
         missing = self._program.images - images
         filled = torch.cat([batch, batch[:1].expand(missing, *batch.shape[1:])])
         scores, *means = self._program.run(filled.to(self.device))
         names = (layer.name for layer in self.layers)
-        found = {name: mean[:images] for name, mean in zip(names, means, strict=True)}
-        return Reading(scores[:images], found, {})
+        means_by_layer = {name: mean[:images] for name, mean in zip(names, means, strict=True)}
+        return Reading(scores[:images], means_by_layer, {})
 
     def _compile(self, batch: Tensor) -> _Program:
         """The pass as one program: traced with the means as outputs, then compiled.
@@ -137,7 +137,7 @@ class ForwardPass:
         Raises
         ------
         RunError
-            If the network cannot be traced (what it does may depend on the images) or compiled.
+            If the network cannot be compiled or traced (its path may depend on the images).
         """
         from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -146,14 +146,14 @@ class ForwardPass:
                 scores, means, _ = read(images)
             return (scores, *(means[layer.name] for layer in self.layers))
 
-        # Compiled for inference, with weights laid out for it once; they never change here.
+        # Compiled for inference: the weights, which never change here, are laid out once.
         try:
             with torch.inference_mode(mode=False), torch.no_grad():
                 batch = batch.clone()
                 traced = make_fx(listed, tracing_mode="fake", _allow_non_fake_inputs=True)(batch)
                 program = torch.compile(traced, dynamic=False, options={"freezing": True})
                 program(batch)
-        except Exception as error:  # the tracer and the compiler raise whatever they meet
+        except Exception as error:  # the tracer and the compiler may raise anything
             raise RunError(
                 f"extraction.compile: the network cannot be compiled: {error_shown(error)}"
             ) from error
@@ -186,18 +186,18 @@ def forward_pass(
     Parameters
     ----------
     model
-        in evaluation mode; it stays as it is where it is folded, else it moves to the device.
+        in evaluation mode; if layers are folded, a copy is used, else it moves to the device.
     vectors
-        by layer, what its own mean is multiplied by for the signals; shape (d, r).
+        by layer, the factors that turn its own mean into signals; shape (d, r).
     images
-        shape (n, ...), that together reach all layers.
+        shape (n, ...); together they reach all layers.
     convention
-        how the network takes them.
+        how the network takes the images.
     """
     folded: Mapping[str, FoldedLayer] = {}
     if options.fast:
         model, folded = folded_copy(model, layers, images, convention)
-        # The folded layer's mean less its bias is scale · (mean Y - b).
+        # The folded layer's mean minus its bias is scale · (mean Y - b).
         vectors = {
             name: v / folded[name].scale.to(v)[:, None] if name in folded else v
             for name, v in vectors.items()
@@ -208,7 +208,7 @@ def forward_pass(
         vectors,
         _PRECISIONS[options.precision],
         options.compile,
-        {name: found.batch_norm for name, found in folded.items()},
+        {name: folded_layer.batch_norm for name, folded_layer in folded.items()},
         convention,
     )
 
@@ -219,9 +219,9 @@ def folded_copy(
     images: Tensor,
     convention: CallingConvention = AS_THEY_COME,
 ) -> tuple[nn.Module, Mapping[str, FoldedLayer]]:
-    """A copy of a network whose convolutions do the work of the BatchNorms after them.
+    """A copy of a network whose convolutions also do the work of the BatchNorms after them.
 
-    A layer is folded where nothing but one BatchNorm reads its output, neither is used for
+    A layer is folded if only one BatchNorm reads its output, neither of the two is used for
     anything else, and no channel is scaled down so far that its own mean would be lost.
 
     Parameters
@@ -231,14 +231,14 @@ def folded_copy(
 
     Returns
     -------
-    the copy, and what was folded, by layer
+    the copy, and the folded layers by name
     """
-    found = fold_batch_norms(model, layers, images, convention).layers
+    folded_layers = fold_batch_norms(model, layers, images, convention).layers
     calls = _calls(model, convention.batches(images, next(model.parameters()).device))
     chosen = {
-        layer.name: found[layer.name]
+        layer.name: folded_layers[layer.name]
         for layer in layers
-        if layer.name in found and _may_fold(model, layer, found[layer.name], calls)
+        if layer.name in folded_layers and _may_fold(model, layer, folded_layers[layer.name], calls)
     }
     copied = copy.deepcopy(model)
     for layer in layers:
@@ -266,7 +266,7 @@ def _may_fold(
 
 
 def _calls(model: nn.Module, batches: Iterable[Tensor]) -> Counter[nn.Module]:
-    """How often each module runs in one forward pass, of those shown the pass of most."""
+    """How often each module runs in one forward pass; the most of several passes."""
     calls: Counter[nn.Module] = Counter()
     most: Counter[nn.Module] = Counter()
     hooks = [

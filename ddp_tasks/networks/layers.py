@@ -25,16 +25,16 @@ from ddp_tasks.weights.unfolding import transposed_filters, unfold_weight
 
 @dataclass(frozen=True)
 class Source:
-    """Where a layer's weight or bias is found."""
+    """Where a layer's weight or bias is stored in the network."""
 
     path: str | None
-    """of an attribute of the network; None where the forward pass computes the tensor."""
+    """of an attribute of the network; None if the forward pass computes the tensor."""
     rows: tuple[int, int] | None = None
-    """the first and the one after the last row, where only some of them are the layer's."""
+    """the first row and the one after the last, if only some rows are the layer's."""
     transposed: bool = False
-    """a matrix with a column for each output channel."""
+    """whether the matrix has a column for each output channel."""
     computed: Tensor | None = field(default=None, compare=False, repr=False)
-    """as the tracing pass computed it."""
+    """the tensor as the tracing pass computed it."""
 
     def of(self, model: nn.Module) -> Tensor:
         """The tensor, from the network as it is now."""
@@ -52,7 +52,7 @@ class LinearLayer:
     """One use of the weight of a convolution or a fully connected layer in a forward pass."""
 
     name: str
-    """of the module; of the parameter where the network uses it without a module; NAME.q, .k, .v
+    """of the module; of the parameter if the network uses it without a module; NAME.q, .k, .v
     and .out_proj for the projections of the multi-head attention NAME; NAME@2 for a second use."""
     module: str
     """that owns the weight."""
@@ -60,21 +60,21 @@ class LinearLayer:
     kind: str
     """Linear, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d or ConvTranspose3d."""
     shape: tuple[int, ...]
-    """(d, c / groups, k, ...): output channels first, of transposed convolutions too."""
+    """(d, c / groups, k, ...): output channels first, also for transposed convolutions."""
     groups: int
     weight: Source = field(default=Source(None), compare=False)
     bias: Source | None = field(default=None, compare=False)
     input_shape: tuple[int, ...] = field(default=(), compare=False)
-    """of one image: (c, m, ...) of a convolution, (..., c) of a fully connected layer; before
-    these the number of windows, where each image is cut into some."""
+    """for one image: (c, m, ...) of a convolution, (..., c) of a fully connected layer; preceded by
+    the number of windows if each image is cut into windows."""
     output_shape: tuple[int, ...] = field(default=(), compare=False)
-    """of one image, likewise."""
+    """for one image, likewise."""
     stride: Steps = field(default=1, compare=False)
     padding: Steps | str = field(default=0, compare=False)
     dilation: Steps = field(default=1, compare=False)
-    """of a convolution; padding that is no zeros is part of ``input_shape`` instead."""
+    """of a convolution; padding with other values than zeros is part of ``input_shape``."""
     image_axis: int = field(default=0, compare=False)
-    """of the output that ``attach`` gives: 1 where sequences come first, as inside attention."""
+    """in the output that ``attach`` gives: 1 if sequences come first, as inside attention."""
     plain: bool = field(default=False, compare=False)
     """whether every use of the weight is a plain call of its module; see ``LinearCall.plain``."""
 
@@ -92,16 +92,16 @@ class LinearLayer:
 
 @dataclass(frozen=True)
 class Layers:
-    """What the forward passes of the tracing met."""
+    """The layers and properties of a network that the tracing passes found."""
 
     linear: tuple[LinearLayer, ...]
     #: Modules and parameters that are not analysed, and why.
     not_analysed: dict[str, str]
-    #: Classes that the network tells apart.
+    #: Number of classes that the network distinguishes.
     outputs: int
     #: How the network takes its images and gives its scores.
     convention: CallingConvention = AS_THEY_COME
-    #: Images, shape (n, ...), that together reach all layers.
+    #: Images, shape (n, ...); together they reach all layers.
     images: Tensor = field(default_factory=lambda: torch.empty(0), compare=False, repr=False)
 
 
@@ -118,7 +118,7 @@ def weight(model: nn.Module, layer: LinearLayer) -> Tensor:
 
 
 def without_zeros(model: nn.Module, layers: Layers) -> Layers:
-    """The layers of a network less those whose weights are zero, which have no singular vectors."""
+    """The layers of a network without those of zero weight, which have no singular vectors."""
     zero = {
         layer.name: f"{layer.kind} whose weight is zero: it has no singular vectors"
         for layer in layers.linear
@@ -144,7 +144,7 @@ def bias(model: nn.Module, layer: LinearLayer) -> Tensor | None:
 
 
 class PathError(ValueError):
-    """Not all images of a batch reach a layer."""
+    """Only some images of a batch reach a layer."""
 
     def __init__(self, layer: str, how: str) -> None:
         super().__init__(
@@ -161,22 +161,22 @@ def means_read(
     *,
     steady: bool = False,
 ) -> Iterator[Callable[[Tensor], Any]]:
-    """A forward pass that gives ``read`` every layer's name and the mean of its Ȳ.
+    """A forward pass that calls ``read`` with every layer's name and the mean of its Ȳ.
 
-    Ȳ is the layer's output less its bias; its mean over the positions of each image, shape
-    (n, d) and at least float32, is taken where the output is made. Nothing is left of it in the
-    network or in torch afterwards, whatever happens.
+    Ȳ is the layer's output minus its bias. Its mean over the positions of each image, shape
+    (n, d) and at least float32, is taken when the output is made. Afterwards all hooks are removed
+    from the network and torch, whatever happens.
 
     Parameters
     ----------
     steady
-        whether all images take the same way through the network, so that layers that were plain
-        when it was traced still are.
+        whether all images take the same path through the network, so that layers that were plain
+        in the tracing still are.
     """
 
     def heard(layer: LinearLayer, call: LinearCall, images: int) -> None:
         if images == 1 and not math.prod(call.output_shape):
-            # Parts of an image choose their way, and none came here.
+            # Parts of an image take different paths, and none reached this layer.
             return
         try:
             mean = call.linear_mean(images, layer.image_axis)
@@ -196,30 +196,30 @@ def means_read(
 
 
 def numbered_name(base: str, number: int) -> str:
-    """The name of the use of a weight with that number."""
+    """The name of the use of a weight with this number."""
     return base if number == 1 else f"{base}@{number}"
 
 
 class Attachment:
-    """What ``attach`` has put into a network and into torch, until it is removed."""
+    """The hooks that ``attach`` has set in a network and in torch, until they are removed."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
 
     def remove(self) -> None:
-        """Take it out again."""
+        """Remove the hooks."""
         self._stack.close()
 
 
 def attach(
     model: nn.Module, layers: tuple[LinearLayer, ...], read: Callable[[str, Tensor], None]
 ) -> list[Attachment]:
-    """Have ``read(layer name, output)`` called wherever a layer makes its output.
+    """Have ``read(layer name, output)`` called whenever a layer makes its output.
 
     The output must be reduced inside ``read``: an in-place activation after the layer
     overwrites the tensor. The images are along ``layer.image_axis``. Query, key and value
-    projections are computed for ``read``, since attention keeps its own; where means do, use
-    ``means_read``. Whoever attaches removes the handles, last first, in the same thread.
+    projections are computed again for ``read``, since attention does not return its own; if means
+    are enough, use ``means_read``. The caller removes the handles, last first, in the same thread.
     """
     hooks, calls = _listening(model, layers, lambda layer, call, _: read(layer.name, call.output))
     with hooks as stack:
@@ -233,7 +233,7 @@ def _listening(
     heard: Callable[[LinearLayer, LinearCall, int], None],
     steady: bool = False,
 ) -> tuple[ExitStack, LinearCalls | ModuleCalls]:
-    """Hooks that are set, and what tells of the calls of layers while it is entered."""
+    """Hooks that are set, and a context that reports the calls of layers within it."""
     by_name = {layer.name: layer for layer in layers}
     numbers: dict[str, int] = {}
 

@@ -1,8 +1,8 @@
-"""The linear maps that a forward pass applies, heard where torch computes them.
+"""The linear maps that a forward pass applies, noticed where torch computes them.
 
-Every convolution and fully connected layer ends in a function of ``torch.nn.functional``, whether
-a module calls it or the network itself does with its parameters. A torch function mode hears
-these calls; hooks tell which module is running, for a name.
+Every convolution and fully connected layer ends in a function of ``torch.nn.functional``, called by
+a module or by the network itself. A torch function mode notices these calls; hooks keep track of
+the running module, whose name the layer gets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LINEAR = (
     nn.ConvTranspose3d,
 )
 
-#: They have a fused forward pass, for which no function mode may listen.
+#: Modules with a fused forward pass, which torch uses only if no function mode is active.
 _FUSED = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
 
 #: One number for all axes of a kernel, or one for each.
@@ -59,7 +59,7 @@ _FUNCTIONS: dict[Any, tuple[str, tuple[str, ...]]] = {
     functional.conv_transpose2d: ("ConvTranspose2d", _TRANSPOSED),
     functional.conv_transpose3d: ("ConvTranspose3d", _TRANSPOSED),
 }
-#: The same in a program of torch.export, which calls torch's operators themselves.
+#: The same for a program of torch.export, which calls torch's operators directly.
 _FUNCTIONS |= {
     getattr(operator, variant): (kind, names)
     for operator, variants, kind, names in (
@@ -83,7 +83,7 @@ class LinearCall:
     """One application of a linear map."""
 
     name: str | None
-    """of the layer, without the number of the call; None where it is no layer of the network."""
+    """of the layer, without the number of the call; None if it is no layer of the network."""
     module: str
     """the module that owns the weight, or the one that was running."""
     kind: str
@@ -93,15 +93,15 @@ class LinearCall:
     groups: int
     input: Tensor
     made: Tensor | None
-    """the output; None where a fused function keeps it to itself."""
+    """the output; None if a fused function does not return it."""
     whole: tuple[Tensor | None, Tensor | None] = (None, None)
-    """the parameters that weight and bias are rows of, where the function takes these."""
+    """the parameters of which weight and bias are rows, if the function takes those."""
     stride: Steps = 1
     padding: Steps | str = 0
     dilation: Steps = 1
     """of a convolution, as torch's function takes them."""
     plain: bool = False
-    """whether a module applies its own weight and bias, and gives what torch's function gives."""
+    """whether a module applies its own weight and bias and returns what torch's function does."""
 
     @property
     def output(self) -> Tensor:
@@ -114,7 +114,7 @@ class LinearCall:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the output, which need not be made for it."""
+        """Shape of the output, without computing the output."""
         if self.made is None:
             return (*self.input.shape[:-1], len(self.weight))
         return tuple(self.made.shape)
@@ -126,30 +126,30 @@ class LinearCall:
         return transposed_filters(self.weight, self.groups) if transposed else self.weight
 
     def linear_mean(self, images: int, image_axis: int) -> Tensor:
-        """Mean of Ȳ, the output less the bias, over the positions of each image.
+        """Mean of Ȳ, the output minus the bias, over the positions of each image.
 
-        Where the function keeps its output to itself, the weight times the mean of the input:
-        the mean of linear images is the linear image of the mean.
+        If the function does not return its output, the weight is multiplied by the mean input: a
+        linear map of the mean is the mean of the linear map.
 
         Returns
         -------
-        shape (images, d), at least float32, a tensor of its own
+        shape (images, d), at least float32, a new tensor
         """
         last = self.kind == "Linear"
         if self.made is None:
             mean = mean_of_images(self.input, images, channels_last=last, image_axis=image_axis)
             return mean @ self.weight.to(mean.dtype).T
         mean = mean_of_images(self.made, images, channels_last=last, image_axis=image_axis)
-        # A layer with one position would else hand on its output, which may be overwritten.
+        # With one position this would else be the output itself, which may be overwritten.
         return mean.clone() if self.bias is None else mean - self.bias.to(mean.dtype)
 
 
 class LinearCalls(TorchFunctionMode):
-    """Tells ``heard`` of every linear map of a network's forward passes.
+    """Calls ``heard`` for every linear map of a network's forward passes.
 
-    Between ``hook`` and the removal of its handles the network's modules tell when they run;
-    inside ``with``, torch's functions are heard. Fused forward passes of attention, which hide
-    their projections, do not take place inside.
+    Between ``hook`` and the removal of its handles, hooks keep track of the running module. Inside
+    ``with``, the calls of torch's functions are noticed, and attention does not use its fused
+    forward pass, which hides its projections.
     """
 
     def __init__(self, model: nn.Module, heard: Callable[[LinearCall], None]) -> None:
@@ -165,14 +165,14 @@ class LinearCalls(TorchFunctionMode):
         }
         self._running: list[nn.Module] = []
         self.images = 0
-        """how many images the last forward pass was given."""
+        """number of images given to the last forward pass."""
 
     def hook(self, started: Callable[[nn.Module], None] = lambda module: None) -> ExitStack:
-        """Have the modules tell when they run, until the stack that is given is closed."""
+        """Keep track of the running modules until the returned stack is closed."""
 
         def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
             if module is self._model:
-                # Whatever a forward pass that failed has left is gone.
+                # Discards what a failed forward pass has left.
                 self._running.clear()
                 self.images = _images((*args, *kwargs.values()))
             self._running.append(module)
@@ -185,7 +185,7 @@ class LinearCalls(TorchFunctionMode):
         with ExitStack() as hooks:
             for module in self._modules:
                 if isinstance(module, torch.jit.ScriptModule):
-                    # It takes no hooks, and no mode hears what it computes.
+                    # It takes no hooks, and no function mode notices what it computes.
                     continue
                 first = module.register_forward_pre_hook(begin, prepend=True, with_kwargs=True)
                 for handle in (first, module.register_forward_hook(end)):
@@ -195,7 +195,7 @@ class LinearCalls(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Call the function; nothing that happens inside it is heard."""
+        """Call the function; calls inside it are not noticed."""
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         if func in _HEARD and self._running:
@@ -204,7 +204,7 @@ class LinearCalls(TorchFunctionMode):
         return output
 
     def parameter(self, tensor: Tensor) -> str | None:
-        """The name of the parameter that a tensor is, or is a part of."""
+        """The name of the parameter that a tensor is, or is part of."""
         name = self._parameters.get(id(tensor))
         if name is None and not tensor.is_meta and tensor.layout == torch.strided:
             name = self._storages.get(tensor.untyped_storage().data_ptr())
@@ -258,11 +258,11 @@ class LinearCalls(TorchFunctionMode):
         running = self._running[-1]
         module = self._modules[running]
         if any(kind == ancestor.__name__ for ancestor in type(running).__mro__):
-            # A network that is one linear layer has no name inside itself.
+            # A network that is a single linear layer has an empty name.
             return module or kind, module
         if (parameter := self.parameter(weight)) is not None:
             return _named_after(parameter)
-        # Computed from the parameters of the module that is running, or no parameter at all.
+        # Computed from the parameters of the running module, or not from parameters at all.
         own = any(True for _ in running.parameters(recurse=False))
         constant = any(weight is buffer for buffer in running.buffers())
         computed = own and not constant and not isinstance(weight, nn.Parameter)
@@ -271,8 +271,8 @@ class LinearCalls(TorchFunctionMode):
     def _projections(self, given: Mapping[str, Any], output: Tensor) -> Iterable[LinearCall]:
         """Query, key, value and output projection of one multi-head attention.
 
-        Each is a fully connected layer whose every position is a receptive field. Their inputs
-        are the attention's; the output projection's output is the attention's.
+        Each is a fully connected layer in which every position is a receptive field. The first
+        three take the inputs of the attention; the output projection gives its output.
         """
         running = self._running[-1]
         named = self._modules[running] if isinstance(running, nn.MultiheadAttention) else None
@@ -308,10 +308,10 @@ class LinearCalls(TorchFunctionMode):
 
 
 class ModuleCalls(AbstractContextManager[None]):
-    """Tells ``heard`` of the calls of plain linear modules, which need no function mode.
+    """Calls ``heard`` for the calls of plain linear modules, which need no function mode.
 
-    For networks whose every linear map is a plain module's. It is used as ``LinearCalls`` is, and
-    takes a quarter of its time: for 20 layers 0.2 ms a forward pass instead of 0.9.
+    It is for networks in which every linear map is that of a plain module. It is used like
+    ``LinearCalls`` in a quarter of the time: for 20 layers 0.2 ms per forward pass instead of 0.9.
 
     Parameters
     ----------
@@ -325,10 +325,10 @@ class ModuleCalls(AbstractContextManager[None]):
         self._model, self._heard = model, heard
         self._names = tuple(dict.fromkeys(names))
         self.images = 0
-        """how many images the last forward pass was given."""
+        """number of images given to the last forward pass."""
 
     def hook(self, started: Callable[[nn.Module], None] = lambda module: None) -> ExitStack:
-        """As ``LinearCalls.hook``; only of the network itself is told that it runs."""
+        """As ``LinearCalls.hook``, but ``started`` is called for the network itself only."""
 
         def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
             self.images = _images((*args, *kwargs.values()))
@@ -347,7 +347,7 @@ class ModuleCalls(AbstractContextManager[None]):
             return hooks.pop_all()
 
     def __exit__(self, *error: object) -> None:
-        """Nothing is set while a forward pass runs."""
+        """There is nothing to undo."""
 
     def _telling(self, name: str, kind: str) -> Callable[..., None]:
         def end(module: Any, args: Any, kwargs: Any, output: Tensor) -> None:
@@ -373,7 +373,7 @@ class ModuleCalls(AbstractContextManager[None]):
 
 
 def hides_projections(model: nn.Module) -> bool:
-    """Whether a network has modules that compute something else while a function mode listens."""
+    """Whether a network has modules that compute differently under a function mode."""
     return any(isinstance(module, _FUSED) for module in model.modules())
 
 

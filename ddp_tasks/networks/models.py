@@ -1,4 +1,4 @@
-"""Classifiers: opened from a run file with safe checkpoints, and told apart by digest."""
+"""Classifiers: opened from a run file with safe checkpoints, and identified by digest."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from ddp_tasks.networks.checkpoints import Weights, load_checkpoint
 from schemas.parameters import ModelParameters, RunError
 from schemas.shown import error_shown
 
-#: The key that names another checkpoint.
+#: The key with which a run names another checkpoint.
 _CHANGE = ("model.weights",)
 
-#: Tensors that a refusal names.
+#: Most tensors that a message names.
 _SHOWN = 5
 
 
@@ -34,14 +34,14 @@ def open_model(parameters: ModelParameters) -> nn.Module:
     Raises
     ------
     RunError
-        If the factory fails or gives no network, or the weights are missing, do not fit or are
+        If the factory fails or gives no network, or if the weights are missing, do not fit or are
         not finite.
     """
     return open_weighted(parameters)[0]
 
 
 def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | None]:
-    """As ``open_model``, and what of a checkpoint's file became the weights; None without one."""
+    """As ``open_model``, with the part of a checkpoint's file that became the weights, or None."""
     model = factories.call(parameters.factory, parameters.kwargs)
     if not isinstance(model, nn.Module):
         raise RunError(
@@ -56,25 +56,25 @@ def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | Non
     source = f"model.weights {parameters.weights!r}"
     if parameters.weights is None:
         source = f"the weights that model.factory {parameters.factory!r} gives"
-    # Lazy modules get theirs from the first images that they are shown.
+    # Lazy modules make their weights when they get the first images.
     check_weights(model, source, lazy=parameters.training is not None)
     try:
         model.eval()
     except NotImplementedError:
-        pass  # a program of torch.export stays in the mode that it was exported in
+        pass  # a program of torch.export keeps the mode in which it was exported
     except ENDINGS as error:  # the person's own code
         raise RunError(
             f"model.factory {parameters.factory!r} gave a network whose eval() fails: "
             f"{error_shown(error)}"
         ) from error
-    # One by one: a network of torch.jit, refused where it is traced, takes no other way.
+    # One by one: the only way for a network of torch.jit, which is refused only when traced.
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model, taken
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network inside what spreads it over devices or compiles it, with its own names."""
+    """The network inside wrappers that spread it over devices or compile it."""
     while True:
         if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
             model = model.module
@@ -85,7 +85,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def model_digest(model: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers, names included."""
+    """SHA-256 of a network's parameters and buffers, with their names."""
     hashed = hashlib.sha256()
     for name, value in sorted(model.state_dict().items()):
         if isinstance(value, Tensor):
@@ -97,12 +97,12 @@ def model_digest(model: nn.Module) -> str:
 
 
 def _hash(value: Any, hashed: Any) -> None:
-    """Add what a state dict holds to a hash: tensors, and what quantised layers keep instead."""
+    """Add a value of a state dict to a hash: a tensor, or what quantised layers keep instead."""
     if isinstance(value, Tensor) and value.is_quantized:
         _hash(_scales(value), hashed)
         value = value.int_repr()
     if isinstance(value, Tensor) and hasattr(value, "__tensor_flatten__"):
-        # A class of tensors of its own, such as torchao's, is made of others.
+        # A special class of tensors, such as torchao's, is made of other tensors.
         names, context = value.__tensor_flatten__()
         _hash([*(getattr(value, name) for name in names), str(context)], hashed)
     elif isinstance(value, Tensor):
@@ -117,7 +117,7 @@ def _hash(value: Any, hashed: Any) -> None:
     elif isinstance(value, io.BytesIO | bytes):
         hashed.update(value.getvalue() if isinstance(value, io.BytesIO) else value)
     else:
-        # The address in a default text would differ from process to process.
+        # The address in a default text differs between processes.
         hashed.update(re.sub(r" at 0x[0-9a-f]+", "", f"{value!s}\n").encode())
 
 
@@ -128,16 +128,16 @@ def _scales(value: Tensor) -> list[Any]:
 
 
 def check_weights(model: nn.Module, source: str, *, lazy: bool = False) -> None:
-    """Refuse weights that are not there, not a number or, of parameters, not finite.
+    """Refuse weights that are missing or NaN, and parameters that are not finite.
 
-    Buffers may be infinite: masks are.
+    Buffers may be infinite, as masks are.
 
     Parameters
     ----------
     source
-        where the weights come from, for the refusal.
+        where the weights come from, for the message.
     lazy
-        whether weights may lack that their module has yet to make.
+        whether weights may be missing that their module makes later.
 
     Raises
     ------
@@ -169,7 +169,7 @@ def check_weights(model: nn.Module, source: str, *, lazy: bool = False) -> None:
 
 
 def weights_state(parameters: ModelParameters) -> tuple[int, ...]:
-    """What changes whenever a weights' file is written or replaced, whatever date it is given."""
+    """Numbers that change whenever a weights file is written or replaced, whatever its date."""
     file = parameters.weights_file
     if file is None or not file.is_file():
         return ()
@@ -178,9 +178,9 @@ def weights_state(parameters: ModelParameters) -> tuple[int, ...]:
 
 
 def missing_weights(parameters: ModelParameters) -> str:
-    """What a run's weights lack on this machine, and how to give it; empty where they are here.
+    """Which of a run's weights are missing on this machine; empty if none.
 
-    Nothing is downloaded, and a file is not opened.
+    Nothing is downloaded, and no file is opened.
     """
     if parameters.weights is None:
         return ""
@@ -203,7 +203,7 @@ def _no_file(path: Path) -> str:
 
 
 def _torchvision_entry(parameters: ModelParameters) -> Any:
-    """The weights of torchvision that a name stands for.
+    """The weights of torchvision that a run names.
 
     Raises
     ------

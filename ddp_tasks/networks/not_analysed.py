@@ -1,4 +1,4 @@
-"""Everything with weights that is no analysed layer, and why: nothing is dropped silently."""
+"""Everything with weights that is not analysed, and why: nothing is dropped silently."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _REASONS = (
 
 
 class ParameterUses(TorchFunctionMode):
-    """Notes the names of the functions that a network's parameters are given to."""
+    """Notes the names of the functions that take a network's parameters."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._parameters = {id(p): name for name, p in model.named_parameters()}
         #: Functions by the parameter's name, in the order of their first use.
         self.functions: dict[str, dict[str, None]] = defaultdict(dict)
-        #: What the last sigmoid gave.
+        #: Output of the last sigmoid.
         self.last_sigmoid: Tensor | None = None
 
     def __torch_function__(
@@ -46,11 +46,11 @@ class ParameterUses(TorchFunctionMode):
         """Call the function."""
         kwargs = kwargs or {}
         function = getattr(func, "__name__", str(func)).strip("_")
-        # Reading an attribute or asking for a size is no use of what the parameter holds.
+        # Reading an attribute or a size does not use the values of the parameter.
         if function not in {"get", "size", "dim", "is_contiguous", "len"}:
             self._note((*args, *kwargs.values()), function)
         output = func(*args, **kwargs)
-        # torch.export names the variants of a function.
+        # torch.export adds the variant to the name of a function.
         if function.partition(".")[0].strip("_") in {"sigmoid", "expit"}:
             self.last_sigmoid = output
         return output
@@ -69,23 +69,23 @@ def not_analysed(
     called: Collection[nn.Module],
     uses: Mapping[str, Collection[str]],
 ) -> dict[str, str]:
-    """Modules with weights of their own, and single parameters, that no layer analyses.
+    """Modules with their own weights, and single parameters, that no layer analyses.
 
-    Modules of torch's own kinds are named as modules; parameters that a network (or a module of
-    its author's) keeps for itself are named one by one.
+    Modules of torch's own types are listed as modules; parameters of the network itself, or of
+    modules that its author wrote, are listed one by one.
 
     Parameters
     ----------
     analysed
-        names of the parameters that analysed layers use, or are computed from.
+        names of the parameters that analysed layers use or are computed from.
     called
         the modules that the forward pass called.
     uses
-        functions that each parameter was given to.
+        functions that took each parameter.
 
     Returns
     -------
-    reason by the name of the module or parameter
+    the reason, by name of the module or parameter
     """
     everything = dict(model.named_parameters(remove_duplicate=False))
     # A shared parameter has several names.
@@ -106,7 +106,7 @@ def not_analysed(
 
 
 def quantised_modules(model: nn.Module) -> dict[str, str]:
-    """Modules whose weights are packed integers, which are no parameters."""
+    """Modules whose weights are packed integers and therefore no parameters."""
     reasons: dict[str, str] = {}
     for name, module in model.named_modules():
         if any(name.startswith(f"{outer}.") for outer in reasons):
@@ -123,7 +123,7 @@ def _is_packed(value: Any) -> bool:
 
 
 def own_parameters(module: nn.Module) -> list[str]:
-    """Names within a module of its own parameters, those of its parametrizations among them."""
+    """Names within a module of its own parameters, including those of its parametrizations."""
     return [
         name
         for name, _ in module.named_parameters()
@@ -132,7 +132,7 @@ def own_parameters(module: nn.Module) -> list[str]:
 
 
 def _kind(module: nn.Module) -> str:
-    # Parametrizing a module makes a class of its own for it.
+    # Parametrizing a module gives it a new class.
     if isinstance(module, torch.jit.ScriptModule):
         return str(module.original_name)
     return (type(module).__mro__[1] if is_parametrized(module) else type(module)).__name__
@@ -146,7 +146,7 @@ def _use(functions: Collection[str]) -> str:
 
 
 def _reason(module: nn.Module, *, used: bool, called: bool) -> str | None:
-    """Why a module of a known kind is not analysed; None where its parameters tell more."""
+    """Why a module of a known type is not analysed; None if its parameters are listed instead."""
     if isinstance(module, torch.jit.ScriptModule):
         return "is compiled by torch.jit, which hides what it computes"
     if not called and not used and not isinstance(module, _NO_FORWARD):
@@ -158,7 +158,7 @@ def _reason(module: nn.Module, *, used: bool, called: bool) -> str | None:
 
 
 def _within(model: nn.Module, name: str, called: Collection[nn.Module]) -> str:
-    """Names the outermost part of the network that is never called: an auxiliary head."""
+    """A remark on the outermost uncalled part around a module, such as an auxiliary head."""
     parts = name.split(".")
     for length in range(1, len(parts)):
         outer = ".".join(parts[:length])

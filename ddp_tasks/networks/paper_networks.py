@@ -1,4 +1,4 @@
-"""Networks that presets and zoos name: the paper's own, and those of its sources."""
+"""Networks that presets and zoos name: the paper's own and those of its sources."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ class PaperNetwork(nn.Module):
     """The simple CNN 𝒩 of section 4.2, for one-channel images of 28×28 pixels.
 
     conv1 (1→32, 3×3), ReLU, conv2 (32→64, 3×3), ReLU, max-pool 2×2, fc1 (9216→128), ReLU,
-    fc2 (128→classes). The softmax at its end is left to the loss and to whoever asks for
-    probabilities, as is usual in torch.
+    fc2 (128→classes). The final softmax is left to the loss or the caller, as is usual in torch.
     """
 
     def __init__(self, classes: int = 10) -> None:
@@ -84,8 +83,8 @@ class CifarResNet(nn.Module):
 class CifarVGG16(nn.Module):
     """VGG-16 with BatchNorm (Simonyan and Zisserman 2015) for images of 32×32 pixels.
 
-    The thirteen convolutions of torchvision's ``vgg16_bn``, of whose five poolings one position
-    is left, and one linear layer instead of three.
+    It has the thirteen convolutions of torchvision's ``vgg16_bn``, whose five poolings leave one
+    position, and one linear layer instead of three.
     """
 
     def __init__(self, classes: int = 10) -> None:

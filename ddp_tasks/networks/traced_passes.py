@@ -1,4 +1,4 @@
-"""One forward pass of the tracing: which weights it used, and what came out."""
+"""One forward pass of the tracing: the weights that it used, and its output."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ddp_tasks.networks.not_analysed import ParameterUses, own_parameters
 
 @dataclass(frozen=True)
 class Met:
-    """What a pass notes of one use of a weight; it holds no activations."""
+    """The notes of a pass about one use of a weight; they hold no activations."""
 
     known: bool
-    """whether the weight is the network's."""
+    """whether the weight belongs to the network."""
     module: str
     number: int
     kind: str
     groups: int
     shape: tuple[int, ...]
     images: int
-    """of the pass."""
+    """number of images of the pass."""
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     steps: dict[str, Any]
@@ -37,14 +37,14 @@ class Met:
     mean: Tensor
     """of Ȳ over everything but the channels, shape (1, d)."""
     means: dict[int, Tensor]
-    """mean of Ȳ for each image, for every axis that might be the images'."""
+    """mean of Ȳ for each image, by every axis that might be the axis of images."""
     weight: Source
     bias: Source | None
     parameters: frozenset[str]
-    """that the weight and the bias are, or are computed from."""
+    """names of the parameters that weight and bias are or are computed from."""
 
     def same_weights(self, again: Met) -> bool:
-        """Whether another use has the same weight and bias, as far as they are computed."""
+        """Whether another use has the same weight and bias; only computed ones are compared."""
         for source, other in ((self.weight, again.weight), (self.bias, again.bias)):
             if source is not None and other is not None and source.path is None:
                 computed, again_computed = source.computed, other.computed
@@ -55,11 +55,11 @@ class Met:
         return True
 
     def same_mean(self, again: Met, tolerance: float) -> bool:
-        """Whether another use gives the same mean over everything."""
+        """Whether another use gives the same mean over all axes but the channels."""
         return close(self.mean, again.mean, tolerance)
 
     def layer(self, name: str, axis: int, plain: bool) -> LinearLayer:
-        """The layer that a use of a weight is, its images along an axis."""
+        """The layer of this use of a weight, with its images along ``axis``."""
         return LinearLayer(
             name=name,
             module=self.module,
@@ -78,27 +78,27 @@ class Met:
 
 
 class Pass:
-    """One forward pass, and what it used."""
+    """One forward pass, and the weights and modules that it used."""
 
     def __init__(self, model: nn.Module, convention: CallingConvention) -> None:
         self.met: dict[str, Met] = {}
         self.called: set[nn.Module] = set()
         self.not_plain: set[str] = set()
-        """layers, without the number of the call, of which some call is not a plain module's."""
+        """layers, without the number of the call, with a call that is not a plain module's."""
         self.uses = ParameterUses(model)
         self.scores: Tensor
         """shape (images given, classes)."""
         self.overwritten = False
         """whether the network changed its input."""
         self.ends_in_sigmoid = False
-        """whether the scores are one number for each image that a sigmoid gives."""
+        """whether the scores are one number per image, given by a sigmoid."""
         self._model, self._convention = model, convention
         self._own = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         self._calls = LinearCalls(model, self._note)
         self._numbers: dict[str, int] = {}
 
     def run(self, images: Tensor) -> None:
-        """Show the network images, in the form that it takes them.
+        """Run images through the network, in the form in which it takes them.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class Pass:
         self.scores = convention.scores(output, len(given)).detach()
 
     def repeated_by(self, again: Pass, of_scores: float, of_means: float) -> bool:
-        """Whether a pass of the same images gave the same scores and layers, as far as that."""
+        """Whether a pass of the same images gave the same scores and means, within tolerances."""
         return (
             list(self.met) == list(again.met)
             and close(self.scores, again.scores, of_scores)
@@ -131,7 +131,7 @@ class Pass:
         if not call.plain:
             self.not_plain.add(base)
         shape, images = call.output_shape, self._calls.images
-        # The images of a convolution are its first axis, of a fully connected layer any but last.
+        # Images are the first axis of a convolution, any but the last of a fully connected layer.
         axes = range(len(shape) - 1) if call.kind == "Linear" else range(1)
         whole_weight, whole_bias = call.whole
         weight = self._source(call, call.weight, whole_weight, "weight")
@@ -174,8 +174,8 @@ class Pass:
         owner = self._model.get_submodule(module)
         paths = [source.path for source in sources if source is not None]
         names = {path for path in paths if path is not None}
-        # A weight that a linear module computes, it computes from its own parameters; it may keep
-        # what it computed as an attribute, as weight_norm and pruning do.
+        # If a linear module computes its weight, it does so from its own parameters; it may keep
+        # the result as an attribute, as weight_norm and pruning do.
         computed = any(path is None or path not in self._own for path in paths)
         if is_parametrized(owner) or (computed and isinstance(owner, LINEAR)):
             names |= {f"{module}.{name}".removeprefix(".") for name in own_parameters(owner)}
@@ -202,7 +202,7 @@ def _same_layout(a: Tensor, b: Tensor) -> bool:
 
 
 def same_tensor(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same."""
+    """Whether two tensors hold the same values."""
     return a is b or (not a.is_meta and a.shape == b.shape and torch.equal(a, b))
 
 

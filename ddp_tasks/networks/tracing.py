@@ -1,7 +1,7 @@
-"""Finding the linear layers of a network, and how it takes its images, by running it.
+"""Finding the linear layers of a network, and how it takes images, by running it.
 
-Two images and their mirror images pass together and alone, in both memory layouts: what a run
-would later do in any of its batches must give the same for an image.
+Two images and their mirror images pass together and alone, in both memory layouts, since an image
+must give the same result in every batch of a later run.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from ddp_tasks.networks.not_analysed import not_analysed, quantised_modules
 from ddp_tasks.networks.traced_passes import Met, Pass
 from schemas.shown import error_shown
 
-#: Of the same images in the same form: what differs more is no rounding.
+#: Tolerance for the same images in the same form: greater differences are not rounding.
 _REPEATED = 1e-5
-#: Of a layer's mean over images and positions, in which terms may cancel.
+#: Tolerance for a layer's mean over images and positions, in which terms may cancel.
 _REPEATED_MEAN = 1e-3
-#: Of a layer's means in two batches: sums may run in another order, not more.
+#: Tolerance for a layer's means in two batches, which differ only in the order of sums.
 _MEANS = 1e-2
-#: Of the scores in another batch or memory layout, by the type of the weights.
+#: Tolerance for scores in another batch or memory layout, by the type of the weights.
 _SCORES = {torch.float64: 1e-6, torch.bfloat16: 5e-2, torch.float16: 2e-2}
 
-#: Dynamic quantisation takes the range of its steps from the whole batch.
+#: Tolerance for quantised networks: dynamic quantisation takes its range from the whole batch.
 _QUANTISED = 0.1
 
 _ALONE = "shards.batch_size: 1 lets each image pass by itself"
 
 
 class UnsteadyNetworkError(ValueError):
-    """A network whose answer for an image is not one answer."""
+    """A network that does not always give the same output for an image."""
 
 
 def trace_layers(
@@ -50,37 +50,37 @@ def trace_layers(
     alone: bool = False,
     more: Callable[[], Iterable[Tensor]] = tuple,
 ) -> Layers:
-    """Run images through a network and note its linear layers as their weights are used.
+    """Run images through a network and note its linear layers when their weights are used.
 
-    A weight used a second time in one forward pass is a layer of its own, NAME@2. What grows
-    with the number of images is the image axis (sequences may come first, windows may lie below
-    one another), and what changes with the images is no weight. Lazy modules get their weights.
+    A weight used a second time in one forward pass is another layer, NAME@2. The axis that grows
+    with the number of images is the image axis (sequences may come first, and windows may be
+    stacked). A tensor that changes with the images is no weight. Lazy modules get their weights.
 
     Parameters
     ----------
     model
         in evaluation mode.
     images
-        shape (n, ...); two different ones are enough, of one another one is made.
+        shape (n, ...); two different ones are enough, and from one a second is made.
     output
         as of ``class_scores``: the part of the network's output that holds the scores.
     alone
-        whether a run shows the network one image at a time. Only then may the path of an image
+        whether the run gives the network one image at a time. Only then may the path of an image
         depend on the image.
     more
-        gives further images, shape (1, ...) each, to find layers that the first do not reach.
+        gives further images, shape (1, ...) each, to find layers that the first ones do not reach.
 
     Raises
     ------
     UnsteadyNetworkError
-        If the network answers differently when asked twice, or for an image beside others.
+        If the output for an image differs in a second pass, or beside other images.
     ValueError
         If it does not give one row of class scores for each image, or is compiled: by torch.jit
         as a whole, or by torch.compile anywhere.
     """
     if isinstance(model, torch.jit.ScriptModule) or any(map(_is_compiled, model.modules())):
         raise ValueError("the network is compiled, which hides its layers; give it uncompiled")
-    # Not inference mode: what lazy modules make here is used where gradients are.
+    # Not inference mode: weights that lazy modules make here are later used with gradients.
     with torch.no_grad():
         if any(is_lazy(p) for p in model.parameters()):
             model(images)
@@ -104,51 +104,51 @@ class _Tracing:
             self.tolerance = _QUANTISED
         self.first: Pass
         self.other: Pass
-        """of the first images in a batch of another size."""
+        """a pass of the first images in a batch of another size."""
         self.singles: list[Pass] = []
-        """of one image each."""
+        """passes of one image each."""
         self.tried: list[Tensor] = []
-        """those images."""
+        """the images of those passes."""
 
     def seen(self, images: Tensor, **changes: Any) -> Pass:
-        """One pass of images, of which a copy is given."""
-        found = Pass(self.model, replace(self.convention, **changes))
-        found.run(images)
-        return found
+        """One pass of images, with changes to the convention."""
+        done = Pass(self.model, replace(self.convention, **changes))
+        done.run(images)
+        return done
 
     def tried_with(self, images: Tensor, **changes: Any) -> Pass | Exception:
-        """As ``seen``, or what the network raises."""
+        """As ``seen``, or the exception that the network raises."""
         try:
             return self.seen(images, **changes)
-        except Exception as error:  # noqa: BLE001 - the person's own code raises whatever it does
+        except Exception as error:  # noqa: BLE001 - the person's own code may raise anything
             return error
         except SystemExit as error:
             return RuntimeError(error_shown(error))
 
     def begin(self) -> None:
-        """The first pass: of two images, or of one by itself."""
+        """Run the first pass: of two images, or of one alone."""
         start = self.two[:1] if self.convention.alone else self.two
-        found = self.tried_with(start)
-        if isinstance(found, Exception) and self.convention.dtype not in (None, self.two.dtype):
-            # A network may change the type of its inputs itself.
+        outcome = self.tried_with(start)
+        if isinstance(outcome, Exception) and self.convention.dtype not in (None, self.two.dtype):
+            # The network may change the type of its inputs itself.
             other = self.tried_with(start, dtype=self.two.dtype)
             if isinstance(other, Pass):
-                found, self.convention = other, replace(self.convention, dtype=self.two.dtype)
-        if isinstance(found, Exception) and self.convention.alone:
+                outcome, self.convention = other, replace(self.convention, dtype=self.two.dtype)
+        if isinstance(outcome, Exception) and self.convention.alone:
             twice = self.tried_with(start, fewest=2)
             if isinstance(twice, Pass):
-                found, self.convention = twice, replace(self.convention, fewest=2)
-        elif isinstance(found, Exception) and isinstance(self.tried_with(self.two[:1]), Pass):
-            raise ValueError(f"it takes one image at a time ({error_shown(found)}); {_ALONE}")
-        if isinstance(found, Exception):
-            raise found
-        self.first = found
+                outcome, self.convention = twice, replace(self.convention, fewest=2)
+        elif isinstance(outcome, Exception) and isinstance(self.tried_with(self.two[:1]), Pass):
+            raise ValueError(f"it takes one image at a time ({error_shown(outcome)}); {_ALONE}")
+        if isinstance(outcome, Exception):
+            raise outcome
+        self.first = outcome
         self.convention = replace(
-            self.convention, copies=found.overwritten, sigmoid=found.ends_in_sigmoid
+            self.convention, copies=outcome.overwritten, sigmoid=outcome.ends_in_sigmoid
         )
 
     def choose_layout(self) -> None:
-        """Channels last where the network takes them and answers alike; ask twice otherwise."""
+        """Choose channels last if the outputs are the same; otherwise check a second pass."""
         start = self.two[: 1 if self.convention.alone else 2]
         last: Pass | Exception | None = None
         if start.ndim == 4:
@@ -166,7 +166,7 @@ class _Tracing:
             self.convention = replace(self.convention, channels_last=True)
 
     def in_channels_last(self, images: Tensor) -> Pass | Exception:
-        """A pass with channels last in memory; the network's weights are left contiguous."""
+        """A pass with channels last in memory; afterwards the weights are contiguous again."""
         convention = replace(self.convention, channels_last=True)
         try:
             convention.laid_out(self.model)
@@ -175,7 +175,7 @@ class _Tracing:
             self.convention.laid_out(self.model)
 
     def show_alone(self) -> None:
-        """Show each of the two images alone, and hold it against the first pass."""
+        """Run each of the two images alone, and compare it with the first pass."""
         if self.convention.alone:
             self.other = (
                 self.seen(self.two[:1], fewest=4) if self.convention.fewest > 1 else self.first
@@ -183,16 +183,16 @@ class _Tracing:
             self.take_single(self.two[:1], self.first)
             self.take_single(self.two[1:])
             return
-        one = self.tried_with(self.two[:1])
-        if isinstance(one, Pass) and self.agree(self.first, one):
-            self.other = one
-            self.take_single(self.two[:1], one)
+        single = self.tried_with(self.two[:1])
+        if isinstance(single, Pass) and self.agree(self.first, single):
+            self.other = single
+            self.take_single(self.two[:1], single)
         else:
             four = self.tried_with(torch.cat([self.two, other_images(self.two)]))
             if isinstance(four, Exception) or not self.agree(self.first, four):
-                self.refuse_batches(one)
+                self.refuse_batches(single)
             assert isinstance(four, Pass)
-            # One image by itself is a case of its own to such a network: its axis is gone.
+            # Such a network treats one image alone differently: its axis is gone.
             self.other, self.convention = four, replace(self.convention, fewest=2)
             self.take_single(self.two[:1])
         self.take_single(self.two[1:])
@@ -210,12 +210,12 @@ class _Tracing:
         )
 
     def take_single(self, image: Tensor, found: Pass | None = None) -> None:
-        """Note a pass of one image by itself."""
+        """Note a pass of one image alone."""
         self.tried.append(image)
         self.singles.append(found or self.seen(image))
 
     def show_more(self, more: Callable[[], Iterable[Tensor]]) -> None:
-        """Show further images alone where some layer was not reached by all so far."""
+        """Run further images alone if some layer was not reached by all so far."""
         passes = [self.first, self.other, *self.singles]
         paths_differ = any(set(p.met) != set(self.first.met) for p in self.singles)
         if paths_differ or _uncalled(self.model, passes):
@@ -223,18 +223,18 @@ class _Tracing:
                 self.take_single(image)
         if self.convention.alone:
             return
-        paths = [frozenset(one.met) for one in self.singles]
+        paths = [frozenset(single.met) for single in self.singles]
         for at, path in enumerate(paths):
             if path != paths[0]:
                 self.check_together(0, at)
                 return
 
     def check_together(self, one: int, other: int, together: Pass | None = None) -> None:
-        """Refuse a network that gives two images other scores together than apart."""
+        """Refuse a network whose scores for two images differ together and alone."""
         images = torch.cat([self.tried[one], self.tried[other]])
-        found = together or self.tried_with(images)
+        outcome = together or self.tried_with(images)
         apart = torch.cat([self.singles[i].scores[:1] for i in (one, other)])
-        if isinstance(found, Pass) and close(apart, found.scores, self.tolerance):
+        if isinstance(outcome, Pass) and close(apart, outcome.scores, self.tolerance):
             return
         names = set(self.singles[one].met) ^ set(self.singles[other].met)
         if not names:
@@ -246,12 +246,12 @@ class _Tracing:
         )
 
     def agree(self, one: Pass, other: Pass) -> bool:
-        """Whether both give the same scores for the images that both begin with."""
+        """Whether both passes give the same scores for the images with which both begin."""
         rows = min(len(one.scores), len(other.scores))
         return close(one.scores, other.scores, self.tolerance, rows)
 
     def difference(self, one: Tensor, other: Tensor, tolerance: float) -> str:
-        """Where the outputs for two batches that begin alike part."""
+        """Where the passes of two batches that begin alike first differ, in words."""
         runs = [lambda x=x: self.model(self.convention.given(x.clone())) for x in (one, other)]
         return first_difference(self.model, runs[0], runs[1], tolerance)
 
@@ -261,44 +261,44 @@ class _Tracing:
         if self.convention.alone and self.convention.fewest == 1:
             return 0
         if met is None or again is None:
-            # Met by one image only, with as many others as the network needs.
+            # Reached by one image only, with as many others as the network needs.
             return 0 if self.convention.alone else None
         return _growing_axis(met, again)
 
     def in_order(self) -> list[str]:
-        """The names of all layers met, in the order of the passes that met them."""
+        """The names of all layers reached, in the order of the passes."""
         order: list[str] = []
-        for found in (self.first, *self.singles):
+        for traced in (self.first, *self.singles):
             place = 0
-            for name in found.met:
+            for name in traced.met:
                 if name not in order:
                     order.insert(place, name)
                 place = order.index(name) + 1
         return order
 
     def layers(self) -> Layers:
-        """What the passes found."""
+        """The layers that the passes found."""
         passes = [self.first, self.other, *self.singles]
-        found: list[LinearLayer] = []
+        linear: list[LinearLayer] = []
         refused: dict[str, str] = {}
-        not_plain = {base for one in passes for base in one.not_plain}
+        not_plain = {base for traced in passes for base in traced.not_plain}
         for name in self.in_order():
             met = next(p.met[name] for p in passes if name in p.met)
             if (reason := self.refusal(name, met)) is not None:
                 refused[name] = reason
             else:
                 plain = name.removesuffix(f"@{met.number}") not in not_plain
-                found.append(met.layer(name, self.axis(name) or 0, plain))
-        used = {p for one in passes for met in one.met.values() for p in met.parameters}
-        called = {module for one in passes for module in one.called}
-        functions = {k: v for one in reversed(passes) for k, v in one.uses.functions.items()}
+                linear.append(met.layer(name, self.axis(name) or 0, plain))
+        used = {p for traced in passes for met in traced.met.values() for p in met.parameters}
+        called = {module for traced in passes for module in traced.called}
+        functions = {k: v for traced in reversed(passes) for k, v in traced.uses.functions.items()}
         left_out = not_analysed(self.model, used, called, functions)
-        paths = {frozenset(one.met) for one in self.singles}
+        paths = {frozenset(traced.met) for traced in self.singles}
         if len(paths) > 1:
             tried = f"never calls for any of the {len(self.tried)} images tried"
             left_out = {k: v.replace("never calls", tried) for k, v in left_out.items()}
         return Layers(
-            tuple(found),
+            tuple(linear),
             {**left_out, **refused},
             int(self.first.scores.shape[1]),
             self.convention,
@@ -306,16 +306,16 @@ class _Tracing:
         )
 
     def reaching(self) -> Tensor:
-        """The first of the images tried that together reach all layers; at least two."""
-        kept, met = list(self.tried[:2]), {n for one in self.singles[:2] for n in one.met}
-        for image, one in zip(self.tried[2:], self.singles[2:], strict=True):
-            if not met >= set(one.met):
+        """The first of the tried images that together reach all layers; at least two."""
+        kept, met = list(self.tried[:2]), {n for single in self.singles[:2] for n in single.met}
+        for image, single in zip(self.tried[2:], self.singles[2:], strict=True):
+            if not met >= set(single.met):
                 kept.append(image)
-                met |= set(one.met)
+                met |= set(single.met)
         return torch.cat(kept)
 
     def refusal(self, name: str, met: Met) -> str | None:
-        """Why a use of a weight is not analysed, if it is not."""
+        """Why a use of a weight is not analysed; None if it is."""
         kind = met.kind
         if not met.known:
             return f"{kind} whose weight is no parameter of the network"
@@ -337,7 +337,7 @@ class _Tracing:
         return self.mixed(name, met, axis)
 
     def constant(self, name: str, alone: Sequence[Met]) -> bool:
-        """Whether a layer answers alike whatever the image, as met by some images alone."""
+        """Whether a layer gives the same mean for every image, judged by images alone."""
         if len(alone) < 2 or not all(alone[0].same_mean(met, _REPEATED) for met in alone[1:]):
             return False
         first, *others = [p.met[name] for p in self.filled if name in p.met] or alone
@@ -345,9 +345,9 @@ class _Tracing:
 
     @cached_property
     def filled(self) -> list[Pass]:
-        """Passes of two images alone, parameters of zeros filled with small numbers for them.
+        """Passes of two images alone, with parameters of zeros filled with small numbers.
 
-        A weight of zeros hides the images from all that follows it. Empty where there is none.
+        A weight of zeros hides the images from all that follows it. Empty if there is none.
         """
         zeros = [p.data for p in self.model.parameters() if _is_zero(p)]
         drawn = torch.Generator().manual_seed(0)
@@ -360,7 +360,7 @@ class _Tracing:
                 tensor.zero_()
 
     def mixed(self, name: str, met: Met, axis: int) -> str | None:
-        """Why a layer's means of an image are not the same in another batch, if they are not."""
+        """Why a layer's means for an image differ in another batch; None if they do not."""
         again = self.other.met[name]
         mean, others = met.means.get(axis), again.means.get(axis)
         if mean is None or others is None or not bool(torch.isfinite(mean).all()):
@@ -385,9 +385,9 @@ def _growing_axis(met: Met, again: Met) -> int | None:
 
 
 def _uncalled(model: nn.Module, passes: Sequence[Pass]) -> bool:
-    """Whether a linear module neither ran nor had its weight used."""
-    called = {module for one in passes for module in one.called}
-    used = {name for one in passes for name in one.uses.functions}
+    """Whether a linear module neither ran nor had its parameters used."""
+    called = {module for traced in passes for module in traced.called}
+    used = {name for traced in passes for name in traced.uses.functions}
     return any(
         isinstance(module, (*LINEAR, nn.MultiheadAttention))
         and module not in called
@@ -404,7 +404,7 @@ def _is_zero(parameter: Tensor) -> bool:
 
 
 def _is_compiled(module: nn.Module) -> bool:
-    # Known by its name: importing its type loads the whole compiler.
+    # Recognised by name, since importing the type loads the whole compiler.
     in_place = getattr(module, "_compiled_call_impl", None) is not None
     return in_place or type(module).__name__ == "OptimizedModule"
 
@@ -417,6 +417,6 @@ def _two(images: Tensor) -> Tensor:
 
 
 def other_images(images: Tensor) -> Tensor:
-    """Different images that a network for the first ones takes: paler, and mirrored."""
+    """Different images that the same network takes: mirrored, and paler if they are floats."""
     mirrored = images.flip(-1)
     return mirrored * 0.5 + 0.25 if images.is_floating_point() else mirrored

@@ -1,4 +1,4 @@
-"""Training a classifier on the spot, for runs that bring no weights."""
+"""Training a classifier, for runs without weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ddp_tasks.networks.class_scores import are_probabilities, scores_in_trainin
 from ddp_tasks.networks.tracing import trace_layers
 from schemas.parameters import TrainingParameters
 
-#: What an auxiliary classifier counts beside the network's own (Szegedy et al. 2015, section 5).
+#: Weight of an auxiliary classifier beside the network's own (Szegedy et al. 2015, section 5).
 AUXILIARY_WEIGHT = 0.3
 
-#: A probability of zero would have an infinite loss, and no gradient.
+#: Least probability: zero would have an infinite loss and no gradient.
 _LEAST_PROBABILITY = 1e-7
 
 
@@ -31,20 +31,20 @@ def train(
 ) -> nn.Module:
     """Build a classifier and train it on labelled images.
 
-    Adam with cross-entropy, the learning rate falling on a half cosine to zero.
-    The seed fixes the first weights and the order of the images, so one machine trains the same
-    network twice. Last batches of an epoch that are not full are left to the next epoch's draw.
-    One logit is trained with binary cross-entropy, which is the cross-entropy of 0 and the logit.
+    It uses Adam with cross-entropy; the learning rate falls along a half cosine to zero. The seed
+    fixes the first weights and the order of the images, so one machine trains the same network
+    twice. A last batch of an epoch that is not full is dropped; the next epoch draws anew. One
+    logit is trained with binary cross-entropy, which is the cross-entropy of 0 and the logit.
 
     Parameters
     ----------
     build
-        gives the network in evaluation mode; called under the seed, which so fixes its first
+        gives the network in evaluation mode; called under the seed, which fixes its first
         weights.
     images
         the training set, float tensors as ``batch`` gives them.
     done
-        told the number of images after each step.
+        called with the number of images after each step.
     output
         as of ``class_scores``: the part of the network's output that holds the scores.
 
@@ -80,14 +80,14 @@ def train(
 
 
 def images_trained_on(images: int, parameters: TrainingParameters) -> int:
-    """How many images ``train`` goes through in all, repeats counted."""
+    """Number of images that ``train`` uses in all, counting repeats."""
     batch_size = min(parameters.batch_size, images)
     return parameters.epochs * (images // batch_size) * batch_size
 
 
 @dataclass(frozen=True)
 class _Loss:
-    """What training makes small."""
+    """The loss that training minimises."""
 
     model: nn.Module
     convention: CallingConvention
@@ -97,20 +97,20 @@ class _Loss:
 
     @classmethod
     def of(cls, model: nn.Module, images: Tensor, output: str | None) -> _Loss:
-        """That of a network in evaluation mode, which is shown images, shape (n, ...)."""
-        # What it draws, for the weights of lazy modules or by itself, is not missing later.
+        """The loss of a network in evaluation mode, which is run on images, shape (n, ...)."""
+        # Random numbers drawn here, as for weights of lazy modules, do not change later draws.
         with torch.random.fork_rng():
-            found = trace_layers(model, images, output=output, alone=True)
-            convention = found.convention
+            layers = trace_layers(model, images, output=output, alone=True)
+            convention = layers.convention
             with torch.no_grad():
                 given = convention.given(images)
                 scores = convention.scores(whole_output(model(given)), len(given))
-        return cls(model, convention, found.outputs, are_probabilities(scores.float()))
+        return cls(model, convention, layers.outputs, are_probabilities(scores.float()))
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean cross-entropy of a batch, and that of each auxiliary classifier by its weight."""
+        """Mean cross-entropy of a batch, plus the weighted one of each auxiliary classifier."""
         given = self._given(inputs)
-        told = scores_in_training(
+        all_scores = scores_in_training(
             whole_output(self.model(given)),
             len(given),
             self.convention.output,
@@ -118,7 +118,7 @@ class _Loss:
             probability=self.convention.sigmoid,
         )
         losses = []
-        for scores in told:
+        for scores in all_scores:
             rows = scores[: len(targets)].to(torch.promote_types(scores.dtype, torch.float32))
             if self.softmaxed:
                 losses.append(nll_loss(rows.clamp_min(_LEAST_PROBABILITY).log(), targets))
@@ -128,8 +128,8 @@ class _Loss:
         return own + AUXILIARY_WEIGHT * sum(auxiliary) if auxiliary else own
 
     def _given(self, inputs: Tensor) -> Tensor:
-        # What takes both memory layouts is given the one that the images have: another adds up in
-        # another order, and trains another network.
+        # A network for both memory layouts gets that of the images: the other would add up in
+        # another order, and train another network.
         any_layout = self.convention.channels_last and inputs.dtype == self.convention.dtype
         enough = len(inputs) >= self.convention.fewest
         return inputs if any_layout and enough else self.convention.given(inputs)
