@@ -1,4 +1,4 @@
-"""Singular vectors that the arithmetic leaves arbitrary, for want of a gap between their values.
+"""Singular vectors that the arithmetic leaves arbitrary: their singular values are too close.
 
 The paper assumes that there are none (footnote 8).
 """
@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-#: Singular values closer than this, over s_0, do not tell their vectors apart: a weight is
-#: known to float32, so a change in its last bit already turns such vectors into one another.
+#: Singular values that differ by less than this times s_0 do not determine their vectors: a
+#: weight is known to float32, so a change in its last bit turns such vectors into one another.
 GAP_TOLERANCE = float(np.finfo(np.float32).eps)
 
 

@@ -6,22 +6,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Entries of a weight that are turned into float64 at a time (128 MiB).
+#: Entries of a weight that are converted to float64 at a time (128 MiB).
 _ENTRIES = 2**24
 
-#: Rows of the Gram matrix that are computed at a time; nothing is computed above their diagonal.
+#: Rows of the Gram matrix that are computed at a time, only as far as their diagonal block.
 _ROWS = 1024
 
-#: The least s_r / s_0 at which this route is trusted, for blocks at least as wide as they are
-#: tall, and for tall ones, whose U comes out of a division by S.
+#: The least s_r / s_0 at which this route is trusted: for blocks at least as wide as they are
+#: tall, and for taller ones, whose U needs a division by S.
 LEAST_WIDE, LEAST_TALL = 1e-5, 1e-3
 
 
 def gram_matrix(blocks: Tensor) -> Tensor:
-    """The float64 Gram matrix of the smaller side of each block, its lower triangle.
+    """The lower triangle of each block's Gram matrix over its smaller side, in float64.
 
-    Blocks are turned into float64 a slice of their longer side at a time, so that a float32
-    weight never stands in memory a second time, at twice the size.
+    Blocks are converted to float64 one slice of their longer side at a time, so that memory
+    never holds a float64 copy of a float32 weight, at twice the size.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def gram_matrix(blocks: Tensor) -> Tensor:
     Returns
     -------
     float64, shape (groups, smaller, smaller), smaller being the lesser of rows and columns.
-    W Wᵀ where rows is the lesser, else Wᵀ W. What stands above the diagonal means nothing.
+    W Wᵀ where rows is the lesser, else Wᵀ W. Entries above the diagonal mean nothing.
     """
     wide = blocks if blocks.shape[1] <= blocks.shape[2] else blocks.mT
     groups, smaller, longer = wide.shape
@@ -51,10 +51,10 @@ def left_singular_vectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     W Wᵀ = U S² Uᵀ; where a block is taller than wide, Wᵀ W = V S² Vᵀ and U = W V S⁻¹ (the
     Gram matrix of the longer side would give U at once, at 5 to 40 times the cost).
 
-    Squares are known to ε s₀², ε being float64's, so a value s is known to p ε s₀² / s, p
-    standing for a slowly growing factor of the sizes: below about 1e-7 s₀ it cannot be told
-    from zero. A block is therefore trusted only if its least value is well above that, at least
-    ``LEAST_WIDE`` or ``LEAST_TALL`` times its s₀: then its rank is full, beyond doubt.
+    Squares are accurate to ε s₀², where ε is float64's. So a value s is accurate to p ε s₀² / s,
+    where p is a factor that grows slowly with the sizes. Below about 1e-7 s₀ a value cannot be
+    told from zero. A block is therefore trusted only if its least value is well above that, at
+    least ``LEAST_WIDE`` or ``LEAST_TALL`` times its s₀. Then its rank is certainly full.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def left_singular_vectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns
     -------
     U
-        float64, shape (groups, rows, smaller), signs as they come.
+        float64, shape (groups, rows, smaller), signs not fixed.
     S
         float64, shape (groups, smaller), descending.
     trusted
@@ -84,8 +84,8 @@ def left_singular_vectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     least = LEAST_WIDE if rows <= columns else LEAST_TALL
     greatest = squares[:, 0]
-    # Rounding in sums of many squares grows with their number; entries so small that their
-    # squares lose bits, or so large that they overflow, are for the other route too.
+    # Rounding in a sum of squares grows with their number. Entries so small that their squares
+    # lose bits, or so large that they overflow, go by the other route too.
     noise = 8 * max(rows, columns) * torch.finfo(torch.float64).eps
     trusted = finite & (greatest > 1e-200) & (squares[:, -1] > max(least**2, noise) * greatest)
 
@@ -98,8 +98,8 @@ def left_singular_vectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def eigenvalues(G: Tensor) -> Tensor:
     """Eigenvalues of Hermitian matrices, ascending; only their lower triangles are read.
 
-    On the CPU numpy's LAPACK, OpenBLAS in its wheels, takes 0.7 to 0.9 of the time of torch's,
-    the more of it saved the larger the matrix (complex, 64 to 512 rows, one thread of a Zen 3).
+    On the CPU numpy's LAPACK (OpenBLAS in its wheels) takes 0.7 to 0.9 of the time of torch's,
+    and saves more the larger the matrix (complex, 64 to 512 rows, one thread of a Zen 3).
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def eigenvalues(G: Tensor) -> Tensor:
 
 
 def _times(blocks: Tensor, V: Tensor) -> Tensor:
-    """W V, W turned into float64 a slice of its rows at a time."""
+    """W V, with W converted to float64 one slice of its rows at a time."""
     groups, rows, columns = blocks.shape
     product = torch.empty(groups, rows, V.shape[2], dtype=torch.float64, device=V.device)
     step = max(_ENTRIES // (groups * columns), 1)

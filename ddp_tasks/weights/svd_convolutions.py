@@ -1,4 +1,4 @@
-"""The tensor SVD: a convolution as three that follow one another (section 4.3, Eq. 14)."""
+"""The tensor SVD: a convolution as three in sequence (section 4.3, Eq. 14)."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ def svd_convolutions(module: Convolution, svd: TensorSVD | None = None) -> nn.Se
     """Three convolutions, named V, S and U, that reproduce a convolution.
 
     W ⋆ X = φ(U) ⋆ (φ(S) ⋆ (φ(Vᵀ) ⋆ X)), for nonzero singular values only. The paper checks it
-    for stride 1; each position is a receptive field times W̄ = U S Vᵀ whatever stride, padding,
-    padding mode and dilation choose the receptive fields, so V takes those of the layer, and S
-    and U, of kernel size 1, act on each position alone. φ(S) is diagonal, hence one number for
-    each channel (a convolution with r groups). U carries the layer's bias.
+    for stride 1. Stride, padding, padding mode and dilation only choose the receptive fields;
+    each output position is W̄ = U S Vᵀ times its receptive field all the same. So V takes these
+    settings from the layer, and S and U, of kernel size 1, act on each position alone. φ(S) is
+    diagonal, so it has one number for each channel (a convolution with r groups). U carries the
+    layer's bias.
 
-    Channel i between them belongs to singular vector i: V gives vᵢᵀ ψ of each receptive field
-    ψ, S the signal sᵢ vᵢᵀ ψ. To keep that order, V spans all channels even where the layer has
-    groups, with zeros outside the group of its vector: the result computes g times as much.
+    Channel i between the convolutions belongs to singular vector i: V gives vᵢᵀ ψ for each
+    receptive field ψ, and S gives the signal sᵢ vᵢᵀ ψ. To keep that order, V spans all channels
+    even where the layer has groups, with zeros outside each vector's own group. The result then
+    computes g times as much.
 
     Parameters
     ----------
@@ -36,8 +38,8 @@ def svd_convolutions(module: Convolution, svd: TensorSVD | None = None) -> nn.Se
 
     Returns
     -------
-    in the type and on the device of the layer's weight, without gradients; takes and gives the
-    tensors of the layer
+    takes and gives the same tensors as the layer; in the type and on the device of the layer's
+    weight, without gradients
 
     Raises
     ------
@@ -63,7 +65,7 @@ def svd_convolutions(module: Convolution, svd: TensorSVD | None = None) -> nn.Se
             f"U of shape {tuple(svd.U.shape)} and V of shape {tuple(svd.V.shape)} do not belong "
             f"to a weight of shape {tuple(module.weight.shape)}"
         )
-    one = (1,) * len(kernel)
+    unit_kernel = (1,) * len(kernel)
     V = _convolution(
         svd.V.mT.reshape(svd.rank, *receptive_field).to(module.weight),
         stride=module.stride,
@@ -71,16 +73,16 @@ def svd_convolutions(module: Convolution, svd: TensorSVD | None = None) -> nn.Se
         dilation=module.dilation,
         padding_mode=module.padding_mode,
     )
-    S = _convolution(svd.S.reshape(svd.rank, 1, *one).to(module.weight), groups=svd.rank)
+    S = _convolution(svd.S.reshape(svd.rank, 1, *unit_kernel).to(module.weight), groups=svd.rank)
     bias = None if module.bias is None else module.bias.detach().clone()
-    U = _convolution(svd.U.reshape(d, svd.rank, *one).to(module.weight), bias)
+    U = _convolution(svd.U.reshape(d, svd.rank, *unit_kernel).to(module.weight), bias)
     return nn.Sequential(OrderedDict(V=V, S=S, U=U)).train(module.training)
 
 
 def _convolution(
     weight: Tensor, bias: Tensor | None = None, groups: int = 1, **geometry: object
 ) -> Convolution:
-    """A convolution with the weight given, which draws no random numbers when it is built."""
+    """A convolution with a given weight; building it draws no random numbers."""
     channels, per_group, *kernel = weight.shape
     convolution = _OF_KERNEL_AXES[len(kernel)](
         per_group * groups,

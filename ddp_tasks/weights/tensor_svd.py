@@ -71,21 +71,21 @@ def decompose(
 
     The paper leaves open three things. Sign: each pair (uᵢ, vᵢ) is flipped so that the entry
     of largest magnitude of uᵢ (the first of equals) is positive. Rank: singular values not
-    above s₀ · max(d, c·k·k) · ε count as zero, d and c being a block's and ε float64's. Groups:
-    each block of the block-diagonal unfolded weight is decomposed, all blocks as one batch, and
-    all singular values are ordered together.
+    above s₀ · max(d, c·k·k) · ε count as zero, where d and c are a block's and ε is float64's.
+    Groups: each block of the block-diagonal unfolded weight is decomposed, all blocks as one
+    batch, and all singular values are ordered together.
 
-    The svd route is backward stable: values within p ε s₀, vectors turned by at most p ε over
-    their relative gap. Here and below p grows slowly with the sizes; up to 512 × 4608 it was
-    measured below 25.
+    The svd route is backward stable: values are off by at most p ε s₀, and vectors turn by at
+    most p ε over their relative gap. Here and below p grows slowly with the sizes; up to
+    512 × 4608 it was measured below 25.
 
-    The gram route gives values within p ε s₀² / sᵢ, vectors turned by at most p ε s₀ / sᵢ over
-    their relative gap: s₀ / sᵢ times as much. It is taken only for blocks whose every value is
-    above 1e-5 s₀ (1e-3 s₀ where the block is taller than wide). So its values lie within
-    1e-9 s₀, and within 1e-4 of themselves, and its vectors turn less than the last bit of a
-    float32 weight turns them. Other blocks go by the svd route, all those whose rank is not full
-    among them, and all with values that a Gram matrix cannot tell from zero (below about 1e-7
-    s₀): rank is the same by either route.
+    By the gram route values are off by at most p ε s₀² / sᵢ, and vectors turn by at most
+    p ε s₀ / sᵢ over their relative gap: s₀ / sᵢ times as much. It is taken only for blocks all of
+    whose values are above 1e-5 s₀ (1e-3 s₀ where the block is taller than wide). So its values
+    are right to 1e-9 s₀, and to 1e-4 of themselves, and its vectors turn less than the last bit
+    of a float32 weight turns them. All other blocks go by the svd route, among them those whose
+    rank is not full and those with values that a Gram matrix cannot tell from zero (below about
+    1e-7 s₀). So both routes give the same rank.
 
     Parameters
     ----------
@@ -94,10 +94,10 @@ def decompose(
     groups
         of the convolution.
     right_singular_vectors
-        False leaves V out, the costly part of wide layers: 1.7 (square) to 10 times faster.
+        False leaves out V, the costly part of wide layers: 1.7 (square) to 10 times faster.
     route
-        svd if V is asked for and gram if not, unless given. By the gram route V is Wᵀ U S⁻¹,
-        orthonormal to p ε s₀² / s_r² alone, and W = U S Vᵀ still holds to rounding.
+        if None, svd with V and gram without. By the gram route V is Wᵀ U S⁻¹: it is orthonormal
+        only to p ε s₀² / s_r², but W = U S Vᵀ still holds to rounding.
 
     Raises
     ------
@@ -138,8 +138,8 @@ def decompose(
 def right_vectors(W: Tensor, U: Tensor, S: Tensor, groups: int = 1) -> Tensor:
     """Right singular vectors from left ones: V = W̄ᵀ U S⁻¹, since W̄ᵀ uᵢ = sᵢ vᵢ.
 
-    For the few vectors of a large layer that are looked at, when V was not kept. Each is as
-    accurate as its uᵢ, plus rounding of ε s₀ / sᵢ.
+    For the few vectors of a large layer that are looked at when V was not kept. The error of
+    each is that of its uᵢ plus rounding of ε s₀ / sᵢ.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def _check(W: Tensor, groups: int) -> None:
         raise ValueError(f"the weight of shape {tuple(W.shape)} has no entries")
     if len(W) % groups:
         raise ValueError(f"{len(W)} filters do not divide into {groups} groups")
-    # The extremes carry NaN, and need no second tensor of the weight's size as isfinite does.
+    # The extremes are NaN if any entry is; unlike isfinite they need no second tensor as large.
     if not bool(torch.isfinite(torch.stack(torch.aminmax(W.detach()))).all()):
         raise ValueError("the weight holds NaN or infinity")
 
@@ -180,7 +180,7 @@ def _check(W: Tensor, groups: int) -> None:
 def _factors(
     blocks: Tensor, right: bool, route: Route
 ) -> tuple[Tensor, Tensor, Tensor | None, bool]:
-    """U, S, Vᵀ where it takes no more work, and whether any of it is from a Gram matrix."""
+    """U, S, Vᵀ where it takes no more work, and whether any of them is from a Gram matrix."""
     if route == "gram":
         U, S, trusted = gram_matrix.left_singular_vectors(blocks)
         # V = Wᵀ U S⁻¹ needs every value to be trusted.
@@ -193,7 +193,7 @@ def _factors(
 
 
 def _exact(blocks: Tensor, right: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """U, S and Vᵀ of each block by float64 SVD; U and S of wide blocks by W = L Q first.
+    """U, S and Vᵀ of each block by float64 SVD; without Vᵀ, wide blocks by W = L Q first.
 
     The singular values and left singular vectors of W are those of L, and the QR
     decomposition of Wᵀ gives L without Q, as stably as the SVD.
@@ -252,7 +252,7 @@ def signs(U: Tensor) -> Tensor:
 
 
 def relative_gaps(S: Tensor) -> Tensor:
-    """Distance of each singular value to its nearest neighbour, over the greatest.
+    """Distance of each singular value to its nearest neighbour, divided by the greatest.
 
     A value below ``arbitrary_vectors.GAP_TOLERANCE`` means that the arithmetic cannot tell the
     two singular vectors apart. A single value has gap 1.

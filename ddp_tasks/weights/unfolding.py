@@ -19,14 +19,14 @@ def unfold_weight(W: Tensor) -> Tensor:
     """The unfolded weight W̄: each row is a flattened filter.
 
     Nothing in Eq. 4 depends on the number of spatial dimensions: a filter of k, k × k or
-    k × k × k entries a channel is flattened row by row all the same.
+    k × k × k entries per channel is flattened row by row in the same way.
 
     Parameters
     ----------
     W
-        shape (d, c, k, ...) of a convolution, or (d, c) of a fully connected layer. Of a
-        convolution with g groups, (d, c / g, k, ...): the blocks of the block-diagonal W̄, below
-        one another.
+        shape (d, c, k, ...) for a convolution, or (d, c) for a fully connected layer. For a
+        convolution with g groups, (d, c / g, k, ...): the blocks of the block-diagonal W̄, one
+        below the other.
 
     Returns
     -------
@@ -40,28 +40,28 @@ def unfold_weight(W: Tensor) -> Tensor:
 
 
 def transposed_filters(W: Tensor, groups: int = 1) -> Tensor:
-    """The filters with which a transposed convolution is a cross-correlation.
+    """The filters that make a transposed convolution a cross-correlation.
 
-    In one dimension (each further one is alike) a transposed convolution adds every input entry,
+    In one dimension (the others work alike) a transposed convolution adds every input entry,
     times the kernel, to its output:
 
         Y[h, o] = Σ X[r, i] W[r, h, s]   over r, i, s with o = i · stride - padding + s · dilation
 
-    Let X↑ be X with stride - 1 zeros between neighbours, X↑[r, i · stride] = X[r, i]. Then i need
-    not be named: Y[h, o] = Σ_{r, s} W[r, h, s] X↑[r, o + padding - s · dilation]. Counting the
+    Let X↑ be X with stride - 1 zeros between neighbours, X↑[r, i · stride] = X[r, i]. This
+    removes i: Y[h, o] = Σ_{r, s} W[r, h, s] X↑[r, o + padding - s · dilation]. Counting the
     kernel from its other end, s = k - 1 - t, gives
 
         Y[h, o] = Σ_{r, t} W[r, h, k - 1 - t] X↑[r, o - (k - 1) · dilation + padding + t · dilation]
 
-    which is Eq. 1 with stride 1 and the same dilation for the filters W'[h, r, t] =
-    W[r, h, k - 1 - t] and the input X↑ with (k - 1) · dilation - padding zeros before it (entries
-    cut off where that is negative), and after it as many and output_padding more. So W̄ = W'
+    This is Eq. 1 with stride 1 and the same dilation. Its filters are W'[h, r, t] =
+    W[r, h, k - 1 - t]. Its input is X↑ with (k - 1) · dilation - padding zeros before it (where
+    that is negative, entries are cut off) and output_padding more than that after it. So W̄ = W'
     unfolded has one row for each output channel, and Eq. 8 holds. With g groups, output channel
     h of group j sees the input channels of group j alone, W[j·c/g + r, h, ...].
 
     With a stride greater than 1 most entries of a receptive field are inserted zeros, in
-    stride * stride different places; rows of W̄ and its singular vectors are those of the whole
-    kernel.
+    stride * stride different patterns. The rows of W̄ and its singular vectors still belong to
+    the whole kernel.
 
     Parameters
     ----------
@@ -84,19 +84,19 @@ def transposed_filters(W: Tensor, groups: int = 1) -> Tensor:
 def receptive_fields(module: LinearModule, X: Tensor) -> Tensor:
     """The receptive field matrix Ψ(X): each column is a flattened receptive field.
 
-    With it W̄ Ψ(X) = Ȳ, the layer's output less its bias. The paper assumes two dimensions,
-    stride 1 and padding already applied. The output entry at o is Eq. 1 with i = o · stride and
-    the kernel's entry s at i + s · dilation of the padded X, in each dimension by itself: stride,
-    padding, padding mode, dilation and the number of dimensions only choose which entries of X
-    stand in a column, so Eq. 8 holds for them unchanged. Of a transposed convolution, those of
-    the cross-correlation that it is (``transposed_filters``).
+    W̄ Ψ(X) = Ȳ, the layer's output minus its bias. The paper assumes two dimensions, stride 1 and
+    padding already applied. The output entry at o is Eq. 1 with i = o · stride and the kernel's
+    entry s at i + s · dilation of the padded X, in each dimension separately. So stride, padding,
+    padding mode, dilation and the number of dimensions only choose which entries of X form a
+    column, and Eq. 8 holds unchanged. A transposed convolution has the receptive fields of the
+    cross-correlation that it equals (``transposed_filters``).
 
     Parameters
     ----------
     module
         the layer; a convolution may have groups.
     X
-        shape (n, c, m, ...) for a convolution, (n, ..., c) for a fully connected layer, whose
+        shape (n, c, m, ...) for a convolution, (n, ..., c) for a fully connected layer, where
         every position is a receptive field.
 
     Returns
@@ -119,7 +119,7 @@ def receptive_fields(module: LinearModule, X: Tensor) -> Tensor:
 
 
 def _dilated_and_padded(module: TransposedConvolution, X: Tensor) -> Tensor:
-    """X↑ with its zeros around it, as ``transposed_filters`` derives them."""
+    """X↑ with the zeros around it that ``transposed_filters`` derives."""
     sides: tuple[int, ...] = module.padding  # type: ignore[assignment]  # never 'same' here
     sizes = [(m - 1) * s + 1 for m, s in zip(X.shape[2:], module.stride, strict=True)]
     dilated = X.new_zeros(*X.shape[:2], *sizes)
@@ -146,7 +146,7 @@ def _windows(
     dilation: tuple[int, ...],
     groups: int,
 ) -> Tensor:
-    """Flattened windows of a padded X of shape (n, c, m, ...), as ``receptive_fields`` gives."""
+    """Flattened windows of a padded X, (n, c, m, ...), in the form of ``receptive_fields``."""
     for axis, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
         X = X.unfold(axis, d * (k - 1) + 1, s)[..., ::d]
     # Now (n, c, positions ..., kernel ...). Rows run by channel first, so each group's channels
@@ -158,12 +158,12 @@ def _windows(
 
 
 def linear_part(module: LinearModule, output: Tensor) -> Tensor:
-    """Ȳ: a layer's output less its bias, positions last.
+    """Ȳ: a layer's output minus its bias, positions last.
 
     Parameters
     ----------
     output
-        shape (n, d, ...) of a convolution, (n, ..., d) of a fully connected layer.
+        shape (n, d, ...) for a convolution, (n, ..., d) for a fully connected layer.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def mean_of_images(
         shape (n, d, ...), or with channels last (..., d).
     images
         n. Where the image axis is k times as long (an image cut into k windows, or all
-        positions of all images below one another), each image's k rows lie together.
+        positions of all images in one column), each image's k rows lie together.
     image_axis
         anywhere before the channels.
 
@@ -197,7 +197,7 @@ def mean_of_images(
     Raises
     ------
     ValueError
-        If the image axis is no multiple of ``images``.
+        If the length of the image axis is not a multiple of ``images``.
     """
     rows = output.shape[image_axis]
     if rows % images:
@@ -206,5 +206,5 @@ def mean_of_images(
     positions = [a for a in range(output.ndim) if a not in (image_axis, channel_axis)]
     dtype = torch.promote_types(output.dtype, torch.float32)
     mean = output.mean(positions, dtype=dtype) if positions else output.to(dtype)
-    # Windows have equally many positions each, so the mean of their means is the mean of all.
+    # All windows have equally many positions, so the mean of their means is the mean of all.
     return mean if rows == images else mean.reshape(images, -1, mean.shape[-1]).mean(dim=1)
