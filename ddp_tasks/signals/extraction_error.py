@@ -1,4 +1,4 @@
-"""What a faster pass does to the signals, measured on a sample of the run's images."""
+"""How much a faster pass changes the signals, measured on a sample of the run's images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import xarray as xr
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.signals.signals import ShardSignals
 
-#: Images that both passes take, spread evenly over the run.
+#: Number of images that go through both passes, spread evenly over the run.
 SAMPLE = 32
 
 
 def sampled(images: int) -> list[int]:
-    """Positions of the sample's images in a run of so many."""
+    """Positions of the sample's images in a run of this many images."""
     return np.unique(np.linspace(0, images - 1, min(SAMPLE, images)).astype(int)).tolist()
 
 
@@ -25,7 +25,7 @@ def error_dataset(
     layers: tuple[LinearLayer, ...],
     folded: Mapping[str, str],
 ) -> xr.Dataset:
-    """The group ``extraction``: signals of the chosen pass beside those of the plain one.
+    """The group ``extraction``: the chosen pass compared with the plain one.
 
     Parameters
     ----------

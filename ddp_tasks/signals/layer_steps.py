@@ -23,7 +23,7 @@ _POINTS = 361
 
 @dataclass(frozen=True)
 class Captured:
-    """What went into one layer and what came out of it, for one image."""
+    """The input and output of one layer for one image."""
 
     X: Tensor
     """shape (1, c, m, n) of a convolution, (1, ..., c) of a fully connected layer."""
@@ -35,8 +35,8 @@ class Captured:
 class Steps:
     """The arrays of figure 5, float64; each row of a matrix is reshaped to a map.
 
-    A map is what one row says of every position: (h, w) in a convolution; in a fully connected
-    layer (1, 1), or (1, length), or (h, w), as many positions as its input has.
+    A map holds one row's value at every position. Its shape is (h, w) in a convolution. In a
+    fully connected layer it is (1, 1), (1, length) or (h, w), according to the input.
     """
 
     X: Tensor
@@ -73,7 +73,7 @@ class ProjectedCircle:
     channels: tuple[int, int]
     """the two Euclidean directions."""
     share: tuple[float, float]
-    """squared length of each of them within the plane of uᵢ and uⱼ, from 0 to 1."""
+    """squared length of each one's part in the plane of uᵢ and uⱼ, from 0 to 1."""
     circle: Tensor
     """coordinates along vᵢ and vⱼ."""
     on_singular_vectors: Tensor
@@ -92,10 +92,10 @@ def capture(
     image: Tensor,
     convention: CallingConvention = AS_THEY_COME,
 ) -> Captured:
-    """Show a network one image and keep what one of its layers takes and gives.
+    """Show a network one image and keep the input and output of one of its layers.
 
-    Both are copied where they are made, since an in-place activation overwrites them. The hook is
-    gone afterwards, whatever happens.
+    Both are copied at once, since an in-place activation overwrites them. The hook is always
+    removed afterwards.
 
     Parameters
     ----------
@@ -113,16 +113,16 @@ def capture(
     """
     given = convention.given(image)
     calls = 0
-    found: Captured | None = None
+    captured: Captured | None = None
 
     def keep(module: nn.Module, inputs: Any, named: Any, output: Tensor) -> None:
-        nonlocal calls, found
+        nonlocal calls, captured
         calls += 1
         if calls == layer.call:
             X = inputs[0] if inputs else named["input"]
-            # An image that stands twice, for networks that take none alone, is kept once.
+            # A network that takes no single image gets it twice: one copy is kept.
             rows = [slice(len(t) // len(given)) for t in (X, output)]
-            found = Captured(X[rows[0]].detach().clone(), output[rows[1]].detach().clone())
+            captured = Captured(X[rows[0]].detach().clone(), output[rows[1]].detach().clone())
 
     handle = model.get_submodule(layer.module).register_forward_hook(keep, with_kwargs=True)
     try:
@@ -130,18 +130,18 @@ def capture(
             whole_output(model(given))
     finally:
         handle.remove()
-    if found is None:
+    if captured is None:
         raise ValueError(f"the forward pass does not reach layer {layer.name}")
-    return found
+    return captured
 
 
 def layer_steps(module: nn.Conv2d | nn.Linear, X: Tensor, svd: TensorSVD) -> Steps:
     """Every step from a layer's input to its rectified output, in the order of figure 5.
 
     Stride, padding and dilation only choose the entries of Ψ(X) (see ``receptive_fields``). With
-    groups Ψ(X) holds the receptive fields of all groups below one another, and U and V are
-    block-diagonal, so the products stay the same. ReLU stands here as in the paper, whatever the
-    network itself does after the layer.
+    groups Ψ(X) holds the receptive fields of all groups, one below the other, and U and V are
+    block-diagonal, so the products stay the same. The activation is ReLU, as in the paper,
+    whatever the network itself does after the layer.
 
     Parameters
     ----------
@@ -164,14 +164,14 @@ def layer_steps(module: nn.Conv2d | nn.Linear, X: Tensor, svd: TensorSVD) -> Ste
         raise ValueError("the decomposition was made without V, which every step needs")
     X = X.to(U)
     if isinstance(module, nn.Linear):
-        maps, of_positions = _positions_of(X)
+        maps, sides = _positions_of(X)
         X = X.reshape(1, -1, X.shape[-1])
         kernel = (1, 1)
     else:
         if len(X) != 1:
             raise ValueError(f"the layer's input holds {len(X)} images; one is needed")
         maps, kernel = X[0], (module.kernel_size[0], module.kernel_size[1])
-        of_positions = _output_sides(module, X)
+        sides = _output_sides(module, X)
     Psi = receptive_fields(module, X)[0].flatten(0, 1)
     if Psi.shape[0] != len(V) or len(U) != len(module.weight):
         raise ValueError(
@@ -185,7 +185,7 @@ def layer_steps(module: nn.Conv2d | nn.Linear, X: Tensor, svd: TensorSVD) -> Ste
     activation = torch.relu(Y if B is None else Y + B)
 
     def as_maps(matrix: Tensor) -> Tensor:
-        return matrix.reshape(-1, *of_positions)
+        return matrix.reshape(-1, *sides)
 
     return Steps(
         X=maps,
@@ -202,14 +202,14 @@ def layer_steps(module: nn.Conv2d | nn.Linear, X: Tensor, svd: TensorSVD) -> Ste
 
 def _positions_of(X: Tensor) -> tuple[Tensor, tuple[int, int]]:
     """A fully connected layer's input as maps, and the sides of a map."""
-    *one, channels = X.shape
-    inner = one[1:] if one and one[0] == 1 else one
+    *leading, channels = X.shape
+    inner = leading[1:] if leading and leading[0] == 1 else leading
     sides = (inner[0], inner[1]) if len(inner) == 2 else (1, X.numel() // channels)
     return X.reshape(-1, channels).T.reshape(channels, *sides), sides
 
 
 def _output_sides(module: nn.Conv2d, X: Tensor) -> tuple[int, int]:
-    # Kept by torch as (left, right, top, bottom), whichever way the padding was given.
+    # torch keeps it as (left, right, top, bottom), however the padding was given.
     left, right, top, bottom = module._reversed_padding_repeated_twice
     padded = (X.shape[2] + top + bottom, X.shape[3] + left + right)
     high, wide = (
@@ -223,11 +223,10 @@ def project_circle(svd: TensorSVD, vectors: tuple[int, int] = (0, 1)) -> Project
     """Send a unit circle through an unfolded weight and project its image two ways.
 
     A point ψ = cos θ vᵢ + sin θ vⱼ becomes W̄ψ = sᵢ cos θ uᵢ + sⱼ sin θ uⱼ. Along uᵢ and uⱼ the
-    two stretches stand by themselves; along two Euclidean directions they are mixed, and what
-    leaves the plane of these is lost. The paper does not say which Euclidean directions it draws;
-    here they are the two channels of which most lies in the plane of uᵢ and uⱼ (the greatest
-    Uₐᵢ² + Uₐⱼ²), which lose least of any, so that the comparison does not flatter the singular
-    vectors.
+    two stretches are separate. Along two Euclidean directions they mix, and what lies outside
+    the plane of these is lost. The paper does not say which Euclidean directions it draws. Here
+    they are the two channels that lie most in the plane of uᵢ and uⱼ (the greatest
+    Uₐᵢ² + Uₐⱼ²). They lose least of all, so the comparison does not flatter the singular vectors.
 
     Parameters
     ----------

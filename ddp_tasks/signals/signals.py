@@ -28,16 +28,16 @@ class ShardSignals:
     """The rows of the cube that belong to one shard."""
 
     signal: npt.NDArray[np.float32]
-    """shape (n, layers, greatest rank); NaN past each layer's rank, and of layers that an image
-    does not reach."""
+    """shape (n, layers, greatest rank); NaN past each layer's rank, and for layers that an
+    image does not reach."""
     predicted: npt.NDArray[np.int64]
     confidence: npt.NDArray[np.float32]
     reached: npt.NDArray[np.int64]
-    """images that reach each layer, shape (layers,)"""
+    """number of images that reach each layer, shape (layers,)"""
 
 
 def signal_vector(Psi: Tensor, S: Tensor, V: Tensor) -> Tensor:
-    """Average signal of one image along each right singular vector, by the definition.
+    """Average signal of one image along each right singular vector, by definition.
 
     ``signals_of_means`` computes the same from U without receptive fields.
 
@@ -97,16 +97,15 @@ def extract(
 ) -> ShardSignals:
     """Signals of all layers for one shard of images, in one pass over them.
 
-    Each layer's output is reduced to its mean over positions, less the bias, where it is made;
-    the means are multiplied by U once, at the end of the shard. Hooks are gone afterwards,
-    whatever happens.
+    Each layer's output is reduced at once to its mean over positions, minus the bias; the means
+    are multiplied by U once, at the end of the shard. Hooks are always removed afterwards.
 
     Parameters
     ----------
     batches
         input tensors (n, ...), on any device.
     done
-        told the number of images after each batch.
+        called with the number of images after each batch.
 
     Raises
     ------
@@ -120,7 +119,7 @@ def extract(
         for batch in batches:
             readings.append(read(batch))
             done(len(batch))
-    scores = torch.cat([one.scores for one in readings])
+    scores = torch.cat([reading.scores for reading in readings])
     reached = _reached(forward.layers, readings)
     signal = _cube_rows(forward.layers, readings, forward.vectors, reached)
     confidence, predicted = _probabilities(scores).max(dim=1)
@@ -128,17 +127,17 @@ def extract(
         signal,
         predicted.cpu().numpy(),
         confidence.cpu().numpy(),
-        np.array([int(reached[one.name].sum()) for one in forward.layers], dtype=np.int64),
+        np.array([int(reached[layer.name].sum()) for layer in forward.layers], dtype=np.int64),
     )
 
 
 def _reached(layers: tuple[LinearLayer, ...], readings: Sequence[Reading]) -> dict[str, Tensor]:
     """By layer, which images reach it, shape (n,)."""
-    everyone = [torch.ones(len(one.scores), dtype=torch.bool) for one in readings]
+    everyone = [torch.ones(len(reading.scores), dtype=torch.bool) for reading in readings]
     reached = dict.fromkeys((layer.name for layer in layers), torch.cat(everyone))
-    for name in {name for one in readings for name in one.reached}:
+    for name in {name for reading in readings for name in reading.reached}:
         pairs = zip(readings, everyone, strict=True)
-        reached[name] = torch.cat([one.reached.get(name, all_) for one, all_ in pairs])
+        reached[name] = torch.cat([reading.reached.get(name, all_) for reading, all_ in pairs])
     return reached
 
 
@@ -149,19 +148,19 @@ def _cube_rows(
     reached: Mapping[str, Tensor],
 ) -> npt.NDArray[np.float32]:
     greatest_rank = max(u.shape[1] for u in U.values())
-    images = sum(len(one.scores) for one in readings)
+    images = sum(len(reading.scores) for reading in readings)
     signal = np.full((images, len(layers), greatest_rank), np.nan, dtype=np.float32)
     for position, layer in enumerate(layers):
-        mean = torch.cat([one.means[layer.name] for one in readings])
+        mean = torch.cat([reading.means[layer.name] for reading in readings])
         vectors = U[layer.name].to(mean.device)
-        # The bias is already gone: only the call knows one that the forward pass computes.
-        found = signals_of_means(mean, None, vectors).cpu()
-        # A finite sum has finite terms alone, and takes an eighth of the time of looking at each.
-        if not bool(torch.isfinite(found.sum())):
-            bad = reached[layer.name] & ~torch.isfinite(found).all(dim=1)
+        # The bias is already subtracted: one that the pass computes is known only at the call.
+        layer_signals = signals_of_means(mean, None, vectors).cpu()
+        # A finite sum has only finite terms; checking it takes an eighth of the time of all terms.
+        if not bool(torch.isfinite(layer_signals.sum())):
+            bad = reached[layer.name] & ~torch.isfinite(layer_signals).all(dim=1)
             if bool(bad.any()):
                 raise NotFiniteError(layer.name, int(bad.nonzero()[0]))
-        signal[:, position, : found.shape[1]] = found.float().numpy()
+        signal[:, position, : layer_signals.shape[1]] = layer_signals.float().numpy()
     return signal
 
 

@@ -1,8 +1,8 @@
 """What the mean over positions leaves out: where in an image a signal is strong (section 4.3).
 
-The signal vector is a coarse summary, as the paper says: it loses how much of the signal lies
-in one part of the image. So of the signals of all positions, sᵢ vᵢᵀ ψ, are kept the greatest, the
-least, and the share of positions that exceed the layer's threshold q, in either direction.
+The signal vector is a coarse summary, as the paper says: it does not show how much of the signal
+lies in one part of the image. So three things are kept of the signals sᵢ vᵢᵀ ψ of all positions:
+the greatest, the least, and the share that exceeds the layer's threshold q, in either direction.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class SpatialStatistics:
-    """Of some images; every array has shape (n, layers, greatest rank).
+    """Spatial statistics of some images; every array has shape (n, layers, greatest rank).
 
-    NaN past the rank, and of layers that an image does not reach.
+    NaN past the rank, and for layers that an image does not reach.
     """
 
     maximum: npt.NDArray[np.float32]
@@ -58,7 +58,7 @@ def position_signals(
     Parameters
     ----------
     output
-        as the layer makes it: shape (n, d, ...) of a convolution, (..., d) of a fully connected
+        as the layer makes it: shape (n, d, ...) for a convolution, (..., d) for a fully connected
         layer, with the images along ``layer.image_axis``.
     offset
         the layer's bias, shape (d,), or None.
@@ -102,7 +102,7 @@ def spatial_statistics(
     vectors = {name: v.to(forward.device, torch.float32) for name, v in forward.vectors.items()}
     offsets = {layer.name: bias(model, layer) for layer in layers}
     by_name = {layer.name: layer for layer in layers}
-    found: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
+    layer_statistics: dict[str, list[Tensor]] = {layer.name: [] for layer in layers}
     given = 0
 
     def read(name: str, output: Tensor) -> None:
@@ -113,7 +113,7 @@ def spatial_statistics(
             raise PathError(name, f"with {output.shape[layer.image_axis]} rows for {given} images")
         for some, part in _parts(layer, output, given, vectors[name].shape[1]):
             maps = position_signals(layer, part, offsets[name], vectors[name], some)
-            found[name].append(_over_positions(maps, thresholds[name]).cpu())
+            layer_statistics[name].append(_over_positions(maps, thresholds[name]).cpu())
 
     rows: list[npt.NDArray[np.float32]] = []
     greatest = max(v.shape[1] for v in vectors.values())
@@ -125,7 +125,7 @@ def spatial_statistics(
                     inputs = convention.given(some, forward.device)
                     given = len(inputs)
                     whole_output(model(inputs))
-                    rows.append(_rows(found, forward, given, greatest)[:, : len(some)])
+                    rows.append(_rows(layer_statistics, forward, given, greatest)[:, : len(some)])
     finally:
         for handle in reversed(handles):
             handle.remove()
@@ -135,7 +135,7 @@ def spatial_statistics(
 def _parts(
     layer: LinearLayer, output: Tensor, images: int, rank: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """A layer's output by few enough images that their signals fit into memory."""
+    """A layer's output in parts of few enough images that their signals fit into memory."""
     channels = output.shape[-1 if layer.kind == "Linear" else 1]
     positions = output.numel() // channels // images
     few = max(1, _MEMORY // (4 * positions * (rank + channels)))
@@ -159,7 +159,7 @@ def _over_positions(maps: Tensor, q: Thresholds) -> Tensor:
 def _rows(
     found: dict[str, list[Tensor]], forward: ForwardPass, images: int, greatest: int
 ) -> npt.NDArray[np.float32]:
-    """What was found of one batch, shape (4, images, layers, greatest rank), and forgotten."""
+    """Statistics of one batch, shape (4, images, layers, greatest rank); empties ``found``."""
     rows = np.full((4, images, len(forward.layers), greatest), np.nan, dtype=np.float32)
     for place, layer in enumerate(forward.layers):
         parts = found[layer.name]
