@@ -15,12 +15,12 @@ from ddp_tasks.significance.significance import Parts
 
 @dataclass(frozen=True)
 class StrongestImages:
-    """Images in descending order of a signal, equal signals in the order of the images."""
+    """Images in descending order of signal; those with equal signals keep their order."""
 
     image: npt.NDArray[np.int64]
-    """position in the run, last axis the place; -1 where there is none."""
+    """position in the run; the last axis is the place; -1 where there is no image."""
     signal: npt.NDArray[np.float32]
-    """NaN where there is none."""
+    """NaN where there is no image."""
 
 
 def strongest_images(parts: Parts, places: int) -> StrongestImages:
@@ -30,7 +30,7 @@ def strongest_images(parts: Parts, places: int) -> StrongestImages:
 
     Returns
     -------
-    arrays of shape (layer, singular vector, place); as many places as there are images at most
+    arrays of shape (layer, singular vector, place); at most as many places as images
     """
     kept: StrongestImages | None = None
     start = 0
@@ -51,7 +51,7 @@ def strongest_images(parts: Parts, places: int) -> StrongestImages:
 def strongest_of(
     signals: npt.NDArray[np.float32], start: int, places: int, kept: StrongestImages | None = None
 ) -> StrongestImages:
-    """The strongest images of each singular vector, of a part of the images and those kept.
+    """The strongest images of each singular vector, among a part of the images and those kept.
 
     Parameters
     ----------
@@ -68,8 +68,8 @@ def strongest_of(
     """
     if kept is None:
         kept = no_images(signals.shape[1], places)
-    # Sorting takes longer than anything else here, so what cannot win is left out of it: an
-    # image that does not exceed the last one kept, or is not among the first of its own part.
+    # Sorting takes longest here, so images that cannot win are left out of it: those that do not
+    # exceed the last one kept, or are not among the strongest of their own part.
     last = kept.signal[:, -1]
     if np.isnan(last).any() and len(signals) > places:
         lowest = np.nan_to_num(signals, nan=-np.inf)
@@ -93,7 +93,7 @@ def _merged(
     image: npt.NDArray[np.int64],
     signal: npt.NDArray[np.float32],
 ) -> StrongestImages:
-    """Those kept and more signals, one entry a signal, sorted again for each singular vector."""
+    """The images kept and more, one entry per signal, sorted again for each singular vector."""
     vectors, places = kept.image.shape
     held, held_place = np.nonzero(kept.image >= 0)
     vector = np.concatenate([held, vector])
@@ -103,10 +103,10 @@ def _merged(
     vector, image, signal = vector[order], image[order], signal[order]
     place = np.arange(len(vector)) - np.searchsorted(vector, np.arange(vectors))[vector]
     first = place < places
-    found = no_images(vectors, places)
-    found.image[vector[first], place[first]] = image[first]
-    found.signal[vector[first], place[first]] = signal[first]
-    return found
+    merged = no_images(vectors, places)
+    merged.image[vector[first], place[first]] = image[first]
+    merged.signal[vector[first], place[first]] = signal[first]
+    return merged
 
 
 def no_images(*shape: int) -> StrongestImages:
@@ -117,7 +117,7 @@ def no_images(*shape: int) -> StrongestImages:
 def class_exemplars(
     parts: Parts, singular_vectors: npt.NDArray[np.bool_], target_classes: int
 ) -> StrongestImages:
-    """The image of each target class with the greatest signal summed over each vector set.
+    """For each set of vectors, the image of each target class with the greatest summed signal.
 
     Eq. 20 with weights 1, restricted to the images of a class.
 
@@ -130,7 +130,7 @@ def class_exemplars(
 
     Returns
     -------
-    arrays of shape (set, class): one place, no axis for it
+    arrays of shape (set, class); a single place, so without an axis for it
     """
     members = vector_sets(singular_vectors)
     kept = no_images(len(members), target_classes)
@@ -144,7 +144,7 @@ def class_exemplars(
 
 
 def vector_sets(singular_vectors: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
-    """The singular vectors of each set, by a table of shape (set, singular vector)."""
+    """The singular vectors of each set, from a table of shape (set, singular vector)."""
     return [np.flatnonzero(inside) for inside in singular_vectors]
 
 
@@ -172,7 +172,7 @@ def class_exemplars_of(
     -------
     arrays of shape (set, class)
     """
-    found = no_images(len(members), target_classes)
+    exemplars = no_images(len(members), target_classes)
     summed = _summed(signals, members)
     sets = np.arange(len(members))
     # The signals of an image that does not reach the layer are NaN, not the sum 0.
@@ -180,9 +180,9 @@ def class_exemplars_of(
     for c in np.unique(target[target >= 0]):
         rows = np.flatnonzero(target == c)
         best = rows[summed[rows].argmax(axis=0)]
-        found.image[:, c] = start + best
-        found.signal[:, c] = summed[best, sets]
-    return found
+        exemplars.image[:, c] = start + best
+        exemplars.signal[:, c] = summed[best, sets]
+    return exemplars
 
 
 def merge_class_exemplars(one: StrongestImages, other: StrongestImages) -> StrongestImages:
@@ -199,8 +199,8 @@ def _summed(
 ) -> npt.NDArray[np.float32]:
     """Signals summed over each set of vectors, shape (n, set); padding adds nothing.
 
-    Each row is summed by itself in float64, so the sums do not depend on the part that the
-    image came in, as those of a matrix product would.
+    Each row is summed separately in float64. A matrix product would give sums that depend on
+    which part of the images a row came in.
     """
     summed = np.zeros((len(signals), len(members)), dtype=np.float32)
     filled = [s for s, inside in enumerate(members) if len(inside)]
@@ -213,7 +213,7 @@ def _summed(
 
 
 def exemplars_template(layers: xr.Dataset, places: int) -> xr.Dataset:
-    """The group ``exemplars`` before any image is found; its arrays take no memory.
+    """The group ``exemplars`` without any images yet; its arrays take no memory.
 
     Parameters
     ----------
