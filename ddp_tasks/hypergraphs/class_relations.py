@@ -1,4 +1,4 @@
-"""How the target classes of a layer relate by the singular vectors that they share."""
+"""How the target classes of a layer relate through the singular vectors that they share."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
-#: Hyperedges times pairs that a line graph may have for its walks to be followed: about two
+#: Walks are followed if a line graph's hyperedges times its pairs are at most this: about two
 #: seconds of betweenness. Ten classes need at most 450, a hundred 495,000.
 _MOST_WALKS = 20_000_000
 
-#: Hyperedges among which walks are followed, and classes that all are related to: what is asked of
-#: all pairs grows with the square of their number.
+#: Most hyperedges among which walks are followed, and most classes that all are related to: the
+#: work for all pairs grows with the square of their number.
 _MOST_HYPEREDGES, _MOST_RELATED = 2000, 1000
 
-#: Rows of the table of all pairs that are held at once.
+#: Rows of the table of all pairs that are in memory at once.
 _BLOCK = 512
 
 
@@ -50,7 +50,7 @@ def shared_vectors(significant: Flags, others: Flags | None = None) -> Integers:
     significant
         shape (class, singular vector).
     others
-        the same of the others; the classes themselves where it is None.
+        the same for the other classes; the classes themselves if None.
     """
     rows = significant.astype(np.float32)  # sums of fewer than 2**24 ones are exact
     columns = rows if others is None else others.astype(np.float32)
@@ -58,7 +58,7 @@ def shared_vectors(significant: Flags, others: Flags | None = None) -> Integers:
 
 
 def jaccard(shared: Integers, vectors: Integers, other_vectors: Integers) -> Floats:
-    """Jaccard similarity of classes: vectors significant for both over those for either.
+    """Jaccard similarity of classes: vectors significant for both, divided by those for either.
 
     Parameters
     ----------
@@ -78,7 +78,8 @@ def jaccard(shared: Integers, vectors: Integers, other_vectors: Integers) -> Flo
 def most_related(vectors: Integers) -> Integers:
     """Positions of the classes that all are related to: those with most significant vectors.
 
-    Up to 1,000 classes these are all; tables of all pairs of more would take gigabytes a layer.
+    These are all classes if there are at most 1,000. With more, tables of all pairs would take
+    gigabytes per layer.
 
     Parameters
     ----------
@@ -93,10 +94,10 @@ class Pairs:
     """All pairs of classes, counted a few rows of their table at a time."""
 
     sharing: Integers
-    """shape (singular vector + 1,); number of pairs of classes that share so many vectors."""
+    """shape (singular vector + 1,); at k, the number of pairs of classes that share k vectors."""
     toplex: Flags
-    """shape (class,); hyperedges that no greater one contains. Of hyperedges with the same nodes,
-    which HyperNetX's ``toplexes`` counts once, all are marked; it takes half a minute for 1,000
+    """shape (class,); hyperedges that no greater one contains. Hyperedges with the same nodes are
+    all marked; HyperNetX's ``toplexes`` counts them once, and takes half a minute for 1,000
     classes."""
     hyperedges: int
 
@@ -119,11 +120,11 @@ class Pairs:
         return cls(sharing, toplex, len(present))
 
     def share(self, s: int) -> int:
-        """Number of pairs that share so many singular vectors or more."""
+        """Number of pairs that share at least s singular vectors."""
         return int(self.sharing[s:].sum())
 
     def walk_widths(self) -> tuple[int, ...]:
-        """The values of s whose s-walks are followed: powers of two while two classes share s."""
+        """Values of s whose s-walks are followed: powers of two, as long as two classes share s."""
         most = int(np.flatnonzero(self.sharing).max(initial=0))
         return tuple(2**power for power in range(max(most, 1).bit_length() * bool(self.hyperedges)))
 
@@ -159,9 +160,9 @@ def walks(
     s
         number of singular vectors that two classes must share for a step between them.
     target_classes
-        names of all classes, those without a hyperedge among them.
+        names of all classes, including those without a hyperedge.
     others
-        names of the classes to which distances are wanted; all where it is None.
+        names of the classes to which distances are computed; all if None.
 
     References
     ----------
@@ -170,8 +171,8 @@ def walks(
     Notes
     -----
     Line graph, components and harmonic centrality are HyperNetX's. Distances and betweenness
-    are what HyperNetX hands to networkx too, once for all pairs and all components: HyperNetX
-    builds a hypergraph of every component first, 165 s instead of 1 s for 1,000 classes.
+    come from networkx, as in HyperNetX, but once for all pairs and all components: HyperNetX
+    first builds a hypergraph of every component, 165 s instead of 1 s for 1,000 classes.
     """
     number = {name: position for position, name in enumerate(target_classes)}
     column = number if others is None else {name: at for at, name in enumerate(others)}
@@ -180,16 +181,16 @@ def walks(
     betweenness, harmonic = np.full(classes, np.nan), np.full(classes, np.nan)
     wide = {edge for edge in graph.edges if len(graph.edges[edge]) >= s}
     lines = graph.get_linegraph(s=s, edges=True)
-    found = (set(c) & wide for c in graph.s_connected_components(s=s, return_singletons=True))
+    components = (set(c) & wide for c in graph.s_connected_components(s=s, return_singletons=True))
     for position, members in enumerate(
-        sorted((c for c in found if c), key=lambda c: min(number[edge] for edge in c))
+        sorted((c for c in components if c), key=lambda c: min(number[edge] for edge in c))
     ):
         component[[number[edge] for edge in members]] = position
     for source, ways in nx.all_pairs_shortest_path_length(lines):
         if source in wide:
             known = {column[edge]: steps for edge, steps in ways.items() if edge in column}
             distance[number[source], list(known)] = list(known.values())
-    # Both directions of a pair counted, as networkx's normalisation has it: HyperNetX's value.
+    # networkx's normalisation counts both directions of a pair, and gives HyperNetX's value.
     for edge, value in nx.betweenness_centrality(lines, normalized=True).items():
         betweenness[number[edge]] = value
     for edge, value in s_harmonic_centrality(graph, s=s).items():
@@ -225,10 +226,10 @@ def relations_dataset(
     betweenness, harmonic = np.full((2, count, classes), np.nan)
     for i, (s, reason) in enumerate(zip(widths, reasons, strict=True)):
         if not reason:
-            found = walks(graph, s, target_classes, other_names)
-            component[i], distance[i] = found.component, found.distance
-            betweenness[i], harmonic[i] = found.betweenness, found.harmonic
-    pair, of_walk = ("target_class", "other_class"), ("s", "target_class")
+            s_walks = walks(graph, s, target_classes, other_names)
+            component[i], distance[i] = s_walks.component, s_walks.distance
+            betweenness[i], harmonic[i] = s_walks.betweenness, s_walks.harmonic
+    pair, s_and_class = ("target_class", "other_class"), ("s", "target_class")
     names = np.array(target_classes, dtype=object)
     similar = jaccard(shared, vectors, vectors[others])
     return xr.Dataset(
@@ -239,10 +240,10 @@ def relations_dataset(
             "shared": (pair, shared.astype(np.int32)),
             "jaccard": (pair, similar.astype(np.float32)),
             "left_out": ("s", np.array(reasons, dtype=object)),
-            "component": (of_walk, component),
+            "component": (s_and_class, component),
             "distance": (("s", *pair), distance),
-            "betweenness": (of_walk, betweenness),
-            "harmonic": (of_walk, harmonic),
+            "betweenness": (s_and_class, betweenness),
+            "harmonic": (s_and_class, harmonic),
         },
         coords={
             "target_class": names,

@@ -59,7 +59,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Family:
-    """All hypergraphs of one layer; what a question needs of the fractions is read as it comes.
+    """All hypergraphs of one layer; fractions are read only when a query needs them.
 
     References
     ----------
@@ -68,7 +68,7 @@ class Family:
 
     layer: str
     table: xr.Dataset
-    """the layer's part of the store's group ``significance``, or of one over superclasses."""
+    """the layer's part of the store's group ``significance``, or of the same over superclasses."""
 
     @classmethod
     def of(cls, significance: xr.Dataset, layer: str) -> Family:
@@ -99,18 +99,18 @@ class Family:
         quantile
             one of the stored levels.
         percentage
-            p, above 0 and at most 100; any.
+            p, any number above 0 and at most 100.
 
         Raises
         ------
         RunError
-            If the level or direction is not stored, or there is no such percentage.
+            If the level or direction is not stored, or the percentage is out of range.
         """
         if not 0 < percentage <= 100:
             raise RunError(f"percentage: {percentage:g} is refused; above 0 and at most 100")
         stored = self.table["quantile"].to_numpy()
         level = int(np.abs(stored - quantile).argmin())
-        if not abs(stored[level] - quantile) <= 1e-9:  # so that NaN is not stored either
+        if not abs(stored[level] - quantile) <= 1e-9:  # so that NaN is refused too
             known = ", ".join(f"{q:g}" for q in stored)
             raise RunError(f"quantile level {quantile:g} is not stored; stored: {known}")
         directions = [str(d) for d in self.table["direction"].to_numpy()]
@@ -135,7 +135,7 @@ class Family:
         """The greatest quantile level at which each incidence holds.
 
         A fraction never rises with the level, so an incidence holds at every stored level up to
-        that one. Along p, it holds up to the fraction itself.
+        this one. It holds for every p up to the fraction itself.
 
         Returns
         -------
@@ -165,18 +165,18 @@ class Family:
             ascending.
         """
         shape = (self.table.sizes["direction"], self.table.sizes["quantile"], len(percentages))
-        found = {name: np.zeros(shape, dtype=np.int64) for name in _SIZES}
+        tables = {name: np.zeros(shape, dtype=np.int64) for name in _SIZES}
         least = [least_images(self.images, percentage)[:, None] for percentage in percentages]
         for direction, level in np.ndindex(shape[:2]):
             fraction = self._fraction(direction=direction, quantile=level)
             count = significant_images(fraction, self.images).astype(np.int32)
             for place, enough in enumerate(least):
-                of_slice = hierarchy_depth.sizes(count >= enough)
+                slice_sizes = hierarchy_depth.sizes(count >= enough)
                 for name in _SIZES:
-                    found[name][direction, level, place] = getattr(of_slice, name)
+                    tables[name][direction, level, place] = getattr(slice_sizes, name)
         dims = ("direction", "quantile", "percentage")
         return xr.Dataset(
-            {name: (dims, values) for name, values in found.items()},
+            {name: (dims, values) for name, values in tables.items()},
             coords={
                 "direction": self.table["direction"],
                 "quantile": self.table["quantile"],
@@ -185,7 +185,7 @@ class Family:
         )
 
     def _fraction(self, **place: int) -> npt.NDArray[np.float32]:
-        """Fractions at one direction and level, up to the rank; no vector where no image is."""
+        """Fractions at one direction and level, up to the rank; without images, of no vector."""
         fraction = self.table["fraction"].isel({**place}).to_numpy()
         return np.asarray(fraction[:, : np.isfinite(fraction).any(axis=0).sum()])
 
@@ -201,8 +201,8 @@ def family_dataset(significance: xr.Dataset, percentages: Sequence[float]) -> xr
         ascending.
     """
     layers = [str(name) for name in significance["layer"].to_numpy()]
-    found = [Family.of(significance, layer).sizes(percentages) for layer in layers]
-    joined = xr.concat(found, dim="layer").assign_coords(layer=np.array(layers, dtype=object))
+    layer_sizes = [Family.of(significance, layer).sizes(percentages) for layer in layers]
+    joined = xr.concat(layer_sizes, dim="layer").assign_coords(layer=np.array(layers, dtype=object))
     return joined.transpose("direction", "quantile", "percentage", "layer").drop_vars(
         [name for name in ("threshold", "images") if name in joined.coords]
     )

@@ -1,4 +1,4 @@
-"""Hypergraphs as JSON in the Hypergraph Interchange Format (HIF), out and in, with no network.
+"""Hypergraphs to and from JSON in the Hypergraph Interchange Format (HIF), without a network.
 
 HyperNetX's own export and import fetch the format's JSON schema from the network at every call,
 and fail without one. The schema used here lies beside this file.
@@ -22,7 +22,7 @@ import pandas as pd
 from ddp_tasks.files.whole import write_whole
 from schemas.parameters import RunError
 
-#: HyperNetX notes down there where it last looked an item up.
+#: Property in which HyperNetX notes where it last looked an item up.
 _BOOKKEEPING = "_level"
 
 
@@ -30,12 +30,12 @@ def to_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any]) -> dict[str, Any]
     """The hypergraph as a dictionary in the Hypergraph Interchange Format.
 
     Properties of nodes, hyperedges and incidences other than their weight become ``attrs``;
-    numbers that are not finite, which JSON cannot say, are left out.
+    numbers that are not finite, which JSON cannot hold, are left out.
 
     Parameters
     ----------
     metadata
-        what to say of the hypergraph as a whole, as JSON.
+        about the hypergraph as a whole; values of JSON.
     """
     content: dict[str, Any] = {
         "network-type": "undirected",
@@ -48,7 +48,7 @@ def to_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _records(table: pd.DataFrame, keys: list[str]) -> list[dict[str, Any]]:
-    """A table of HyperNetX's as records of HIF."""
+    """Records of HIF from a table of HyperNetX."""
     identities = [table.index.get_level_values(level).tolist() for level in range(len(keys))]
     weights, misc = table["weight"].tolist(), table["misc_properties"].tolist()
     others = {
@@ -64,7 +64,7 @@ def _records(table: pd.DataFrame, keys: list[str]) -> list[dict[str, Any]]:
         }
         attrs = {name: column[row] for name, column in others.items()} | misc[row]
         attrs = {k: v for k, v in attrs.items() if k != _BOOKKEEPING and _finite(v)}
-        # One is what a weight is where none is told.
+        # HIF reads a missing weight as 1.
         if len(keys) == 2 or weights[row] != 1:
             record["weight"] = weights[row]
         if attrs:
@@ -83,7 +83,7 @@ def write_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any], path: Path) ->
 
 
 def read_hif(path: Path) -> tuple[hnx.Hypergraph, dict[str, Any]]:
-    """A hypergraph and its metadata from a file of HIF JSON, whoever wrote it.
+    """A hypergraph and its metadata from any file of HIF JSON.
 
     Raises
     ------
@@ -108,9 +108,9 @@ def from_hif(content: Any) -> tuple[hnx.Hypergraph, dict[str, Any]]:
     Raises
     ------
     RunError
-        If the dictionary breaks the format's rules, is directed or a simplicial complex, tells
-        of the same thing twice, or has nodes or hyperedges without an incidence, which
-        HyperNetX would drop.
+        If the dictionary breaks the format's rules, is directed or a simplicial complex, lists
+        the same item twice, or has nodes or hyperedges without an incidence, which HyperNetX
+        would drop.
     """
     try:
         _validator()(content)
@@ -124,12 +124,12 @@ def from_hif(content: Any) -> tuple[hnx.Hypergraph, dict[str, Any]]:
     _refuse_repeated("incidences", [(r["edge"], r["node"]) for r in incidences])
     properties = {}
     for part, key in (("nodes", "node"), ("edges", "edge")):
-        told = content.get(part, [])
-        _refuse_repeated(part, [record[key] for record in told])
+        records = content.get(part, [])
+        _refuse_repeated(part, [record[key] for record in records])
         used = {record[key] for record in incidences}
-        if unused := [record[key] for record in told if record[key] not in used]:
+        if unused := [record[key] for record in records if record[key] not in used]:
             raise RunError(f"{key} {unused[0]!r} is in no incidence")
-        properties[part] = _frame(told, [key]) if told else None
+        properties[part] = _frame(records, [key]) if records else None
     name = metadata.get("name")
     if not incidences:
         return hnx.Hypergraph({}, name=name), metadata
@@ -146,7 +146,7 @@ def from_hif(content: Any) -> tuple[hnx.Hypergraph, dict[str, Any]]:
 
 
 def _frame(records: list[dict[str, Any]], keys: list[str]) -> pd.DataFrame:
-    """Records of HIF as a table that HyperNetX takes."""
+    """A table for HyperNetX from records of HIF."""
     columns: dict[str, Any] = {
         key: pd.Series([record[key] for record in records], dtype=object) for key in keys
     }

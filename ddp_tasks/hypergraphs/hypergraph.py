@@ -23,23 +23,23 @@ def hypergraph(
     """The hypergraph of a layer: hyperedges are target classes, nodes are singular vectors.
 
     Classes that no vector is significant for, and vectors significant for no class, are left
-    out. An incidence weighs the fraction of the class's images; a node carries its singular
-    value.
+    out. The weight of an incidence is the fraction of the class's images; a node carries its
+    singular value.
 
     Parameters
     ----------
     significant, fraction
         shape (class, singular vector).
     target_classes
-        names, one a class.
+        names, one per class.
     singular_values
         shape (singular vector,); NaN past the rank.
     layer
         name of the layer, and of the hypergraph.
     node_properties
-        more of each singular vector by name, shape (singular vector,).
+        further properties by name, shape (singular vector,) each.
     edge_properties
-        of each class by name, shape (class,).
+        further properties by name, shape (class,) each.
 
     References
     ----------
@@ -57,16 +57,16 @@ def hypergraph(
         }
     )
     nodes, edges = np.unique(vectors), np.unique(classes)
-    of_nodes = {"singular_value": singular_values, **(node_properties or {})}
-    of_edges = {"singular_vectors": significant.sum(axis=1), **(edge_properties or {})}
+    node_columns = {"singular_value": singular_values, **(node_properties or {})}
+    edge_columns = {"singular_vectors": significant.sum(axis=1), **(edge_properties or {})}
     return hnx.Hypergraph(
         incidences,
         cell_weight_col="weight",
         node_properties=pd.DataFrame(
-            {"node": nodes.astype(object), **{k: v[nodes] for k, v in of_nodes.items()}}
+            {"node": nodes.astype(object), **{k: v[nodes] for k, v in node_columns.items()}}
         ),
         edge_properties=pd.DataFrame(
-            {"edge": names[edges], **{k: v[edges] for k, v in of_edges.items()}}
+            {"edge": names[edges], **{k: v[edges] for k, v in edge_columns.items()}}
         ),
         name=layer,
     )

@@ -15,7 +15,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, semantic
 
 @dataclass(frozen=True)
 class LayerHypergraph:
-    """What section 5 makes of one layer."""
+    """The results of section 5 for one layer."""
 
     graph: hnx.Hypergraph
     relations: xr.Dataset
@@ -58,7 +58,7 @@ def layer_hypergraph(
 
 
 def layer_graph(table: xr.Dataset, of_layer: xr.Dataset) -> hnx.Hypergraph:
-    """The hypergraph alone, its nodes, hyperedges and incidences with all that is known of them.
+    """The hypergraph alone, with all known properties of nodes, hyperedges and incidences.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def layer_graph(table: xr.Dataset, of_layer: xr.Dataset) -> hnx.Hypergraph:
 def file_metadata(
     run: str, table: xr.Dataset, percentage: float, empty: str, hyperedges: str = "target_class"
 ) -> dict[str, float | str]:
-    """What a file of a hypergraph says of it: where in the family it is, and why it is empty.
+    """Metadata for the file of a hypergraph: its place in the family, and why it is empty.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def file_metadata(
     table
         as ``layer_hypergraph`` takes it.
     empty
-        empty text where the hypergraph is not.
+        why the hypergraph is empty; empty text where it is not.
     hyperedges
         what they are, ``target_class`` or ``superclass``.
     """

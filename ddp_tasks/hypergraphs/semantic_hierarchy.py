@@ -16,7 +16,7 @@ from ddp_tasks.weights.arbitrary_vectors import arbitrary
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
-#: Rows of a matrix product at once: large enough for its speed, small enough for its memory.
+#: Rows of a matrix product at a time: enough for speed, few enough for memory.
 _BLOCK = 512
 
 
@@ -36,7 +36,7 @@ class SemanticHierarchy:
     """shape (equivalence class, equivalence class); True where an edge of the diagram leads from
     the first to the second."""
     level: Integers
-    """shape (equivalence class,); the longest way down to it from a top, 0 at the top."""
+    """shape (equivalence class,); length of the longest path to it from a top, 0 at the top."""
 
     def __len__(self) -> int:
         return len(self.level)
@@ -101,7 +101,7 @@ def equivalence_classes(significant: Flags) -> tuple[Flags, Flags]:
             np.zeros((0, significant.shape[1]), dtype=bool),
             np.zeros((0, significant.shape[0]), dtype=bool),
         )
-    # Eight classes a byte, so that one comparison of bytes compares two sets.
+    # Eight classes per byte, so that comparing bytes compares whole sets.
     packed = np.ascontiguousarray(np.packbits(significant[:, used].T, axis=1))
     signature = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
     _, first, part = np.unique(signature, return_index=True, return_inverse=True)
@@ -115,7 +115,7 @@ def equivalence_classes(significant: Flags) -> tuple[Flags, Flags]:
 
 
 def strict_order(target_classes: Flags) -> Flags:
-    """Which equivalence classes lie above which: those of a proper superset of target classes.
+    """Which equivalence classes lie above which: a proper superset of target classes lies above.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def transitive_reduction(order: Flags) -> Flags:
     Parameters
     ----------
     order
-        shape (element, element); transitive, and every element stands before those below it.
+        shape (element, element); transitive, and every element comes before those below it.
 
     Returns
     -------
@@ -154,8 +154,8 @@ def transitive_reduction(order: Flags) -> Flags:
 
     Notes
     -----
-    A pair (i, j) goes where some element lies below i and above j: one product of the matrix
-    with itself, in a fifth of the time that networkx takes to walk through 93,000 pairs of 1,200
+    A pair (i, j) is dropped if some element lies below i and above j. One product of the matrix
+    with itself finds these, in a fifth of the time that networkx takes for 93,000 pairs of 1,200
     elements. The matrix is triangular, so only blocks between rows and columns take part.
     """
     size = len(order)
@@ -171,13 +171,13 @@ def transitive_reduction(order: Flags) -> Flags:
 
 
 def levels(covers: Flags) -> Integers:
-    """Level of each equivalence class in the diagram: the longest way down to it from a top.
+    """Level of each equivalence class in the diagram: length of the longest path from a top.
 
     Parameters
     ----------
     covers
         shape (equivalence class, equivalence class); True where an edge leads from the first to
-        the second, which stands behind it.
+        the second, which comes later.
 
     Returns
     -------
@@ -276,7 +276,7 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
             singular_vectors=tuple(np.flatnonzero(members[number]).tolist()),
             target_classes=tuple(names[c] for c in classes),
             exemplars={names[c]: str(exemplar[number, c]) for c in classes},
-            **{name: of_all[number] for name, of_all in scalars.items()},
+            **{name: values[number] for name, values in scalars.items()},
         )
     graph.add_edges_from(np.argwhere(hierarchy["covers"].to_numpy()).tolist())
     return graph

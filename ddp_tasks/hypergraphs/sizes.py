@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-#: Past so many equivalence classes the depth is not computed: its work grows with their square.
+#: Above this many equivalence classes depth is not computed: its cost grows with their square.
 MOST_FOR_DEPTH = 8192
 
-#: Sets in one block, so that the first comparison of all with them stays small.
+#: Sets in one block, few enough that comparing all sets with them takes little memory.
 _BLOCK = 1024
 
 
@@ -59,11 +59,11 @@ def distinct_sets(significant: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     ----------
     Praggastis et al. 2022, Eq. 17.
     """
-    of_nodes = significant[:, significant.any(axis=0)].T
-    # A row's bits as one opaque value, so that rows are compared and not single entries.
-    bits = np.ascontiguousarray(np.packbits(of_nodes, axis=1))
+    node_sets = significant[:, significant.any(axis=0)].T
+    # A row's bits as one opaque value, so that whole rows are compared.
+    bits = np.ascontiguousarray(np.packbits(node_sets, axis=1))
     _, first = np.unique(bits.view(np.dtype((np.void, bits.shape[1]))).ravel(), return_index=True)
-    return np.asarray(of_nodes[first])
+    return np.asarray(node_sets[first])
 
 
 def depth(sets: npt.NDArray[np.bool_]) -> int:
@@ -81,7 +81,7 @@ def depth(sets: npt.NDArray[np.bool_]) -> int:
     general, specific = inclusions(sets)
     level = np.zeros(len(sets), dtype=np.int32)
     while True:
-        # Each round lengthens by one the chains known to end in a set.
+        # Each round lengthens the known chains by one.
         deeper = np.zeros_like(level)
         np.maximum.at(deeper, specific, level[general] + 1)
         if (deeper == level).all():
@@ -94,8 +94,8 @@ def inclusions(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """All pairs of a set and a proper subset of it.
 
-    Sets are held as bits of words. A pair is struck out at the first word in which the one has
-    a class that the other lacks; the words whose classes strike out most come first, so few
+    Sets are stored as bits of words. A pair is dropped at the first word in which the second set
+    has a class that the first lacks. Words whose classes drop most pairs come first, so few
     pairs are looked at twice.
 
     Parameters
@@ -108,9 +108,9 @@ def inclusions(
     positions of the including and of the included sets, shape (pair,)
     """
     share = sets.mean(axis=0) if len(sets) else np.zeros(sets.shape[1])
-    # A class tells two sets apart in so many pairs: the one has it and the other does not.
+    # The share of pairs that a class tells apart: one set has it and the other does not.
     telling = np.argsort(-share * (1 - share), kind="stable")
-    # Largest first: what includes a set stands before it.
+    # Largest first: a set comes after those that include it.
     order = np.argsort(-sets.sum(axis=1), kind="stable")
     words = _words(sets[order][:, telling])
     lacking = ~words
@@ -130,7 +130,7 @@ def inclusions(
 
 
 def _words(sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
-    """Rows of bits in words of 64, the last filled up with zeros; at least one word."""
+    """Rows of bits as 64-bit words, the last padded with zeros; at least one word."""
     padded = np.zeros((len(sets), max(1, -(-sets.shape[1] // 64)) * 8), dtype=np.uint8)
     bits = np.packbits(sets, axis=1)
     padded[:, : bits.shape[1]] = bits
