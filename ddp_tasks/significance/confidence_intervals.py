@@ -1,4 +1,4 @@
-"""How sure a share of images is, and the difference of two shares."""
+"""Confidence intervals of a share of images, and of the difference of two shares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def wilson_interval(
     Parameters
     ----------
     count, images
-        of one shape, or broadcast to one; count images of so many.
+        of one shape, or broadcast to one; ``count`` out of ``images``.
     confidence
         between 0 and 1, such as 0.95.
 
@@ -40,7 +40,7 @@ def wilson_interval(
         wide = z**2 / images
         centre = (share + wide / 2) / (1 + wide)
         half = np.sqrt(share * (1 - share) * wide + wide**2 / 4) / (1 + wide)
-    # Rounding may carry the ends past the share that they enclose: at 0 and 1 they are equal.
+    # Rounding may move an end past the share, which it equals at 0 and 1.
     return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
 
 
@@ -58,7 +58,7 @@ def difference_interval(
 
     Returns
     -------
-    lower and upper ends of the first share less the second, from -1 to 1; NaN where either has
+    lower and upper ends of the first share minus the second, from -1 to 1; NaN where either has
     no images
 
     References

@@ -28,12 +28,13 @@ def distinguishing(
     directions: Sequence[str] = ("positive",),
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """What distinguishes one class from another: singular vectors, the most telling first.
+    """The singular vectors that distinguish one class from another, the most telling first.
 
-    Compared are the shares of the two classes' images that a vector is significant for. Ranked
-    by how far the interval of their difference stays from zero, so that a great difference over
-    few images does not go before a smaller one that is sure; then by the difference. Over many
-    vectors some intervals miss zero by chance: the ranking says where to look, it is no test.
+    Compares the shares of the two classes' images that a vector is significant for. Vectors are
+    ranked by how far the interval of the difference is from zero, so that a great difference over
+    few images does not come before a smaller one that is certain; then by the difference. Over
+    many vectors some intervals miss zero by chance: the ranking says where to look, and is no
+    test.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def distinguishing(
     Returns
     -------
     columns layer, singular_vector, singular_value, arbitrary (its singular value cannot be told
-    from its neighbour's), direction, fraction_a, fraction_b, difference (a less b), low, high,
+    from its neighbour's), direction, fraction_a, fraction_b, difference (a minus b), low, high,
     significant_a, significant_b
 
     Raises
@@ -65,8 +66,8 @@ def distinguishing(
     """
     classes = [str(c) for c in significance["target_class"].to_numpy()]
     rows = [classes.index(c) for c in pair]
-    of_pair = significance["images"].to_numpy()[rows]
-    for target_class, images in zip(pair, of_pair, strict=True):
+    pair_images = significance["images"].to_numpy()[rows]
+    for target_class, images in zip(pair, pair_images, strict=True):
         if not images:
             raise ValueError(f"the class {target_class!r} has no images")
     frames = []
@@ -74,11 +75,11 @@ def distinguishing(
         for direction in directions:
             table = layer_table(significance, layer, *levels(layer), direction)
             fraction = table["fraction"].to_numpy()[rows]
-            count = significant_images(fraction, of_pair)
+            count = significant_images(fraction, pair_images)
             low, high = difference_interval(
-                (count[0], count[1]), (int(of_pair[0]), int(of_pair[1])), confidence
+                (count[0], count[1]), (int(pair_images[0]), int(pair_images[1])), confidence
             )
-            share = count / of_pair[:, None]
+            share = count / pair_images[:, None]
             marked = table["significant"].to_numpy()[rows]
             frames.append(
                 pd.DataFrame(
@@ -105,7 +106,7 @@ def distinguishing(
 def ranked_vectors(
     significance: xr.Dataset, layers: xr.Dataset, layer: str, levels: Levels, direction: str
 ) -> pd.DataFrame:
-    """The singular vectors of one layer by how well their significance tells the classes apart.
+    """The singular vectors of one layer, ranked by how well significance tells classes apart.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def ranked_vectors(
     Returns
     -------
     columns singular_vector, singular_value, arbitrary, eta_squared (the correlation ratio η²),
-    classes (number it is significant for), only (the class, where it is one alone, otherwise
+    classes (number it is significant for), only (the class if there is exactly one, otherwise
     empty), most_for and least_for (classes of the greatest and least fraction), most and least
     (those fractions); greatest η² first
     """
@@ -148,11 +149,11 @@ def ranked_vectors(
 def _vectors(
     layers: xr.Dataset, layer: str, table: xr.Dataset
 ) -> Mapping[str, npt.NDArray[np.generic]]:
-    """Columns that say which singular vector a row is of."""
+    """Columns that identify the singular vector of each row."""
     index = table["singular_vector"].to_numpy()
-    of_layer = layers.sel(layer=layer)
+    layer_vectors = layers.sel(layer=layer)
     return {
         "singular_vector": index,
-        "singular_value": of_layer["singular_value"].to_numpy()[index],
-        "arbitrary": arbitrary(of_layer)[index],
+        "singular_value": layer_vectors["singular_value"].to_numpy()[index],
+        "arbitrary": arbitrary(layer_vectors)[index],
     }

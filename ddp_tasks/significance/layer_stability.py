@@ -1,4 +1,4 @@
-"""The group ``stability/LAYER``: what the bootstrap and the samples say of one layer."""
+"""The group ``stability/LAYER``: results of the bootstrap and the samples for one layer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def layer_stability(
     resamples: int,
     sample_sizes: Sequence[int],
 ) -> xr.Dataset:
-    """Judge the findings of one layer at one quantile level and percentage.
+    """Stability of the findings of one layer at one quantile level and percentage.
 
     Parameters
     ----------
@@ -51,26 +51,26 @@ def layer_stability(
     resamples
         of the bootstrap; with 0, its shares are NaN.
     sample_sizes
-        images a class; sizes that no class exceeds are left out, since they give all images.
+        images per class; sizes that no class exceeds are left out, since they give all images.
     """
     level = int(np.abs(of_layer["quantile"].to_numpy() - quantile).argmin())
     threshold = of_layer["threshold"].to_numpy()
     classes = hierarchy.sizes["target_class"]
     order = _order(hierarchy)
-    found = indicators(parts, threshold[:, level].tolist(), classes)
+    significant = indicators(parts, threshold[:, level].tolist(), classes)
     if resamples:
         # The semantic hierarchy is that of the positive direction.
-        positive = bootstrap(found[0], percentage, resamples, order)
-        negative = bootstrap(found[1], percentage, resamples, _NO_HIERARCHY)
+        positive = bootstrap(significant[0], percentage, resamples, order)
+        negative = bootstrap(significant[1], percentage, resamples, _NO_HIERARCHY)
         incidence = np.stack([positive.incidence, negative.incidence])
         together, inclusion = positive.together, positive.inclusion
     else:
-        incidence = np.full((2, classes, found[0].vectors), np.nan, dtype=np.float32)
+        incidence = np.full((2, classes, significant[0].vectors), np.nan, dtype=np.float32)
         together = np.full(len(order.members), np.nan, dtype=np.float32)
         inclusion = np.full(len(order.general), np.nan, dtype=np.float32)
     most = int(of_layer["images"].to_numpy().max(initial=0))
     sizes = sorted({size for size in sample_sizes if size < most})
-    of_sample = sample_thresholds(parts, of_layer["quantile"].to_numpy().tolist(), sizes)
+    sample_threshold = sample_thresholds(parts, of_layer["quantile"].to_numpy().tolist(), sizes)
     grid = ("direction", "quantile", "sample")
     return xr.Dataset(
         {
@@ -80,12 +80,12 @@ def layer_stability(
             "specific": ("cover", order.specific),
             "inclusion": ("cover", inclusion),
             "images_a_class": ("sample", np.array(sizes, dtype=np.int64)),
-            "threshold_of_sample": (grid, of_sample),
-            "threshold_difference": (grid, of_sample - threshold[:, :, None]),
+            "threshold_of_sample": (grid, sample_threshold),
+            "threshold_difference": (grid, sample_threshold - threshold[:, :, None]),
         },
         coords={
             "target_class": hierarchy["target_class"],
-            "singular_vector": np.arange(found[0].vectors),
+            "singular_vector": np.arange(significant[0].vectors),
             "direction": of_layer["direction"],
             "quantile": of_layer["quantile"],
         },

@@ -3,8 +3,8 @@
 The bits of a float32, read as an integer, grow with the value once the sign is folded in. So
 the first pass counts the upper 16 bits of every value; they tell in which of 65,536 bins the
 wanted order statistics lie, and at which rank inside the bin. The second pass counts the lower
-16 bits of the values in those bins alone, and names the order statistics exactly. Counts of
-parts add up to the counts of the whole, so the values never need to be held together.
+16 bits of the values in those bins alone, and finds the order statistics exactly. Counts of
+parts add up to the counts of the whole, so the values are never needed all at once.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy.typing as npt
 
 _HALF = 1 << 16
 
-#: Values counted at a time: what is made of them stays in the processor's cache.
+#: Values counted at a time, few enough that temporary arrays stay in the processor's cache.
 _BLOCK = 1 << 17
 
 Counts = npt.NDArray[np.int64]
 
 
 def order_preserving(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """Integers in the order of the values, shape as given; negative zero counts as zero."""
+    """Integers with the order and the shape of the values; negative zero counts as zero."""
     # Adding zero turns -0.0, which would sort below 0.0, into 0.0.
     bits = (values + np.float32(0)).view(np.int32)
-    # All bits of a negative number are flipped, of any other the sign alone.
+    # A negative number has all its bits flipped, any other only its sign.
     flipped = bits >> 31 | np.int32(-(1 << 31))
     flipped ^= bits
     return flipped.view(np.uint32)
@@ -38,7 +38,7 @@ def _values(integers: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
     return np.where(positive, integers & np.uint32((1 << 31) - 1), ~integers).view(np.float32)
 
 
-#: Which upper halves are those of numbers, infinities among them. Those of NaN lie at both ends.
+#: Upper halves that belong to numbers, including infinities. Those of NaN lie at both ends.
 _NUMBERS = slice(
     int(order_preserving(np.array([-np.inf], dtype=np.float32))[0] >> 16),
     int(order_preserving(np.array([np.inf], dtype=np.float32))[0] >> 16) + 1,
@@ -46,7 +46,7 @@ _NUMBERS = slice(
 
 
 def count_upper(values: npt.NDArray[np.float32], counted: Counts | None = None) -> Counts:
-    """First pass: how many values have each upper half; NaN counts nowhere.
+    """First pass: how many values have each upper half; NaN is not counted.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _blocks(values: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]
 
 
 class NoValuesError(ValueError):
-    """There is nothing to take a quantile of."""
+    """There are no values to take a quantile of."""
 
 
 @dataclass
@@ -135,7 +135,7 @@ class QuantileCounts:
 
 @dataclass
 class WantedCounts:
-    """The second pass: counts of lower halves within the bins that hold what is wanted."""
+    """The second pass: counts of lower halves within the bins that hold a wanted statistic."""
 
     levels: Sequence[float]
     total: int
@@ -148,7 +148,7 @@ class WantedCounts:
     """one row for each bin; None before the first part."""
 
     def add(self, counted: Counts) -> None:
-        """Add the counts of a part, as ``count_lower`` gives them; the first are taken over."""
+        """Add the counts of a part, as ``count_lower`` gives them; the first is not copied."""
         if self.lower is None:
             self.lower = counted
         else:
@@ -157,8 +157,8 @@ class WantedCounts:
     def quantiles(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Quantiles of the values, and of their negatives, at each level.
 
-        Linear interpolation between order statistics, as ``numpy.quantile`` has it on float64
-        copies of the values, to the bit.
+        Linear interpolation between order statistics, equal to the bit to ``numpy.quantile`` on
+        float64 copies of the values.
 
         Returns
         -------
@@ -174,10 +174,10 @@ class WantedCounts:
         last, lower_halves = self.total - 1, self.lower
 
         def statistic(rank: int) -> float:
-            # Every rank asked for lies in one of the bins: the last that begins at or before it.
+            # Every wanted rank lies in one of the bins: the last that begins at or before it.
             row = int(np.searchsorted(self.before, rank, side="right")) - 1
             within = rank - int(self.before[row])
-            below = np.cumsum(lower_halves[row])  # of all bins at once, 22 MB more
+            below = np.cumsum(lower_halves[row])  # for all bins at once it takes 22 MB more
             lower = int(np.searchsorted(below, within, side="right"))
             upper = int(self.bins[row])
             return float(_values(np.array([upper << 16 | lower], dtype=np.uint32))[0])

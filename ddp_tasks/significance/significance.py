@@ -11,10 +11,10 @@ import xarray as xr
 
 from ddp_tasks.significance.quantiles import QuantileCounts, count_lower, count_upper
 
-#: Signals as they are, and their negatives against a threshold of their own.
+#: Signals as they are, and their negatives with a threshold of their own.
 DIRECTIONS = ("positive", "negative")
 
-#: Parts of the cube: signals (n, layers, singular vectors), NaN past each layer's rank and of
+#: Parts of the cube: signals (n, layers, singular vectors), NaN past each layer's rank and for
 #: layers that an image does not reach, and the target class of each image, -1 for one that could
 #: not be read. Called afresh for every pass.
 Parts = Callable[[], Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]]
@@ -25,14 +25,14 @@ def thresholds(
 ) -> npt.NDArray[np.float64]:
     """Threshold q of each layer: a quantile of all its signals over the images.
 
-    Exact for any number of images and any cut into parts, in two passes over them.
+    Exact for any number of images and any division into parts, in two passes over them.
 
     Parameters
     ----------
     parts
-        see ``Parts``; ranks say how far each layer is meant.
+        see ``Parts``; signals past a layer's rank are ignored.
     ranks
-        one number a layer.
+        one number per layer.
     quantiles
         levels between 0 and 1, ascending.
 
@@ -60,7 +60,7 @@ def thresholds(
 def images_read(
     signals: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Rows of the images that could be read; the others count nowhere.
+    """Rows of the images that could be read; the others are left out.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def images_read(
 def cut_points(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
     """Signals at which significance changes, for all levels and both directions of one layer.
 
-    A threshold lies between two float32 numbers or on one, and so does its negative. Whether a
-    signal passes each of them is told, exactly, by how many cut points are not above it.
+    A threshold lies between two float32 numbers or on one, and so does its negative. The
+    number of cut points not above a signal says exactly which of them it passes.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def count_significant(
     cuts = cut_points(threshold)
     above, below = (np.searchsorted(cuts, own) for own in _cuts(threshold))
     up_to = np.cumsum(counted, axis=1)
-    # Not below its cut point in the positive direction, below it in the negative one.
+    # A signal counts if it is not below its cut point (positive), or if it is (negative).
     positive = up_to[:, -1:] - up_to[:, above]
     return np.moveaxis(np.stack([positive, up_to[:, below]]), 2, 1)
 
@@ -152,7 +152,7 @@ def count_significant(
 def _cuts(
     threshold: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The least float32 above each positive threshold; the least not below minus a negative one."""
+    """Least float32 above each positive threshold; least not below minus each negative one."""
     positive, negative = threshold
     above, at_least = positive.astype(np.float32), (-negative).astype(np.float32)
     return (
@@ -169,8 +169,9 @@ def fractions(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Share of each class's images for which each singular vector is significant.
 
-    A vector is significant for an image if its signal is strictly greater than q; no vector of a
-    layer that an image does not reach is. All levels and both directions are counted in one pass.
+    A vector is significant for an image if its signal is strictly greater than q. An image has no
+    significant vectors in a layer that it does not reach. All levels and both directions are
+    counted in one pass.
 
     Parameters
     ----------
@@ -185,7 +186,7 @@ def fractions(
     images
         shape (class,); images of each class.
     reached
-        shape (class, layer); those of them that reach each layer.
+        shape (class, layer); images of each class that reach each layer.
     """
     directions, levels, layers = threshold.shape
     images = np.zeros(target_classes, dtype=np.int64)
@@ -205,12 +206,12 @@ def fractions(
         count = count_significant(counted[layer], threshold[:, :, layer])
         fraction[:, :, :, layer, :rank] = share(count, images)
     # Every image that reaches a layer has one signal along the first vector.
-    reached = np.stack([of_layer[:, :, 0].sum(axis=1) for of_layer in counted], axis=1)
+    reached = np.stack([counts[:, :, 0].sum(axis=1) for counts in counted], axis=1)
     return fraction, images, reached
 
 
 def share(count: npt.NDArray[np.int64], images: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Counts of a class's images over all its images, NaN for a class without any.
+    """Counts of each class's images divided by all its images; NaN for a class without any.
 
     Parameters
     ----------
@@ -253,9 +254,9 @@ def discrimination(
 ) -> npt.NDArray[np.float64]:
     """How well "significant or not" tells the classes apart: the correlation ratio η².
 
-    The share of the variance over images, of the indicator "this vector is significant", that
-    the target class explains: 0 where every class has the same fraction, 1 where the vector is
-    significant for all images of some classes and for none of the others.
+    The indicator "this vector is significant" varies over images; η² is the share of its variance
+    that the target class explains. It is 0 where every class has the same fraction, and 1 where
+    the vector is significant for all images of some classes and for none of the others.
 
     Parameters
     ----------
@@ -317,7 +318,7 @@ def significance_dataset(
     layers
         the store's group ``layers``.
     target_classes
-        names, one a class.
+        names, one per class.
     """
     ranks = layers["rank"].to_numpy().tolist()
     threshold = thresholds(parts, ranks, quantiles)

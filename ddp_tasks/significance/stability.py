@@ -1,14 +1,14 @@
-"""How far the findings of a run depend on which images it was given.
+"""How much the findings of a run depend on the images that it was given.
 
 Two questions. Would an incidence, an equivalence class or an edge of the hierarchy be there for
 other images of the same classes? A bootstrap over the images answers it. And would a smaller
 sample of images have given the same threshold q? Samples drawn from the run's images answer that.
 
-The bootstrap holds q fixed. The findings that it judges are those at one q, which is part of
-what they say; q is a quantile over all signals of a layer, images times singular vectors, and
-depends far less on single images than the fractions of one class do. By how much is what the
-samples show. With q fixed, a singular vector is significant for an image or it is not, so the
-cube is read once and each resample is a weighted count.
+The bootstrap keeps q fixed. It judges the findings at one q, which is part of what they say. And
+q is a quantile over all signals of a layer, images times singular vectors, so it depends far less
+on single images than the fractions of one class do; the samples show by how much. With q fixed, a
+singular vector is significant for an image or it is not, so the cube is read once and each
+resample is a weighted count.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from ddp_tasks.significance.tables import least_images
 #: of the images; -1 is the class of an image that could not be read.
 LayerParts = Callable[[], Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]]
 
-#: Of all random draws here. The resamples of a class depend on this and on its position alone, so
-#: they are the same images in every layer and direction.
+#: Seed of all random draws here. The resamples of a class depend only on this and on its position,
+#: so they are the same images in every layer and direction.
 SEED = 20220815
 
 Bits = npt.NDArray[np.uint64]
@@ -38,12 +38,12 @@ Bits = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Indicators:
-    """For which images each singular vector is significant, in bits, the images by class."""
+    """For which images each singular vector is significant, as bits; images ordered by class."""
 
     significant: npt.NDArray[np.uint8]
-    """shape (image, bytes): eight singular vectors a byte."""
+    """shape (image, bytes): eight singular vectors per byte."""
     start: npt.NDArray[np.int64]
-    """shape (class + 1,); where the images of each class begin, and the last ends."""
+    """shape (class + 1,); where the images of each class begin, and where the last end."""
     vectors: int
 
     def of_class(self, target_class: int) -> npt.NDArray[np.float32]:
@@ -65,26 +65,28 @@ def indicators(
 
     Returns
     -------
-    one a direction
+    one per direction
     """
     packed: list[list[npt.NDArray[np.uint8]]] = [[] for _ in threshold]
     targets, vectors = [np.empty(0, dtype=np.int64)], 0
     for signals, target in parts():
         vectors = signals.shape[1]
-        meant = target >= 0
-        targets.append(target[meant])
-        exact = signals[meant].astype(np.float64)
-        for found, q, sign in zip(packed, threshold, (1, -1), strict=True):
-            found.append(np.packbits(sign * exact > q, axis=1))
+        read = target >= 0
+        targets.append(target[read])
+        exact = signals[read].astype(np.float64)
+        for blocks, q, sign in zip(packed, threshold, (1, -1), strict=True):
+            blocks.append(np.packbits(sign * exact > q, axis=1))
     target = np.concatenate(targets)
     order = np.argsort(target, kind="stable")
     start = np.searchsorted(target[order], np.arange(target_classes + 1))
     empty = np.empty((0, -(-vectors // 8)), dtype=np.uint8)
-    return [Indicators(np.concatenate([empty, *found])[order], start, vectors) for found in packed]
+    return [
+        Indicators(np.concatenate([empty, *blocks])[order], start, vectors) for blocks in packed
+    ]
 
 
 def resample_weights(images: int, resamples: int, target_class: int) -> npt.NDArray[np.float32]:
-    """How often each image of a class is drawn, with replacement, as many as the class has.
+    """How often each image of a class is drawn: as many draws as images, with replacement.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ def resample_weights(images: int, resamples: int, target_class: int) -> npt.NDAr
         return np.zeros((resamples, 0), dtype=np.float32)
     random = np.random.default_rng([SEED, target_class])
     drawn = random.integers(0, images, size=(resamples, images))
-    # Resamples side by side in one count, each with its own run of bins.
+    # One count for all resamples, each with its own range of bins.
     drawn += np.arange(resamples)[:, None] * images
     counted = np.bincount(drawn.ravel(), minlength=resamples * images)
     return counted.reshape(resamples, images).astype(np.float32)
@@ -115,23 +117,23 @@ def bootstrap_bytes(resamples: int, images: int, vectors: int) -> int:
     vectors
         singular vectors of the layer.
     """
-    # Draws, their counts, and the counts once more as numbers that a matrix product takes.
+    # Draws, their counts, and the counts as float32 for the matrix product.
     drawing = (8 + 8 + 4) * images
-    # How many images each vector is significant for, whether that is enough, and that as bits.
+    # Weights, and for each vector its count of images, whether that is enough, and that as bits.
     counting = 4 * images + (4 + 1 + 1) * vectors
     return resamples * max(drawing, counting)
 
 
 @dataclass(frozen=True)
 class Hierarchy:
-    """What the bootstrap judges of a semantic hierarchy."""
+    """The parts of a semantic hierarchy that the bootstrap judges."""
 
     members: tuple[npt.NDArray[np.int64], ...]
     """singular vectors of each equivalence class; the first represents it."""
     general: npt.NDArray[np.int64]
     """shape (edge,); equivalence class that each edge leads from."""
     specific: npt.NDArray[np.int64]
-    """shape (edge,); and to."""
+    """shape (edge,); equivalence class that each edge leads to."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,8 @@ class Stability:
     """shape (equivalence class,): all its vectors are significant for the same classes, and for
     one at least."""
     inclusion: npt.NDArray[np.float32]
-    """shape (edge,): the classes of the general's representative are a proper superset of those
-    of the specific's, which has some."""
+    """shape (edge,): the classes of the general one's representative are a proper superset of
+    those of the specific one's, which has at least one."""
 
 
 def bootstrap(
@@ -155,9 +157,9 @@ def bootstrap(
     """Resample the images of each class and count how often findings hold.
 
     Stratified: every resample has as many images of each class as the run. Counts of a class are
-    a product of two matrices, how often each image is drawn and which vectors are significant
-    for it. What holds in a resample is one bit, so that edges are judged a word of resamples at
-    a time; no table of resamples, classes and vectors is ever held.
+    a product of two matrices: how often each image is drawn, and which vectors are significant
+    for it. Whether a finding holds in a resample is one bit, so edges are judged for a word of
+    resamples at a time, and no table of resamples, classes and vectors is ever in memory.
 
     Parameters
     ----------
@@ -178,7 +180,7 @@ def bootstrap(
     representative = np.array([m[0] for m in hierarchy.members], dtype=np.int64)
     member = np.concatenate([np.empty(0, dtype=np.int64), *hierarchy.members])
     first = np.cumsum([0, *(len(m) for m in hierarchy.members)])[:-1].astype(np.int64)
-    of_member = np.repeat(representative, [len(m) for m in hierarchy.members])
+    member_representative = np.repeat(representative, [len(m) for m in hierarchy.members])
     general, specific = representative[hierarchy.general], representative[hierarchy.specific]
     alive = np.zeros((len(representative), words), dtype=np.uint64)
     parted = np.zeros_like(alive)
@@ -190,11 +192,11 @@ def bootstrap(
         count = resample_weights(int(images[c]), resamples, c) @ found.of_class(c)
         holds = _resample_bits(count >= least[c])
         incidence[c] = _bits_set(holds) / resamples
-        # Classes that nothing here is ever significant for change nothing below.
+        # A class without significant vectors in any resample changes nothing below.
         if not holds.any() or not len(member):
             continue
         alive |= holds[representative]
-        parted |= np.bitwise_or.reduceat(holds[member] ^ holds[of_member], first)
+        parted |= np.bitwise_or.reduceat(holds[member] ^ holds[member_representative], first)
         more |= holds[general] & ~holds[specific]
         lacking |= holds[specific] & ~holds[general]
     included = more & ~lacking & alive[hierarchy.specific]
@@ -206,7 +208,7 @@ def bootstrap(
 
 
 def _resample_bits(holds: npt.NDArray[np.bool_]) -> Bits:
-    """From (resample, vector) to words of resamples, shape (vector, words)."""
+    """Bits of shape (resample, vector) as words of resamples, shape (vector, words)."""
     padded = np.zeros((holds.shape[1], -(-len(holds) // 64) * 8), dtype=np.uint8)
     bits = np.packbits(holds, axis=0).T
     padded[:, : bits.shape[1]] = bits
@@ -220,11 +222,11 @@ def _bits_set(words: Bits) -> npt.NDArray[np.int64]:
 def sample_thresholds(
     parts: LayerParts, quantiles: Sequence[float], images_a_class: Sequence[int]
 ) -> npt.NDArray[np.float64]:
-    """Threshold q of a layer from samples of its images, so many of each class.
+    """Threshold q of a layer from samples with equally many images of each class.
 
     The images of a class are put into one random order, the same in every layer; a sample takes
-    the first of them, so a smaller sample is part of every larger one. Exact, as the thresholds
-    of all images are.
+    the first of them, so a smaller sample is part of every larger one. Exact, like the
+    thresholds of all images.
 
     Parameters
     ----------
@@ -235,9 +237,11 @@ def sample_thresholds(
 
     Returns
     -------
-    shape (direction, quantile, sample); NaN for a sample no image of which reaches the layer
+    shape (direction, quantile, sample); NaN for a sample of images that do not reach the layer
     """
-    target = np.concatenate([np.empty(0, dtype=np.int64), *(of_part for _, of_part in parts())])
+    target = np.concatenate(
+        [np.empty(0, dtype=np.int64), *(part_target for _, part_target in parts())]
+    )
     place, rank = _random_places(target), 0
     for signals, _ in parts():
         rank = signals.shape[1]
@@ -245,21 +249,21 @@ def sample_thresholds(
 
     def of_sample(size: int) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
         start = 0
-        for signals, of_part in parts():
-            drawn = place[start : start + len(of_part)] < size
-            yield signals[drawn][:, None], of_part[drawn]
-            start += len(of_part)
+        for signals, part_target in parts():
+            drawn = place[start : start + len(part_target)] < size
+            yield signals[drawn][:, None], part_target[drawn]
+            start += len(part_target)
 
-    found = np.full((2, len(quantiles), len(images_a_class)), np.nan)
+    threshold = np.full((2, len(quantiles), len(images_a_class)), np.nan)
     for place_of_sample, size in enumerate(images_a_class):
         with suppress(NoValuesError):
-            of_size = thresholds(partial(of_sample, size), [rank], quantiles)
-            found[:, :, place_of_sample] = of_size[:, :, 0]
-    return found
+            size_threshold = thresholds(partial(of_sample, size), [rank], quantiles)
+            threshold[:, :, place_of_sample] = size_threshold[:, :, 0]
+    return threshold
 
 
 def _random_places(target: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Place of each image in the random order of its class; past all sizes without a class."""
+    """Place of each image in its class's random order; past all sizes for an unreadable image."""
     place = np.full(len(target), np.iinfo(np.int64).max)
     for c in np.unique(target[target >= 0]):
         (rows,) = np.nonzero(target == c)

@@ -18,7 +18,7 @@ def significant_images(
 ) -> npt.NDArray[np.int64]:
     """How many images of each class a singular vector is significant for.
 
-    Exact, though fractions are stored as float32, up to eight million images a class.
+    Exact, though fractions are stored as float32, up to eight million images per class.
 
     Parameters
     ----------
@@ -48,13 +48,13 @@ def least_images(images: npt.NDArray[np.int64], percentage: float) -> npt.NDArra
     -------
     shape (class,); 1 for a class without images, which no count reaches
     """
-    sizes, of = np.unique(images, return_inverse=True)
+    sizes, class_size = np.unique(images, return_inverse=True)
     least = np.ones(len(sizes), dtype=np.int64)
     for place, size in enumerate(sizes):
         if size:
             shares = (np.arange(size + 1) / size).astype(np.float32)
             least[place] = significant(shares[None], np.array([size]), percentage)[0].argmax()
-    return least[of]
+    return least[class_size]
 
 
 def layer_frame(
@@ -97,13 +97,13 @@ def layer_frame(
     names = table["target_class"].to_numpy().astype(object)
     index = table["singular_vector"].to_numpy()
     values = layers["singular_value"].sel(layer=layer).to_numpy()[index]
-    of_class = np.repeat(np.arange(classes), vectors)
+    class_index = np.repeat(np.arange(classes), vectors)
     rows = classes * vectors
     return pd.DataFrame(
         {
             # Categories: at 1,000 classes x 4,096 vectors, text would take most of the memory.
             "target_class": pd.Categorical.from_codes(
-                of_class, pd.Index([str(name) for name in names])
+                class_index, pd.Index([str(name) for name in names])
             ),
             "singular_vector": np.tile(index, classes),
             "singular_value": np.tile(values, classes),
@@ -125,8 +125,8 @@ def superclass_dataset(
 ) -> xr.Dataset:
     """The group ``superclasses``: fractions over groups of classes, from the counts of images.
 
-    Thresholds are of the layer, and so those of the group ``significance``. Exact: the fraction
-    of a group is over all images of its classes, as if they had one label.
+    Thresholds belong to the layer, so they are those of the group ``significance``. Exact: the
+    fraction of a group is over all images of its classes, as if they had one label.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def superclass_dataset(
     member = np.array([[n in group for n in names] for group in superclasses.values()], dtype=bool)
     member = member.reshape(len(superclasses), len(names))
     images = significance["images"].to_numpy()
-    of_group = member @ images
+    group_images = member @ images
     grid, layers = ("direction", "quantile"), significance.sizes["layer"]
     shape = [*(significance.sizes[d] for d in grid), len(superclasses), layers]
     fraction = np.full([*shape, significance.sizes["singular_vector"]], np.nan, dtype=np.float32)
@@ -147,15 +147,15 @@ def superclass_dataset(
     for direction, level, layer in np.ndindex(shape[0], shape[1], layers):
         at = {"direction": direction, "quantile": level, "layer": layer}
         stored = significance["fraction"].isel(at).to_numpy()
-        meant = np.isfinite(stored).any(axis=0)
-        count = member.astype(np.float64) @ significant_images(stored[:, meant], images)
+        within_rank = np.isfinite(stored).any(axis=0)
+        count = member.astype(np.float64) @ significant_images(stored[:, within_rank], images)
         with np.errstate(invalid="ignore"):
-            fraction[direction, level, :, layer, meant] = (count / of_group[:, None]).T
+            fraction[direction, level, :, layer, within_rank] = (count / group_images[:, None]).T
     return xr.Dataset(
         {
             "member": (("superclass", "target_class"), member),
             "fraction": ((*grid, "superclass", "layer", "singular_vector"), fraction),
-            "images": ("superclass", of_group),
+            "images": ("superclass", group_images),
         },
         coords={
             "superclass": np.array(list(superclasses), dtype=object),
@@ -170,8 +170,8 @@ def superclass_dataset(
 def over_superclasses(significance: xr.Dataset, superclasses: xr.Dataset) -> xr.Dataset:
     """The significance with groups of classes as its target classes.
 
-    Whatever is asked of the group ``significance`` can be asked of this: tables, hypergraphs,
-    the family over (q, p).
+    It takes the place of the group ``significance`` in tables, hypergraphs and the family over
+    (q, p).
 
     Parameters
     ----------
