@@ -1,4 +1,4 @@
-"""How the capacity metric α̂ and test accuracy go together over a list of models (figure 4)."""
+"""Association of the capacity metric α̂ with test accuracy over a list of models (figure 4)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ MEASURES: Mapping[str, str] = {
     "alpha_hat_mean": "α̂, mean over layers",
 }
 
-#: Two models lie on a line always; coefficients and fits start here.
+#: Coefficients and fits need this many models: two always lie on a line.
 _FEWEST_MODELS = 3
 
 
 @dataclass(frozen=True)
 class Association:
-    """How α̂ and test accuracy go together over some models; NaN where that is undefined."""
+    """How α̂ and test accuracy are associated over some models; NaN where undefined."""
 
     models: int
     slope: float
@@ -52,9 +52,9 @@ class Association:
         if not self.correlated:
             few = self.models < _FEWEST_MODELS
             return f"n = {self.models}: " + ("too few to correlate" if few else "no correlation")
-        found = {"Pearson": self.pearson, "Spearman": self.spearman, "Kendall": self.kendall}
-        told = ", ".join(f"{name} {signed(r)}" for name, r in found.items())
-        return f"{told}, n = {self.models}"
+        coefficients = {"Pearson": self.pearson, "Spearman": self.spearman, "Kendall": self.kendall}
+        sentence = ", ".join(f"{name} {signed(r)}" for name, r in coefficients.items())
+        return f"{sentence}, n = {self.models}"
 
 
 def association(alpha_hat: Floats, accuracy: Floats) -> Association:
@@ -67,8 +67,8 @@ def association(alpha_hat: Floats, accuracy: Floats) -> Association:
 
     Returns
     -------
-    NaN throughout below 3 models or where α̂ does not vary; without a correlation where only
-    accuracy does not vary.
+    all NaN below 3 models or where α̂ does not vary; without coefficients of correlation where
+    only accuracy does not vary.
     """
     models = len(alpha_hat)
     if models < _FEWEST_MODELS or _constant(alpha_hat):
@@ -99,18 +99,18 @@ def drawn(zoo: xr.Dataset, matrization: str, measure: str) -> npt.NDArray[np.boo
 
 
 def associations(zoo: xr.Dataset, matrization: str, measure: str) -> dict[str, Association]:
-    """``association`` of each family, in order of appearance, and last of all models, as "".
+    """``association`` by family, in order of appearance, and last that of all models, as "".
 
-    Families of which no model is drawn are there too, with no models.
+    Families without a drawn model are included, with no models.
     """
     x = zoo[measure].sel(matrization=matrization).to_numpy().astype(np.float64)
     y = zoo["accuracy"].to_numpy().astype(np.float64)
     family, shown = np.array(texts(zoo["family"]), dtype=object), drawn(zoo, matrization, measure)
-    found = {
+    by_family = {
         name: association(x[shown & (family == name)], y[shown & (family == name)])
         for name in dict.fromkeys(family)
     }
-    return {**found, "": association(x[shown], y[shown])}
+    return {**by_family, "": association(x[shown], y[shown])}
 
 
 def _constant(values: Floats) -> bool:

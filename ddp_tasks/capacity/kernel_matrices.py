@@ -1,9 +1,9 @@
-"""The small matrices of a convolution's kernels, as others read a weight for the capacity metric.
+"""The small matrices of a convolution's kernels, which others use for the capacity metric.
 
-Martin, Peng and Mahoney (2021) and their tool WeightWatcher take the k² matrices of d × c that hold
-one place of all kernels: the *slices*. Praggastis et al. (2022, section 4.1) write of "the channels
-of the weight kernels", the d·c matrices of k × k: the *channels*. A fully connected layer has no
-kernel; its one matrix is its weight.
+Martin, Peng and Mahoney (2021) and their tool WeightWatcher take the k² matrices of d × c that each
+hold one place of all kernels: the *slices*. Praggastis et al. (2022, section 4.1) write of "the
+channels of the weight kernels", the d·c matrices of k × k: the *channels*. A fully connected layer
+has no kernel; its one matrix is its weight.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 def slice_matrices(W: Tensor, groups: int = 1) -> Tensor:
     """The slices W[:, :, s, t, ...] of a weight, one for each place of the kernel.
 
-    Those of a grouped convolution are block-diagonal, with one block for each group; given are
-    the blocks, whose singular values together are those of the slice.
+    Those of a grouped convolution are block-diagonal, with one block for each group. The
+    blocks are returned; their singular values together are those of the slice.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ def slice_matrices(W: Tensor, groups: int = 1) -> Tensor:
 def channel_values(W: Tensor) -> Tensor:
     """Singular values of every channel W[h, r] of every kernel.
 
-    A channel is k × k. With k = 1 it is one number, and its magnitude the singular value. A
-    channel of one axis is a vector, so its norm is; one of three axes is flattened from its
-    second.
+    A channel is k × k. With k = 1 it is one number, and its magnitude is the singular value. A
+    channel with one axis is a vector, and its norm is the singular value. A channel with three
+    axes is flattened from the second on.
 
     Parameters
     ----------

@@ -1,11 +1,11 @@
-"""The capacity metric α̂ of a network and the customary norms beside it (section 4.1, Eq. 12).
+"""The capacity metric α̂ of a network, and customary norms (section 4.1, Eq. 12).
 
-Everything is computed from the singular values s of one matrization of one layer, λ = s² being
+Everything is computed from the singular values s of one matrization of one layer; λ = s² are
 the eigenvalues of its Gram matrix. λ is never divided by a dimension of the matrix, as in the
 paper (and as in WeightWatcher, whose columns of the same names are defined alike).
 
-The paper writes "log" in Eq. 12; it is taken as the natural logarithm, and the customary
-weighted alpha, which differs by the factor ln 10, stands beside it.
+The paper writes "log" in Eq. 12; it is taken as the natural logarithm. The customary weighted
+alpha, which differs by the factor ln 10, is given too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Spectrum:
     S: Tensor
     """float64, shape (values,), descending."""
     floor: float
-    """Singular values not above it count as zero: the arithmetic cannot tell them from it."""
+    """Singular values not above it count as zero: the arithmetic cannot tell them from zero."""
     bulk_edge: float
     """Marchenko-Pastur λ₊, the greatest λ of a random matrix with entries of the same variance."""
     copies: bool = False
@@ -59,7 +59,7 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Capacity:
-    """One row of the capacity table: one layer under one matrization. ``COLUMNS`` defines all."""
+    """One row of the capacity table: one layer under one matrization. See ``COLUMNS``."""
 
     alpha: float
     xmin: float
@@ -123,21 +123,21 @@ class AlphaHat:
     total: float
     """Sum over layers of alpha · ln(lambda_max): Eq. 12 as printed. Grows with depth."""
     error: float
-    """Standard error of the sum: layers independent of one another, lambda_max exact."""
+    """Standard error of the sum, with layers taken as independent and lambda_max as exact."""
     mean: float
-    """The same over the number of layers counted."""
+    """The sum divided by the number of layers counted."""
     mean_error: float
     """Standard error of the mean."""
     layers: int
     """Layers counted."""
     left_out: int
-    """Layers without a power law, which neither figure knows of."""
+    """Layers without a power law, which neither figure includes."""
     few: int
     """Layers counted whose tail has fewer than ``power_law.FEW`` independent values."""
     unstable: int
     """Layers counted whose alpha jumps between tails."""
     below_one: int
-    """Layers counted with lambda_max below 1: there a greater alpha makes the sum smaller."""
+    """Layers counted with lambda_max below 1: for them a greater alpha makes the sum smaller."""
 
 
 def spectrum(
@@ -162,7 +162,7 @@ def spectrum(
     stride, dilation
         of the convolution; only for the Toeplitz matrization.
     groups
-        of the convolution; channels are the same whatever they are.
+        of the convolution; they do not change the channels.
     memory, run
         as for ``toeplitz_spectrum``.
 
@@ -202,8 +202,8 @@ def unfolded_spectrum(W: Tensor, groups: int = 1, S: Tensor | None = None) -> Sp
     W
         shape (d, c / groups, k, ...), or (d, c).
     S
-        float64, shape (rank,), descending: its nonzero singular values, where a decomposition
-        has found them already.
+        float64, shape (rank,), descending: its nonzero singular values, if a decomposition has
+        already computed them.
 
     Raises
     ------
@@ -225,12 +225,12 @@ def unfolded_spectrum(W: Tensor, groups: int = 1, S: Tensor | None = None) -> Sp
 def bulk_edge(variances: Sequence[float], rows: int, columns: int) -> float:
     """Marchenko-Pastur λ₊ of the Gram matrix of a random matrix, not normalised.
 
-    With one variance v it is v (√rows + √columns)². A strided convolution sets blocks of columns
-    side by side that differ in variance, as they hold more or fewer taps; then λ₊ is the least
+    With one variance v it is v (√rows + √columns)². A strided convolution puts blocks of columns
+    side by side whose variances differ, as they hold more or fewer taps. Then λ₊ is the least
 
         z(u) = v rows / u + columns Σ_p v_p / (1 - u v_p / v),    0 < u < 1,
 
-    v the greatest v_p (the end of the support of the Marchenko-Pastur equation).
+    where v is the greatest v_p (the end of the support of the Marchenko-Pastur equation).
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def bulk_edge(variances: Sequence[float], rows: int, columns: int) -> float:
 
     if len(variances) == 1:
         return v * (sqrt(rows) + sqrt(columns)) ** 2
-    low, high = 0.0, 1.0  # z is convex: thirds close in on its minimum
+    low, high = 0.0, 1.0  # z is convex, so cutting off thirds leads to its minimum
     for _ in range(60):
         left, right = low + (high - low) / 3, high - (high - low) / 3
         low, high = (low, right) if z(left) < z(right) else (left, high)
@@ -269,8 +269,8 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
 
     Returns
     -------
-    a row as ``COLUMNS`` defines it. Without a power law its columns are NaN and the norms
-    stand; a weight of zeros has no norms either.
+    a row as ``COLUMNS`` defines it. Without a power law its columns are NaN but not
+    the norms; a weight of zeros has no norms either.
     """
     every = found.S.numpy(force=True)
     S = every[: np.count_nonzero(every > found.floor)]
@@ -329,7 +329,7 @@ def layer_capacity(
 ) -> Capacity:
     """Power law and norms of one layer; arguments as of ``spectrum`` and ``capacity``.
 
-    A weight that holds NaN or infinity gets a row that says so, so that it stops no other layer.
+    A weight that holds NaN or infinity gets a row that says so, and stops no other layer.
 
     Raises
     ------
@@ -337,7 +337,7 @@ def layer_capacity(
         If the arguments do not fit together.
     """
     try:
-        found = spectrum(
+        layer_spectrum = spectrum(
             W,
             matrization,
             size=size,
@@ -349,17 +349,17 @@ def layer_capacity(
         )
     except NotFiniteError as error:
         return refused_capacity(str(error))
-    return capacity(found, candidates)
+    return capacity(layer_spectrum, candidates)
 
 
 def alpha_hat(layers: Iterable[Capacity]) -> AlphaHat:
     """α̂ of a network from the rows of its layers under one matrization, with its error.
 
-    The error adds up those of the layers' α in squares, each times ln(lambda_max).
+    The error squared is the sum over layers of (sigma · ln(lambda_max))².
 
     Returns
     -------
-    NaN for the figures where no layer has a power law
+    NaN figures if no layer has a power law
 
     References
     ----------
@@ -384,8 +384,8 @@ def alpha_hat(layers: Iterable[Capacity]) -> AlphaHat:
 
 
 def _in_float64(W: Tensor) -> Tensor:
-    # On the processor numpy does the work of small layers: torch spreads it over all cores, and
-    # its threads, still awake, then hold up those of numpy's LAPACK, five times on two cores.
+    # On the CPU numpy converts: torch spreads the work over all cores, and its threads, still
+    # awake, then slow down those of numpy's LAPACK, five times on two cores.
     if W.device.type == "cpu" and W.dtype is torch.float32:
         return torch.from_numpy(W.detach().numpy().astype(np.float64))
     return W.detach().to(torch.float64)
@@ -394,7 +394,7 @@ def _in_float64(W: Tensor) -> Tensor:
 def _variance(weight: Tensor) -> float:
     """Variance of the entries of a float64 weight; one that is not finite is refused.
 
-    The variance itself tells: a look at every entry is needed only where it overflows.
+    Every entry is checked only if the variance is not finite, which may also be an overflow.
     """
     if weight.device.type == "cpu":
         entries = weight.numpy().reshape(-1)
@@ -433,7 +433,7 @@ def _block_values(blocks: Tensor) -> tuple[Tensor, float]:
 def _taps_of_phases(
     kernel: Sequence[int], stride: Sequence[int] | int, dilation: Sequence[int] | int
 ) -> list[int]:
-    """How many taps of the kernel see each phase of the image that a stride tells apart."""
+    """Number of taps of the kernel at each phase of the image that a stride tells apart."""
     axes = len(kernel)
     steps = zip(kernel, per_axis(stride, axes), per_axis(dilation, axes), strict=True)
     each = [[sum(e * s % t == p for s in range(k)) for p in range(t)] for k, t, e in steps]

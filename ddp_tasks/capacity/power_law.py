@@ -1,17 +1,16 @@
 """Power laws fitted to the eigenvalues of a Gram matrix (section 4.1).
 
-Maximum likelihood for continuous values (Clauset, Shalizi, Newman 2009, Eq. 3.1), at every
-xmin, and of these the xmin with the least Kolmogorov–Smirnov distance D. The rules are those of
-the ``powerlaw`` package 2.0, so that the numbers are comparable: candidates for xmin are the
-distinct values except the two greatest, D compares at the distinct values of the tail, a value
-counts into the distribution of the data only for values above it, P(X < x), and of equal D the
-least xmin wins. Unlike there, α has no cap: the package refuses every α above 3 unless told
-otherwise.
+The exponent is fitted by maximum likelihood for continuous values (Clauset, Shalizi, Newman 2009,
+Eq. 3.1) at every xmin, and the xmin with the least Kolmogorov–Smirnov distance D is taken. The
+rules are those of the ``powerlaw`` package 2.0, so that the numbers are comparable. Candidates for
+xmin are the distinct values except the two greatest. D compares the distributions at the distinct
+values of the tail, with P(X < x) for the data. Of equal D the least xmin wins. Unlike there, α has
+no upper limit: by default the package refuses every α above 3.
 
 Computing D at all xmin takes as many steps as there are pairs of values. Instead D is bounded
-from below at some points of each tail, on ever finer grids, and evaluated whole only where the
-bound does not exceed the least D so far. The result is that of evaluating all, since a bound
-never exceeds its D.
+from below at some points of each tail, on ever finer grids, and computed in full only where the
+bound does not exceed the least D so far. The result is the same as with every D in full, since a
+bound never exceeds its D.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 #: Distinct positive values that a fit needs: without the two greatest, two candidates for xmin
-#: remain, and with one there is nothing for D to choose. Few values fit badly; sigma says how.
+#: remain, and with one D has no choice. Few values fit badly; sigma says how badly.
 MINIMUM_DISTINCT = 4
 
-#: Above this many candidates for xmin, ``fit_power_law`` takes no more than this by default.
+#: Most candidates for xmin that ``fit_power_law`` tries by default.
 CANDIDATES = 1 << 16
 
-#: A tail of fewer independent values than this says little of an exponent, and its standard
-#: error, which holds for long tails, less still: such a fit is flagged wherever it is shown.
+#: A tail of fewer independent values than this says little about an exponent. The standard error,
+#: which holds for long tails, says even less. Such a fit is flagged wherever it is shown.
 FEW = 20
 
-#: Another tail counts as fitting about as well where its D is at most so many times the least,
-#: and as another one where it is so many times longer or shorter.
+#: Another tail fits about as well if its D is at most ``RIVAL_DISTANCE`` times the least. It counts
+#: as another if it is at least ``RIVAL_LENGTH`` times longer or shorter.
 RIVAL_DISTANCE = 1.5
 RIVAL_LENGTH = 4
 
-_SHORT = 256  # values; shorter tails are quicker evaluated whole than bounded
+_SHORT = 256  # values; computing D of a shorter tail is faster than bounding it
 _FIRST_GRID = 32
 _GRID_GROWTH = 8
 _ELEMENTS_AT_ONCE = 1 << 18  # of float64: the temporary arrays stay in the processor's cache
@@ -73,9 +72,9 @@ class PowerLaw:
     tail: int
     """Number of values not below xmin; 0 if refused."""
     independent: int
-    """How many of them count for sigma: all, or where copies are known only the distinct."""
+    """How many of them count for sigma: all, or only the distinct where copies are known."""
     rival_alpha: float
-    """Exponent of the best other tail, if one of quite another length fits about as well; else
+    """Exponent of the best other tail, if one of another length fits about as well; else
     NaN (``RIVAL_DISTANCE``, ``RIVAL_LENGTH``)."""
     rival_tail: int
     """Number of values of that tail; 0 where there is none."""
@@ -92,14 +91,14 @@ class PowerLaw:
 
     @property
     def unstable(self) -> bool:
-        """Whether another tail fits about as well and its exponent is quite another.
+        """Whether another tail fits about as well and its exponent differs much.
 
         That is by over twice the standard error of both, as if the tails had no value in common.
         """
         if isnan(self.rival_alpha):
             return False
-        of_rival = self.rival_tail * self.independent / self.tail
-        both = hypot(self.sigma, (self.rival_alpha - 1) / sqrt(of_rival))
+        rival_independent = self.rival_tail * self.independent / self.tail
+        both = hypot(self.sigma, (self.rival_alpha - 1) / sqrt(rival_independent))
         return abs(self.rival_alpha - self.alpha) > 2 * both
 
 
@@ -113,11 +112,11 @@ def fit_power_law(
     values
         shape (n,), in any order; eigenvalues λ = s² of a Gram matrix.
     candidates
-        how many xmin to try at most, at even ratios of the tail's length, so that short tails
-        are all tried; None tries every one, as ``powerlaw`` does.
+        most xmin to try, at even ratios of the tail's length, so that all short tails are tried;
+        None tries every one, as ``powerlaw`` does.
     copies
-        whether equal values are copies of one another, as those of W̄₂ at ω and -ω are. They
-        leave the fit as it is, but count once for its standard error.
+        whether equal values are copies of one another, as those of W̄₂ at ω and -ω are.
+        Copies do not change the fit, but count once for its standard error.
 
     Returns
     -------
@@ -159,12 +158,12 @@ def fit_power_law(
 
 @dataclass(frozen=True)
 class _Tails:
-    """The tails above every distinct value, but for the greatest, which has none."""
+    """The tails above every distinct value except the greatest, which has none."""
 
     x: Floats
     """shape (u,), ascending; the distinct values."""
     log_x: Floats
-    """shape (u,); logarithms of the distinct values over the greatest."""
+    """shape (u,); logarithms of the distinct values divided by the greatest."""
     below: Indices
     """shape (u,); number of values below each."""
     n: int
@@ -204,7 +203,7 @@ class _Tails:
         return D
 
     def lower_bounds(self, chosen: Indices, points: int) -> Floats:
-        """D seen at so many points of each tail, evenly by rank, its ends among them."""
+        """D over this many points of each tail, even in rank and including its ends."""
         bounds = np.empty(len(chosen))
         grid = np.linspace(0, 1, points)
         step = max(1, _ELEMENTS_AT_ONCE // points)
@@ -220,21 +219,21 @@ class _Tails:
 def _candidates(usable: int, wanted: int | None) -> Indices:
     if wanted is None or wanted >= usable:
         return np.arange(usable)
-    # Even steps in the logarithm of the tail's length: steps of rank leave a tail of a few
-    # thousand among millions almost untried.
+    # Even steps in the logarithm of the tail's length: even steps in rank would try almost no
+    # tails of a few thousand among millions.
     lengths = np.geomspace(1, usable, max(wanted, 1)).round().astype(np.int64)
     return np.unique(usable - lengths)
 
 
 def _least_distance(tails: _Tails, chosen: Indices, below: float = inf) -> tuple[int, float]:
-    """The candidate with the least D, the first of equals, and its D; -1 if none is below."""
+    """The candidate with the least D, the first of equals, and its D; -1 if no D is less."""
     best, least = -1, below
     points = _FIRST_GRID
     while len(chosen):
         whole = len(tails.x) - chosen <= max(points, _SHORT)
         longer, shorter = chosen[~whole], chosen[whole]
         bounds = tails.lower_bounds(longer, points) if len(longer) else np.empty(0)
-        # Short tails are evaluated whole, and of the longer the most promising.
+        # D is computed in full for short tails, and for the most promising of the longer ones.
         for known in (shorter, longer[bounds.argmin() :][:1] if len(bounds) else longer):
             if len(known):
                 D = tails.distances(known)

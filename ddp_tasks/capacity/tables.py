@@ -43,8 +43,8 @@ def _stored(*names: str) -> dict[str, str]:
     return {name: f"{variables[name].meaning}." for name in names}
 
 
-#: The definition of every column that the page shows. What is stored under a column's name is
-#: defined where it is declared.
+#: The definition of every column that the page shows. Columns stored under their own names are
+#: defined where they are declared.
 DEFINITIONS: Mapping[str, str] = {
     "singular values": "number of singular values s of the matrix; λ = s² are the eigenvalues of "
     "its Gram matrix.",
@@ -80,20 +80,20 @@ class ModelRow:
     total: Mapping[str, str]
     mean: Mapping[str, str]
     left_out: str
-    """which layers Eq. 12 knows nothing of, since they have no power law."""
+    """layers that Eq. 12 leaves out, since they have no power law."""
     cautions: str
     """what makes its α̂ hard to trust, by matrization."""
     error: str
 
 
 def model_rows(zoo: xr.Dataset, capacity: Mapping[str, xr.Dataset]) -> list[ModelRow]:
-    """The models as they come, those that failed last.
+    """The models in their order, those that failed last.
 
     Parameters
     ----------
     capacity
-        layers of each model, as ``layer_rows`` takes them; of a model that is missing nothing is
-        said of layers left out.
+        layers of each model, as ``layer_rows`` takes them; for a model that is missing, layers
+        left out are not listed.
     """
     rows = []
     for model in texts(zoo["model"]):
@@ -207,19 +207,19 @@ def flags(one: xr.Dataset) -> dict[str, str]:
     if not isfinite(float(one["alpha"])):
         return {}
     independent, greatest = int(one["independent"]), float(one["lambda_max"])
-    found = {}
+    reasons = {}
     if independent < FEW:
-        found["few"] = f"{independent} eigenvalue{'' if independent == 1 else 's'}"
+        reasons["few"] = f"{independent} eigenvalue{'' if independent == 1 else 's'}"
     if bool(one["unstable"]):
         rival = f"{float(one['rival_alpha']):.2f}"
-        found["unstable"] = f"α is {rival} on the {int(one['rival_tail']):,} greatest eigenvalues"
+        reasons["unstable"] = f"α is {rival} on the {int(one['rival_tail']):,} greatest eigenvalues"
     if greatest < 1:
-        found["λmax < 1"] = f"ln λmax = {log(greatest):.2f}".replace("-", "−")
-    return found
+        reasons["λmax < 1"] = f"ln λmax = {log(greatest):.2f}".replace("-", "−")
+    return reasons
 
 
 def cautions(of: xr.Dataset, layers: int) -> str:
-    """What makes α̂ of one model hard to trust, in words by matrization; empty for nothing.
+    """What makes α̂ of one model hard to trust, by matrization; empty if nothing does.
 
     Parameters
     ----------
@@ -228,14 +228,14 @@ def cautions(of: xr.Dataset, layers: int) -> str:
     layers
         of the model.
     """
-    told = []
+    sentences = []
     for m in texts(of["matrization"]):
         few, unstable, below = (int(of[name].sel(matrization=m)) for name in CAUTIONS)
         parts = [f"{few} of {layers} tails have fewer than {FEW} eigenvalues"] if few else []
         parts += [f"{unstable} of {layers} α jump between tails"] if unstable else []
         parts += [f"λmax is below 1 in {below} of {layers} layers"] if below else []
-        told += [f"{named(m)}: {', '.join(parts)}"] if parts else []
-    return "; ".join(told)
+        sentences += [f"{named(m)}: {', '.join(parts)}"] if parts else []
+    return "; ".join(sentences)
 
 
 def alpha_hats(capacity: xr.Dataset) -> dict[str, dict[str, str]]:
@@ -269,7 +269,7 @@ def folding(capacity: xr.Dataset) -> Folding:
 
 @dataclass(frozen=True)
 class BoundaryRow:
-    """One layer whose periodic spectrum was held against exact ones."""
+    """One layer whose periodic spectrum was compared with exact ones."""
 
     layer: str
     input: str
@@ -295,22 +295,22 @@ class Boundaries:
 
 
 def boundaries(capacity: xr.Dataset) -> Boundaries:
-    """What taking images as periodic does to the Toeplitz spectra of a model's layers."""
+    """How periodic images change the Toeplitz spectra of a model's layers."""
     if "boundary_input" not in capacity:
         return Boundaries(False, [], {})
     rows, refused = [], dict[str, list[str]]()
     for layer in texts(capacity["layer"]):
-        one = capacity.sel(layer=layer)
-        if why := str(one["boundary_refusal"].item()):
+        layer_data = capacity.sel(layer=layer)
+        if why := str(layer_data["boundary_refusal"].item()):
             refused.setdefault(why, []).append(layer)
             continue
         figures = [
-            _figure(float(one[f"boundary_{name}"].sel(boundary=boundary)), form)
+            _figure(float(layer_data[f"boundary_{name}"].sel(boundary=boundary)), form)
             for boundary in ("zeros", "valid")
             for name, form in (("largest", "+.3f"), ("frobenius", "+.3f"), ("spectrum", ".3f"))
         ]
-        whole = bool(one["boundary_whole"].item())
-        rows.append(BoundaryRow(layer, str(one["boundary_input"].item()), whole, figures))
+        whole = bool(layer_data["boundary_whole"].item())
+        rows.append(BoundaryRow(layer, str(layer_data["boundary_input"].item()), whole, figures))
     return Boundaries(True, rows, refused)
 
 
@@ -328,12 +328,12 @@ def signed(r: float) -> str:
 
 
 def named(matrization: str) -> str:
-    """How the page writes a matrization; one that is not known keeps its name."""
+    """How the page writes a matrization; an unknown one keeps its name."""
     return MATRIZATIONS.get(matrization, matrization)
 
 
 def texts(values: xr.DataArray) -> list[str]:
-    """Strings of an array, whichever of the string dtypes it has."""
+    """Strings of an array of any string dtype."""
     return [str(value) for value in values.to_numpy().tolist()]
 
 
@@ -344,8 +344,8 @@ def with_error(value: float, error: float, form: str = ",.2f") -> str:
 
 def _by_matrization(of: xr.Dataset, name: str) -> dict[str, str]:
     values, errors = of[name].to_numpy().tolist(), of[f"{name}_error"].to_numpy().tolist()
-    found = zip(texts(of["matrization"]), values, errors, strict=True)
-    return {matrization: with_error(value, error) for matrization, value, error in found}
+    rows = zip(texts(of["matrization"]), values, errors, strict=True)
+    return {matrization: with_error(value, error) for matrization, value, error in rows}
 
 
 def _left_out(capacity: xr.Dataset) -> str:
@@ -353,8 +353,8 @@ def _left_out(capacity: xr.Dataset) -> str:
         m: sum(bool(why) for why in texts(capacity["refusal"].sel(matrization=m)))
         for m in texts(capacity["matrization"])
     }
-    of = capacity.sizes["layer"]
-    return ", ".join(f"{named(m)} {n} of {of} layers" for m, n in lost.items() if n)
+    layers = capacity.sizes["layer"]
+    return ", ".join(f"{named(m)} {n} of {layers} layers" for m, n in lost.items() if n)
 
 
 def _figure(value: float, form: str) -> str:
@@ -362,7 +362,7 @@ def _figure(value: float, form: str) -> str:
 
 
 def some(names: Sequence[str], most: int) -> list[str]:
-    """So many of the names, spread evenly, the first and the last among them."""
+    """At most this many of the names, spread evenly, including the first and the last."""
     if len(names) <= most:
         return list(names)
     return [names[i] for i in np.linspace(0, len(names) - 1, most).round().astype(int)]

@@ -5,7 +5,7 @@ d × c block for each frequency ω of the image,
 
     A(ω) = Σ_s W[:, :, s] exp(i ω·s),    s over the places of the kernel,
 
-so its singular values are those of the blocks (Sedghi, Gupta, Long 2019). Four steps make that
+so its singular values are those of the blocks (Sedghi, Gupta, Long 2019). These steps make that
 cheap without changing the values:
 
 * The eigenvalues of G(ω) = A(ω) A(ω)ᴴ are the squares. G is the Fourier transform of the
@@ -15,7 +15,7 @@ cheap without changing the values:
 * W is real, so G(-ω) is the conjugate of G(ω) and has its eigenvalues: of each pair one is
   decomposed and counted twice. Frequencies that are their own negative (0, and half an even
   size, on every axis) count once.
-* Stride t: put the t² phases of the image beside one another as channels,
+* Stride t: put the t² phases of the image side by side as channels,
   x̃[(r, p), u] = x[r, t·u + p], and those of the kernel, W̃[h, (r, p), j] = W[h, r, t·j + p].
   Then y[u] = Σ_s W_s x[t·u + s] = Σ_j W̃_j x̃[u + j]: a convolution of stride 1 with c·t²
   channels on the grid of outputs. Its blocks are, up to a unitary matrix, the t² blocks A(ω) of
@@ -26,9 +26,9 @@ cheap without changing the values:
   and dilation is x[r, u] = Σ W[r, h, s] y[h, t·u + e·s]: its matrix is the transpose, and has the
   same singular values. Its image is the layer's output, t·m places on a ring for an input of m
   (``image_of_transposed``), so the frequencies are those of the layer's input. Padding and
-  output padding crop or lengthen the output, and count no more here than a convolution's padding.
+  output padding crop or lengthen the output, and count as little here as a convolution's padding.
 
-Squares cost small values their digits: errors stay below about 1e-7 of the largest value, and
+Squaring costs small values their digits: errors stay below about 1e-7 of the largest value, and
 values below ``Symbol.floor`` cannot be told from zero.
 """
 
@@ -57,7 +57,7 @@ Run = Callable[[Callable[[Block], Tensor], list[Block]], Iterable[Tensor]]
 
 _LEAST_AT_ONCE = 8  # matrices; fewer make slow products
 _CACHE = 1 << 22  # bytes of matrices at once, where they are small
-_MATRICES_AT_ONCE = 2  # of one frequency: G, and its real and imaginary parts that it is made of
+_MATRICES_AT_ONCE = 2  # of one frequency: G, and the real and imaginary parts that form it
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ class Symbol:
     odd: Tensor
     """float64, of the same shape: R_τ - R_τᵀ."""
     lags: Tensor
-    """int64, shape (lags, axes); of τ and -τ only one."""
+    """int64, shape (lags, axes); only one of τ and -τ."""
     size: tuple[int, ...]
-    """Positions of the output along each axis, so also frequencies."""
+    """Positions of the output along each axis, and so also frequencies."""
     frequency: Tensor
-    """int64, shape (f,); flat indices of the frequencies to decompose, of ω and -ω only one."""
+    """int64, shape (f,); flat indices of the frequencies to decompose, only one of ω and -ω."""
     count: Tensor
     """int64, shape (f,); 2 where -ω is another frequency, else 1."""
     floor: float
-    """Singular values below it are zero as far as the arithmetic can tell."""
+    """Singular values below it cannot be told from zero."""
 
     @property
     def p(self) -> int:
@@ -107,7 +107,7 @@ def symbol(
         connected layer, has none, and W̄₂ is W itself.
     size
         of the layer's input, one entry for each axis of the kernel. A size that the stride does
-        not divide is rounded up to the next that it does, which keeps the number of outputs of
+        not divide is rounded up to its next multiple, which keeps the number of outputs of
         a layer padded to "same".
 
     Raises
@@ -126,8 +126,8 @@ def symbol(
     outputs = tuple(ceil(m / step) for m, step in zip(size, t, strict=True))
     lags, R = _autocorrelation(kernel)
     frequency, count = frequencies(outputs)
-    # ‖A(ω)‖² is at most tr R_0 plus twice the other terms; the Gram matrix knows no better than
-    # that times ε.
+    # ‖A(ω)‖² is at most tr R_0 plus twice the other terms; the Gram matrix is accurate only to ε
+    # times that.
     greatest = 2 * torch.linalg.matrix_norm(R).sum(dim=1).max().item()
     floor = sqrt(greatest * kernel.shape[1] * torch.finfo(torch.float64).eps)
     even, odd = (R + R.mT).flatten(2), (R - R.mT).flatten(2)
@@ -149,7 +149,7 @@ def image_of_transposed(size: Sequence[int], stride: Sequence[int] | int) -> tup
 
 
 def frequencies(size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Of every pair of frequencies ω and -ω the one with the lower index, and its size.
+    """The lower index of every pair of frequencies ω and -ω, and the size of the pair.
 
     Parameters
     ----------
@@ -175,10 +175,10 @@ def blocks(layer: Symbol, memory: int = 1 << 28) -> list[Block]:
     Parameters
     ----------
     memory
-        bytes that ``block_spectrum`` may take for one range; a single frequency is never cut.
+        bytes that ``block_spectrum`` may take for one range; a single frequency is never split.
     """
-    one = 16 * _MATRICES_AT_ONCE * layer.even.shape[0] * layer.even.shape[2]
-    step = max(1, memory // one)
+    frequency_bytes = 16 * _MATRICES_AT_ONCE * layer.even.shape[0] * layer.even.shape[2]
+    step = max(1, memory // frequency_bytes)
     last = len(layer.frequency)
     return [(start, min(start + step, last)) for start in range(0, last, step)]
 
@@ -198,7 +198,7 @@ def block_spectrum(layer: Symbol, block: Block) -> Tensor:
     angle = (2 * torch.pi * turns.sum(dim=2)).to(layer.even)
     groups, side = layer.even.shape[0], layer.p
     squares = layer.even.new_empty(groups, len(angle), side)
-    # A few matrices at a time, in memory that is used again, stay in the processor's cache.
+    # A few matrices at a time, in memory that is reused, stay in the processor's cache.
     step = min(max(_LEAST_AT_ONCE, _CACHE // (16 * groups * side**2)), len(angle))
     real, imaginary = (layer.even.new_empty(groups, step, side**2) for _ in range(2))
     G = torch.complex(real, imaginary)
@@ -264,7 +264,7 @@ def symbol_spectrum(layer: Symbol, memory: int = 1 << 28, run: Run = map) -> Ten
 
 
 def per_axis(value: Sequence[int] | int, axes: int) -> tuple[int, ...]:
-    """One number for each axis, as PyTorch's convolutions read one for all."""
+    """One number for each axis; a single one holds for all, as in PyTorch's convolutions."""
     return (value,) * axes if isinstance(value, int) else tuple(value)
 
 
@@ -280,7 +280,7 @@ def require_fit(
     dilation: Sequence[int] | int,
     groups: int,
 ) -> None:
-    """Refuse what is no convolution of an input of that size.
+    """Refuse a layer that is no convolution of an input of that size.
 
     Raises
     ------
@@ -317,7 +317,7 @@ def _phases(W: Tensor, stride: tuple[int, ...]) -> Tensor:
 
 
 def _autocorrelation(kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """Lags, and R at each, of τ and -τ only one; R_0 halved, since it is its own partner.
+    """Lags, only one of τ and -τ, and R at each; R_0 halved, since it is its own partner.
 
     kernel has shape (groups, p, q, k, ...); R has shape (groups, lags, p, p).
     """

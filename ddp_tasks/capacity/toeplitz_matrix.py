@@ -1,7 +1,7 @@
 """W̄₂ itself, entry by entry, for layers small enough to hold it (section 3.2, Eqs. 9 to 11).
 
-The spectrum by Fourier transform treats images as periodic. These matrices do what a layer does
-at the edge of an image, so the difference between the spectra can be measured.
+The spectrum by Fourier transform treats images as periodic. These matrices treat the edge of an
+image as a layer does, so the difference between the spectra can be measured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from ddp_tasks.capacity.toeplitz import Boundary, per_axis, require_fit, toeplitz_spectrum
 from ddp_tasks.weights.gram_matrix import eigenvalues, gram_matrix
 
-#: Entries that a matrix may have to be held against the periodic spectrum (128 MiB).
+#: Most entries of a matrix that is compared with the periodic spectrum (128 MiB).
 _MOST_ENTRIES = 1 << 24
 
 
@@ -32,7 +32,7 @@ class SpectrumDifference:
     frobenius: float
     """(periodic - exact) / exact of the Frobenius norm."""
     spectrum: float
-    """Euclidean distance of the two sorted spectra, the shorter continued with zeros, over the
+    """Euclidean distance of the two sorted spectra, the shorter padded with zeros, divided by the
     Frobenius norm of the exact matrix."""
 
 
@@ -57,10 +57,10 @@ def toeplitz_matrix(
         of the layer's input along each axis.
     boundary
         "valid": only places where the filter lies inside the image, as in the paper; "zeros":
-        the image continued with zeros; "periodic": continued with itself, a size that the
-        stride does not divide being rounded up first.
+        the image padded with zeros; "periodic": the image repeated, where a size that the stride
+        does not divide is first rounded up.
     padding
-        on each side, for "zeros" only; by default the half of the filter, which keeps the size.
+        on each side, for "zeros" only; by default half the filter, which keeps the size.
     memory
         bytes that the matrix may take.
 
@@ -113,7 +113,7 @@ def boundary_differences(
     groups: int = 1,
     memory: int = 1 << 30,
 ) -> dict[Boundary, SpectrumDifference]:
-    """What taking images as periodic does to the spectrum of W̄₂ of one small layer.
+    """How periodic images change the spectrum of W̄₂ of one small layer.
 
     Returns
     -------
@@ -153,10 +153,10 @@ def checkable_size(
     dilation: Sequence[int] | int = 1,
     groups: int = 1,
 ) -> tuple[int, ...] | None:
-    """The largest input whose exact matrices are small, not above the layer's own.
+    """The largest input whose exact matrices are small, at most the layer's own.
 
-    The share of an image that its boundary is falls with its size, so what a smaller image
-    shows is more than what the layer's own would.
+    The boundary is a greater share of a smaller image, so a smaller image shows a greater
+    difference than the layer's own would.
 
     Parameters
     ----------
@@ -165,11 +165,11 @@ def checkable_size(
     size
         of the layer's input; smaller ones keep its proportions.
     side
-        rows or columns that the zero-padded matrix may have, the lesser of the two.
+        most rows or columns, whichever are fewer, of the zero-padded matrix.
 
     Returns
     -------
-    None where no input that holds the filter is small enough
+    None if no input that holds the filter is small enough
     """
     strides, dilations = per_axis(stride, len(size)), per_axis(dilation, len(size))
     margins = per_axis(padding, len(size)) if padding is not None else (None,) * len(size)
