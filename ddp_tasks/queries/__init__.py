@@ -1,4 +1,4 @@
-"""Questions put to a finished run, from a terminal or a notebook."""
+"""Queries of a finished run, from a terminal or a notebook."""
 
 import lazy_loader
 

@@ -18,21 +18,21 @@ from schemas import FORMAT_VERSION
 _STORES = ("store.zarr", "capacity.zarr")
 _PAGES = ("report.html", "capacity.html")
 _HYPERGRAPHS = "hypergraphs"
-#: Of a hypergraph's metadata, what names the run and no result.
+#: The entry of a hypergraph's metadata that names the run, and is not a result.
 _RUN = ".metadata.run"
 
 
 def compare_folders(a: Path, b: Path, reading: Callable[[str], None]) -> Iterator[Difference]:
-    """Everything in which the results of two folders differ, and what is not whole in either.
+    """All differences between the results of two folders, and all damage in either.
 
-    Compared are the stores and the hypergraphs in HIF. Pages are made of these, and are not read.
-    A store of another format version is compared as it lies: only this version's files are held
+    Compares the stores and the hypergraphs in HIF. Pages are made from these, and are not read.
+    A store of another format version is compared as it is: only files of this version are checked
     against what is recorded of them.
 
     Parameters
     ----------
     reading
-        is told each part before it is read.
+        called with each part before it is read.
 
     Raises
     ------
@@ -42,16 +42,16 @@ def compare_folders(a: Path, b: Path, reading: Callable[[str], None]) -> Iterato
     for folder in (a, b):
         yield from _not_whole(folder, reading)
     for name in _STORES:
-        there = [(folder / name).is_dir() for folder in (a, b)]
-        if all(there):
+        present = [(folder / name).is_dir() for folder in (a, b)]
+        if all(present):
             yield from compare_stores(a / name, b / name, reading)
-        elif any(there):
-            yield Difference(name, f"is in {a if there[0] else b} only")
+        elif any(present):
+            yield Difference(name, f"is in {a if present[0] else b} only")
     yield from _compare_hypergraphs(a, b)
 
 
 def _not_whole(folder: Path, reading: Callable[[str], None]) -> Iterator[Difference]:
-    """Damage of a folder; two that are damaged alike may read alike."""
+    """Damage in a folder; two folders with the same damage may compare as equal."""
     stores = [folder / name for name in _STORES if (folder / name).is_dir()]
     versions = {
         str(root_attributes_as_stored(store).get("format_version", "unknown")) for store in stores
@@ -69,7 +69,7 @@ def _compare_hypergraphs(a: Path, b: Path) -> Iterator[Difference]:
     files = [{file.name for file in (x / _HYPERGRAPHS).glob("*.hif.json")} for x in (a, b)]
     for name in sorted(files[0] | files[1]):
         place = f"{_HYPERGRAPHS}/{name}"
-        if any(name not in found for found in files):
+        if any(name not in names for names in files):
             yield Difference(place, f"is in {a if name in files[0] else b} only")
             continue
         try:

@@ -34,7 +34,7 @@ class FinishedRun:
 
     store: Path
     run: RunParameters
-    """as recorded, with the weights where they lie now."""
+    """as recorded, with the present path of the weights."""
     attributes: Mapping[str, str]
     """of the store's root group."""
     layers: xr.Dataset
@@ -42,7 +42,7 @@ class FinishedRun:
     signals: xr.Dataset
     """the store's group ``signals``; read where it is used."""
     trusted: bool = False
-    """whether a person said that what the store names may be called."""
+    """whether a person allowed calling what the store names."""
     own_keys: frozenset[str] = frozenset()
     """dotted keys that a person gave instead of the store."""
 
@@ -59,12 +59,12 @@ class FinishedRun:
             raise RunError(f"layer {layer!r} is not in {self.store}; layers: {', '.join(known)}")
 
     def position(self, image: str) -> int:
-        """Where an image of this id stands in the run.
+        """Position in the run of the image with this id.
 
         Raises
         ------
         RunError
-            Saying how many images there are, the first and the last, and the nearest.
+            If there is none, naming the number of images, the first, the last and the nearest.
         """
         ids = self.signals["image"].to_numpy().tolist()
         if image in ids:
@@ -91,8 +91,8 @@ class FinishedRun:
                 f"{'; '.join(differences)} from what {self.store} was made with",
                 change=("model.factory",),
             )
-        found = prepare(self.run, labelled=False)
-        prepared = replace(found, images=found.images.as_stored(self.signals))
+        opened = prepare(self.run, labelled=False)
+        prepared = replace(opened, images=opened.images.as_stored(self.signals))
         if model_digest(prepared.model) != self.attributes["model_digest"]:
             weights = self.run.model.weights
             raise RunError(
@@ -160,7 +160,7 @@ def open_finished(
     trust
         call what the store names, though a store is data that anybody may have written.
     run_file
-        a person's own run file or preset, whose model and images go in place of the store's.
+        a person's own run file or preset, whose model and images replace the store's.
 
     Raises
     ------
@@ -192,10 +192,10 @@ def open_finished(
 
 
 def _with_weights(model: ModelParameters, folder: Path) -> ModelParameters:
-    """The model with its weights where they lie now.
+    """The model with the present path of its weights.
 
     A run that trained its network records the checkpoint that it wrote beside its store. The
-    folder may have been moved since, so a checkpoint of that name beside the store goes first.
+    folder may have been moved since, so a checkpoint of that name beside the store is preferred.
     """
     recorded = model.weights_file
     if recorded is None and model.training is None:
@@ -208,7 +208,7 @@ def _with_weights(model: ModelParameters, folder: Path) -> ModelParameters:
 
 
 def _nearest(image: str, ids: list[str]) -> list[str]:
-    """The two ids between which an id stands; a number is written with as many digits."""
+    """The two ids that an id sorts between; a number is first padded to as many digits."""
     written = image.zfill(len(ids[0])) if image.isdecimal() else image
     ordered = sorted(ids)
     place = bisect_left(ordered, written)

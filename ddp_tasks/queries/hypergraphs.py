@@ -1,4 +1,4 @@
-"""Hypergraphs from the stored significance: those of a run, in its workers, and any other."""
+"""Hypergraphs from the stored significance: those that a run wrote, and any other."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def stored_hypergraph(
     percentage: float | None = None,
     direction: str = "positive",
 ) -> tuple[hnx.Hypergraph, dict[str, float | str]]:
-    """A hypergraph of a layer's family, and what a file of it says of its place there.
+    """A hypergraph of a layer's family, and the metadata that its file holds.
 
-    At the layer's own levels and in the positive direction the hypergraph is that which the run
+    At the layer's own levels and in the positive direction it is the hypergraph that the run
     wrote to ``hypergraphs/LAYER.hif.json``. ``hif.write_hif`` takes what is returned.
 
     Raises

@@ -1,4 +1,4 @@
-"""What the images of a store were made of, as recorded, and those that are others now in words."""
+"""The recorded contents of a store's images, and a sentence on those that were replaced."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMED = 5
 
 
 def recorded_contents(path: Path, images: slice = slice(None)) -> list[Content]:
-    """What images were made of when their shards were written; ``UNKNOWN`` of the others."""
+    """Contents of images when their shards were written; ``UNKNOWN`` for the others."""
     signals = groups.read(path, "signals").isel(image=images)
     pairs = zip(
         signals["content_size"].to_numpy().tolist(),
@@ -28,7 +28,7 @@ def told(replaced: Mapping[str, str], named: int = _NAMED) -> str:
     Parameters
     ----------
     replaced
-        by id what differs.
+        what differs, by image id.
     named
         how many are named.
     """

@@ -1,6 +1,6 @@
-"""The significance that a finished run stored, opened to be asked: tables, families, differences.
+"""The stored significance of a finished run, opened for tables, families and differences.
 
-Neither the model nor the images are opened, so this works where only the store is.
+Neither the model nor the images are opened, so this needs only the store.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class StoredSignificance:
     """Class tables of a run, over its target classes or over groups of them."""
 
     run: RunParameters
-    """as recorded; its levels are those taken where a question names none."""
+    """as recorded; its levels apply where a query gives none."""
     layers: xr.Dataset
     """the store's group ``layers``, loaded."""
     significance: xr.Dataset
@@ -54,7 +54,7 @@ class StoredSignificance:
     def levels(
         self, layer: str, quantile: float | None = None, percentage: float | None = None
     ) -> tuple[float, float]:
-        """Quantile level and percentage as given, and the run's own for what is not given."""
+        """Quantile level and percentage as given, else the run's own."""
         own = self.run.significance.of_layer(layer)
         return (own[0] if quantile is None else quantile), (
             own[1] if percentage is None else percentage
@@ -153,7 +153,7 @@ class StoredSignificance:
     def distinguishing(
         self, a: str, b: str, layers: str = "*", directions: Sequence[str] = ("positive",)
     ) -> pd.DataFrame:
-        """What distinguishes class a from class b, at each layer's own levels.
+        """Singular vectors that distinguish class a from class b, at each layer's own levels.
 
         Parameters
         ----------
@@ -236,7 +236,7 @@ def open_significance(folder: Path, superclasses: bool = False) -> StoredSignifi
 
 
 def check_file(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse a file that cannot be written, before what it is to hold is computed.
+    """Refuse a file that cannot be written, before its contents are computed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One hypergraph of a layer's family, as a terminal or a notebook tells of it."""
+"""One hypergraph of a layer's family, as a terminal or a notebook shows it."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def slice_findings(
     hierarchy = at.hierarchy()
     rows = zip(hierarchy.level, hierarchy.singular_vectors, hierarchy.target_classes, strict=True)
     classes = []
-    for level, vectors, of_classes in rows:
+    for level, vectors, contains in rows:
         inside = np.flatnonzero(vectors)
         classes.append(
             EquivalenceClass(
                 level=int(level),
                 singular_vectors=tuple(inside.tolist()),
                 greatest_singular_value=float(singular_values[inside[0]]),
-                target_classes=tuple(at.target_classes[c] for c in np.flatnonzero(of_classes)),
+                target_classes=tuple(at.target_classes[c] for c in np.flatnonzero(contains)),
             )
         )
     return SliceFindings(SlicePlace.of(at), class_axis, at.sizes(), hierarchy.depth, tuple(classes))

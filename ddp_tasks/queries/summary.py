@@ -1,4 +1,4 @@
-"""What a finished run found, in few numbers: for the terminal, the Prefect UI and the report."""
+"""The findings of a finished run in a few numbers, for terminal, Prefect UI and report."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class LayerSummary:
     hyperedges: int
     equivalence_classes: int
     depth: int
-    """number of levels of the semantic hierarchy; -1 where the family's map does not count it."""
+    """number of levels of the semantic hierarchy; -1 if the family does not count it."""
     close_singular_values: int
     eta_squared: float
     """greatest η² of a significant singular vector; 0 where there is none."""
     missed: int = 0
-    """images that were read and do not reach it."""
+    """number of images that were read and do not reach the layer."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Discriminating:
     fractions: tuple[float, ...]
     """shares of the images of each of them."""
     arbitrary: bool
-    """its singular value is not told apart from its neighbour's."""
+    """whether its singular value cannot be told from its neighbour's."""
 
     def by_fraction(self) -> list[tuple[str, float]]:
         """Target classes that it is significant for with their fractions, the greatest first."""
@@ -66,7 +66,7 @@ class Summary:
 
     title: str
     images: int
-    """that were read."""
+    """number of images that were read."""
     unreadable: Mapping[str, str]
     """why images could not be read, by id."""
     target_classes: int
@@ -78,7 +78,7 @@ class Summary:
 
 def read_summary(run: RunParameters, path: Path) -> Summary:
     """Summarise a run from its finished store."""
-    # Tables of all layers and classes may be larger than memory: they are read layer by layer.
+    # Tables of all layers and classes may exceed memory, so they are read layer by layer.
     return summarise(
         run,
         groups.read(path, "layers").load(),
@@ -106,7 +106,7 @@ def summarise(
     strongest
         how many of the most discriminating singular vectors to name.
     """
-    found: list[LayerSummary] = []
+    layer_summaries: list[LayerSummary] = []
     ranked: list[Discriminating] = []
     for layer in map(str, layers["layer"].values):
         # One table at a time: those of all layers may be larger than memory.
@@ -115,7 +115,9 @@ def summarise(
         vectors = _vectors(layers.sel(layer=layer), table, strongest)
         eta_squared = max((vector.eta_squared for vector in vectors), default=0.0)
         sizes = _sizes(family, layer, *levels)
-        found.append(_layer_summary(layers.sel(layer=layer), table, levels, sizes, eta_squared))
+        layer_summaries.append(
+            _layer_summary(layers.sel(layer=layer), table, levels, sizes, eta_squared)
+        )
         ranked += vectors
         order = by_discrimination(np.array([vector.eta_squared for vector in ranked]))
         ranked = [ranked[i] for i in order[:strongest]]
@@ -128,7 +130,7 @@ def summarise(
         unreadable=dict(zip(signals["image"].to_numpy()[~read], error[~read], strict=True)),
         target_classes=int((significance["images"] > 0).sum()),
         accuracy=float(correct.mean()),
-        layers=tuple(found),
+        layers=tuple(layer_summaries),
         discriminating=tuple(ranked),
     )
 
@@ -160,7 +162,7 @@ def _layer_summary(
 
 
 def _sizes(family: xr.Dataset, layer: str, quantile: float, percentage: float) -> Sizes:
-    """Of the layer's hypergraph at one place of the stored family, in the positive direction."""
+    """Sizes of the layer's hypergraph at one place of the stored family, positive direction."""
     place = {"quantile": quantile, "percentage": percentage}
     at = family.sel(layer=layer, direction="positive").sel(place, method="nearest", tolerance=1e-9)
     return Sizes(**{size.name: int(at[size.name]) for size in fields(Sizes)})
