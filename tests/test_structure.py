@@ -122,6 +122,20 @@ def test_reading_and_asking_load_nothing_heavy(modules):
     assert printed.stdout == "set()\n"
 
 
+def _dotted(file):
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_modules_of_a_room_do_not_import_in_circles():
+    files = {_dotted(file): file for file in FILES if _package(file) == "ddp_tasks"}
+    graph = {name: _modules(_tree(file)) & files.keys() for name, file in files.items()}
+    while free := [name for name, needs in graph.items() if not needs & set(graph)]:
+        for name in free:
+            del graph[name]
+    assert graph == {}
+
+
 @each_file
 def test_every_module_is_named_after_a_concept(file):
     assert file.stem not in {"utils", "util", "helpers", "helper", "common", "misc"}
