@@ -100,13 +100,6 @@ def set_root_mark(folder: Path) -> None:
     write_whole(folder / _METADATA, json.dumps(metadata, indent=2, allow_nan=False))
 
 
-def remove_mark(folder: Path) -> None:
-    """Let a group count as unfinished, before changes that may be interrupted."""
-    metadata = _read_metadata(folder)
-    if metadata["attributes"].pop(ATTRIBUTE, None):
-        write_whole(folder / _METADATA, json.dumps(metadata, indent=2, allow_nan=False))
-
-
 def read_mark(folder: Path) -> Mark | None:
     """The mark of a group; None if the group or its mark does not exist.
 
