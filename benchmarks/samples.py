@@ -35,7 +35,8 @@ from ddp_tasks.networks.forward_pass import forward_pass
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.prepared_run import prepare
 from ddp_tasks.signals.signals import extract
-from ddp_tasks.significance.significance import layer_table, significance_dataset
+from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.weights.tensor_svd import decompose, signs
 from schemas.parameters import ExtractionParameters
 
@@ -116,7 +117,7 @@ class LayerSignals:
         table = significance_dataset(
             lambda: [(signal, self.target[chosen])], layers, self.target_classes, [self.levels[0]]
         )
-        return layer_table(table, "it", *self.levels)["significant"].to_numpy()
+        return LayerTable.of(table.sel(layer="it"), *self.levels).significant
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ from ddp_tasks.networks.models import open_model
 from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.networks.training import train
 from ddp_tasks.signals.signals import extract
-from ddp_tasks.significance.significance import layer_table, significance_dataset
+from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas import load_run
 from schemas.parameters import ExtractionParameters, RunParameters
@@ -144,8 +145,8 @@ def measure(run: RunParameters, threads: int) -> Training:
     )
     of_layers = {}
     for layer in layers:
-        table = layer_table(significance, layer.name, *run.significance.of_layer(layer.name))
-        significant = table["significant"].to_numpy()
+        levels = run.significance.of_layer(layer.name)
+        significant = LayerTable.of(significance.sel(layer=layer.name), *levels).significant
         of_layers[layer.name] = {
             str(i): np.flatnonzero(significant[:, i]).tolist()
             for i in np.flatnonzero(significant.any(axis=0)).tolist()

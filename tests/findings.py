@@ -20,7 +20,8 @@ from ddp_tasks.queries.summary import Summary, summarise
 from ddp_tasks.report import fragments, layer_section, run_page
 from ddp_tasks.report.layer_section import LayerFindings
 from ddp_tasks.significance.layer_stability import layer_stability
-from ddp_tasks.significance.significance import layer_table, significance_dataset
+from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters
@@ -92,7 +93,7 @@ class Made:
             summary=summary,
             of_layer=self.layers.sel(layer=layer),
             signals=layer_figures.signal_counts(self.cube_of(layer), self.signals.sizes["image"]),
-            table=layer_table(self.significance, layer, quantile, percentage),
+            table=LayerTable.of(self.significance.sel(layer=layer), quantile, percentage),
             family=self.family,
             highest_level=Family.of(self.significance, layer).highest_level(percentage),
             stability=self.stability[layer],
@@ -162,9 +163,8 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
     place = ("layer", "singular_vector", "place")
     built = {
         name: layer_hypergraph(
-            layer_table(tables, name, *run.significance.of_layer(name)),
+            LayerTable.of(tables.sel(layer=name), *run.significance.of_layer(name)),
             of_layers.sel(layer=name),
-            run.significance.of_layer(name),
         )
         for name in names
     }

@@ -15,7 +15,7 @@ from bokeh.palettes import interp_palette
 
 from ddp_tasks.figures.notation import short, text_width, vector_names
 from ddp_tasks.figures.style import BLUES, FONT, GREENS, TABLE_AXES, plain, shown_of, written
-from ddp_tasks.significance.significance import most_discriminating
+from ddp_tasks.significance.layer_table import LayerTable
 
 #: From never by undecided, in orange, to always.
 _UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
@@ -55,7 +55,7 @@ class _Shown:
         return width, 22 if len(self.rows) <= 30 else 14
 
 
-def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+def significance_heatmap(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
     """Share of each class's images that each singular vector is significant for.
 
     Shown are the singular vectors that are significant for a class, most discriminating first;
@@ -63,8 +63,6 @@ def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
 
     Parameters
     ----------
-    table
-        as ``significance.layer_table`` gives it.
     of_layer
         the layer's slice of the store's group ``layers``.
 
@@ -79,11 +77,11 @@ def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
     """
     shown = _telling(table)
     _, x = shown.places
-    values = of_layer["singular_value"].to_numpy()[table["singular_vector"].to_numpy()]
+    values = of_layer["singular_value"].to_numpy()
     told = {
-        "fraction": shown.of(table["fraction"].to_numpy()),
+        "fraction": shown.of(table.fraction),
         "singular_value": values[shown.columns][x],
-        "eta_squared": table["discrimination"].to_numpy()[shown.columns][x],
+        "eta_squared": table.eta_squared[shown.columns][x],
     }
     return _heatmap(
         shown,
@@ -100,7 +98,7 @@ def significance_heatmap(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
 
 
 def highest_level_heatmap(
-    highest_level: xr.DataArray, table: xr.Dataset, of_layer: xr.Dataset, levels: Sequence[float]
+    highest_level: xr.DataArray, table: LayerTable, of_layer: xr.Dataset, levels: Sequence[float]
 ) -> hv.Overlay:
     """The greatest quantile level at which each incidence holds.
 
@@ -133,7 +131,7 @@ def highest_level_heatmap(
     told = {
         "reach": held / len(levels),
         "level": np.where(held > 0, text, "none stored"),
-        "fraction": shown.of(table["fraction"].to_numpy()),
+        "fraction": shown.of(table.fraction),
     }
     numbers = shown.cell[0] >= _WIDTH_OF_TEXT
     return _heatmap(
@@ -152,13 +150,13 @@ def highest_level_heatmap(
 
 def _written(
     shown: _Shown,
-    table: xr.Dataset,
+    table: LayerTable,
     text: npt.NDArray[np.object_],
     shade: npt.NDArray[np.float64],
 ) -> list[hv.Labels]:
     """Text in each cell, bold in the incidences and white where the cell is dark."""
     y, x = shown.places
-    own = shown.of(table["significant"].to_numpy())
+    own = shown.of(table.significant)
     parts = []
     for incidence, style in ((False, "normal"), (True, "bold")):
         at = (own == incidence) & (text != "")
@@ -167,7 +165,7 @@ def _written(
     return parts
 
 
-def stability_heatmap(stability: xr.Dataset, table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+def stability_heatmap(stability: xr.Dataset, table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
     """Share of resamples in which each incidence holds, of the vectors that are least sure.
 
     Cells are orange where the resamples decide nothing: half of them have the incidence, half
@@ -196,7 +194,7 @@ def stability_heatmap(stability: xr.Dataset, table: xr.Dataset, of_layer: xr.Dat
     title = shown_of(len(columns), len(unsure), "singular vectors", "the least sure")
     title += shown_of(len(rows), len(share), "target classes", "the least sure")
     shown = _Shown(rows, columns, title)
-    told = {"share": shown.of(share), "fraction": shown.of(table["fraction"].to_numpy())}
+    told = {"share": shown.of(share), "fraction": shown.of(table.fraction)}
     return _heatmap(
         shown,
         table,
@@ -226,9 +224,9 @@ def undecided(stability: xr.Dataset) -> npt.NDArray[np.float32]:
     return np.asarray(np.nan_to_num(np.minimum(share, 1 - share)))
 
 
-def _telling(table: xr.Dataset) -> _Shown:
+def _telling(table: LayerTable) -> _Shown:
     """The most discriminating vectors, and the classes with most significant ones."""
-    significant, ranked = table["significant"].to_numpy(), most_discriminating(table)
+    significant, ranked = table.significant, table.most_discriminating()
     # Classes without a significant vector tell least, where there is no room for all.
     busiest = np.argsort(-significant.sum(axis=1), kind="stable")[:_CLASSES]
     rows = np.sort(busiest)
@@ -244,7 +242,7 @@ def _telling(table: xr.Dataset) -> _Shown:
 
 def _heatmap(
     shown: _Shown,
-    table: xr.Dataset,
+    table: LayerTable,
     of_layer: xr.Dataset,
     told: Mapping[str, npt.NDArray[Any]],
     *,
@@ -266,11 +264,10 @@ def _heatmap(
         of the incidences; dots where there are none.
     """
     shade = next(iter(told))
-    names = table["target_class"].to_numpy().astype(object)[shown.rows]
-    vectors = table["singular_vector"].to_numpy()[shown.columns]
-    labels = np.array(vector_names(of_layer), dtype=object)[vectors]
+    names = np.array(table.target_classes, dtype=object)[shown.rows]
+    labels = np.array(vector_names(of_layer), dtype=object)[shown.columns]
     y, x = shown.places
-    own = shown.of(table["significant"].to_numpy())
+    own = shown.of(table.significant)
     cells = {
         # Named for the figure: figures whose dimensions have one name move together.
         f"{shade}_x0": x - 0.5,

@@ -21,7 +21,7 @@ from ddp_tasks.figures.style import (
     written,
 )
 from ddp_tasks.significance.confidence_intervals import wilson_interval
-from ddp_tasks.significance.significance import most_discriminating
+from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.tables import significant_images
 
 #: What the maps show, with the words that stand above them.
@@ -113,19 +113,15 @@ def _count(value: int) -> str:
     return f"{value}" if value < 10_000 else f"{value / 1000:.0f}k"
 
 
-def intervals(
-    table: xr.Dataset, of_layer: xr.Dataset, percentage: float, confidence: float
-) -> hv.Overlay:
+def intervals(table: LayerTable, of_layer: xr.Dataset, confidence: float) -> hv.Overlay:
     """Fractions of the most discriminating singular vectors with their Wilson intervals.
 
     Parameters
     ----------
     table
-        as ``significance.layer_table`` gives it.
+        its percentage p is drawn as a line.
     of_layer
         the layer's slice of the store's group ``layers``.
-    percentage
-        p, drawn as a line.
     confidence
         level of the intervals.
 
@@ -134,19 +130,19 @@ def intervals(
     ValueError
         If no singular vector is significant for any class.
     """
-    chosen = most_discriminating(table)[:_INTERVAL_VECTORS]
-    images = table["images"].to_numpy()
+    chosen = table.most_discriminating()[:_INTERVAL_VECTORS]
+    images = table.images
     rows = np.flatnonzero(images > 0)[:_INTERVAL_CLASSES]
-    fraction = table["fraction"].to_numpy()[np.ix_(rows, chosen)]
+    fraction = table.fraction[np.ix_(rows, chosen)]
     count = significant_images(fraction, images[rows])
     low, high = wilson_interval(count, images[rows, None], confidence)
-    names = table["target_class"].to_numpy().astype(object)[rows]
-    vectors = np.array(vector_names(of_layer), dtype=object)[table["singular_vector"][chosen]]
+    names = np.array(table.target_classes, dtype=object)[rows]
+    vectors = np.array(vector_names(of_layer), dtype=object)[chosen]
     title = shown_of(len(rows), int((images > 0).sum()), "target classes", "the first")
     # Vectors of one class stand under each other, so that whiskers do not overlap.
     shift = (np.arange(len(chosen)) - (len(chosen) - 1) / 2) * 0.24
     parts: list[Any] = [
-        hv.VLine(percentage, group="Percentage").opts(
+        hv.VLine(table.percentage, group="Percentage").opts(
             color=_OWN, line_width=1.2, line_dash="dashed"
         )
     ]
@@ -202,7 +198,7 @@ def intervals(
     )
 
 
-def discrimination_bars(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+def discrimination_bars(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
     """η² of the most discriminating significant vectors; those of one class alone are marked.
 
     Parameters
@@ -215,12 +211,12 @@ def discrimination_bars(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
     ValueError
         If no singular vector is significant for any class.
     """
-    ranked = most_discriminating(table)
+    ranked = table.most_discriminating()
     chosen = ranked[:_BARS]
-    significant = table["significant"].to_numpy()[:, chosen]
-    names = table["target_class"].to_numpy().astype(object)
-    labels = np.array(vector_names(of_layer), dtype=object)[table["singular_vector"][chosen]]
-    height = table["discrimination"].to_numpy()[chosen]
+    significant = table.significant[:, chosen]
+    names = np.array(table.target_classes, dtype=object)
+    labels = np.array(vector_names(of_layer), dtype=object)[chosen]
+    height = table.eta_squared[chosen]
     of_classes = significant.sum(axis=0)
     told = [", ".join(map(str, names[column][:8])) for column in significant.T]
     parts = []

@@ -17,14 +17,14 @@ import xarray as xr
 from ddp_tasks.figures.notation import NEUTRAL, vector_names
 from ddp_tasks.figures.style import GLYPH_FONT, canvas, with_axes
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
-from ddp_tasks.significance.significance import most_discriminating
+from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
 _VECTORS_IN_STRONGEST = 6
 _BINS = 120
 
 
-def spectrum(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+def spectrum(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
     """Singular values of a layer; those significant for a class are marked.
 
     Parameters
@@ -40,7 +40,7 @@ def spectrum(table: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
     values = of_layer["singular_value"].to_numpy()[:rank]
     names = np.array(vector_names(of_layer), dtype=object)
     classes = np.zeros(rank, dtype=int)
-    classes[table["singular_vector"].to_numpy()] = table["significant"].to_numpy().sum(axis=0)
+    classes[: table.significant.shape[1]] = table.significant.sum(axis=0)
     kdims = [hv.Dimension("index", label="index i of the singular vector")]
     vdims = [hv.Dimension("value", label="singular value"), "vector", "classes"]
     told = [("singular vector", "@vector"), ("singular value", "@value{0.000}")]
@@ -145,7 +145,7 @@ def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
 
 def strongest_images(
     exemplars: xr.Dataset,
-    table: xr.Dataset,
+    table: LayerTable,
     of_layer: xr.Dataset,
     thumbnails: Mapping[str, Thumbnail],
     target_class_of: Mapping[str, str],
@@ -170,8 +170,7 @@ def strongest_images(
     ----------
     Praggastis et al. 2022, section 6, Eq. 19 restricted to images.
     """
-    ranked = most_discriminating(table)
-    chosen = table["singular_vector"].to_numpy()[ranked[:_VECTORS_IN_STRONGEST]]
+    chosen = table.most_discriminating()[:_VECTORS_IN_STRONGEST]
     place = {"layer": str(of_layer["layer"].item()), "singular_vector": chosen}
     found = exemplars.sel(place)
     ids, signal = found["image"].to_numpy().astype(object), found["signal"].to_numpy()
@@ -190,7 +189,7 @@ def strongest_images(
     grid = pictures([thumbnails[i] for i in shown], x, bottom, side, told)
     dims = {"kdims": ["strongest_x", "strongest_y"], "vdims": ["text"]}
     under = hv.Labels((x + side / 2, bottom - 3, told["signal"]), **dims)
-    eta = table["discrimination"].sel(singular_vector=chosen).to_numpy()
+    eta = table.eta_squared[chosen]
     middle = high - np.arange(len(chosen)) * pitch - 4 - side / 2
     names = np.array(vector_names(of_layer), dtype=object)[chosen]
     style = {"text_font": GLYPH_FONT, "text_font_size": "11px", "text_color": NEUTRAL}

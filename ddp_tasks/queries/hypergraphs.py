@@ -9,7 +9,6 @@ import hypernetx as hnx
 from ddp_tasks.hypergraphs.hif import write_hif
 from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_graph
 from ddp_tasks.queries.significance import StoredSignificance
-from ddp_tasks.significance.significance import layer_table
 
 
 def stored_hypergraph(
@@ -29,10 +28,8 @@ def stored_hypergraph(
     RunError
         If the layer, level or direction is not stored.
     """
-    levels = stored.levels(layer, quantile, percentage)
-    empty = stored.place(layer, quantile, percentage, direction).empty
-    table = layer_table(stored.significance, layer, *levels, direction)
-    metadata = file_metadata(stored.run.name, table, levels[1], empty, stored.class_axis)
+    table = stored.at(layer, quantile, percentage, direction)
+    metadata = file_metadata(stored.run.name, table, stored.class_axis)
     return layer_graph(table, stored.layers.sel(layer=layer)), metadata
 
 

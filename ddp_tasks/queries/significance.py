@@ -16,9 +16,10 @@ import pandas as pd
 import xarray as xr
 
 from ddp_tasks.files.whole import replacing
-from ddp_tasks.hypergraphs.family import Family, Slice
+from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.queries.slices import SliceFindings, SlicePlace, slice_findings
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
+from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.tables import layer_frame, over_superclasses
 from ddp_tasks.store import groups
 from schemas import FORMAT_VERSION
@@ -66,7 +67,7 @@ class StoredSignificance:
         quantile: float | None = None,
         percentage: float | None = None,
         direction: str = "positive",
-    ) -> Slice:
+    ) -> LayerTable:
         """One hypergraph of a layer's family, as a table.
 
         Raises
@@ -106,9 +107,9 @@ class StoredSignificance:
         RunError
             If the layer, level or direction is not stored.
         """
-        at = self.at(layer, quantile, percentage, direction)
+        table = self.at(layer, quantile, percentage, direction)
         values = self.layers["singular_value"].sel(layer=layer).to_numpy()
-        return slice_findings(at, values, self.class_axis)
+        return slice_findings(table, values, self.class_axis)
 
     def table(
         self,

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks.hypergraphs.family import Slice
-from ddp_tasks.hypergraphs.sizes import Sizes
+from ddp_tasks.hypergraphs.family import why_empty
+from ddp_tasks.hypergraphs.semantic_hierarchy import semantic_hierarchy
+from ddp_tasks.hypergraphs.sizes import Sizes, sizes
+from ddp_tasks.significance.layer_table import LayerTable
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,15 @@ class SlicePlace:
     """why it is empty and what to change; empty text where it is not."""
 
     @classmethod
-    def of(cls, at: Slice) -> SlicePlace:
+    def of(cls, table: LayerTable) -> SlicePlace:
         """The place of a hypergraph."""
         return cls(
-            at.layer, at.direction, at.quantile, at.threshold, at.percentage, at.empty_because()
+            table.layer,
+            table.direction,
+            table.quantile,
+            table.threshold,
+            table.percentage,
+            why_empty(table),
         )
 
 
@@ -57,7 +64,7 @@ class SliceFindings:
 
 
 def slice_findings(
-    at: Slice, singular_values: npt.NDArray[np.float64], class_axis: str
+    table: LayerTable, singular_values: npt.NDArray[np.float64], class_axis: str
 ) -> SliceFindings:
     """Sizes, equivalence classes and levels of one hypergraph.
 
@@ -68,7 +75,7 @@ def slice_findings(
     class_axis
         what the hyperedges are, target_class or superclass.
     """
-    hierarchy = at.hierarchy()
+    hierarchy = semantic_hierarchy(table.significant)
     rows = zip(hierarchy.level, hierarchy.singular_vectors, hierarchy.target_classes, strict=True)
     classes = []
     for level, vectors, contains in rows:
@@ -78,7 +85,13 @@ def slice_findings(
                 level=int(level),
                 singular_vectors=tuple(inside.tolist()),
                 greatest_singular_value=float(singular_values[inside[0]]),
-                target_classes=tuple(at.target_classes[c] for c in np.flatnonzero(contains)),
+                target_classes=tuple(table.target_classes[c] for c in np.flatnonzero(contains)),
             )
         )
-    return SliceFindings(SlicePlace.of(at), class_axis, at.sizes(), hierarchy.depth, tuple(classes))
+    return SliceFindings(
+        place=SlicePlace.of(table),
+        class_axis=class_axis,
+        sizes=sizes(table.significant),
+        depth=hierarchy.depth,
+        equivalence_classes=tuple(classes),
+    )

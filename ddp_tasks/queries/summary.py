@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from ddp_tasks.hypergraphs.sizes import Sizes
-from ddp_tasks.significance.significance import by_discrimination, layer_table, most_discriminating
+from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.significance.significance import by_discrimination
 from ddp_tasks.store import groups
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import RunParameters
@@ -110,13 +112,17 @@ def summarise(
     ranked: list[Discriminating] = []
     for layer in map(str, layers["layer"].values):
         # One table at a time: those of all layers may be larger than memory.
-        levels = run.significance.of_layer(layer)
-        table = layer_table(significance, layer, *levels)
+        layer_significance = significance.sel(layer=layer)
+        table = LayerTable.of(layer_significance, *run.significance.of_layer(layer))
         vectors = _vectors(layers.sel(layer=layer), table, strongest)
-        eta_squared = max((vector.eta_squared for vector in vectors), default=0.0)
-        sizes = _sizes(family, layer, *levels)
         layer_summaries.append(
-            _layer_summary(layers.sel(layer=layer), table, levels, sizes, eta_squared)
+            _layer_summary(
+                layers.sel(layer=layer),
+                table,
+                _sizes(family, table),
+                eta_squared=max((vector.eta_squared for vector in vectors), default=0.0),
+                missed=int(table.images.sum() - layer_significance["reached"].sum()),
+            )
         )
         ranked += vectors
         order = by_discrimination(np.array([vector.eta_squared for vector in ranked]))
@@ -137,34 +143,35 @@ def summarise(
 
 def _layer_summary(
     layer: xr.Dataset,
-    table: xr.Dataset,
-    levels: tuple[float, float],
+    table: LayerTable,
     sizes: Sizes,
+    *,
     eta_squared: float,
+    missed: int,
 ) -> LayerSummary:
-    quantile, percentage = levels
     return LayerSummary(
-        layer=str(layer["layer"].item()),
+        layer=table.layer,
         kind=str(layer["kind"].item()),
         shape=str(layer["shape"].item()),
         rank=int(layer["rank"].item()),
-        quantile=quantile,
-        percentage=percentage,
-        threshold=float(table["threshold"]),
+        quantile=table.quantile,
+        percentage=table.percentage,
+        threshold=table.threshold,
         nodes=sizes.nodes,
         hyperedges=sizes.hyperedges,
         equivalence_classes=sizes.equivalence_classes,
         depth=sizes.depth,
         close_singular_values=int(arbitrary(layer).sum()),
         eta_squared=eta_squared,
-        missed=int(table["images"].sum() - table["reached"].sum()),
+        missed=missed,
     )
 
 
-def _sizes(family: xr.Dataset, layer: str, quantile: float, percentage: float) -> Sizes:
-    """Sizes of the layer's hypergraph at one place of the stored family, positive direction."""
-    place = {"quantile": quantile, "percentage": percentage}
-    at = family.sel(layer=layer, direction="positive").sel(place, method="nearest", tolerance=1e-9)
+def _sizes(family: xr.Dataset, table: LayerTable) -> Sizes:
+    """Sizes of the layer's hypergraph, as the stored family has them."""
+    place = {"quantile": table.quantile, "percentage": table.percentage}
+    at = family.sel(layer=table.layer, direction=table.direction)
+    at = at.sel(place, method="nearest", tolerance=1e-9)
     return Sizes(**{size.name: int(at[size.name]) for size in fields(Sizes)})
 
 
@@ -176,29 +183,25 @@ def significant_vectors(run: RunParameters, path: Path, layer: str) -> list[Disc
     path
         of the run's store.
     """
-    table = layer_table(groups.read(path, "significance"), layer, *run.significance.of_layer(layer))
+    significance = groups.read(path, "significance").sel(layer=layer)
+    table = LayerTable.of(significance, *run.significance.of_layer(layer))
     return _vectors(groups.read(path, "layers").sel(layer=layer), table)
 
 
-def _vectors(
-    of_layer: xr.Dataset, table: xr.Dataset, most: int | None = None
-) -> list[Discriminating]:
+def _vectors(layer: xr.Dataset, table: LayerTable, most: int | None = None) -> list[Discriminating]:
     """The layer's most discriminating vectors, equal ones in their order."""
-    significant, eta_squared = table["significant"].to_numpy(), table["discrimination"].to_numpy()
-    if not significant.any():
+    if not table.significant.any():
         return []
-    values, close = of_layer["singular_value"].to_numpy(), arbitrary(of_layer)
-    names, fraction = table["target_class"].to_numpy(), table["fraction"].to_numpy()
-    vectors = table["singular_vector"].to_numpy()
+    values, close = layer["singular_value"].to_numpy(), arbitrary(layer)
     return [
         Discriminating(
-            layer=str(of_layer["layer"].item()),
-            singular_vector=int(vectors[i]),
-            singular_value=float(values[vectors[i]]),
-            eta_squared=float(eta_squared[i]),
-            significant_for=tuple(map(str, names[significant[:, i]])),
-            fractions=tuple(fraction[significant[:, i], i].tolist()),
-            arbitrary=bool(close[vectors[i]]),
+            layer=table.layer,
+            singular_vector=int(i),
+            singular_value=float(values[i]),
+            eta_squared=float(table.eta_squared[i]),
+            significant_for=tuple(compress(table.target_classes, table.significant[:, i])),
+            fractions=tuple(table.fraction[table.significant[:, i], i].tolist()),
+            arbitrary=bool(close[i]),
         )
-        for i in most_discriminating(table)[:most]
+        for i in table.most_discriminating()[:most]
     ]

@@ -11,6 +11,7 @@ import xarray as xr
 
 from ddp_tasks.figures import class_heatmaps, family_figures
 from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
+from ddp_tasks.significance.layer_table import LayerTable
 from schemas.parameters import SignificanceParameters
 
 #: A finding counts as sure that holds in at least this share of the resamples.
@@ -42,7 +43,7 @@ class Judged:
 
 def judged(
     stability: xr.Dataset | None,
-    table: xr.Dataset,
+    table: LayerTable,
     hierarchy: xr.Dataset,
     of_layer: xr.Dataset,
     levels: SignificanceParameters,
@@ -54,7 +55,7 @@ def judged(
     stability
         the store's group ``stability/LAYER``.
     table
-        as ``significance.layer_table`` gives it, at the layer's own levels.
+        at the layer's own levels.
     hierarchy
         the store's group ``hierarchies/LAYER``.
     of_layer
@@ -63,12 +64,11 @@ def judged(
     if stability is None:
         return None
     share = stability["incidence"].sel(direction="positive").to_numpy()
-    significant = table["significant"].to_numpy()
+    significant = table.significant
     labels = equivalence_class_labels(hierarchy, of_layer)
     weak = family_figures.unsure_edges(stability, labels, SURE)
-    q = float(table["threshold"])
-    quantile, _ = levels.of_layer(str(of_layer["layer"].item()))
-    level = int(np.abs(stability["quantile"].to_numpy() - quantile).argmin())
+    q = table.threshold
+    level = int(np.abs(stability["quantile"].to_numpy() - table.quantile).argmin())
     at = stability.sel(direction="positive").isel(quantile=level)
     return Judged(
         resamples=levels.resamples,
@@ -96,7 +96,7 @@ def family_figures_of(
     family: xr.Dataset,
     highest_level: xr.DataArray,
     stability: xr.Dataset | None,
-    table: xr.Dataset,
+    table: LayerTable,
     of_layer: xr.Dataset,
     *,
     levels: SignificanceParameters,
@@ -112,19 +112,18 @@ def family_figures_of(
     stability, table, of_layer
         as in ``judged``.
     """
-    layer = str(of_layer["layer"].item())
-    own = levels.of_layer(layer)
-    mapped = family.sel(layer=layer, direction="positive")
+    own = (table.quantile, table.percentage)
+    mapped = family.sel(layer=table.layer, direction="positive")
     drawn = {
         f"family {quantity}": family_figures.family_map(mapped, quantity, own)
         for quantity in family_figures.MAPPED
     }
-    if not table["significant"].to_numpy().any():
+    if not table.significant.any():
         return drawn
     drawn["highest level"] = class_heatmaps.highest_level_heatmap(
         highest_level, table, of_layer, mapped["quantile"].to_numpy().tolist()
     )
-    drawn["intervals"] = family_figures.intervals(table, of_layer, own[1], levels.confidence)
+    drawn["intervals"] = family_figures.intervals(table, of_layer, levels.confidence)
     drawn["discrimination"] = family_figures.discrimination_bars(table, of_layer)
     if stability is not None and levels.resamples:
         positive = stability.sel(direction="positive")

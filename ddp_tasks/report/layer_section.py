@@ -23,6 +23,7 @@ from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report import family_section, page
 from ddp_tasks.report.fragments import Fragment
 from ddp_tasks.report.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
+from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import SignificanceParameters
 
@@ -36,8 +37,8 @@ class LayerFindings:
     of_layer: xr.Dataset
     """the layer's slice of the group ``layers``."""
     signals: SignalCounts
-    table: xr.Dataset
-    """as ``significance.layer_table`` gives it, at the layer's own levels."""
+    table: LayerTable
+    """at the layer's own levels."""
     family: xr.Dataset
     """the group ``family``."""
     highest_level: xr.DataArray
@@ -97,7 +98,7 @@ def layer_figures(
     of_layer, table, hierarchy = findings.of_layer, findings.table, findings.hierarchy
     found: dict[str, hv.Overlay] = {
         "spectrum": figures.spectrum(table, of_layer),
-        "distribution": figures.signal_distribution(findings.signals, float(table["threshold"])),
+        "distribution": figures.signal_distribution(findings.signals, table.threshold),
     }
     found |= family_section.family_figures_of(
         findings.family,

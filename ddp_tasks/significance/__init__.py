@@ -5,7 +5,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "significance": ["fractions", "layer_table", "significance_dataset", "thresholds"],
+        "significance": ["fractions", "significance_dataset", "thresholds"],
+        "layer_table": ["LayerTable"],
         "tables": ["layer_frame"],
         "distinguishing": ["distinguishing"],
     },

@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from ddp_tasks.significance.confidence_intervals import difference_interval
-from ddp_tasks.significance.significance import by_discrimination, layer_table
+from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.significance.significance import by_discrimination
 from ddp_tasks.significance.tables import significant_images
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
@@ -73,19 +74,18 @@ def distinguishing(
     frames = []
     for layer in names:
         for direction in directions:
-            table = layer_table(significance, layer, *levels(layer), direction)
-            fraction = table["fraction"].to_numpy()[rows]
-            count = significant_images(fraction, pair_images)
+            table = LayerTable.of(significance.sel(layer=layer), *levels(layer), direction)
+            count = significant_images(table.fraction[rows], pair_images)
             low, high = difference_interval(
                 (count[0], count[1]), (int(pair_images[0]), int(pair_images[1])), confidence
             )
             share = count / pair_images[:, None]
-            marked = table["significant"].to_numpy()[rows]
+            marked = table.significant[rows]
             frames.append(
                 pd.DataFrame(
                     {
                         "layer": layer,
-                        **_vectors(layers, layer, table),
+                        **_vectors(layers.sel(layer=layer), table.fraction.shape[1]),
                         "direction": direction,
                         "fraction_a": share[0],
                         "fraction_b": share[1],
@@ -122,18 +122,17 @@ def ranked_vectors(
     empty), most_for and least_for (classes of the greatest and least fraction), most and least
     (those fractions); greatest η² first
     """
-    table = layer_table(significance, layer, *levels(layer), direction)
-    present = table["images"].to_numpy() > 0
-    table = table.isel(target_class=present)
-    fraction, significant = table["fraction"].to_numpy(), table["significant"].to_numpy()
-    names = table["target_class"].to_numpy().astype(object)
+    table = LayerTable.of(significance.sel(layer=layer), *levels(layer), direction)
+    present = table.images > 0
+    fraction, significant = table.fraction[present], table.significant[present]
+    names = np.array(table.target_classes, dtype=object)[present]
     classes = significant.sum(axis=0)
     greatest, least = fraction.argmax(axis=0), fraction.argmin(axis=0)
     every = np.arange(fraction.shape[1])
     frame = pd.DataFrame(
         {
-            **_vectors(layers, layer, table),
-            "eta_squared": table["discrimination"].to_numpy(),
+            **_vectors(layers.sel(layer=layer), table.fraction.shape[1]),
+            "eta_squared": table.eta_squared,
             "classes": classes,
             "only": np.where(classes == 1, names[significant.argmax(axis=0)], ""),
             "most_for": names[greatest],
@@ -146,14 +145,10 @@ def ranked_vectors(
     return frame.iloc[order].reset_index(drop=True)
 
 
-def _vectors(
-    layers: xr.Dataset, layer: str, table: xr.Dataset
-) -> Mapping[str, npt.NDArray[np.generic]]:
+def _vectors(layer: xr.Dataset, rank: int) -> Mapping[str, npt.NDArray[np.generic]]:
     """Columns that identify the singular vector of each row."""
-    index = table["singular_vector"].to_numpy()
-    layer_vectors = layers.sel(layer=layer)
     return {
-        "singular_vector": index,
-        "singular_value": layer_vectors["singular_value"].to_numpy()[index],
-        "arbitrary": arbitrary(layer_vectors)[index],
+        "singular_vector": np.arange(rank),
+        "singular_value": layer["singular_value"].to_numpy()[:rank],
+        "arbitrary": arbitrary(layer)[:rank],
     }

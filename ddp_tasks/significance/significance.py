@@ -285,26 +285,6 @@ def by_discrimination(eta_squared: npt.NDArray[np.float64]) -> npt.NDArray[np.in
     return np.argsort(-eta_squared, kind="stable")
 
 
-def most_discriminating(table: xr.Dataset) -> npt.NDArray[np.int64]:
-    """Positions of the singular vectors significant for a class, greatest η² first.
-
-    Parameters
-    ----------
-    table
-        as ``layer_table`` gives it.
-
-    Raises
-    ------
-    ValueError
-        If no singular vector is significant for any class.
-    """
-    ranked = by_discrimination(table["discrimination"].to_numpy())
-    ranked = ranked[table["significant"].to_numpy()[:, ranked].any(axis=0)]
-    if not len(ranked):
-        raise ValueError("no singular vector is significant for any class")
-    return ranked
-
-
 def significance_dataset(
     parts: Parts,
     layers: xr.Dataset,
@@ -365,42 +345,4 @@ def tables_dataset(
             "quantile": np.array(quantiles),
             "direction": np.array(DIRECTIONS, dtype=object),
         },
-    )
-
-
-def layer_table(
-    significance: xr.Dataset,
-    layer: str,
-    quantile: float,
-    percentage: float,
-    direction: str = "positive",
-) -> xr.Dataset:
-    """One layer's slice of the stored significance, at one quantile level and percentage.
-
-    Parameters
-    ----------
-    significance
-        the store's group ``significance``.
-    quantile
-        one of the stored levels.
-
-    Returns
-    -------
-    ``fraction`` and ``significant`` (target_class, singular_vector), ``discrimination``
-    (singular_vector), ``images`` (target_class) and the scalar ``threshold``; only singular
-    vectors up to the layer's rank
-
-    Raises
-    ------
-    KeyError
-        If the layer, level or direction is not stored.
-    """
-    place = {"layer": layer, "direction": direction}
-    table = significance.sel(place).sel(quantile=quantile, method="nearest", tolerance=1e-9)
-    table = table.isel(singular_vector=table["fraction"].notnull().any("target_class")).load()
-    fraction, images = table["fraction"].to_numpy(), table["images"].to_numpy()
-    dims = ("target_class", "singular_vector")
-    return table.assign(
-        significant=(dims, significant(fraction, images, percentage)),
-        discrimination=("singular_vector", discrimination(fraction, images)),
     )

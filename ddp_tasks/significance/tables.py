@@ -10,7 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from ddp_tasks.significance.confidence_intervals import wilson_interval
-from ddp_tasks.significance.significance import layer_table, significant
+from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.significance.significance import significant
 
 
 def significant_images(
@@ -90,32 +91,28 @@ def layer_frame(
     KeyError
         If the layer, level or direction is not stored.
     """
-    table = layer_table(significance, layer, quantile, percentage, direction)
-    fraction, images = table["fraction"].to_numpy(), table["images"].to_numpy()
+    table = LayerTable.of(significance.sel(layer=layer), quantile, percentage, direction)
+    fraction, images = table.fraction, table.images
     classes, vectors = fraction.shape
     low, high = wilson_interval(significant_images(fraction, images), images[:, None], confidence)
-    names = table["target_class"].to_numpy().astype(object)
-    index = table["singular_vector"].to_numpy()
-    values = layers["singular_value"].sel(layer=layer).to_numpy()[index]
+    values = layers["singular_value"].sel(layer=layer).to_numpy()[:vectors]
     class_index = np.repeat(np.arange(classes), vectors)
     rows = classes * vectors
     return pd.DataFrame(
         {
             # Categories: at 1,000 classes x 4,096 vectors, text would take most of the memory.
-            "target_class": pd.Categorical.from_codes(
-                class_index, pd.Index([str(name) for name in names])
-            ),
-            "singular_vector": np.tile(index, classes),
+            "target_class": pd.Categorical.from_codes(class_index, pd.Index(table.target_classes)),
+            "singular_vector": np.tile(np.arange(vectors), classes),
             "singular_value": np.tile(values, classes),
             "direction": pd.Categorical.from_codes(
                 np.zeros(rows, dtype=int), pd.Index([direction])
             ),
-            "quantile": float(table["quantile"]),
+            "quantile": table.quantile,
             "fraction": fraction.ravel(),
             "low": low.ravel(),
             "high": high.ravel(),
             "images": np.repeat(images, vectors),
-            "significant": table["significant"].to_numpy().ravel(),
+            "significant": table.significant.ravel(),
         }
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import xarray as xr
 
 from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
-from ddp_tasks.significance.significance import layer_table
+from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import groups, marks
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import Slab
@@ -41,11 +41,12 @@ def build_hypergraph(
     from ddp_tasks.hypergraphs import hif
     from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_hypergraph
 
-    at, (quantile, percentage) = Path(path), levels.of_layer(layer)
-    table = layer_table(groups.read(at, "significance"), layer, quantile, percentage)
+    at = Path(path)
+    significance = groups.read(at, "significance").sel(layer=layer)
+    table = LayerTable.of(significance, *levels.of_layer(layer))
     layers = groups.read(at, "layers").load()
-    found = layer_hypergraph(table, layers.sel(layer=layer), (quantile, percentage))
-    metadata = file_metadata(run, table, percentage, found.empty)
+    found = layer_hypergraph(table, layers.sel(layer=layer))
+    metadata = file_metadata(run, table)
     file = _file(Path(folder), layer)
     hif.write_hif(found.graph, metadata, file)
     relations = found.relations.assign_attrs(layer=layer)

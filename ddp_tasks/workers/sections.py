@@ -14,7 +14,7 @@ from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report.fragments import FragmentFiles
-from ddp_tasks.significance.significance import layer_table
+from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import cube, groups
 from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
 from ddp_tasks.workers.stored_run import StoredRun
@@ -96,7 +96,7 @@ def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -
         summary=summary,
         of_layer=of_layer,
         signals=signal_counts(signals, len(images)),
-        table=layer_table(significance, layer, *levels.of_layer(layer)),
+        table=LayerTable.of(significance.sel(layer=layer), *levels.of_layer(layer)),
         family=_opened(path, "family").sel(layer=[layer]).load(),
         highest_level=Family.of(significance, layer).highest_level(levels.of_layer(layer)[1]),
         stability=groups.read(path, judged).load() if groups.is_marked(path, judged) else None,

@@ -36,9 +36,9 @@ def test_the_table_is_shown_and_dots_mark_what_is_significant(small):
     overlay = class_heatmaps.significance_heatmap(table, of_layer)
     cells = part(overlay, "Cells").dframe()
     for _, cell in cells.iterrows():
-        place = places_of(cell)
-        assert cell.fraction == pytest.approx(table["fraction"].sel(place).item())
-        assert cell.significant == table["significant"].sel(place).item()
+        place = table.target_classes.index(cell.target_class), int(cell.vector.strip("v*"))
+        assert cell.fraction == pytest.approx(table.fraction[place])
+        assert cell.significant == table.significant[place]
     dots = {(round(x), round(y)) for x, y in part(overlay, "Significant").array()}
     x, y = cells.fraction_x0 + 0.5, cells.fraction_y0 + 0.5
     marked = {(round(x), round(y)) for x, y, on in zip(x, y, cells.significant, strict=True) if on}

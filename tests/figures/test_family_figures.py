@@ -5,7 +5,7 @@ from findings import findings, nested, nothing
 
 from ddp_tasks.figures import family_figures
 from ddp_tasks.report import family_section
-from ddp_tasks.significance.significance import layer_table
+from ddp_tasks.significance.layer_table import LayerTable
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +14,8 @@ def found():
 
 
 def table_of(found, layer):
-    return layer_table(found.significance, layer, *found.run.significance.of_layer(layer))
+    levels = found.run.significance.of_layer(layer)
+    return LayerTable.of(found.significance.sel(layer=layer), *levels)
 
 
 def part(overlay, group):
@@ -46,7 +47,7 @@ def test_a_depth_that_was_not_computed_is_no_number(found):
 
 def test_intervals_enclose_the_fractions(found):
     table, of_layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
-    drawn = family_figures.intervals(table, of_layer, 75, 0.95)
+    drawn = family_figures.intervals(table, of_layer, 0.95)
     whiskers = [e for e in drawn if isinstance(e, hv.Segments)]
     dots = [e for e in drawn if isinstance(e, hv.Points)]
     assert [e.label for e in dots] == ["v1*", "v2", "v3"]

@@ -11,7 +11,7 @@ from ddp_tasks.figures import (
     notation,
 )
 from ddp_tasks.figures.thumbnails import Thumbnails, thumbnail
-from ddp_tasks.significance.significance import layer_table, most_discriminating
+from ddp_tasks.significance.layer_table import LayerTable
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,8 @@ def small():
 
 
 def _layer(found, name="layer0"):
-    table = layer_table(found.significance, name, *found.run.significance.of_layer(name))
+    levels = found.run.significance.of_layer(name)
+    table = LayerTable.of(found.significance.sel(layer=name), *levels)
     return table, found.layers.sel(layer=name), found.hierarchies[name]
 
 
@@ -36,7 +37,7 @@ def _title(overlay):
 def test_spectrum_marks_significant_and_arbitrary_vectors(small):
     table, of_layer, _ = _layer(small)
     parts = {element.label: element for element in layer_figures.spectrum(table, of_layer)}
-    significant = np.flatnonzero(table["significant"].any("target_class"))
+    significant = np.flatnonzero(table.significant.any(axis=0))
     assert set(parts["significant for a class"]["index"]) == set(significant)
     assert set(parts["arbitrary singular vector (*)"]["vector"]) == {"v0*", "v1*"}
     values = np.concatenate(
@@ -51,7 +52,7 @@ def test_distribution_counts_every_signal_and_its_line_is_at_q(small):
     counts = layer_figures.signal_counts(signals, len(signals))
     np.testing.assert_array_equal(counts.counts, np.histogram(signals, counts.edges)[0])
     assert counts.counts.sum() == signals.size
-    q = float(table["threshold"])
+    q = table.threshold
     overlay = layer_figures.signal_distribution(counts, q)
     (line,) = [element for element in overlay if isinstance(element, hv.VLine)]
     assert line.data == q
@@ -201,7 +202,7 @@ def test_strongest_images_are_those_stored(small):
     overlay = layer_figures.strongest_images(
         small.exemplars, table, of_layer, Thumbnails(small.images), classes
     )
-    chosen = table["singular_vector"].to_numpy()[most_discriminating(table)[:6]]
+    chosen = table.most_discriminating()[:6]
     stored = small.exemplars.sel(layer="layer0", singular_vector=chosen)
     assert (
         _part(overlay, "Pictures")["image"].tolist() == stored["image"].to_numpy().ravel().tolist()

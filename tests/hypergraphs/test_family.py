@@ -9,7 +9,8 @@ from stored_cubes import significance_of
 from strategies import LEVELS, cubes, incidence_tables
 
 from ddp_tasks.hypergraphs import sizes as hierarchy_depth
-from ddp_tasks.hypergraphs.family import Family, family_dataset
+from ddp_tasks.hypergraphs.family import Family, family_dataset, why_empty
+from ddp_tasks.hypergraphs.semantic_hierarchy import semantic_hierarchy
 from ddp_tasks.hypergraphs.sizes import distinct_sets, inclusions, sizes
 from ddp_tasks.queries.slices import slice_findings
 from flows.texts.significance import hypergraph_lines
@@ -100,9 +101,9 @@ def test_the_map_holds_every_slice_and_raising_q_or_p_never_adds(cube, levels):
                 for p in PERCENTAGES:
                     at = of_layer.at(level, p, direction)
                     stored = family.sel(place).sel(percentage=p)
-                    for name, value in vars(at.sizes()).items():
+                    for name, value in vars(sizes(at.significant)).items():
                         assert stored[name] == value
-                    hierarchy = at.hierarchy()
+                    hierarchy = semantic_hierarchy(at.significant)
                     assert len(hierarchy) == stored["equivalence_classes"]
                     assert hierarchy.depth == stored["depth"]
                 higher = [of_layer.at(level, p, direction).significant for p in PERCENTAGES]
@@ -127,8 +128,8 @@ def _constant(signal, classes=2, targets=(0, 0, 1)):
 
 def test_a_constant_signal_leaves_nothing_and_says_so():
     found = Family.of(_constant(1.5), "layer0").at(0.9, 50)
-    assert vars(found.sizes()) == dict.fromkeys(vars(found.sizes()), 0)
-    assert found.empty_because().startswith("No signal exceeds q = 1.5, the layer's quantile at")
+    assert set(vars(sizes(found.significant)).values()) == {0}
+    assert why_empty(found).startswith("No signal exceeds q = 1.5, the layer's quantile at")
 
 
 def test_an_empty_hypergraph_is_told_without_a_table():
@@ -136,7 +137,7 @@ def test_an_empty_hypergraph_is_told_without_a_table():
     findings = slice_findings(at, np.ones(3), "target_class")
     first, second = hypergraph_lines(findings).splitlines()
     assert first.endswith("(q = 1.5), p = 50 %: the hypergraph is empty")
-    assert second == at.empty_because()
+    assert second == why_empty(at)
 
 
 def test_a_p_that_leaves_nothing_says_what_to_change():
@@ -150,8 +151,8 @@ def test_a_p_that_leaves_nothing_says_what_to_change():
             return [(signals, np.zeros(4, dtype=np.int64))]
 
     family = Family.of(significance_of(Cube, (0.5,)), "layer0")
-    assert family.at(0.5, 50).empty_because() == ""
-    assert family.at(0.5, 75).empty_because() == (
+    assert why_empty(family.at(0.5, 50)) == ""
+    assert why_empty(family.at(0.5, 75)) == (
         "No singular vector exceeds q = 1, the layer's quantile at level 0.5, in at least 75 % of "
         "any class. The greatest share is 50 %, of class 0 for v0: lower p to that, or the "
         "quantile level."

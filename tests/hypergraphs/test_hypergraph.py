@@ -6,6 +6,7 @@ from strategies import LEVELS, cubes, incidence_tables
 
 from ddp_tasks.hypergraphs.family import why_empty
 from ddp_tasks.hypergraphs.hypergraph import hypergraph
+from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import fractions, significant, thresholds
 
 NAMES = ("zero", "one", "two", "three", "four")
@@ -73,8 +74,18 @@ def test_raising_q_or_p_never_adds_a_node_to_a_hyperedge(cube, levels):
 
 def _why(fraction, percentage=75):
     fraction = np.asarray(fraction, dtype=np.float32)
-    table = fraction * 100 >= percentage
-    return why_empty(fraction, table, NAMES, threshold=1.5, quantile=0.9, percentage=percentage)
+    table = LayerTable(
+        layer="fc1",
+        direction="positive",
+        quantile=0.9,
+        percentage=percentage,
+        threshold=1.5,
+        target_classes=tuple(NAMES),
+        images=np.full(len(fraction), 10),
+        fraction=fraction,
+        significant=fraction * 100 >= percentage,
+    )
+    return why_empty(table)
 
 
 def test_an_empty_hypergraph_says_what_empties_it():

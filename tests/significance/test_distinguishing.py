@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from stored_cubes import significance_of
 from strategies import LEVELS, cubes
 
+from ddp_tasks.hypergraphs.family import why_empty
 from ddp_tasks.hypergraphs.hif import read_hif, write_hif
 from ddp_tasks.queries.hypergraphs import stored_hypergraph
 from ddp_tasks.queries.significance import open_significance, write_table
@@ -202,7 +203,7 @@ def test_any_hypergraph_of_the_family_goes_to_a_file_and_comes_back(folder, tmp_
             "quantile": 0.8,
             "threshold": at.threshold,
             "percentage": percentage,
-            **({} if incidences else {"empty": at.empty_because()}),
+            **({} if incidences else {"empty": why_empty(at)}),
         }
         if incidences:
             edge, node = next(iter(incidences))
