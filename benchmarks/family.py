@@ -122,7 +122,7 @@ def measure_significance(path: Path) -> str:
 
     The pipeline's own reductions, slab by slab in this process instead of on Dask workers.
     """
-    from ddp_tasks.significance.significance import tables_dataset
+    from ddp_tasks.significance.significance import ClassFractions, tables_dataset
     from ddp_tasks.store import groups, regions
     from ddp_tasks.store.cube import cube_size
     from ddp_tasks.store.slabs import slabs
@@ -133,13 +133,13 @@ def measure_significance(path: Path) -> str:
     narrow = reductions.fraction_slabs(cube, len(quantiles), len(names))
     threshold = reductions.thresholds(path, slabs(cube), quantiles, reductions.one_by_one)
     shape = (*threshold.shape[:2], len(names), len(cube.ranks), max(cube.ranks))
-    empty = {
-        "threshold": threshold,
-        "fraction": np.broadcast_to(np.float32(np.nan), shape),
-        "images": np.zeros(len(names), dtype=np.int64),
-        "reached": np.zeros((len(names), len(cube.ranks)), dtype=np.int64),
-    }
-    tables = tables_dataset(empty, groups.read(path, "layers").load(), names, quantiles)
+    none_yet = ClassFractions(
+        fraction=np.broadcast_to(np.float32(np.nan), shape),
+        images=np.zeros(len(names), dtype=np.int64),
+        reached=np.zeros((len(names), len(cube.ranks)), dtype=np.int64),
+    )
+    layers = groups.read(path, "layers").load()
+    tables = tables_dataset(threshold, none_yet, layers, names, quantiles)
     region = (*shape[:3], 1, max(slab.width for slab in narrow))
     regions.write_template(
         path, "significance", tables, {"fraction": region}, within=(1, 1, *region[2:])

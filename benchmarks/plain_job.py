@@ -73,7 +73,7 @@ def significant_vectors(run, network, images) -> dict[str, int]:
         signed = U * torch.sign(U.gather(0, U.abs().argmax(0, keepdim=True)))
         rank = int((S[0] * max(U.shape[0], Vh.shape[1]) * np.finfo(np.float64).eps < S).sum())
         signals = (means[name] @ signed[:, :rank].float()).numpy()
-        quantile, percentage = run.significance.of_layer(name)
+        quantile, percentage = run.significance.levels(name)
         levels = np.quantile(signals, [quantile, 1 - quantile])
         above = np.stack([(signals[rows] > levels[0]).mean(0) for rows in classes])
         below = np.stack([(signals[rows] < levels[1]).mean(0) for rows in classes])

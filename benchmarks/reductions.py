@@ -108,9 +108,9 @@ def significant_images(path: Path, threshold: np.ndarray, slab: Any) -> int:
     """Counts a slab's fractions; gives the sum of those of its first vector."""
     from ddp_tasks.workers import reductions
 
-    of_layer = threshold[:, :, slab.layer]
-    counts, _, _ = reductions.significant_counts(path, of_layer, CLASSES, slab)
-    return int(counts[:, :, :, 0].sum())
+    layer_threshold = threshold[:, :, slab.layer]
+    counts = reductions.significant_counts(path, layer_threshold, CLASSES, slab)
+    return int(counts.significant[:, :, :, 0].sum())
 
 
 def ours(path: Path, workers: int) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def signals(data: Path, network: str, layers: Sequence[str], count: int) -> dict
             found.signal[:, i, : svd[one.name].rank],
             prepared.images.target,
             prepared.images.target_classes,
-            run.significance.of_layer(one.name),
+            run.significance.levels(one.name),
         )
         for i, one in enumerate(linear)
     }

@@ -145,7 +145,7 @@ def measure(run: RunParameters, threads: int) -> Training:
     )
     of_layers = {}
     for layer in layers:
-        levels = run.significance.of_layer(layer.name)
+        levels = run.significance.levels(layer.name)
         significant = LayerTable.of(significance.sel(layer=layer.name), *levels).significant
         of_layers[layer.name] = {
             str(i): np.flatnonzero(significant[:, i]).tolist()

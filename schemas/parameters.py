@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -221,6 +221,15 @@ def check_entry(entry: str | None, weights: str | None) -> None:
         raise ValueError("entry is a place in a checkpoint; name the checkpoint with weights")
 
 
+class Levels(NamedTuple):
+    """Where in its family a hypergraph is."""
+
+    quantile: float
+    """quantile level, between 0 and 1, that chooses the threshold q."""
+    percentage: float
+    """p, above 0 and at most 100."""
+
+
 class LayerSignificance(Section):
     """The levels of the layers that a name or glob matches; null falls back on the run's."""
 
@@ -275,14 +284,14 @@ class SignificanceParameters(Section):
                 )
         return self
 
-    def of_layer(self, layer: str) -> tuple[float, float]:
+    def levels(self, layer: str) -> Levels:
         """Quantile level and percentage of a layer; its own name goes before globs."""
         own = self.layers.get(layer)
         if own is None:
             own = next((v for k, v in self.layers.items() if fnmatchcase(layer, k)), None)
         quantile = own.quantile if own and own.quantile is not None else self.quantile
         percentage = own.percentage if own and own.percentage is not None else self.percentage
-        return quantile, percentage
+        return Levels(quantile, percentage)
 
     @property
     def quantiles(self) -> tuple[float, ...]:

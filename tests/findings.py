@@ -87,15 +87,15 @@ class Made:
     def of_layer(self, layer: str) -> LayerFindings:
         levels = self.run.significance
         (summary,) = [one for one in self.summary.layers if one.layer == layer]
-        quantile, percentage = levels.of_layer(layer)
+        own = levels.levels(layer)
         return LayerFindings(
             levels=levels,
             summary=summary,
             of_layer=self.layers.sel(layer=layer),
             signals=layer_figures.signal_counts(self.cube_of(layer), self.signals.sizes["image"]),
-            table=LayerTable.of(self.significance.sel(layer=layer), quantile, percentage),
+            table=LayerTable.of(self.significance.sel(layer=layer), *own),
             family=self.family,
-            highest_level=Family.of(self.significance, layer).highest_level(percentage),
+            highest_level=Family.of(self.significance, layer).highest_level(own.percentage),
             stability=self.stability[layer],
             exemplars=self.exemplars,
             hypergraph=self.hypergraphs[layer],
@@ -163,7 +163,7 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
     place = ("layer", "singular_vector", "place")
     built = {
         name: layer_hypergraph(
-            LayerTable.of(tables.sel(layer=name), *run.significance.of_layer(name)),
+            LayerTable.of(tables.sel(layer=name), *run.significance.levels(name)),
             of_layers.sel(layer=name),
         )
         for name in names
@@ -185,8 +185,7 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
                 lambda i=i: [(cube[:, i], image_set.target)],
                 tables.sel(layer=name),
                 hierarchies[name],
-                run.significance.of_layer(name)[1],
-                run.significance.of_layer(name)[0],
+                run.significance.levels(name),
                 resamples=run.significance.resamples,
                 sample_sizes=[3],
             )

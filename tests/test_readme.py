@@ -70,7 +70,7 @@ def test_the_run_file_shown_is_allowed(tmp_path):
     (shown,) = [block for block in blocks("yaml") if "model:" in block]
     file = tmp_path / "run.yaml"
     file.write_text(shown)
-    assert load_run(str(file)).significance.of_layer("fc1")[0] == 0.95
+    assert load_run(str(file)).significance.levels("fc1").quantile == 0.95
 
 
 def test_make_targets_named_are_there():

@@ -23,7 +23,7 @@ from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.tables import layer_frame, over_superclasses
 from ddp_tasks.store import groups
 from schemas import FORMAT_VERSION
-from schemas.parameters import RunError, RunParameters
+from schemas.parameters import Levels, RunError, RunParameters
 from schemas.run_files import nearest, recorded_run
 
 _SUFFIXES = (".csv", ".parquet")
@@ -54,11 +54,12 @@ class StoredSignificance:
 
     def levels(
         self, layer: str, quantile: float | None = None, percentage: float | None = None
-    ) -> tuple[float, float]:
+    ) -> Levels:
         """Quantile level and percentage as given, else the run's own."""
-        own = self.run.significance.of_layer(layer)
-        return (own[0] if quantile is None else quantile), (
-            own[1] if percentage is None else percentage
+        own = self.run.significance.levels(layer)
+        return Levels(
+            own.quantile if quantile is None else quantile,
+            own.percentage if percentage is None else percentage,
         )
 
     def at(

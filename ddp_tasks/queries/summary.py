@@ -113,7 +113,7 @@ def summarise(
     for layer in map(str, layers["layer"].values):
         # One table at a time: those of all layers may be larger than memory.
         layer_significance = significance.sel(layer=layer)
-        table = LayerTable.of(layer_significance, *run.significance.of_layer(layer))
+        table = LayerTable.of(layer_significance, *run.significance.levels(layer))
         vectors = _vectors(layers.sel(layer=layer), table, strongest)
         layer_summaries.append(
             _layer_summary(
@@ -184,7 +184,7 @@ def significant_vectors(run: RunParameters, path: Path, layer: str) -> list[Disc
         of the run's store.
     """
     significance = groups.read(path, "significance").sel(layer=layer)
-    table = LayerTable.of(significance, *run.significance.of_layer(layer))
+    table = LayerTable.of(significance, *run.significance.levels(layer))
     return _vectors(groups.read(path, "layers").sel(layer=layer), table)
 
 

@@ -14,9 +14,10 @@ from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import by_discrimination
 from ddp_tasks.significance.tables import significant_images
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from schemas.parameters import Levels
 
-#: Quantile level and percentage of a layer.
-Levels = Callable[[str], tuple[float, float]]
+#: The levels of a layer, by its name.
+LevelsOf = Callable[[str], Levels]
 
 
 def distinguishing(
@@ -24,7 +25,7 @@ def distinguishing(
     layers: xr.Dataset,
     names: Sequence[str],
     pair: tuple[str, str],
-    levels: Levels,
+    levels: LevelsOf,
     *,
     directions: Sequence[str] = ("positive",),
     confidence: float = 0.95,
@@ -104,7 +105,7 @@ def distinguishing(
 
 
 def ranked_vectors(
-    significance: xr.Dataset, layers: xr.Dataset, layer: str, levels: Levels, direction: str
+    significance: xr.Dataset, layers: xr.Dataset, layer: str, levels: LevelsOf, direction: str
 ) -> pd.DataFrame:
     """The singular vectors of one layer, ranked by how well significance tells classes apart.
 

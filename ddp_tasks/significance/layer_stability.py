@@ -15,27 +15,26 @@ from ddp_tasks.significance.stability import (
     indicators,
     sample_thresholds,
 )
-from schemas.parameters import SignificanceParameters
+from schemas.parameters import Levels, SignificanceParameters
 
 
-def made_with(levels: SignificanceParameters, layer: str) -> Mapping[str, str]:
+def made_with(parameters: SignificanceParameters, layer: str) -> Mapping[str, str]:
     """What a layer's stability depends on besides the cube, as the store records it."""
-    quantile, percentage = levels.of_layer(layer)
+    levels = parameters.levels(layer)
     return {
-        "quantile_level": f"{quantile:g}",
-        "percentage": f"{percentage:g}",
-        "resamples": str(levels.resamples),
-        "sample_sizes": ", ".join(map(str, levels.sample_sizes)),
+        "quantile_level": f"{levels.quantile:g}",
+        "percentage": f"{levels.percentage:g}",
+        "resamples": str(parameters.resamples),
+        "sample_sizes": ", ".join(map(str, parameters.sample_sizes)),
         "seed": str(SEED),
     }
 
 
 def layer_stability(
     parts: LayerParts,
-    of_layer: xr.Dataset,
+    significance: xr.Dataset,
     hierarchy: xr.Dataset,
-    percentage: float,
-    quantile: float,
+    levels: Levels,
     *,
     resamples: int,
     sample_sizes: Sequence[int],
@@ -44,7 +43,7 @@ def layer_stability(
 
     Parameters
     ----------
-    of_layer
+    significance
         the layer's part of the store's group ``significance``.
     hierarchy
         the store's group ``hierarchies/LAYER``, of the same level and percentage.
@@ -53,24 +52,24 @@ def layer_stability(
     sample_sizes
         images per class; sizes that no class exceeds are left out, since they give all images.
     """
-    level = int(np.abs(of_layer["quantile"].to_numpy() - quantile).argmin())
-    threshold = of_layer["threshold"].to_numpy()
+    level = int(np.abs(significance["quantile"].to_numpy() - levels.quantile).argmin())
+    threshold = significance["threshold"].to_numpy()
     classes = hierarchy.sizes["target_class"]
     order = _order(hierarchy)
     significant = indicators(parts, threshold[:, level].tolist(), classes)
     if resamples:
         # The semantic hierarchy is that of the positive direction.
-        positive = bootstrap(significant[0], percentage, resamples, order)
-        negative = bootstrap(significant[1], percentage, resamples, _NO_HIERARCHY)
+        positive = bootstrap(significant[0], levels.percentage, resamples, order)
+        negative = bootstrap(significant[1], levels.percentage, resamples, _NO_HIERARCHY)
         incidence = np.stack([positive.incidence, negative.incidence])
         together, inclusion = positive.together, positive.inclusion
     else:
         incidence = np.full((2, classes, significant[0].vectors), np.nan, dtype=np.float32)
         together = np.full(len(order.members), np.nan, dtype=np.float32)
         inclusion = np.full(len(order.general), np.nan, dtype=np.float32)
-    most = int(of_layer["images"].to_numpy().max(initial=0))
+    most = int(significance["images"].to_numpy().max(initial=0))
     sizes = sorted({size for size in sample_sizes if size < most})
-    sample_threshold = sample_thresholds(parts, of_layer["quantile"].to_numpy().tolist(), sizes)
+    sample_threshold = sample_thresholds(parts, significance["quantile"].to_numpy().tolist(), sizes)
     grid = ("direction", "quantile", "sample")
     return xr.Dataset(
         {
@@ -86,8 +85,8 @@ def layer_stability(
         coords={
             "target_class": hierarchy["target_class"],
             "singular_vector": np.arange(significant[0].vectors),
-            "direction": of_layer["direction"],
-            "quantile": of_layer["quantile"],
+            "direction": significance["direction"],
+            "quantile": significance["quantile"],
         },
     ).drop_vars("layer", errors="ignore")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -161,12 +161,25 @@ def _cuts(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ClassFractions:
+    """Shares of each class's images for which singular vectors are significant."""
+
+    fraction: npt.NDArray[np.float32]
+    """shape (direction, quantile, class, layer, singular vector); NaN past each layer's rank and
+    for classes without images."""
+    images: npt.NDArray[np.int64]
+    """shape (class,); number of images of each class."""
+    reached: npt.NDArray[np.int64]
+    """shape (class, layer); number of images of each class that reach each layer."""
+
+
 def fractions(
     parts: Parts,
     ranks: Sequence[int],
     threshold: npt.NDArray[np.float64],
     target_classes: int,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> ClassFractions:
     """Share of each class's images for which each singular vector is significant.
 
     A vector is significant for an image if its signal is strictly greater than q. An image has no
@@ -177,16 +190,6 @@ def fractions(
     ----------
     threshold
         shape (direction, quantile, layer), ascending with the level.
-
-    Returns
-    -------
-    fraction
-        shape (direction, quantile, class, layer, singular vector); NaN past each layer's rank
-        and for classes without images.
-    images
-        shape (class,); images of each class.
-    reached
-        shape (class, layer); images of each class that reach each layer.
     """
     directions, levels, layers = threshold.shape
     images = np.zeros(target_classes, dtype=np.int64)
@@ -207,7 +210,7 @@ def fractions(
         fraction[:, :, :, layer, :rank] = share(count, images)
     # Every image that reaches a layer has one signal along the first vector.
     reached = np.stack([counts[:, :, 0].sum(axis=1) for counts in counted], axis=1)
-    return fraction, images, reached
+    return ClassFractions(fraction, images, reached)
 
 
 def share(count: npt.NDArray[np.int64], images: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -302,18 +305,13 @@ def significance_dataset(
     """
     ranks = layers["rank"].to_numpy().tolist()
     threshold = thresholds(parts, ranks, quantiles)
-    fraction, images, reached = fractions(parts, ranks, threshold, len(target_classes))
-    tables: dict[str, npt.NDArray[Any]] = {
-        "threshold": threshold,
-        "fraction": fraction,
-        "images": images,
-        "reached": reached,
-    }
-    return tables_dataset(tables, layers, target_classes, quantiles)
+    shares = fractions(parts, ranks, threshold, len(target_classes))
+    return tables_dataset(threshold, shares, layers, target_classes, quantiles)
 
 
 def tables_dataset(
-    tables: Mapping[str, npt.NDArray[Any]],
+    threshold: npt.NDArray[np.float64],
+    shares: ClassFractions,
     layers: xr.Dataset,
     target_classes: Sequence[str],
     quantiles: Sequence[float],
@@ -322,21 +320,21 @@ def tables_dataset(
 
     Parameters
     ----------
-    tables
-        ``threshold``, ``fraction``, ``images`` and ``reached``.
+    threshold
+        shape (direction, quantile, layer).
     layers
         the store's group ``layers``.
     """
     grid = ("direction", "quantile")
     return xr.Dataset(
         {
-            "threshold": ((*grid, "layer"), tables["threshold"]),
+            "threshold": ((*grid, "layer"), threshold),
             "fraction": (
                 (*grid, "target_class", "layer", "singular_vector"),
-                tables["fraction"],
+                shares.fraction,
             ),
-            "images": ("target_class", tables["images"]),
-            "reached": (("target_class", "layer"), tables["reached"]),
+            "images": ("target_class", shares.images),
+            "reached": (("target_class", "layer"), shares.reached),
         },
         coords={
             "layer": layers["layer"],

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from prefect import get_run_logger
 
-from ddp_tasks.significance.significance import tables_dataset
+from ddp_tasks.significance.significance import ClassFractions, tables_dataset
 from ddp_tasks.stages.stage import on_workers, over_workers, stage
 from ddp_tasks.store import groups, regions, shards
 from ddp_tasks.store.cube import cube_size
@@ -45,19 +43,18 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
         threshold = reductions.thresholds(path, pieces, quantiles, mapped)
         # An array of this shape may be larger than memory; only its shape is used.
         shape = (*threshold.shape[:2], classes, len(cube.ranks), max(cube.ranks))
-        tables: dict[str, npt.NDArray[Any]] = {
-            "threshold": threshold,
-            "fraction": np.broadcast_to(np.float32(np.nan), shape),
-            "images": np.zeros(classes, dtype=np.int64),
-            "reached": np.zeros((classes, len(cube.ranks)), dtype=np.int64),
-        }
-        empty = tables_dataset(tables, layers, target_classes, quantiles)
+        none_yet = ClassFractions(
+            fraction=np.broadcast_to(np.float32(np.nan), shape),
+            images=np.zeros(classes, dtype=np.int64),
+            reached=np.zeros((classes, len(cube.ranks)), dtype=np.int64),
+        )
+        empty = tables_dataset(threshold, none_yet, layers, target_classes, quantiles)
         # The widest slab sets the width: each of them is then written to a file of its own.
         region = (*shape[:3], 1, max(slab.width for slab in narrow))
         regions.write_template(
             path, "significance", empty, {"fraction": region}, within=(1, 1, *region[2:])
         )
-        images, reached = tables["images"], tables["reached"]
+        images, reached = none_yet.images, none_yet.reached
         for slab, counted in mapped(partial(reductions.write_fractions, path, classes), narrow):
             images[:], reached[:, slab.layer] = counted
         regions.write_region(path, "significance", "images", (slice(None),), images)

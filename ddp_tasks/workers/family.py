@@ -29,7 +29,7 @@ def family_of_layer(path: str, percentages: Sequence[float], layer: str) -> xr.D
     return family_dataset(significance, percentages)
 
 
-def judge_layer(path: str, levels: SignificanceParameters, layer: str) -> None:
+def judge_layer(path: str, parameters: SignificanceParameters, layer: str) -> None:
     """Write the group ``stability/LAYER``, at the layer's own levels.
 
     Parameters
@@ -39,31 +39,28 @@ def judge_layer(path: str, levels: SignificanceParameters, layer: str) -> None:
     """
     layers = groups.read(Path(path), "layers")
     position = layers["layer"].to_numpy().tolist().index(layer)
-    quantile, percentage = levels.of_layer(layer)
     judged = layer_stability(
         partial(cube.layer_parts, Path(path), position, int(layers["rank"][position])),
         groups.read(Path(path), "significance").sel(layer=layer),
         groups.read(Path(path), group_path("hierarchies", layer)).load(),
-        percentage,
-        quantile,
-        resamples=levels.resamples,
-        sample_sizes=levels.sample_sizes,
+        parameters.levels(layer),
+        resamples=parameters.resamples,
+        sample_sizes=parameters.sample_sizes,
     )
     group = group_path("stability", layer)
     groups.write(
-        Path(path), group, judged.assign_attrs(layer=layer), _of(Path(path), levels, layer)
+        Path(path), group, judged.assign_attrs(layer=layer), _of(Path(path), parameters, layer)
     )
 
 
-def is_judged(path: Path, levels: SignificanceParameters, layer: str) -> bool:
+def is_judged(path: Path, parameters: SignificanceParameters, layer: str) -> bool:
     """Whether the group ``stability/LAYER`` is whole, and of these levels and this hierarchy."""
-    return groups.is_recorded(path, group_path("stability", layer), _of(path, levels, layer))
+    return groups.is_recorded(path, group_path("stability", layer), _of(path, parameters, layer))
 
 
-def _of(path: Path, levels: SignificanceParameters, layer: str) -> dict[str, str]:
-    of_layer = group_path("hierarchies", layer)
+def _of(path: Path, parameters: SignificanceParameters, layer: str) -> dict[str, str]:
     return {
-        **made_with(levels, layer),
+        **made_with(parameters, layer),
         "significance": groups.fingerprint(path, "significance"),
-        "hierarchy": groups.fingerprint(path, of_layer),
+        "hierarchy": groups.fingerprint(path, group_path("hierarchies", layer)),
     }

@@ -18,7 +18,7 @@ from schemas.parameters import SignificanceParameters
 
 
 def build_hypergraph(
-    path: str, folder: str, run: str, levels: SignificanceParameters, layer: str
+    path: str, folder: str, run: str, parameters: SignificanceParameters, layer: str
 ) -> str:
     """Build a layer's hypergraph at its own levels and write all that comes of it.
 
@@ -43,25 +43,25 @@ def build_hypergraph(
 
     at = Path(path)
     significance = groups.read(at, "significance").sel(layer=layer)
-    table = LayerTable.of(significance, *levels.of_layer(layer))
+    table = LayerTable.of(significance, *parameters.levels(layer))
     layers = groups.read(at, "layers").load()
-    found = layer_hypergraph(table, layers.sel(layer=layer))
+    built = layer_hypergraph(table, layers.sel(layer=layer))
     metadata = file_metadata(run, table)
     file = _file(Path(folder), layer)
-    hif.write_hif(found.graph, metadata, file)
-    relations = found.relations.assign_attrs(layer=layer)
+    hif.write_hif(built.graph, metadata, file)
+    relations = built.relations.assign_attrs(layer=layer)
     groups.write(at, group_path("hypergraphs", layer), relations)
     position = layers["layer"].to_numpy().tolist().index(layer)
     groups.write(
         at,
         group_path("hierarchies", layer),
-        _hierarchy(at, found.hierarchy, layers, position),
-        _made_with(at, file, levels, layer),
+        _hierarchy(at, built.hierarchy, layers, position),
+        _made_with(at, file, parameters, layer),
     )
-    return found.empty
+    return built.empty
 
 
-def is_built(path: Path, folder: Path, levels: SignificanceParameters, layer: str) -> bool:
+def is_built(path: Path, folder: Path, parameters: SignificanceParameters, layer: str) -> bool:
     """Whether all that comes of a layer's hypergraph is there whole, and of these levels.
 
     Parameters
@@ -74,7 +74,7 @@ def is_built(path: Path, folder: Path, levels: SignificanceParameters, layer: st
         file.is_file()
         and groups.is_recorded(path, group_path("hypergraphs", layer), {})
         and groups.is_recorded(
-            path, group_path("hierarchies", layer), _made_with(path, file, levels, layer)
+            path, group_path("hierarchies", layer), _made_with(path, file, parameters, layer)
         )
     )
 
@@ -84,12 +84,12 @@ def _file(folder: Path, layer: str) -> Path:
 
 
 def _made_with(
-    path: Path, file: Path, levels: SignificanceParameters, layer: str
+    path: Path, file: Path, parameters: SignificanceParameters, layer: str
 ) -> dict[str, str]:
-    quantile, percentage = levels.of_layer(layer)
+    levels = parameters.levels(layer)
     return {
-        "quantile_level": f"{quantile:g}",
-        "percentage": f"{percentage:g}",
+        "quantile_level": f"{levels.quantile:g}",
+        "percentage": f"{levels.percentage:g}",
         "significance": groups.fingerprint(path, "significance"),
         "file": marks.digest_of_file(file),
     }
@@ -101,8 +101,8 @@ def _hierarchy(
     """The group ``hierarchies/LAYER``, its exemplars found in the cube."""
     signals, cube = groups.read(path, "signals"), cube_size(path)
     target_classes = signals["target_class"].to_numpy().tolist()
-    of_layer = Slab(position, 0, cube.ranks[position], 0, cube.shards)
+    whole_layer = Slab(position, 0, cube.ranks[position], 0, cube.shards)
     members = vector_sets(hierarchy.singular_vectors)
-    best = class_exemplars(path, members, len(target_classes), of_layer)
+    best = class_exemplars(path, members, len(target_classes), whole_layer)
     ids = signals["image"].to_numpy().tolist()
     return hierarchy_dataset(hierarchy, layers.isel(layer=position), target_classes, best, ids)

@@ -176,9 +176,21 @@ def fraction_slabs(cube: CubeSize, quantiles: int, target_classes: int) -> list[
     return slabs(cube, widest=max(1, _COUNTS_BYTES // counts), task_bytes=None)
 
 
+@dataclass(frozen=True, slots=True)
+class SignificantCounts:
+    """Images of each class for which a slab's singular vectors are significant."""
+
+    significant: npt.NDArray[np.int64]
+    """shape (direction, quantile, class, vector)."""
+    images: npt.NDArray[np.int64]
+    """shape (class,); those that could be read."""
+    reached: npt.NDArray[np.int64]
+    """shape (class,); those that reach the layer."""
+
+
 def significant_counts(
     path: Path, threshold: npt.NDArray[np.float64], target_classes: int, slab: Slab
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> SignificantCounts:
     """Images of each class for which a slab's singular vectors are significant.
 
     ``significance.fractions`` over a stored cube, before dividing by the images of each class.
@@ -189,15 +201,6 @@ def significant_counts(
         shape (direction, quantile); of the slab's layer.
     slab
         of all images; see ``fraction_slabs``.
-
-    Returns
-    -------
-    significant
-        shape (direction, quantile, class, vector).
-    images
-        shape (class,); those that could be read.
-    reached
-        shape (class,); those that reach the layer.
     """
     cuts = cut_points(threshold)
     counted = np.zeros((target_classes, len(cuts) + 1, slab.width), dtype=np.int64)
@@ -208,7 +211,7 @@ def significant_counts(
         count_between(read, target_read, cuts, counted)
     # Every image that reaches the layer has one signal along the first vector.
     reached = counted[:, :, 0].sum(axis=1)
-    return count_significant(counted, threshold), images, reached
+    return SignificantCounts(count_significant(counted, threshold), images, reached)
 
 
 def write_fractions(
@@ -222,10 +225,11 @@ def write_fractions(
     """
     at = {"layer": slab.layer}
     threshold = regions.read_unfinished(path, "significance")["threshold"].isel(at).to_numpy()
-    significant, images, reached = significant_counts(path, threshold, target_classes, slab)
+    counts = significant_counts(path, threshold, target_classes, slab)
     place = (slice(None), slice(None), slice(None), slab.layer, slab.vectors)
-    regions.write_region(path, "significance", "fraction", place, share(significant, images))
-    return images, reached
+    shares = share(counts.significant, counts.images)
+    regions.write_region(path, "significance", "fraction", place, shares)
+    return counts.images, counts.reached
 
 
 def strongest_images(

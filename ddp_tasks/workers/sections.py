@@ -85,20 +85,22 @@ def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -
     from ddp_tasks.figures.layer_figures import signal_counts
     from ddp_tasks.report.layer_section import LayerFindings
 
-    path, layer, levels = stored.path, summary.layer, stored.parameters.significance
+    path, layer = stored.path, summary.layer
+    parameters = stored.parameters.significance
+    levels = parameters.levels(layer)
     layers, significance = (_opened(path, group) for group in ("layers", "significance"))
     judged = group_path("stability", layer)
     of_layer = layers.sel(layer=layer)
     position = layers["layer"].to_numpy().tolist().index(layer)
     signals = cube.spread_signals(path, position, int(of_layer["rank"]), _SIGNALS_COUNTED)
     return LayerFindings(
-        levels=levels,
+        levels=parameters,
         summary=summary,
         of_layer=of_layer,
         signals=signal_counts(signals, len(images)),
-        table=LayerTable.of(significance.sel(layer=layer), *levels.of_layer(layer)),
+        table=LayerTable.of(significance.sel(layer=layer), *levels),
         family=_opened(path, "family").sel(layer=[layer]).load(),
-        highest_level=Family.of(significance, layer).highest_level(levels.of_layer(layer)[1]),
+        highest_level=Family.of(significance, layer).highest_level(levels.percentage),
         stability=groups.read(path, judged).load() if groups.is_marked(path, judged) else None,
         exemplars=_opened(path, "exemplars").sel(layer=[layer]).load(),
         hypergraph=groups.read(path, group_path("hypergraphs", layer)).load(),

@@ -177,7 +177,7 @@ def _thresholds(path: Path, run: RunParameters) -> dict[str, Thresholds]:
     stored = groups.read(path, "significance")["threshold"].load()
     found = {}
     for layer in stored["layer"].to_numpy().tolist():
-        quantile, _ = run.significance.of_layer(layer)
+        quantile = run.significance.levels(layer).quantile
         at = stored.sel(layer=layer).sel(quantile=quantile, method="nearest")
         found[layer] = Thresholds(
             float(at.sel(direction="positive")), float(at.sel(direction="negative"))

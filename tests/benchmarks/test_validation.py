@@ -67,7 +67,7 @@ def test_runs_are_those_that_a_run_file_could_ask_for(validation, name, tmp_path
     assert str(run.images.kwargs["root"]).startswith(str(tmp_path))
     # Half of 50 and of 1,000 images are not enough where more than half are asked for.
     if name == "vgg16":
-        percentage = run.significance.of_layer(validation["SEVENTH"])[1]
+        percentage = run.significance.levels(validation["SEVENTH"]).percentage
         for images in (50, 1000):
             assert 100 * images / 2 < percentage * images <= 100 * (images / 2 + 1)
 

@@ -14,7 +14,7 @@ def found():
 
 
 def table_of(found, layer):
-    levels = found.run.significance.of_layer(layer)
+    levels = found.run.significance.levels(layer)
     return LayerTable.of(found.significance.sel(layer=layer), *levels)
 
 
@@ -23,7 +23,7 @@ def part(overlay, group):
 
 
 def test_the_map_shows_every_size_and_frames_the_runs_own(found):
-    own = found.run.significance.of_layer("layer0")
+    own = found.run.significance.levels("layer0")
     family = found.family.sel(layer="layer0", direction="positive")
     drawn = family_figures.family_map(family, "nodes", own)
     cells = part(drawn, "Cells").data

@@ -20,7 +20,7 @@ def small():
 
 
 def _layer(found, name="layer0"):
-    levels = found.run.significance.of_layer(name)
+    levels = found.run.significance.levels(name)
     table = LayerTable.of(found.significance.sel(layer=name), *levels)
     return table, found.layers.sel(layer=name), found.hierarchies[name]
 

@@ -262,4 +262,4 @@ def test_a_changed_run_file_is_refused_in_words_or_is_one_that_a_run_reads_back(
     assert RunParameters.model_validate_json(run.model_dump_json()) == run
     assert all(0 < q < 1 for q in run.significance.quantiles)
     assert all(0 < p <= 100 for p in run.significance.all_percentages)
-    assert 0 < run.significance.of_layer("conv2")[0] < 1
+    assert 0 < run.significance.levels("conv2").quantile < 1

@@ -50,7 +50,8 @@ def test_equals_the_dictionary_of_sets(table):
 @given(cubes(), LEVELS)
 def test_raising_q_or_p_never_adds_a_node_to_a_hyperedge(cube, levels):
     threshold = thresholds(cube.parts, cube.ranks, levels)
-    fraction, images, _ = fractions(cube.parts, cube.ranks, threshold, cube.target_classes)
+    shares = fractions(cube.parts, cube.ranks, threshold, cube.target_classes)
+    fraction, images = shares.fraction, shares.images
 
     def hyperedges(level, percentage):
         table = fraction[0, level, :, 0]

@@ -146,18 +146,20 @@ def test_images_that_miss_a_layer_count_as_not_significant(tmp_path_factory, cub
         for number, level in enumerate(levels):
             q = np.quantile(rows[there], level)
             assert threshold[0, number, layer] == q
-        significant, counted, reached = reductions.significant_counts(
+        counts = reductions.significant_counts(
             path, threshold[:, :, layer], cube.target_classes, slab
         )
-        np.testing.assert_array_equal(counted, images)
+        np.testing.assert_array_equal(counts.images, images)
         for c in range(cube.target_classes):
             of_class = there & (cube.targets == c)
-            assert reached[c] == of_class.sum()
+            assert counts.reached[c] == of_class.sum()
             for number in range(len(levels)):
                 for direction, sign in enumerate((1, -1)):
                     above = sign * rows[of_class] > threshold[direction, number, layer]
                     expected = above.sum(axis=0)[slab.vectors]
-                    np.testing.assert_array_equal(significant[direction, number, c], expected)
+                    np.testing.assert_array_equal(
+                        counts.significant[direction, number, c], expected
+                    )
         # The bootstrap judges the same indicators.
         q = threshold[:, 0, layer].tolist()
         found = stability.indicators(
@@ -165,9 +167,9 @@ def test_images_that_miss_a_layer_count_as_not_significant(tmp_path_factory, cub
         )
         assert np.diff(found[0].start).tolist() == images.tolist()
         for direction in (0, 1):
-            counts = [found[direction].of_class(c).sum(axis=0) for c in range(len(images))]
+            judged = [found[direction].of_class(c).sum(axis=0) for c in range(len(images))]
             np.testing.assert_array_equal(
-                np.array(counts)[:, slab.vectors], significant[direction, 0]
+                np.array(judged)[:, slab.vectors], counts.significant[direction, 0]
             )
         kept = layer_signals(path, f"layer {layer}")["image"].to_numpy().tolist()
         assert kept == [f"{i:06}" for i in np.flatnonzero(there)]

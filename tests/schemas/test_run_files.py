@@ -202,7 +202,7 @@ def test_set_overrides_by_dotted_key(tmp_path):
         ],
     )
     assert run.images.per_class == 7
-    assert run.significance.of_layer("fc1") == (0.95, 75)
+    assert run.significance.levels("fc1") == (0.95, 75)
     assert run.layers == ["conv1", "fc*"]
     assert run.model.kwargs == {"classes": 3}
     assert run.name == "a=b"
@@ -274,10 +274,10 @@ def test_torchvision_weights_names_are_no_files(tmp_path, weights):
 def test_levels_of_a_layer_by_its_name_before_globs(tmp_path):
     layers = {"conv*": {"quantile": 0.8, "percentage": 60}, "conv2": {"quantile": 0.85}}
     run = load_run(_write(tmp_path, {**MINIMAL, "significance": {"layers": layers}}))
-    assert run.significance.of_layer("conv1") == (0.8, 60)
+    assert run.significance.levels("conv1") == (0.8, 60)
     # Its own name is taken whole: what it leaves out falls back on the run, not on the glob.
-    assert run.significance.of_layer("conv2") == (0.85, 75)
-    assert run.significance.of_layer("fc1") == (0.9, 75)
+    assert run.significance.levels("conv2") == (0.85, 75)
+    assert run.significance.levels("fc1") == (0.9, 75)
 
 
 @given(st.lists(st.floats(0.01, 0.99), max_size=4), st.floats(0.01, 0.99))

@@ -19,7 +19,8 @@ from ddp_tasks.significance.significance import (
 def _tables(cube, levels, parts=None):
     parts = parts or cube.parts
     threshold = thresholds(parts, cube.ranks, levels)
-    return threshold, *fractions(parts, cube.ranks, threshold, cube.target_classes)[:2]
+    shares = fractions(parts, cube.ranks, threshold, cube.target_classes)
+    return threshold, shares.fraction, shares.images
 
 
 @given(cubes(), LEVELS)
@@ -70,8 +71,7 @@ def test_a_signal_equal_to_q_is_not_significant():
 
     threshold = thresholds(parts, [2], [0.5, 0.9])
     assert threshold[:, :, 0].tolist() == [[2, 2], [-2, -2]]
-    fraction, _, _ = fractions(parts, [2], threshold, 2)
-    assert not fraction.any()
+    assert not fractions(parts, [2], threshold, 2).fraction.any()
 
 
 def test_by_hand_in_both_directions():
@@ -84,7 +84,8 @@ def test_by_hand_in_both_directions():
         return [(signals, targets)]
 
     threshold = thresholds(parts, [1], [0.5])
-    fraction, images, _ = fractions(parts, [1], threshold, 2)
+    shares = fractions(parts, [1], threshold, 2)
+    fraction, images = shares.fraction, shares.images
     assert fraction[0, 0, :, 0, 0].tolist() == [0, 1]
     assert fraction[1, 0, :, 0, 0].tolist() == [np.float32(2 / 3), 0]
     assert significant(fraction[0, 0, :, 0], images, 75).tolist() == [[False], [True]]

@@ -16,7 +16,7 @@ from ddp_tasks.networks.decomposition import (
     layers_dataset,
 )
 from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.significance.significance import tables_dataset
+from ddp_tasks.significance.significance import ClassFractions, tables_dataset
 from ddp_tasks.store import creation, regions, shards, wholeness
 from ddp_tasks.store import cube as cubes
 from ddp_tasks.store import groups as store
@@ -318,13 +318,11 @@ def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):
     random = np.random.default_rng(0)
     fraction = random.uniform(size=(2, 3, 2, 2, 7)).astype(np.float32)
     fraction[:, :, :, 1, 3:] = np.nan
-    tables = {
-        "threshold": random.normal(size=(2, 3, 2)),
-        "fraction": fraction,
-        "images": np.array([2, 2]),
-        "reached": np.array([[2, 2], [2, 1]]),
-    }
-    whole = tables_dataset(tables, layers, ["a", "b"], [0.5, 0.7, 0.9])
+    shares = ClassFractions(
+        fraction=fraction, images=np.array([2, 2]), reached=np.array([[2, 2], [2, 1]])
+    )
+    threshold = random.normal(size=(2, 3, 2))
+    whole = tables_dataset(threshold, shares, layers, ["a", "b"], [0.5, 0.7, 0.9])
     regions.write_template(
         path, "significance", whole, {"fraction": (2, 3, 2, 1, 4)}, within=(1, 1, 2, 1, 4)
     )

@@ -81,19 +81,17 @@ def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, lev
                 q = reference.threshold(read, layer, rank, level, sign)
                 assert threshold[direction, number, layer] == q
 
-    expected, images, reached = significance.fractions(
-        cube.parts, cube.ranks, threshold, cube.target_classes
-    )
-    fraction = np.full_like(expected, np.nan)
+    expected = significance.fractions(cube.parts, cube.ranks, threshold, cube.target_classes)
+    fraction = np.full_like(expected.fraction, np.nan)
     for slab in narrow:
-        significant, of_slab, here = reductions.significant_counts(
+        counts = reductions.significant_counts(
             path, threshold[:, :, slab.layer], cube.target_classes, slab
         )
-        np.testing.assert_array_equal(of_slab, images)
-        np.testing.assert_array_equal(here, reached[:, slab.layer])
-        share = significance.share(significant, of_slab)
+        np.testing.assert_array_equal(counts.images, expected.images)
+        np.testing.assert_array_equal(counts.reached, expected.reached[:, slab.layer])
+        share = significance.share(counts.significant, counts.images)
         fraction[:, :, :, slab.layer, slab.vectors] = share
-    np.testing.assert_array_equal(fraction, expected)
+    np.testing.assert_array_equal(fraction, expected.fraction)
 
     places = data.draw(st.integers(1, 14))
     strongest = dict(reductions.strongest_images(path, pieces, places, mapped))
@@ -143,13 +141,11 @@ def test_constant_signals_are_significant_for_nothing(tmp_path, value):
     pieces = slabs(cube_size(path))
     threshold = reductions.thresholds(path, pieces, [0.5, 0.9], reductions.one_by_one)
     assert threshold[:, :, 0].tolist() == [[value, value], [-value, -value]]
-    significant, images, _ = reductions.significant_counts(
-        path, threshold[:, :, 0], 3, Slab(0, 0, 3, 0, 3)
-    )
-    assert not significant.any()
+    counts = reductions.significant_counts(path, threshold[:, :, 0], 3, Slab(0, 0, 3, 0, 3))
+    assert not counts.significant.any()
     # The last class has no images, and the image that could not be read counts for none.
-    assert images.tolist() == [3, 2, 0]
-    assert np.isnan(significance.share(significant, images)[:, :, 2]).all()
+    assert counts.images.tolist() == [3, 2, 0]
+    assert np.isnan(significance.share(counts.significant, counts.images)[:, :, 2]).all()
 
 
 def cubes_of(signals, targets, ranks, classes):
