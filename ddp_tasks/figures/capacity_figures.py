@@ -1,7 +1,7 @@
 """The capacity metric α̂ against test accuracy (figure 4).
 
-Every panel is a figure of its own, with axes of its own: α̂ of one matrization says nothing of the
-scale of another's.
+Every panel is a separate figure with its own axes, since the scale of α̂ differs between
+matrizations.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ddp_tasks.figures.style import GLYPH_FONT, framed
 
 Floats = npt.NDArray[np.float64]
 
-#: Bokeh's markers, and the characters that stand for them in text. Their number has no divisor
-#: in common with that of the colours, so 84 families look different.
+#: Bokeh's markers, and the characters that stand for them in text. The 7 markers and 12
+#: colours have no common divisor, so 84 families look different.
 MARKERS: Mapping[str, str] = {
     "circle": "●",
     "square": "■",
@@ -34,7 +34,7 @@ MARKERS: Mapping[str, str] = {
     "star": "★",
     "plus": "✚",
 }
-#: Markers that look smaller than others of their size.
+#: Sizes of markers that would otherwise look smaller than the rest.
 _SIZES = {"star": 12, "triangle": 10, "inverted_triangle": 10, "diamond": 10}
 _MODELS_NAMED = 12
 _WIDTH, _HEIGHT = 348, 280
@@ -61,9 +61,9 @@ def alpha_hat_figure(
     """Test accuracy over α̂ of every model that did not fail, with linear fits (figure 4).
 
     Least-squares lines of accuracy on α̂ are drawn for each family and, dashed, for all models if
-    there are several families, from 3 models on. Bars are one standard error of α̂. The title holds
-    the coefficients of correlation over all models. Up to 12 models are named, where their names
-    find a place.
+    there are several families; a line needs at least 3 models. Bars are one standard error of α̂.
+    The title gives the correlation coefficients over all models. Up to 12 models are named, where
+    there is room for their names.
 
     Parameters
     ----------
@@ -94,17 +94,17 @@ def alpha_hat_figure(
     xlim, ylim = _limits(np.concatenate([x - error, x + error])), _limits(y)
 
     family = np.array(texts(shown["family"]), dtype=object)
-    found = associations(zoo, matrization, measure)
+    fits = associations(zoo, matrization, measure)
     dims = kdim, vdim
     lines, points = [], []
     errors = hv.Segments((x - error, y, x + error, y), group="Errors")
     if len(set(family)) > 1:
-        line = _line(found[""], x, dims, "all models")
+        line = _line(fits[""], x, dims, "all models")
         lines += [curve.opts(color=NEUTRAL, line_dash="dashed") for curve in line]
     for name, (colour, marker) in family_styles(zoo).items():
         of = family == name
         if of.any():
-            lines += [curve.opts(color=colour) for curve in _line(found[name], x[of], dims, name)]
+            lines += [curve.opts(color=colour) for curve in _line(fits[name], x[of], dims, name)]
             part = _points(shown.isel(model=of), x[of], error[of], y[of], dims)
             size = _SIZES.get(marker, 8)
             points.append(part.relabel(name).opts(color=colour, marker=marker, size=size))
@@ -112,13 +112,13 @@ def alpha_hat_figure(
     frame = _Frame(np.array([xlim, ylim]).T, (width, height))
     errors = errors.opts(color="#c3cad1", line_width=1.5)
     return hv.Overlay([errors, *lines, *points, *_names(names, x, y, frame, lines)]).opts(
-        **framed(width, height, found[""].coefficients(), xlim=xlim, ylim=ylim, show_legend=False)
+        **framed(width, height, fits[""].coefficients(), xlim=xlim, ylim=ylim, show_legend=False)
     )
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where the axes' units lie in pixels."""
+    """Converts between the axes' units and pixels."""
 
     limits: Floats
     """shape (2, 2); lower and upper corner, in the axes' units."""
@@ -137,7 +137,7 @@ class _Frame:
 
 
 def _line(fit: Association, x: Floats, dims: tuple[Any, Any], label: str) -> list[hv.Curve]:
-    """The fitted line between the least and the greatest α̂; none where there is no fit."""
+    """The fitted line between the least and the greatest α̂; empty without a fit."""
     if not fit.fitted:
         return []
     ends = np.array([x.min(), x.max()])
@@ -159,9 +159,11 @@ def _points(
     scatter = hv.Scatter(
         (x, y, *columns.values()), kdims=[dims[0]], vdims=[dims[1], *columns], group="Models"
     )
-    told = [("model", "@model"), ("family", "@family"), ("test accuracy", "@accuracy")]
-    told += [("α̂", "@value"), ("layers", "@layers")]
-    return scatter.opts(tools=["hover"], hover_tooltips=told, line_color="white", line_width=0.5)
+    tooltips = [("model", "@model"), ("family", "@family"), ("test accuracy", "@accuracy")]
+    tooltips += [("α̂", "@value"), ("layers", "@layers")]
+    return scatter.opts(
+        tools=["hover"], hover_tooltips=tooltips, line_color="white", line_width=0.5
+    )
 
 
 def _names(

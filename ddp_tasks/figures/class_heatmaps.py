@@ -14,16 +14,16 @@ from bokeh.models import AllLabels, BasicTickFormatter, FixedTicker, NumeralTick
 from bokeh.palettes import interp_palette
 
 from ddp_tasks.figures.notation import short, text_width, vector_names
-from ddp_tasks.figures.style import BLUES, FONT, GREENS, TABLE_AXES, plain, shown_of, written
+from ddp_tasks.figures.style import BLUES, FONT, GREENS, TABLE_AXES, cell_texts, plain, shown_of
 from ddp_tasks.significance.layer_table import LayerTable
 
-#: From never by undecided, in orange, to always.
+#: From never, through undecided (orange), to always.
 _UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
 
 _VECTORS, _CLASSES, _CELLS = 80, 100, 2500
 _UNSURE_VECTORS, _UNSURE_CLASSES = 60, 60
 
-#: Narrower cells have no room for a level in them.
+#: Narrower cells have no room for the text of a level.
 _WIDTH_OF_TEXT = 30
 #: Height of a line of the colour bar's text, in pixels.
 _LINE = 24
@@ -36,15 +36,15 @@ class _Shown:
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     title: str
-    """what is left out."""
+    """says what is left out."""
 
-    def of(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def select(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The cells of an array of shape (class, singular vector), row after row."""
         return np.asarray(values[np.ix_(self.rows, self.columns)].ravel())
 
     @property
     def places(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Row and column of each cell; half the bytes of int64 in the page."""
+        """Row and column of each cell; int32 halves their size in the page."""
         y, x = np.mgrid[: len(self.rows), : len(self.columns)]
         return y.ravel().astype(np.int32), x.ravel().astype(np.int32)
 
@@ -55,15 +55,15 @@ class _Shown:
         return width, 22 if len(self.rows) <= 30 else 14
 
 
-def significance_heatmap(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
+def significance_heatmap(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
     """Share of each class's images that each singular vector is significant for.
 
-    Shown are the singular vectors that are significant for a class, most discriminating first;
-    a dot marks the cells that make up the hyperedges.
+    The figure shows the singular vectors that are significant for a class, most discriminating
+    first; dots mark the incidences.
 
     Parameters
     ----------
-    of_layer
+    layer
         the layer's slice of the store's group ``layers``.
 
     Raises
@@ -75,19 +75,19 @@ def significance_heatmap(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
     ----------
     Praggastis et al. 2022, section 5.
     """
-    shown = _telling(table)
+    shown = _most_discriminating(table)
     _, x = shown.places
-    values = of_layer["singular_value"].to_numpy()
-    told = {
-        "fraction": shown.of(table.fraction),
-        "singular_value": values[shown.columns][x],
+    singular_values = layer["singular_value"].to_numpy()
+    cell_values = {
+        "fraction": shown.select(table.fraction),
+        "singular_value": singular_values[shown.columns][x],
         "eta_squared": table.eta_squared[shown.columns][x],
     }
     return _heatmap(
         shown,
         table,
-        of_layer,
-        told,
+        layer,
+        cell_values,
         tooltips=[
             ("share of its images", "@fraction{0.0 %}"),
             ("singular value", "@singular_value{0.000}"),
@@ -98,18 +98,18 @@ def significance_heatmap(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
 
 
 def highest_level_heatmap(
-    highest_level: xr.DataArray, table: LayerTable, of_layer: xr.Dataset, levels: Sequence[float]
+    highest_level: xr.DataArray, table: LayerTable, layer: xr.Dataset, levels: Sequence[float]
 ) -> hv.Overlay:
     """The greatest quantile level at which each incidence holds.
 
-    Shown are the vectors of ``significance_heatmap``, and the incidences that the run's own level
-    leaves out as well.
+    The figure shows the vectors of ``significance_heatmap``, and also incidences that do not hold
+    at the run's own level.
 
     Parameters
     ----------
     highest_level
         as ``Family.highest_level`` gives it, at the run's own percentage.
-    table, of_layer
+    table, layer
         as in ``significance_heatmap``.
     levels
         all stored quantile levels, ascending.
@@ -123,22 +123,22 @@ def highest_level_heatmap(
     ----------
     Praggastis et al. 2022, section 5.1, last paragraph.
     """
-    shown = _telling(table)
-    greatest = shown.of(highest_level.to_numpy())
-    # Of NaN, the comparison is false: 0 where the incidence holds at no stored level.
+    shown = _most_discriminating(table)
+    greatest = shown.select(highest_level.to_numpy())
+    # Comparisons with NaN are false: 0 where the incidence holds at no stored level.
     held = (greatest[:, None] >= np.asarray(levels) - 1e-9).sum(axis=1)
     text = np.array(["", *(f"{level:g}" for level in levels)], dtype=object)[held]
-    told = {
+    cell_values = {
         "reach": held / len(levels),
         "level": np.where(held > 0, text, "none stored"),
-        "fraction": shown.of(table.fraction),
+        "fraction": shown.select(table.fraction),
     }
     numbers = shown.cell[0] >= _WIDTH_OF_TEXT
     return _heatmap(
         shown,
         table,
-        of_layer,
-        told,
+        layer,
+        cell_values,
         tooltips=[("holds up to level", "@level"), ("share of its images", "@fraction{0.0 %}")],
         colours={
             "cmap": interp_palette(GREENS, len(levels) + 1),
@@ -156,26 +156,26 @@ def _written(
 ) -> list[hv.Labels]:
     """Text in each cell, bold in the incidences and white where the cell is dark."""
     y, x = shown.places
-    own = shown.of(table.significant)
+    own = shown.select(table.significant)
     parts = []
     for incidence, style in ((False, "normal"), (True, "bold")):
         at = (own == incidence) & (text != "")
-        labels = written((x[at], -y[at], text[at]), shade[at], ["text_x", "text_y"])
+        labels = cell_texts((x[at], -y[at], text[at]), shade[at], ["text_x", "text_y"])
         parts.append(labels.opts(text_font_style=style))
     return parts
 
 
-def stability_heatmap(stability: xr.Dataset, table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
-    """Share of resamples in which each incidence holds, of the vectors that are least sure.
+def stability_heatmap(stability: xr.Dataset, table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
+    """Share of resamples in which each incidence holds, for the least certain vectors.
 
-    Cells are orange where the resamples decide nothing: half of them have the incidence, half
-    have not.
+    Cells are orange where the resamples are undecided: half of them have the incidence and half
+    do not.
 
     Parameters
     ----------
     stability
         one direction of the store's group ``stability/LAYER``.
-    table, of_layer
+    table, layer
         as in ``significance_heatmap``.
 
     Raises
@@ -183,23 +183,23 @@ def stability_heatmap(stability: xr.Dataset, table: LayerTable, of_layer: xr.Dat
     ValueError
         If every incidence holds in all resamples or in none.
     """
-    share, open_ = stability["incidence"].to_numpy(), undecided(stability)
-    unsure = np.flatnonzero(open_.max(axis=0) > 0)
+    share, doubt = stability["incidence"].to_numpy(), undecided(stability)
+    unsure = np.flatnonzero(doubt.max(axis=0) > 0)
     if not len(unsure):
         raise ValueError("every incidence holds in all resamples or in none")
-    worst = np.argsort(-open_[:, unsure].max(axis=0), kind="stable")
+    worst = np.argsort(-doubt[:, unsure].max(axis=0), kind="stable")
     columns = np.sort(unsure[worst[:_UNSURE_VECTORS]])
-    telling = np.argsort(-open_[:, columns].max(axis=1), kind="stable")
-    rows = np.sort(telling[:_UNSURE_CLASSES])
+    most_doubtful = np.argsort(-doubt[:, columns].max(axis=1), kind="stable")
+    rows = np.sort(most_doubtful[:_UNSURE_CLASSES])
     title = shown_of(len(columns), len(unsure), "singular vectors", "the least sure")
     title += shown_of(len(rows), len(share), "target classes", "the least sure")
     shown = _Shown(rows, columns, title)
-    told = {"share": shown.of(share), "fraction": shown.of(table.fraction)}
+    cell_values = {"share": shown.select(share), "fraction": shown.select(table.fraction)}
     return _heatmap(
         shown,
         table,
-        of_layer,
-        told,
+        layer,
+        cell_values,
         tooltips=[
             ("holds in", "@share{0.0 %} of resamples"),
             ("share of its images", "@fraction{0.0 %}"),
@@ -209,7 +209,7 @@ def stability_heatmap(stability: xr.Dataset, table: LayerTable, of_layer: xr.Dat
 
 
 def undecided(stability: xr.Dataset) -> npt.NDArray[np.float32]:
-    """How open each incidence is: 0 where all resamples agree, 0.5 where half have it.
+    """How undecided each incidence is: 0 where all resamples agree, 0.5 where half have it.
 
     Parameters
     ----------
@@ -224,10 +224,10 @@ def undecided(stability: xr.Dataset) -> npt.NDArray[np.float32]:
     return np.asarray(np.nan_to_num(np.minimum(share, 1 - share)))
 
 
-def _telling(table: LayerTable) -> _Shown:
+def _most_discriminating(table: LayerTable) -> _Shown:
     """The most discriminating vectors, and the classes with most significant ones."""
     significant, ranked = table.significant, table.most_discriminating()
-    # Classes without a significant vector tell least, where there is no room for all.
+    # Without room for all classes, those without a significant vector go first.
     busiest = np.argsort(-significant.sum(axis=1), kind="stable")[:_CLASSES]
     rows = np.sort(busiest)
     columns = ranked[: min(_VECTORS, max(_CELLS // len(rows), 1))]
@@ -243,38 +243,38 @@ def _telling(table: LayerTable) -> _Shown:
 def _heatmap(
     shown: _Shown,
     table: LayerTable,
-    of_layer: xr.Dataset,
-    told: Mapping[str, npt.NDArray[Any]],
+    layer: xr.Dataset,
+    cell_values: Mapping[str, npt.NDArray[Any]],
     *,
     tooltips: Sequence[tuple[str, str]],
     colours: Mapping[str, Any],
     marks: Sequence[hv.Element] | None = None,
 ) -> hv.Overlay:
-    """The cells, coloured by the first of what is told of them, with the incidences marked.
+    """The cells, coloured by the first of their values, with the incidences marked.
 
     Parameters
     ----------
-    told
-        by name, of each cell; the first from 0 to 1.
+    cell_values
+        one value for each cell, by name; the first lies between 0 and 1.
     tooltips
-        what hovering tells beside class and vector.
+        what hovering shows beside class and vector.
     colours
-        options of the colours and their bar.
+        options of the colour scale and its bar.
     marks
-        of the incidences; dots where there are none.
+        marks of the incidences; None takes dots.
     """
-    shade = next(iter(told))
+    shade = next(iter(cell_values))
     names = np.array(table.target_classes, dtype=object)[shown.rows]
-    labels = np.array(vector_names(of_layer), dtype=object)[shown.columns]
+    labels = np.array(vector_names(layer), dtype=object)[shown.columns]
     y, x = shown.places
-    own = shown.of(table.significant)
+    own = shown.select(table.significant)
     cells = {
-        # Named for the figure: figures whose dimensions have one name move together.
+        # Each figure names its own dimensions: figures that share one move together.
         f"{shade}_x0": x - 0.5,
         f"{shade}_y0": -y - 0.5,
         f"{shade}_x1": x + 0.5,
         f"{shade}_y1": -y + 0.5,
-        **told,
+        **cell_values,
         "target_class": names[y],
         "vector": labels[x],
         "significant": own,
@@ -341,7 +341,7 @@ def _levels(shown: _Shown, levels: Sequence[float]) -> dict[str, Any]:
     """Options of a colour bar of quantile levels, as many named as there is room for."""
     bar = _bar(shown)
     every = -(-len(levels) * _LINE // bar["height"])
-    # The middle of each colour; from the greatest down, which ends the bar.
+    # Labels at the middle of each colour, from the greatest level, at the bar's end, down.
     named = range(len(levels), 0, -every)
     middle = {(i + 0.5) / (len(levels) + 1): f"{levels[i - 1]:g}" for i in named}
     return bar | {

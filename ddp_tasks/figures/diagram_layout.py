@@ -13,13 +13,13 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 _DIRECTIONS = 32
-#: Moves that are tried for each circle, and at most: more make few layouts better.
+#: Moves tried for each circle, and at most; more moves rarely improve a layout.
 _STEPS_A_CIRCLE, _STEPS = 300, 2500
 _MARGIN = 6.0
 
 
 def place_circles(inside: Flags, radius: Floats, ring: float) -> tuple[Floats, tuple[float, float]]:
-    """Centres of circles such that hulls around them hold few circles that are not theirs.
+    """Centres of circles such that hulls enclose few circles that do not belong to them.
 
     Starts from the spring layout of the bipartite graph, as HyperNetX does, and improves it by
     random moves that are kept where they help; the same input gives the same layout.
@@ -29,7 +29,7 @@ def place_circles(inside: Flags, radius: Floats, ring: float) -> tuple[Floats, t
     inside
         shape (hyperedge, node).
     radius
-        shape (node,); of the circles, in pixels.
+        shape (node,); radii of the circles, in pixels.
     ring
         distance between the hulls around one circle, in pixels.
 
@@ -54,7 +54,7 @@ def place_circles(inside: Flags, radius: Floats, ring: float) -> tuple[Floats, t
         new = crowding.cost(tried)
         if new < cost or random.random() < np.exp((cost - new) / (60 * cooling**2 + 1e-9)):
             centre, cost = tried, new
-    # The wider side lies across the page.
+    # Lay the longer side across the page.
     reach = outer[:, None] + 4
     if np.ptp(np.vstack([centre - reach, centre + reach]), axis=0).argmax() == 1:
         centre = centre[:, ::-1]
@@ -65,7 +65,7 @@ def place_circles(inside: Flags, radius: Floats, ring: float) -> tuple[Floats, t
 
 
 def hulls(inside: Flags, centre: Floats, radius: Floats, ring: float) -> list[Floats]:
-    """Rounded convex outline of each hyperedge around its circles; smaller hyperedges inside.
+    """Rounded convex outline of each hyperedge around its circles; smaller ones lie inside.
 
     Parameters
     ----------
@@ -74,17 +74,17 @@ def hulls(inside: Flags, centre: Floats, radius: Floats, ring: float) -> list[Fl
 
     Returns
     -------
-    for each hyperedge the corners of its outline, shape (corner, 2)
+    corners of the outline of each hyperedge, shape (corner, 2)
     """
     reach = _reach(inside, radius, ring)
     angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
-    found = []
+    outlines = []
     for edge, members in enumerate(inside):
         nodes = np.flatnonzero(members)
         points = np.vstack([centre[n] + reach[edge, n] * circle for n in nodes])
-        found.append(points[ConvexHull(points).vertices])
-    return found
+        outlines.append(points[ConvexHull(points).vertices])
+    return outlines
 
 
 def _reach(inside: Flags, radius: Floats, ring: float) -> Floats:
@@ -96,7 +96,7 @@ def _reach(inside: Flags, radius: Floats, ring: float) -> Floats:
 
 
 class _Crowding:
-    """What a layout of circles costs; what all layouts have in common is computed once."""
+    """Cost of a layout of circles; what all layouts share is computed once."""
 
     def __init__(self, inside: Flags, radius: Floats, ring: float) -> None:
         angle = np.linspace(0, 2 * np.pi, _DIRECTIONS, endpoint=False)
@@ -108,7 +108,7 @@ class _Crowding:
         self._pairs, self._least = pairs, self.outer[pairs[0]] + self.outer[pairs[1]] + _MARGIN
 
     def cost(self, centre: Floats) -> float:
-        """Overlaps and intrusions in pixels, weighed above the extent of the hulls.
+        """Overlaps and intrusions in pixels, weighted more than the extent of the hulls.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ def place_levels(
     """Place boxes level by level such that few lines cross, and none runs through a box.
 
     The method of Sugiyama et al. 1981: a line over several levels gets a place of its own in
-    each that it passes; each level is ordered by the barycentre of its neighbours.
+    each level that it passes; each level is ordered by the barycentre of its neighbours.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def place_levels(
 def place_rows(
     sizes: list[tuple[float, float]], width: float, top: float, gap: float
 ) -> tuple[list[tuple[float, float]], float]:
-    """Place boxes in rows of at most a width; give their upper left corners and the lower end."""
+    """Place boxes in rows of at most ``width``; return upper left corners and the lower end."""
     corners: list[tuple[float, float]] = []
     x, y, lowest = 2.0, max(top, 2.0), top
     for wide, high in sizes:
@@ -220,7 +220,7 @@ def place_rows(
 
 
 def _ordered(rows: list[list[int]], at: list[int], neighbours: list[list[int]]) -> list[list[int]]:
-    """The rows in the order of fewest crossings that sweeps down and up come upon."""
+    """The rows in the order of fewest crossings that sweeps down and up reach."""
     best, fewest = [list(row) for row in rows], _crossings(rows, at, neighbours)
     for sweep in range(12):
         down = sweep % 2 == 0
@@ -232,8 +232,8 @@ def _ordered(rows: list[list[int]], at: list[int], neighbours: list[list[int]]) 
                 near = [place[m] for m in neighbours[n] if at[m] == number + side]
                 wanted[n] = float(np.mean(near)) if near else place[n]
             rows[number] = sorted(rows[number], key=wanted.__getitem__)
-        if (found := _crossings(rows, at, neighbours)) < fewest:
-            best, fewest = [list(row) for row in rows], found
+        if (crossings := _crossings(rows, at, neighbours)) < fewest:
+            best, fewest = [list(row) for row in rows], crossings
     return best
 
 
@@ -252,7 +252,7 @@ def _crossings(rows: list[list[int]], at: list[int], neighbours: list[list[int]]
 def _columns(
     rows: list[list[int]], neighbours: list[list[int]], width: Floats, gap: float
 ) -> Floats:
-    """Middle of each box: near its neighbours' mean, in the order and at the gap given."""
+    """Middle of each box: near its neighbours' mean, with the given order and gap."""
     middle = np.zeros(len(width))
     for row in rows:
         ends = np.cumsum([width[n] + gap for n in row])
@@ -271,7 +271,7 @@ def _columns(
 
 
 def _separated(wanted: Floats, width: Floats, gap: float) -> Floats:
-    """Places near those wanted, in their order and without overlap (isotonic regression)."""
+    """Places near the wanted ones, in their order and without overlap (isotonic regression)."""
     if len(wanted) == 0:
         return wanted
     offset = np.concatenate([[0.0], np.cumsum((width[1:] + width[:-1]) / 2 + gap)])
@@ -293,7 +293,7 @@ def _lines(
     middle: Floats,
     rows: list[tuple[float, float]],
 ) -> list[Floats]:
-    """Lines from the lower edge of a box to the upper edge of another, side by side there.
+    """Lines from the lower edge of a box to the upper edge of another, spread along the edges.
 
     ``rows`` holds the upper and lower edge of the row of each box and passing place.
     """
@@ -304,7 +304,7 @@ def _lines(
         arriving.setdefault(chain[-1], []).append(number)
 
     def port(box: int, number: int, fellows: list[int], end: int) -> float:
-        # In the order in which the lines come, so that they do not cross at the box.
+        # In the order of the lines' next points, so that lines do not cross at the box.
         order = sorted(fellows, key=lambda n: (middle[chains[n][end]], n))
         share = (order.index(number) + 1) / (len(order) + 1)
         return corners[box][0] + sizes[box][0] * share

@@ -1,4 +1,4 @@
-"""The family over (q, p) and how sure its findings are: dataset in, HoloViews element out."""
+"""The family of hypergraphs over (q, p), and how certain its findings are."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ddp_tasks.figures.style import (
     GREENS,
     PLAIN_AXES,
     TABLE_AXES,
+    cell_texts,
     framed,
     plain,
     shown_of,
-    written,
 )
 from ddp_tasks.significance.confidence_intervals import wilson_interval
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.tables import significant_images
 
-#: What the maps show, with the words that stand above them.
+#: Quantities that the maps show, with their titles.
 MAPPED = {
     "nodes": "nodes",
     "equivalence_classes": "equivalence classes",
@@ -56,7 +56,7 @@ def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> h
     levels, percentages = family["quantile"].to_numpy(), family["percentage"].to_numpy()
     y, x = (a.ravel().astype(np.int32) for a in np.mgrid[: len(percentages), : len(levels)])
     flat = values.ravel()
-    # The square root, or one great corner leaves all else white.
+    # The square root; otherwise one large corner leaves all other cells white.
     shade = np.sqrt(np.maximum(flat, 0) / max(int(flat.max(initial=1)), 1))
     cells = {
         "map_x0": x - 0.5,
@@ -84,7 +84,7 @@ def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> h
         ],
     )
     counts = [_count(int(value)) for value in flat]
-    labels = written((x, y, counts), shade, ["map_x", "map_y"], group="Counts")
+    labels = cell_texts((x, y, counts), shade, ["map_x", "map_y"], group="Counts")
     column = int(np.abs(levels - own[0]).argmin())
     row = int(np.abs(percentages - own[1]).argmin())
     frame = hv.Rectangles(
@@ -113,14 +113,14 @@ def _count(value: int) -> str:
     return f"{value}" if value < 10_000 else f"{value / 1000:.0f}k"
 
 
-def intervals(table: LayerTable, of_layer: xr.Dataset, confidence: float) -> hv.Overlay:
+def intervals(table: LayerTable, layer: xr.Dataset, confidence: float) -> hv.Overlay:
     """Fractions of the most discriminating singular vectors with their Wilson intervals.
 
     Parameters
     ----------
     table
         its percentage p is drawn as a line.
-    of_layer
+    layer
         the layer's slice of the store's group ``layers``.
     confidence
         level of the intervals.
@@ -137,7 +137,7 @@ def intervals(table: LayerTable, of_layer: xr.Dataset, confidence: float) -> hv.
     count = significant_images(fraction, images[rows])
     low, high = wilson_interval(count, images[rows, None], confidence)
     names = np.array(table.target_classes, dtype=object)[rows]
-    vectors = np.array(vector_names(of_layer), dtype=object)[chosen]
+    vectors = np.array(vector_names(layer), dtype=object)[chosen]
     title = shown_of(len(rows), int((images > 0).sum()), "target classes", "the first")
     # Vectors of one class stand under each other, so that whiskers do not overlap.
     shift = (np.arange(len(chosen)) - (len(chosen) - 1) / 2) * 0.24
@@ -198,12 +198,12 @@ def intervals(table: LayerTable, of_layer: xr.Dataset, confidence: float) -> hv.
     )
 
 
-def discrimination_bars(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
-    """η² of the most discriminating significant vectors; those of one class alone are marked.
+def discrimination_bars(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
+    """η² of the most discriminating significant vectors; those of a single class are marked.
 
     Parameters
     ----------
-    table, of_layer
+    table, layer
         as in ``intervals``.
 
     Raises
@@ -215,14 +215,14 @@ def discrimination_bars(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
     chosen = ranked[:_BARS]
     significant = table.significant[:, chosen]
     names = np.array(table.target_classes, dtype=object)
-    labels = np.array(vector_names(of_layer), dtype=object)[chosen]
+    labels = np.array(vector_names(layer), dtype=object)[chosen]
     height = table.eta_squared[chosen]
-    of_classes = significant.sum(axis=0)
-    told = [", ".join(map(str, names[column][:8])) for column in significant.T]
+    number_of_classes = significant.sum(axis=0)
+    class_names = [", ".join(map(str, names[column][:8])) for column in significant.T]
     parts = []
     for words, wanted, colour in (
-        ("significant for several classes", of_classes > 1, "#6baed6"),
-        ("for one class alone", of_classes == 1, "#e8710a"),
+        ("significant for several classes", number_of_classes > 1, "#6baed6"),
+        ("for one class alone", number_of_classes == 1, "#e8710a"),
     ):
         x = np.flatnonzero(wanted)
         if not len(x):
@@ -233,7 +233,7 @@ def discrimination_bars(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
             "bar_x1": x + 0.4,
             "bar_y1": height[x],
             "vector": labels[x],
-            "classes": np.array(told, dtype=object)[x],
+            "classes": np.array(class_names, dtype=object)[x],
         }
         bars = hv.Rectangles(
             data, kdims=list(data)[:4], vdims=["vector", "classes"], group="Bars", label=words
@@ -250,7 +250,7 @@ def discrimination_bars(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
                 ],
             )
         )
-    alone = np.flatnonzero(of_classes == 1)
+    alone = np.flatnonzero(number_of_classes == 1)
     text = ["  " + short(str(names[significant[:, i].argmax()]), 14) for i in alone]
     parts.append(
         hv.Labels((alone, height[alone], text), ["bar_x", "bar_y"], ["text"]).opts(
@@ -286,16 +286,16 @@ def discrimination_bars(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
 def unsure_edges(
     stability: xr.Dataset, labels: Sequence[str], least: float
 ) -> list[tuple[str, str, float]]:
-    """Edges of the hierarchy that hold in fewer resamples than asked for, the least sure first.
+    """Edges of the hierarchy that hold in too few resamples, the least certain first.
 
     Parameters
     ----------
     stability
         the store's group ``stability/LAYER``.
     labels
-        one an equivalence class.
+        label of each equivalence class.
     least
-        share of the resamples, from 0 to 1.
+        share of the resamples, from 0 to 1, below which an edge is returned.
 
     Returns
     -------

@@ -25,12 +25,12 @@ from ddp_tasks.figures.thumbnails import Thumbnail, pictures
 from ddp_tasks.hypergraphs.semantic_hierarchy import levels, number_of_levels, strict_order
 
 _BOXES = 60
-#: Pixels: a browser draws no canvas wider than twice this, and a fine screen doubles it.
+#: In pixels: browsers draw no canvas wider than twice this, and fine screens double the width.
 _WIDEST = 8000.0
-#: In a diagram of more boxes, those that no line joins go in rows of this width below.
+#: In a diagram of more boxes, those without lines stand below, in rows of this width.
 _ALONE, _ROW_OF_ALONE = 5, 1240.0
 _IMAGES_IN_BOX = 10
-#: Images in a box of a diagram of many boxes, which would otherwise make the page heavy.
+#: Images in each box of a diagram of many boxes, so that the page stays small.
 _IMAGES_IN_CROWDED_BOX, _CROWDED = 5, 24
 
 _CELL, _IMAGE, _PAD = 41, 38, 10
@@ -74,10 +74,10 @@ class Box:
 
 
 def hierarchy_boxes(
-    hierarchy: xr.Dataset, of_layer: xr.Dataset, most_boxes: int = _BOXES
+    hierarchy: xr.Dataset, layer: xr.Dataset, most_boxes: int = _BOXES
 ) -> list[Box]:
-    """The boxes of a hierarchy diagram, measured but not placed: the most general ones."""
-    names, vectors = vector_names(of_layer), hierarchy["singular_vectors"].to_numpy()
+    """Boxes of the most general equivalence classes, with sizes but without places."""
+    names, vectors = vector_names(layer), hierarchy["singular_vectors"].to_numpy()
     exemplar = hierarchy["exemplar"].to_numpy().astype(object)
     shown = min(len(vectors), most_boxes)
     most = _IMAGES_IN_BOX if shown <= _CROWDED else _IMAGES_IN_CROWDED_BOX
@@ -86,9 +86,9 @@ def hierarchy_boxes(
     boxes = []
     for number, classes in enumerate(class_names(hierarchy)[:shown]):
         members = [names[v] for v in np.flatnonzero(vectors[number])]
-        found = np.flatnonzero(exemplar[number] != "")
+        with_exemplar = np.flatnonzero(exemplar[number] != "")
         title, listed = f"[{members[0]}]", abbreviated(members, 3)
-        columns = _per_row(min(len(found), most))
+        columns = _per_row(min(len(with_exemplar), most))
         width = max(
             2 * _PAD + columns * _CELL - (_CELL - _IMAGE),
             2 * _PAD + text_width(title, 14) + 8 + text_width(listed, 12),
@@ -101,16 +101,16 @@ def hierarchy_boxes(
             all_vectors=abbreviated(members, 40),
             classes=tuple(lines),
             all_classes=abbreviated(classes, 40),
-            exemplars=tuple(exemplar[number][found[:most]]),
-            exemplar_classes=tuple(found[:most].tolist()),
-            left_out=max(len(found) - most, 0),
+            exemplars=tuple(exemplar[number][with_exemplar[:most]]),
+            exemplar_classes=tuple(with_exemplar[:most].tolist()),
+            left_out=max(len(with_exemplar) - most, 0),
             below=0 if below is None else int(below[number]),
             width=width,
             height=0,
         )
         rows = -(-len(box.exemplars) // columns)
-        told = 16 * ((box.left_out > 0) + (box.below > 0))
-        height = box.images_top + rows * (_CELL + 4) + told + _PAD - 4
+        notes_height = 16 * ((box.left_out > 0) + (box.below > 0))
+        height = box.images_top + rows * (_CELL + 4) + notes_height + _PAD - 4
         boxes.append(replace(box, height=height))
     return boxes
 
@@ -120,7 +120,7 @@ def _per_row(images: int) -> int:
 
 
 def hierarchy_figure(
-    hierarchy: xr.Dataset, of_layer: xr.Dataset, thumbnails: Mapping[str, Thumbnail]
+    hierarchy: xr.Dataset, layer: xr.Dataset, thumbnails: Mapping[str, Thumbnail]
 ) -> hv.Overlay:
     """Diagram of a semantic hierarchy: boxes of equivalence classes, the most general on top.
 
@@ -131,7 +131,7 @@ def hierarchy_figure(
     ----------
     hierarchy
         the store's group ``hierarchies/LAYER``.
-    of_layer
+    layer
         the layer's slice of the store's group ``layers``.
     thumbnails
         by image id.
@@ -145,13 +145,13 @@ def hierarchy_figure(
     ----------
     Praggastis et al. 2022, section 5.2, right of figures 6, 7 and 9.
     """
-    boxes = hierarchy_boxes(hierarchy, of_layer)
+    boxes = hierarchy_boxes(hierarchy, layer)
     if not boxes:
         raise ValueError("the hierarchy is empty: no singular vector is significant for a class")
     covers = hierarchy["covers"].to_numpy()
     placed = _placed(boxes, covers)
     while placed.width > _WIDEST and len(boxes) > 1:
-        boxes = hierarchy_boxes(hierarchy, of_layer, len(boxes) * 3 // 4)
+        boxes = hierarchy_boxes(hierarchy, layer, len(boxes) * 3 // 4)
         placed = _placed(boxes, covers)
     total = len(covers)
     boxes = [replace(b, x=x, y=y) for b, (x, y) in zip(boxes, placed.corners, strict=True)]
@@ -160,7 +160,7 @@ def hierarchy_figure(
         depth = number_of_levels(hierarchy["level"].to_numpy())
         title = (
             f"Shown: the {len(boxes)} most general of {total:,} equivalence classes on {depth} "
-            "levels; a box tells how many of the others lie below it."
+            "levels; a box says how many of the others lie below it."
         )
     high = placed.height
     arrows = [np.column_stack([line[:, 0], high - line[:, 1]]) for line in placed.lines]
@@ -175,7 +175,7 @@ def hierarchy_figure(
 
 
 def _placed(boxes: list[Box], covers: npt.NDArray[np.bool_]) -> Levels:
-    """Places of boxes: levels of those that lines join, and rows of those that stand alone."""
+    """Places of boxes: levels of those that lines join, and rows of the rest."""
     covers = covers[: len(boxes), : len(boxes)]
     few = len(boxes) <= _ALONE
     joined = np.asarray(covers.any(axis=0) | covers.any(axis=1) | few)
@@ -286,16 +286,16 @@ def _exemplars(
     corner = np.array([boxes[number].image_corner(i) for number, i in places])
     classes = [boxes[number].exemplar_classes[i] for number, i in places]
     ids = [boxes[number].exemplars[i] for number, i in places]
-    told = {
+    tooltips = {
         "image": ids,
         "class": [str(names[c]) for c in classes],
         "signal": [f"{signal[n, c]:.3g}" for (n, _), c in zip(places, classes, strict=True)],
     }
     left, bottom = corner[:, 0], high - corner[:, 1] - _IMAGE
-    found = pictures([thumbnails[i] for i in ids], left, bottom, _IMAGE, told)
+    images = pictures([thumbnails[i] for i in ids], left, bottom, _IMAGE, tooltips)
     used = hierarchy["target_classes"].to_numpy().any(axis=0)
     if used.sum() > len(COLOURS):
-        return [found]
+        return [images]
     # The colour that the class has in the hypergraph.
     bars = (
         left,
@@ -305,7 +305,7 @@ def _exemplars(
         [COLOURS[c % len(COLOURS)] for c in classes],
     )
     return [
-        found,
+        images,
         hv.Rectangles(
             bars, kdims=["bar_x0", "bar_y0", "bar_x1", "bar_y1"], vdims=["colour"], group="Bars"
         ).opts(color="colour", line_alpha=0),

@@ -11,13 +11,13 @@ from ddp_tasks.figures.diagram_layout import hulls, place_circles
 from ddp_tasks.figures.notation import COLOURS, abbreviated, short, text_width, vector_names
 from ddp_tasks.figures.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
 
-#: Past these a drawing of hulls can no longer be read, and a matrix of dots takes its place.
+#: Larger hypergraphs are drawn as a matrix of dots, since their hulls could not be read.
 _HULLS, _CIRCLES = 12, 40
 _EQUIVALENCE_CLASSES_IN_MATRIX, _CLASSES_IN_MATRIX = 120, 100
 _RING = 5.0
 
 
-def hypergraph_figure(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+def hypergraph_figure(hierarchy: xr.Dataset, layer: xr.Dataset) -> hv.Overlay:
     """Hypergraph of a layer, its nodes collapsed to equivalence classes.
 
     A circle is an equivalence class, labelled representative:number of singular vectors, its
@@ -28,7 +28,7 @@ def hypergraph_figure(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay
     ----------
     hierarchy
         the store's group ``hierarchies/LAYER``.
-    of_layer
+    layer
         the layer's slice of the store's group ``layers``.
 
     Raises
@@ -44,12 +44,12 @@ def hypergraph_figure(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay
     if not len(member):
         raise ValueError("the hypergraph is empty: no singular vector is significant for a class")
     if not has_hulls(hierarchy):
-        return incidence_matrix(hierarchy, of_layer)
+        return incidence_matrix(hierarchy, layer)
     classes = np.flatnonzero(member.any(axis=0))
     inside = member[:, classes].T
     vectors = hierarchy["singular_vectors"].to_numpy().sum(axis=1)
-    labels = equivalence_class_labels(hierarchy, of_layer)
-    # The area grows with the number of vectors, from one that holds the label.
+    labels = equivalence_class_labels(hierarchy, layer)
+    # The area grows with the number of vectors; the smallest circle holds the label.
     widest = max(text_width(label, 11) for label in labels) / 2 + 3
     radius = np.minimum(np.sqrt(widest**2 * (1 + 0.35 * (vectors - 1))), 2.2 * widest)
     centre, size = place_circles(inside, radius, _RING)
@@ -57,8 +57,8 @@ def hypergraph_figure(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay
     names = hierarchy["target_class"].to_numpy().astype(object)
     key, (width, below) = _key([str(n) for n in names[classes]], classes, size[0])
     shift = np.array([(width - size[0]) / 2, below])
-    drawn = _hulls([outline + shift for outline in outlines], hierarchy, of_layer, classes)
-    circles = _circles(hierarchy, of_layer, centre + shift, radius, labels)
+    drawn = _hulls([outline + shift for outline in outlines], hierarchy, layer, classes)
+    circles = _circles(hierarchy, layer, centre + shift, radius, labels)
     return hv.Overlay([drawn, *circles, *key]).opts(**canvas(width, size[1] + below))
 
 
@@ -105,7 +105,7 @@ def has_matrix(hierarchy: xr.Dataset) -> bool:
 def _hulls(
     outlines: list[npt.NDArray[np.float64]],
     hierarchy: xr.Dataset,
-    of_layer: xr.Dataset,
+    layer: xr.Dataset,
     classes: npt.NDArray[np.int64],
 ) -> hv.Polygons:
     names = hierarchy["target_class"].to_numpy()
@@ -114,7 +114,7 @@ def _hulls(
             "hull_x": outline[:, 0],
             "hull_y": outline[:, 1],
             "target_class": str(names[c]),
-            "vectors": _vectors_of(hierarchy, of_layer, int(c)),
+            "vectors": _vectors_of(hierarchy, layer, int(c)),
             "colour": COLOURS[c % len(COLOURS)],
         }
         for c, outline in zip(classes, outlines, strict=True)
@@ -131,22 +131,22 @@ def _hulls(
     )
 
 
-def _vectors_of(hierarchy: xr.Dataset, of_layer: xr.Dataset, target_class: int) -> str:
+def _vectors_of(hierarchy: xr.Dataset, layer: xr.Dataset, target_class: int) -> str:
     """The singular vectors of a hyperedge, by name."""
     chosen = hierarchy["target_classes"].to_numpy()[:, target_class]
     vectors = np.flatnonzero(hierarchy["singular_vectors"].to_numpy()[chosen].any(axis=0))
-    names = vector_names(of_layer)
+    names = vector_names(layer)
     return abbreviated([names[v] for v in vectors], 12)
 
 
 def _circles(
     hierarchy: xr.Dataset,
-    of_layer: xr.Dataset,
+    layer: xr.Dataset,
     centre: npt.NDArray[np.float64],
     radius: npt.NDArray[np.float64],
     labels: list[str],
 ) -> list[hv.Element]:
-    names = vector_names(of_layer)
+    names = vector_names(layer)
     members = hierarchy["singular_vectors"].to_numpy()
     vectors = [abbreviated([names[v] for v in np.flatnonzero(m)], 12) for m in members]
     classes = [", ".join(c) for c in class_names(hierarchy)]
@@ -169,14 +169,14 @@ def _circles(
     return [circles, text]
 
 
-def incidence_matrix(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
+def incidence_matrix(hierarchy: xr.Dataset, layer: xr.Dataset) -> hv.Overlay:
     """Which equivalence classes belong to which target classes, as a matrix of dots.
 
     Parameters
     ----------
     hierarchy
         the store's group ``hierarchies/LAYER``.
-    of_layer
+    layer
         the layer's slice of the store's group ``layers``.
 
     References
@@ -194,12 +194,12 @@ def incidence_matrix(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
         len(rows), int(member.any(axis=0).sum()), "target classes", "with most equivalence classes"
     )
     names = hierarchy["target_class"].to_numpy().astype(object)[rows]
-    labels = equivalence_class_labels(hierarchy, of_layer)[:shown]
-    # Half the bytes of int64 in the page.
+    labels = equivalence_class_labels(hierarchy, layer)[:shown]
+    # int32 halves their size in the page.
     x, y = (a.ravel().astype(np.int32) for a in np.meshgrid(range(shown), range(len(rows))))
     inside = member[:shown, rows].T.ravel()
     dims = {"kdims": ["class_x", "class_y"], "vdims": ["equivalence_class", "target_class"]}
-    told = [("equivalence class", "@equivalence_class"), ("target class", "@target_class")]
+    tooltips = [("equivalence class", "@equivalence_class"), ("target class", "@target_class")]
     few = member.shape[1] <= len(COLOURS)
     colours = np.array(COLOURS * (member.shape[1] // len(COLOURS) + 1))[rows] if few else None
     text = np.array(labels, dtype=object)
@@ -221,7 +221,7 @@ def incidence_matrix(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
             color="colour" if colours is not None else "#2171b5",
             size=size,
             tools=["hover"],
-            hover_tooltips=told,
+            hover_tooltips=tooltips,
         )
     ).opts(
         **plain(
@@ -242,10 +242,10 @@ def incidence_matrix(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> hv.Overlay:
     )
 
 
-def equivalence_class_labels(hierarchy: xr.Dataset, of_layer: xr.Dataset) -> list[str]:
+def equivalence_class_labels(hierarchy: xr.Dataset, layer: xr.Dataset) -> list[str]:
     """Label of each equivalence class as in the paper's figures: representative:vectors."""
     members = hierarchy["singular_vectors"].to_numpy()
-    names = vector_names(of_layer)
+    names = vector_names(layer)
     return [f"{names[int(np.flatnonzero(m)[0])]}:{int(m.sum())}" for m in members]
 
 

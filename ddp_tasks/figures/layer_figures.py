@@ -1,8 +1,4 @@
-"""Figures of one layer: dataset in, HoloViews element out.
-
-A Bokeh figure has no text of its own beside axes, so what a figure leaves out is said in its
-title.
-"""
+"""Figures of one layer. The title of a figure says what it leaves out."""
 
 from __future__ import annotations
 
@@ -24,43 +20,43 @@ _VECTORS_IN_STRONGEST = 6
 _BINS = 120
 
 
-def spectrum(table: LayerTable, of_layer: xr.Dataset) -> hv.Overlay:
+def spectrum(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
     """Singular values of a layer; those significant for a class are marked.
 
     Parameters
     ----------
-    table, of_layer
+    table, layer
         as in ``significance_heatmap``.
 
     References
     ----------
     Praggastis et al. 2022, section 4.2.
     """
-    rank = int(of_layer["rank"])
-    values = of_layer["singular_value"].to_numpy()[:rank]
-    names = np.array(vector_names(of_layer), dtype=object)
+    rank = int(layer["rank"])
+    values = layer["singular_value"].to_numpy()[:rank]
+    names = np.array(vector_names(layer), dtype=object)
     classes = np.zeros(rank, dtype=int)
     classes[: table.significant.shape[1]] = table.significant.sum(axis=0)
     kdims = [hv.Dimension("index", label="index i of the singular vector")]
     vdims = [hv.Dimension("value", label="singular value"), "vector", "classes"]
-    told = [("singular vector", "@vector"), ("singular value", "@value{0.000}")]
-    told.append(("significant for", "@classes classes"))
+    tooltips = [("singular vector", "@vector"), ("singular value", "@value{0.000}")]
+    tooltips.append(("significant for", "@classes classes"))
     parts = []
     for label, chosen, style in (
         ("significant for no class", classes == 0, {"color": "#b4bcc4", "size": 4}),
         ("significant for a class", classes > 0, {"color": "#2171b5", "size": 7}),
         (
             "arbitrary singular vector (*)",
-            arbitrary(of_layer)[:rank],
+            arbitrary(layer)[:rank],
             {"color": "#d62728", "marker": "asterisk", "size": 9},
         ),
     ):
-        found = np.flatnonzero(chosen)
-        if not len(found):
+        vectors = np.flatnonzero(chosen)
+        if not len(vectors):
             continue
-        data = (found, values[found], names[found], classes[found])
+        data = (vectors, values[vectors], names[vectors], classes[vectors])
         points = hv.Scatter(data, kdims=kdims, vdims=vdims, label=label)
-        parts.append(points.opts(tools=["hover"], hover_tooltips=told, **style))
+        parts.append(points.opts(tools=["hover"], hover_tooltips=tooltips, **style))
     return hv.Overlay(parts).opts(
         **with_axes(
             ylim=(0, float(values.max()) * 1.06),
@@ -89,21 +85,21 @@ def signal_counts(signals: npt.NDArray[np.float32], of_images: int) -> SignalCou
     Parameters
     ----------
     signals
-        shape (image, singular vector), of all images or of some; NaN is not counted.
+        shape (image, singular vector), of all images or some of them; NaN is not counted.
     of_images
         images of the run.
     """
-    found = signals[np.isfinite(signals)]  # rows of unreadable images are NaN
-    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
+    finite = signals[np.isfinite(signals)]  # rows of unreadable images are NaN
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    return SignalCounts(edges, np.histogram(found, edges)[0], len(signals), of_images)
+    return SignalCounts(edges, np.histogram(finite, edges)[0], len(signals), of_images)
 
 
 def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
     """Histogram of a layer's signals with the threshold q.
 
-    Bars are drawn on a square root scale: beside the many signals near zero, the few beyond q
-    would not be seen.
+    Bars are drawn on a square root scale. On a linear one, the few signals beyond q could not be
+    seen beside the many near zero.
     """
     share = signals.counts / max(signals.counts.sum(), 1)
     kdim = hv.Dimension("signal", label="signal (layer output before bias)")
@@ -146,7 +142,7 @@ def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
 def strongest_images(
     exemplars: xr.Dataset,
     table: LayerTable,
-    of_layer: xr.Dataset,
+    layer: xr.Dataset,
     thumbnails: Mapping[str, Thumbnail],
     target_class_of: Mapping[str, str],
 ) -> hv.Overlay:
@@ -156,7 +152,7 @@ def strongest_images(
     ----------
     exemplars
         the store's group ``exemplars``.
-    table, of_layer
+    table, layer
         as in ``significance_heatmap``.
     thumbnails, target_class_of
         by image id.
@@ -171,27 +167,27 @@ def strongest_images(
     Praggastis et al. 2022, section 6, Eq. 19 restricted to images.
     """
     chosen = table.most_discriminating()[:_VECTORS_IN_STRONGEST]
-    place = {"layer": str(of_layer["layer"].item()), "singular_vector": chosen}
-    found = exemplars.sel(place)
-    ids, signal = found["image"].to_numpy().astype(object), found["signal"].to_numpy()
+    place = {"layer": str(layer["layer"].item()), "singular_vector": chosen}
+    strongest = exemplars.sel(place)
+    ids, signal = strongest["image"].to_numpy().astype(object), strongest["signal"].to_numpy()
     row, column = np.nonzero(ids != "")
     shown = ids[row, column]
     side, left, step, pitch = 64, 96, 76, 90
     high = len(chosen) * pitch
     bottom = high - row * pitch - side - 4
-    told = {
+    tooltips = {
         "image": shown.tolist(),
         "class": [target_class_of[i] for i in shown],
         "signal": [f"{s:.3g}" for s in signal[row, column]],
         "vector": [f"v{v}" for v in chosen[row]],
     }
     x = left + column * step
-    grid = pictures([thumbnails[i] for i in shown], x, bottom, side, told)
+    grid = pictures([thumbnails[i] for i in shown], x, bottom, side, tooltips)
     dims = {"kdims": ["strongest_x", "strongest_y"], "vdims": ["text"]}
-    under = hv.Labels((x + side / 2, bottom - 3, told["signal"]), **dims)
+    under = hv.Labels((x + side / 2, bottom - 3, tooltips["signal"]), **dims)
     eta = table.eta_squared[chosen]
     middle = high - np.arange(len(chosen)) * pitch - 4 - side / 2
-    names = np.array(vector_names(of_layer), dtype=object)[chosen]
+    names = np.array(vector_names(layer), dtype=object)[chosen]
     style = {"text_font": GLYPH_FONT, "text_font_size": "11px", "text_color": NEUTRAL}
     heads = hv.Labels((np.zeros(len(chosen)), middle + 2, names), **dims, group="Vectors")
     notes = hv.Labels(

@@ -14,11 +14,11 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ddp_tasks.figures.notation import NEUTRAL
 from ddp_tasks.figures.style import GLYPH_FONT
 
-#: Ends, middle and places between of the diverging colour scale; zero is white.
+#: Colours at equal distances along the diverging scale; the middle one, zero, is white.
 DIVERGING = ("#08306b", "#2171b5", "#7fb4da", "#ffffff", "#f4937b", "#cb181d", "#67000d")
 
 _COLOURS = 255
-#: Sides of a map in the page; larger ones are averaged down.
+#: Greatest side of a map in the page; larger maps are averaged down.
 _LARGEST_SIDE = 64
 _LONGEST_STRIP = 256
 #: Smaller maps repeat their entries, so that the space between maps stays narrow.
@@ -28,12 +28,12 @@ _SMALLEST_SIDE = 12
 WIDTH = 284
 _GREATEST_SIDE = 136
 _LABEL_HEIGHT = 18
-#: Single cells past this many stand without space between them.
+#: More single cells than this have no space between them.
 _CELLS_APART = 144
 
 
 def is_strip(high: int, wide: int) -> bool:
-    """Whether a map is so wide that each takes a line of its own."""
+    """Whether a map is so wide that it takes a whole line."""
     return wide >= 8 * high
 
 
@@ -61,7 +61,7 @@ class MapGrid:
     repeat: tuple[int, int]
     """how often each entry of a map is repeated, down and across."""
     inner: tuple[int, int]
-    """entries of a map after that."""
+    """entries of a map after repeating."""
     space: tuple[int, int]
     """entries between maps, down and across."""
     above: int
@@ -71,7 +71,7 @@ class MapGrid:
 
     @classmethod
     def of(cls, maps: int, high: int, wide: int, *, numbered: bool) -> MapGrid:
-        """Lay maps of the same sides out in lines, as near a square as may be.
+        """Lay out maps of equal size in lines, as nearly square as possible.
 
         Parameters
         ----------
@@ -100,19 +100,19 @@ class MapGrid:
 
     @property
     def _entries(self) -> tuple[int, int]:
-        """Of the whole grid, down and across."""
+        """Entries of the whole grid, down and across."""
         down, across = self.space
         high = self.above + self._lines * (self.inner[0] + down) - down
         return high, self.columns * self.inner[1] + (self.columns - 1) * across
 
     @property
     def width(self) -> float:
-        """In pixels."""
+        """Width of the grid, in pixels."""
         return self._entries[1] * self.pixel
 
     @property
     def height(self) -> float:
-        """In pixels."""
+        """Height of the grid, in pixels."""
         return self._entries[0] * self.pixel
 
     def _corners(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -122,14 +122,14 @@ class MapGrid:
         return top, column * (self.inner[1] + self.space[1])
 
     def image(self, maps: npt.NDArray[np.float32], limit: float) -> hv.Image:
-        """All maps in one image; what lies between them is NaN and stays clear.
+        """All maps in one image; the space between them is NaN and transparent.
 
         Parameters
         ----------
         maps
             shape (maps, h, w).
         limit
-            where the colours end on both sides of zero.
+            greatest magnitude of the colour scale, on both sides of zero.
         """
         whole = np.full(self._entries, np.nan, dtype=np.float32)
         large = maps.repeat(self.repeat[0], axis=1).repeat(self.repeat[1], axis=2)
@@ -148,23 +148,23 @@ class MapGrid:
             colorbar=False,
         )
 
-    def frames(self, told: dict[str, list[str]]) -> hv.Rectangles:
-        """An outline of each map, which tells these things by label, a text for each map."""
+    def frames(self, tooltips: dict[str, list[str]]) -> hv.Rectangles:
+        """An outline of each map; hovering shows these texts: by label, one for each map."""
         top, left = self._corners()
         data = {
             "x0": left * self.pixel,
             "y0": self.height - (top + self.inner[0]) * self.pixel,
             "x1": (left + self.inner[1]) * self.pixel,
             "y1": self.height - top * self.pixel,
-            **told,
+            **tooltips,
         }
-        frames = hv.Rectangles(data, kdims=["x0", "y0", "x1", "y1"], vdims=list(told))
+        frames = hv.Rectangles(data, kdims=["x0", "y0", "x1", "y1"], vdims=list(tooltips))
         return frames.opts(
             fill_alpha=0,
             line_color="#b9c1c9",
             line_width=1 if self.space[1] else 0.3,
             tools=["hover"],
-            hover_tooltips=[(label, f"@{{{label}}}") for label in told],
+            hover_tooltips=[(label, f"@{{{label}}}") for label in tooltips],
         )
 
     def labels(self, texts: list[str]) -> hv.Labels:

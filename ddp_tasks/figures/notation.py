@@ -26,21 +26,21 @@ _LONGEST_OF_SEVERAL = 120
 _NARROW, _WIDE = set("ijltfrI.,:;|'()[] -"), set("mwMW%@—")
 
 
-def vector_names(of_layer: xr.Dataset) -> list[str]:
+def vector_names(layer: xr.Dataset) -> list[str]:
     """Names v0, v1, ... of a layer's singular vectors; an asterisk marks the arbitrary ones."""
-    return [f"v{i}{'*' if close else ''}" for i, close in enumerate(arbitrary(of_layer))]
+    return [f"v{i}{'*' if close else ''}" for i, close in enumerate(arbitrary(layer))]
 
 
 def abbreviated(names: Sequence[str], most: int) -> str:
     """Names joined by commas; past ``most`` of them the number left out is stated."""
-    told = [shown(name, _LONGEST_OF_SEVERAL) for name in names[:most]]
-    if left := len(names) - len(told):
-        told.append(f"+{left}")
-    return ", ".join(told)
+    listed = [shown(name, _LONGEST_OF_SEVERAL) for name in names[:most]]
+    if left := len(names) - len(listed):
+        listed.append(f"+{left}")
+    return ", ".join(listed)
 
 
 def short(name: str, characters: int = 18) -> str:
-    """A name cut to a number of characters, an ellipsis in its middle, unseen ones escaped."""
+    """A name cut to a number of characters by an ellipsis; invisible characters are escaped."""
     name = seen(name)
     if len(name) <= characters:
         return name
@@ -50,7 +50,7 @@ def short(name: str, characters: int = 18) -> str:
 
 
 def text_width(text: str, size: float) -> float:
-    """Width of a text in pixels at a font size in pixels, a little above that of Helvetica."""
+    """Width of a text in pixels, slightly above Helvetica's; the font size is in pixels too."""
     widths = (0.32 if c in _NARROW else 0.9 if c in _WIDE or ord(c) > 0x2E80 else 0.6 for c in text)
     return size * sum(widths)
 
@@ -65,25 +65,25 @@ def wrapped(names: Sequence[str], width: float, size: float, lines: int) -> list
     lines
         at most this many.
     """
-    found: list[str] = []
+    broken: list[str] = []
     for position, name in enumerate(map(seen, names)):
         left = len(names) - position - 1
         # Only the last line must leave room for the number left out.
         room = width - text_width(f", +{left}", size) * (left > 0)
         fitting = cut(name, room, size)
-        joined = f"{found[-1]}, {fitting}" if found else fitting
-        if found and text_width(joined, size) <= (room if len(found) == lines else width):
-            found[-1] = joined
-        elif len(found) < lines:
-            found = [*(line.removesuffix(",") + "," for line in found), fitting]
+        joined = f"{broken[-1]}, {fitting}" if broken else fitting
+        if broken and text_width(joined, size) <= (room if len(broken) == lines else width):
+            broken[-1] = joined
+        elif len(broken) < lines:
+            broken = [*(line.removesuffix(",") + "," for line in broken), fitting]
         else:
-            found[-1] += f", +{left + 1}"
+            broken[-1] += f", +{left + 1}"
             break
-    return found
+    return broken
 
 
 def cut(name: str, room: float, size: float) -> str:
-    """A name shortened until it is no wider than so many pixels at a font size in pixels."""
+    """A name shortened to a width of at most ``room`` pixels; the font size is in pixels too."""
     fitting = name
     while len(fitting) > 2 and text_width(fitting, size) > room:
         fitting = short(fitting, len(fitting) - 1)

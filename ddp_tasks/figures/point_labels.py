@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 _DISTANCES = (7.5, 11, 16, 24, 36, 50)
 _NEAR = 12.0
 _DIRECTIONS = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-#: A name across a line can be read still, yet any place beside it is better.
+#: A name across a line can still be read, but any place beside it is better.
 _COST_OF_A_LINE = 60.0
 
 
@@ -49,11 +49,11 @@ def place_labels(
     frame
         width and height that the names stay in.
     lines
-        shape (m, 2, 2); ends of the lines that names keep clear of where they can.
+        shape (m, 2, 2); ends of lines that names avoid where they can.
 
     Returns
     -------
-    at most n labels: a point without a free place has none.
+    at most n labels: a point without a free place gets none.
     """
     radius = 7.0
     boxes = [np.concatenate([p - radius, p + radius]) for p in points]
@@ -61,7 +61,7 @@ def place_labels(
     along = [line[0] + steps * (line[1] - line[0]) for line in lines]
     samples = np.concatenate(along) if along else np.empty((0, 2))
     labels: list[Label] = []
-    # Crowded points first: those at the rim find a place later too.
+    # Crowded points first: points at the rim still find a place later.
     crowd = np.hypot(*(points[:, None] - points).transpose(2, 0, 1))
     order = np.argsort(np.sort(crowd, axis=1)[:, : min(3, len(points))].sum(axis=1), kind="stable")
     for i in order:

@@ -1,4 +1,4 @@
-"""How classes relate in a layer, as figures: heat maps in the order of a clustering."""
+"""Figures of how a layer's classes relate: heat maps in the order of a clustering."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.figures.notation import NEUTRAL, short
 from ddp_tasks.figures.style import BLUES, GLYPH_FONT, TABLE_AXES, plain, shown_of
 
-#: Cells of a heat map across and down; of more rows or columns, neighbours are averaged.
+#: At most this many rows and columns in a heat map; of more, neighbours are averaged.
 _ROWS, _COLUMNS = 400, 800
-#: Past these, names beside rows and columns would cover each other.
+#: The names of more rows or columns would cover each other.
 _NAMED = 40
 #: Side of the largest square heat map, in pixels.
 _LARGEST = 760
@@ -39,7 +39,7 @@ def clustered(similarity: Floats) -> Integers:
     if len(similarity) < 3:
         return np.arange(len(similarity))
     apart = squareform(1 - similarity, checks=False)
-    # The best of the orders that the tree allows takes the square of the items' number.
+    # Finding the best leaf order takes time with the square of the number of items.
     tree = linkage(apart, "average", optimal_ordering=len(similarity) <= 200)
     return leaves_list(tree).astype(np.int64)
 
@@ -47,8 +47,8 @@ def clustered(similarity: Floats) -> Integers:
 def jaccard_heatmap(relations: xr.Dataset) -> hv.Overlay:
     """Jaccard similarity of a layer's classes by shared significant vectors, in clustered order.
 
-    Classes without a significant vector are left out. Of more than 400 classes, neighbours are
-    averaged into 400 rows.
+    Classes without a significant vector are left out. More than 400 classes are averaged with
+    their neighbours into 400 rows.
 
     Parameters
     ----------
@@ -71,24 +71,25 @@ def jaccard_heatmap(relations: xr.Dataset) -> hv.Overlay:
         title = f"{len(names):,} classes, neighbours averaged into {len(blocks[0])} rows."
     title = _of_all(len(names), relations) + title
     side = min(34, _LARGEST // len(cells)) * len(cells) if len(cells) <= _NAMED else _LARGEST
-    told = [_joined(names, block) for block in blocks[0]]
-    return _heatmap(cells, (told, told), (side, side), title, told=("class", "class", "Jaccard"))
+    labels = [_joined(names, block) for block in blocks[0]]
+    words = ("class", "class", "Jaccard")
+    return _heatmap(cells, (labels, labels), (side, side), title, words=words)
 
 
 def incidence_overview(
-    hierarchy: xr.Dataset, relations: xr.Dataset, of_layer: xr.Dataset
+    hierarchy: xr.Dataset, relations: xr.Dataset, layer: xr.Dataset
 ) -> hv.Overlay:
     """The whole incidence of a large hypergraph: target classes by equivalence classes.
 
     Rows are target classes in the order of their clustering; columns are equivalence classes by
     level of the hierarchy and, within a level, by the middle row of their classes. Darkness is
-    the share of incidences where a cell averages several. It can be zoomed.
+    the share of incidences where a cell averages several. The figure can be zoomed.
 
     Parameters
     ----------
     hierarchy, relations
         the store's groups ``hierarchies/LAYER`` and ``hypergraphs/LAYER``.
-    of_layer
+    layer
         the layer's slice of the store's group ``layers``.
 
     Raises
@@ -102,12 +103,12 @@ def incidence_overview(
     rows = present[clustered(similar)]
     member = hierarchy["target_classes"].to_numpy()[:, rows].T
     level = hierarchy["level"].to_numpy()
-    # An equivalence class of none of the classes shown stands last in its level.
+    # An equivalence class without any of the classes shown comes last in its level.
     place = [float(np.median(np.flatnonzero(c))) if c.any() else np.inf for c in member.T]
     columns = np.lexsort((np.array(place), level))
     cells, (high, wide) = _averaged(member[:, columns].astype(np.float64), (_ROWS, _COLUMNS))
     names = [str(name) for name in hierarchy["target_class"].to_numpy()[rows]]
-    named = np.array(equivalence_class_labels(hierarchy, of_layer), dtype=object)[columns]
+    named = np.array(equivalence_class_labels(hierarchy, layer), dtype=object)[columns]
     labels = [f"{label} at level {at}" for label, at in zip(named, level[columns], strict=True)]
     title = _of_all(len(names), relations)
     title += f"{len(names):,} target classes by {len(labels):,} equivalence classes"
@@ -120,8 +121,8 @@ def incidence_overview(
         cells,
         ([_joined(names, block) for block in high], [_joined(labels, block) for block in wide]),
         (1200, 460),
-        f"{title}. Lines part the levels of the hierarchy, the most general at the left.",
-        told=("target class", "equivalence class", "share"),
+        f"{title}. Lines separate the levels of the hierarchy, the most general at the left.",
+        words=("target class", "equivalence class", "share"),
         over=[
             hv.Path(lines, ["level_x", "level_y"], group="Levels").opts(
                 color="#e8710a", line_width=1, default_tools=[]
@@ -133,7 +134,7 @@ def incidence_overview(
 def _present(relations: xr.Dataset) -> tuple[Integers, Floats]:
     """Classes with a hyperedge, and their Jaccard similarities.
 
-    Of more classes than those that all are related to, only these.
+    Where the store relates all classes to some of them only, these are the classes.
     """
     related = np.isin(relations["target_class"].to_numpy(), relations["other_class"].to_numpy())
     others = np.flatnonzero(related)
@@ -144,7 +145,7 @@ def _present(relations: xr.Dataset) -> tuple[Integers, Floats]:
 
 
 def _of_all(shown: int, relations: xr.Dataset) -> str:
-    """What a title says of classes for which there is no room; empty where there is for all."""
+    """Words of a title about classes that there is no room for; empty if all are shown."""
     return shown_of(
         shown,
         int((relations["vectors"].to_numpy() > 0).sum()),
@@ -156,7 +157,7 @@ def _of_all(shown: int, relations: xr.Dataset) -> str:
 def _averaged(
     values: Floats, most: tuple[int, int]
 ) -> tuple[Floats, tuple[list[Integers], list[Integers]]]:
-    """A matrix of at most so many rows and columns by averaging neighbours, and what each holds."""
+    """A matrix averaged to at most ``most`` rows and columns, and the positions in each."""
     blocks = []
     for axis, limit in enumerate(most):
         cut = np.array_split(np.arange(values.shape[axis]), min(limit, values.shape[axis]))
@@ -182,25 +183,25 @@ def _heatmap(
     frame: tuple[int, int],
     title: str,
     *,
-    told: tuple[str, str, str],
+    words: tuple[str, str, str],
     over: Sequence[hv.Element] = (),
 ) -> hv.Overlay:
-    """Cells from 0 to 1 with the first row on top; hovering tells row, column and value."""
+    """Cells from 0 to 1, first row on top; hovering shows row, column and value by these words."""
     (high, wide), (rows, columns) = cells.shape, names
-    # Whole percent: a byte a cell in the page.
+    # Whole percents take one byte a cell in the page.
     percent = np.rint(cells * 100).astype(np.uint8)[::-1]
     row_of, column_of = (
         CustomJSHover(
-            args={"names": list(told_of)},
+            args={"names": list(labels)},
             code="return names[Math.min(names.length - 1, Math.max(0, Math.round(value)))]",
         )
-        for told_of in (rows[::-1], columns)
+        for labels in (rows[::-1], columns)
     )
     hover = HoverTool(
         tooltips=[
-            (told[0], "$y{custom}"),
-            (told[1], "$x{custom}"),
-            (told[2], "@image %"),
+            (words[0], "$y{custom}"),
+            (words[1], "$x{custom}"),
+            (words[2], "@image %"),
         ],
         formatters={"$y": row_of, "$x": column_of},
     )
@@ -209,10 +210,10 @@ def _heatmap(
         ["column_x", "row_y"],
         ["image"],
         group="Cells",
-        # Of one row or column, HoloViews cannot tell how wide it is.
+        # HoloViews cannot tell how wide a single row or column is.
         bounds=(-0.5, -0.5, wide - 0.5, high - 0.5),
     )
-    # No wheel: the page is to scroll on over the figure.
+    # No wheel zoom, so that the wheel scrolls the page over the figure too.
     zoom = ["box_zoom", "reset"] if max(high, wide) > _NAMED else []
     layers: list[hv.Element] = [
         image.opts(cmap=list(BLUES), clim=(0, 100), tools=[hover], default_tools=zoom)
@@ -231,8 +232,8 @@ def _heatmap(
         }
         y, x = (a.ravel() for a in np.mgrid[:high, :wide])
         dark = ["#ffffff" if value >= 50 else NEUTRAL for value in percent.ravel()]
-        cells_told = (x, y, [str(value) for value in percent.ravel()], dark)
-        numbers = hv.Labels(cells_told, ["column_x", "row_y"], ["text", "colour"])
+        texts = (x, y, [str(value) for value in percent.ravel()], dark)
+        numbers = hv.Labels(texts, ["column_x", "row_y"], ["text", "colour"])
         style = {"text_font": GLYPH_FONT, "text_font_size": "10px"}
         layers.append(numbers.opts(text_color="colour", **style))
     shared = plain(

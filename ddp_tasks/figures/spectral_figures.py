@@ -15,7 +15,7 @@ from ddp_tasks.figures.style import framed
 Floats = npt.NDArray[np.float64]
 
 BAR, XMIN, POWER_LAW = "#9ecae1", "#55606b", "#d62728"
-#: Eigenvalues farther below the greatest are mostly zero but for rounding.
+#: Eigenvalues more decades below the greatest are mostly zeros with rounding errors.
 _DECADES = 8.0
 _FEWEST_BARS = 12
 _WIDTH, _HEIGHT = 348, 260
@@ -37,7 +37,7 @@ def spectral_distributions(
 
     Returns
     -------
-    panels by matrization; one without a spectrum is left out.
+    panels by matrization; matrizations without a spectrum are left out.
 
     References
     ----------
@@ -74,15 +74,15 @@ def spectral_distributions(
     }
 
 
-def histogram(one: xr.Dataset) -> dict[str, Floats]:
+def histogram(spectrum: xr.Dataset) -> dict[str, Floats]:
     """Bars of one layer's spectral density under one matrization.
 
-    Bins are joined where there are few eigenvalues, so that bars do not fall apart into spikes,
-    higher than the density, with nothing between them.
+    Where there are few eigenvalues, bins are joined. Otherwise bars would be single spikes, higher
+    than the density, with gaps between them.
 
     Parameters
     ----------
-    one
+    spectrum
         one layer and matrization of the store's group ``capacity/MODEL``.
 
     Returns
@@ -97,9 +97,9 @@ def histogram(one: xr.Dataset) -> dict[str, Floats]:
         shape (); share of the eigenvalues more than 8 decades below the greatest, not among the
         bars.
     """
-    share = one["density"].to_numpy().astype(np.float64)
-    edge = one["edge"].to_numpy().astype(np.float64)
-    wanted = max(_FEWEST_BARS, 2 * float(one["values"]) ** 0.5)
+    share = spectrum["density"].to_numpy().astype(np.float64)
+    edge = spectrum["edge"].to_numpy().astype(np.float64)
+    wanted = max(_FEWEST_BARS, 2 * float(spectrum["values"]) ** 0.5)
     starts = np.arange(0, len(share), max(1, round(len(share) / wanted)))
     share = np.add.reduceat(share, starts)
     left, right = edge[starts], edge[[*starts[1:], len(edge) - 1]]
@@ -115,12 +115,12 @@ def histogram(one: xr.Dataset) -> dict[str, Floats]:
     }
 
 
-def power_law(one: xr.Dataset) -> Floats:
+def power_law(spectrum: xr.Dataset) -> Floats:
     """Ends of the fitted power law, scaled to the tail's share of the eigenvalues.
 
     Parameters
     ----------
-    one
+    spectrum
         as for ``histogram``.
 
     Returns
@@ -128,17 +128,17 @@ def power_law(one: xr.Dataset) -> Floats:
     shape (2, 2); λ and density at xmin and at the greatest eigenvalue. Without a fit, shape
     (0, 2).
     """
-    alpha, xmin, greatest = (float(one[name]) for name in ("alpha", "xmin", "lambda_max"))
-    tail, values = float(one["tail"]), float(one["values"])
+    alpha, xmin, greatest = (float(spectrum[name]) for name in ("alpha", "xmin", "lambda_max"))
+    tail, values = float(spectrum["tail"]), float(spectrum["values"])
     if not (np.isfinite([alpha, xmin, greatest, tail]).all() and values and 0 < xmin < greatest):
         return np.empty((0, 2))
     at = np.array([xmin, greatest])
     return np.column_stack([at, tail / values * (alpha - 1) / xmin * (at / xmin) ** -alpha])
 
 
-def _distribution(one: xr.Dataset, bars: Mapping[str, Floats], matrization: str) -> hv.Overlay:
+def _distribution(spectrum: xr.Dataset, bars: Mapping[str, Floats], matrization: str) -> hv.Overlay:
     edges = [f"{side}_{matrization}" for side in ("left", "low", "right", "high")]
-    # Bars on a logarithmic axis need a lower end; this one lies below every figure.
+    # Bars on a logarithmic axis need a lower end; this one lies below every panel.
     low = np.full(len(bars["left"]), float(bars["density"].min()) * 1e-6)
     drawn = hv.Rectangles(
         (bars["left"], low, bars["right"], bars["density"], bars["share"]),
@@ -146,7 +146,7 @@ def _distribution(one: xr.Dataset, bars: Mapping[str, Floats], matrization: str)
         vdims=["share"],
         group="Bars",
     )
-    told = [
+    tooltips = [
         ("λ", f"@{edges[0]}{{0.00e+0}} to @{edges[2]}{{0.00e+0}}"),
         ("share of eigenvalues", "@share{0.00 %}"),
     ]
@@ -156,29 +156,29 @@ def _distribution(one: xr.Dataset, bars: Mapping[str, Floats], matrization: str)
             line_color="white",
             line_width=0.5,
             tools=["hover"],
-            hover_tooltips=told,
+            hover_tooltips=tooltips,
             xlabel="eigenvalue λ",
             ylabel="density of eigenvalues",
         )
     ]
-    fit = power_law(one)
+    fit = power_law(spectrum)
     if len(fit):
-        xmin = hv.VLine(float(one["xmin"]), group="Xmin")
+        xmin = hv.VLine(float(spectrum["xmin"]), group="Xmin")
         curve = hv.Curve(fit, kdims=["eigenvalue"], vdims=["density"], group="Power law")
         parts.append(xmin.opts(color=XMIN, line_width=1.2, line_dash="dashed"))
         parts.append(curve.opts(color=POWER_LAW, line_width=2))
     return hv.Overlay(parts)
 
 
-def _fit_in_words(one: xr.Dataset, bars: Mapping[str, Floats]) -> str:
-    refused = str(one["refusal"].item())
+def _fit_in_words(spectrum: xr.Dataset, bars: Mapping[str, Floats]) -> str:
+    refused = str(spectrum["refusal"].item())
     words = (
         f"no power law: {refused or 'not fitted'}"
-        if not np.isfinite(float(one["alpha"]))
-        else f"α = {float(one['alpha']):.2f} ± {float(one['sigma']):.2f},  "
-        f"xmin = {float(one['xmin']):.3g},  D = {float(one['D']):.3f},  "
-        f"tail {int(one['tail']):,} of {int(one['values']):,}"
-        + "".join(f",  {flag}" for flag in flags(one))
+        if not np.isfinite(float(spectrum["alpha"]))
+        else f"α = {float(spectrum['alpha']):.2f} ± {float(spectrum['sigma']):.2f},  "
+        f"xmin = {float(spectrum['xmin']):.3g},  D = {float(spectrum['D']):.3f},  "
+        f"tail {int(spectrum['tail']):,} of {int(spectrum['values']):,}"
+        + "".join(f",  {flag}" for flag in flags(spectrum))
     )
     if left_out := float(bars["left_out"]):
         words += f"\n{left_out:.1%} of λ lie below the figure"

@@ -18,7 +18,7 @@ from ddp_tasks.figures.style import GLYPH_FONT, canvas, shown_of
 Floats = npt.NDArray[np.float64]
 
 _LAYERS_SHOWN = 24
-#: Of the small panels: columns, size of one, gaps, and what lies above and below them, in pixels.
+#: Small panels: columns, size, gaps, and the space below and beside them, in pixels.
 _COLUMNS = 6
 _PANEL = 196.0, 84.0
 _GAP = 20.0, 24.0
@@ -28,8 +28,9 @@ _BELOW, _SIDE = 24.0, 8.0
 def layer_spectra(capacity: xr.Dataset, matrization: str = "unfolded") -> hv.Overlay:
     """Small panels with the spectral distribution of every layer under one matrization.
 
-    All panels span the same eigenvalues and as many decades of density, each up to its own
-    greatest, so equal slopes are equal exponents. Past 24 layers, 24 spread evenly are drawn.
+    All panels span the same eigenvalues and equally many decades of density, each up to its own
+    greatest density, so equal slopes are equal exponents. Of more than 24 layers, 24 spread evenly
+    are drawn.
 
     Parameters
     ----------
@@ -76,7 +77,7 @@ def layer_spectra(capacity: xr.Dataset, matrization: str = "unfolded") -> hv.Ove
 
 @dataclass(frozen=True)
 class _Panels:
-    """Where small panels lie on a canvas; all lengths in pixels, upwards."""
+    """Places of small panels on a canvas; lengths in pixels, y grows upwards."""
 
     number: int
     first: float
@@ -96,7 +97,7 @@ class _Panels:
             first=float(np.log10(min(bars["left"].min() for bars in spectra))),
             last=float(np.log10(max(bars["right"].max() for bars in spectra))),
             tops=tops,
-            # A little more, so that the least density is seen.
+            # Slightly more, so that the least density can be seen.
             span=float(np.log10(tops / lows).max()) * 1.05 + 0.3,
         )
 
@@ -122,11 +123,11 @@ class _Panels:
         up = np.log10(density / self.tops[i]) / self.span + 1
         return np.asarray(self.corner(i) + np.column_stack([right, up]) * _PANEL)
 
-    def bars(self, i: int, found: Mapping[str, Floats]) -> Floats:
+    def bars(self, i: int, spectrum: Mapping[str, Floats]) -> Floats:
         """Left, lower, right and upper sides of a panel's bars, of shape (bars, 4)."""
-        floor = np.full(len(found["left"]), self.tops[i] * 10**-self.span)
-        low = self.place(i, found["left"], floor)
-        return np.column_stack([low, self.place(i, found["right"], found["density"])])
+        floor = np.full(len(spectrum["left"]), self.tops[i] * 10**-self.span)
+        low = self.place(i, spectrum["left"], floor)
+        return np.column_stack([low, self.place(i, spectrum["right"], spectrum["density"])])
 
     def power_law(self, i: int, fit: xr.Dataset) -> Floats:
         """The part of the fitted line inside a panel, of shape (1 or 0, 4)."""
@@ -161,10 +162,10 @@ class _Panels:
         foot = np.array([[left, low, left + _PANEL[0], low]])
         return [foot, *(self.upright(i, 10.0**k) for k in self.decades())]
 
-    def above(self, texts_: Sequence[str], right: float) -> hv.Labels:
-        """Texts above the panels, so many pixels from their left sides."""
+    def above(self, labels: Sequence[str], right: float) -> hv.Labels:
+        """Texts above the panels, ``right`` pixels from their left sides."""
         at = np.array([self.corner(i) for i in range(self.number)])
-        data = (at[:, 0] + right, at[:, 1] + _PANEL[1] + 8, list(texts_))
+        data = (at[:, 0] + right, at[:, 1] + _PANEL[1] + 8, list(labels))
         return hv.Labels(data, group="Exponents" if right else "Layers")
 
     def decades_below(self) -> hv.Labels:
@@ -184,8 +185,8 @@ def _segments(parts: Sequence[Floats], group: str) -> hv.Segments:
 
 def _exponent(fit: xr.Dataset) -> str:
     alpha = float(fit["alpha"])
-    told = ", ".join([f"α {alpha:.2f}", *flags(fit)])
-    return told if np.isfinite(alpha) else "no fit"
+    words = ", ".join([f"α {alpha:.2f}", *flags(fit)])
+    return words if np.isfinite(alpha) else "no fit"
 
 
 def _raised(power: int) -> str:

@@ -21,17 +21,17 @@ from ddp_tasks.signals.layer_steps import ProjectedCircle, Steps
 from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import TensorSVD, relative_gaps
 
-#: Of each array.
+#: Greatest number of maps, strips and cells shown of an array.
 MAPS_SHOWN = 36
 STRIPS_SHOWN = 16
-#: A fully connected layer's maps are single cells; less room is needed without numbers above.
+#: Maps of a fully connected layer are single cells; without numbers above, more fit.
 CELLS_SHOWN = 1024
 NUMBERED_CELLS_SHOWN = 64
 
 
 @dataclass(frozen=True)
 class ArrayFigure:
-    """One array of figure 5 with what is said of it."""
+    """One array of figure 5 with its captions."""
 
     key: str
     formula: str
@@ -52,11 +52,11 @@ class _Array:
     formula: str
     maps: Tensor
     rows: npt.NDArray[np.int64]
-    """those shown."""
+    """rows shown."""
     which: str
     """how they were chosen."""
     names: list[str]
-    """of all rows."""
+    """names of all rows."""
     what: str
     """what a row stands for."""
     numbers: list[str] | None = None
@@ -66,11 +66,11 @@ class _Array:
 def step_figures(steps: Steps, svd: TensorSVD) -> list[ArrayFigure]:
     """The arrays of figure 5, in the order of the computation.
 
-    At most 36 maps an array are shown (of a fully connected layer 1,024 cells, 64 where numbers
-    stand above them): of singular vectors those of the greatest singular values, the same in all
-    three arrays; of channels those of the greatest energy (sum of squares) in Ȳ, the same in all
-    three; of the input and of the receptive fields those of the greatest energy, each for itself.
-    All stand in the order of their index.
+    At most 36 maps of each array are shown (for a fully connected layer 1,024 cells, or 64 with
+    numbers above them). Arrays over singular vectors show those of the greatest singular values,
+    the same in all three. Arrays over channels show those of the greatest energy (sum of squares)
+    in Ȳ, the same in all three. The input and the receptive fields show the maps of the greatest
+    energy, each array its own. All are in the order of their index.
 
     Parameters
     ----------
@@ -148,19 +148,19 @@ def _drawn(array: _Array, singular_values: list[str]) -> ArrayFigure:
     small = averaged_down(chosen)
     limit = float(small.abs().max()) or 1.0
     grid = MapGrid.of(*small.shape, numbered=array.numbers is not None)
-    told = {
+    tooltips = {
         "name": [array.names[row] for row in array.rows],
         "mean": _written(chosen.mean(dim=(1, 2))),
         "least": _written(chosen.amin(dim=(1, 2))),
         "greatest": _written(chosen.amax(dim=(1, 2))),
     }
     if array.what == "rows" and array.key != "Psi":
-        told["singular value"] = [singular_values[row] for row in array.rows]
-    element = grid.image(small.numpy(), limit) * grid.frames(told)
+        tooltips["singular value"] = [singular_values[row] for row in array.rows]
+    element = grid.image(small.numpy(), limit) * grid.frames(tooltips)
     if array.numbers is not None:
         element = element * grid.labels([array.numbers[row] for row in array.rows])
     rows, (high, wide) = len(array.maps), array.maps.shape[1:]
-    one = f"each row a map of {high} × {wide}" if high * wide > 1 else "one number a row"
+    maps = f"each row a map of {high} × {wide}" if high * wide > 1 else "one number a row"
     shown = ""
     if len(array.rows) < rows:
         shown = f"Shown: {len(array.rows):,} of {rows:,} {array.what}, {array.which}."
@@ -169,7 +169,7 @@ def _drawn(array: _Array, singular_values: list[str]) -> ArrayFigure:
     return ArrayFigure(
         key=array.key,
         formula=array.formula,
-        matrix=f"{rows:,} × {high * wide:,}, {one}" if array.key != "X" else _sizes(array.maps),
+        matrix=f"{rows:,} × {high * wide:,}, {maps}" if array.key != "X" else _sizes(array.maps),
         shown=shown.strip(),
         limit=limit,
         element=element.relabel(label=array.formula).opts(**_framed(grid)),
@@ -193,7 +193,7 @@ def _written(values: Tensor) -> list[str]:
     return [f"{value:.3g}" for value in values.tolist()]
 
 
-def circle_figure(seen: ProjectedCircle) -> hv.Overlay:
+def circle_figure(projected: ProjectedCircle) -> hv.Overlay:
     """The unit circle, and its image projected on singular vectors and on channels; equal axes.
 
     Dots mark where vᵢ goes, squares where vⱼ goes; lines are the stretches sᵢ and sⱼ.
@@ -202,14 +202,14 @@ def circle_figure(seen: ProjectedCircle) -> hv.Overlay:
     ----------
     Praggastis et al. 2022, figure 8.
     """
-    (i, j), (a, b) = seen.vectors, seen.channels
+    (i, j), (a, b) = projected.vectors, projected.channels
     kdims = [hv.Dimension("circle_x", label=f"along v{i}, u{i} or channel {a}")]
     vdims = [hv.Dimension("circle_y", label=f"along v{j}, u{j} or channel {b}")]
     parts: list[Any] = []
     for points, label, colour in (
-        (seen.circle, "unit circle", "#8b96a1"),
-        (seen.on_channels, f"its image on channels {a}, {b}", "#e8710a"),
-        (seen.on_singular_vectors, f"its image on u{i}, u{j}", "#2171b5"),
+        (projected.circle, "unit circle", "#8b96a1"),
+        (projected.on_channels, f"its image on channels {a}, {b}", "#e8710a"),
+        (projected.on_singular_vectors, f"its image on u{i}, u{j}", "#2171b5"),
     ):
         x, y = points.numpy()
         quarter = (len(x) - 1) // 4
@@ -223,7 +223,9 @@ def circle_figure(seen: ProjectedCircle) -> hv.Overlay:
             dot = hv.Scatter(([x[place]], [y[place]]), kdims=kdims, vdims=vdims)
             parts.append(rays.opts(color=colour, line_width=1, line_dash="dotted"))
             parts.append(dot.opts(color=colour, marker=marker, size=8))
-    extent = 1.12 * max(float(p.abs().max()) for p in (seen.circle, seen.on_singular_vectors))
+    extent = 1.12 * max(
+        float(p.abs().max()) for p in (projected.circle, projected.on_singular_vectors)
+    )
     return hv.Overlay(parts).opts(
         **plain(
             440,

@@ -15,17 +15,17 @@ from ddp_tasks.figures.notation import NEUTRAL
 hv.extension("bokeh", logo=False)
 
 FONT = "Helvetica, Arial, sans-serif"
-#: For glyphs, where Bokeh takes a bare text for the name of a column.
+#: For glyphs, where Bokeh takes a plain string for the name of a column.
 GLYPH_FONT = value(FONT)
 
-#: Sequential scales: of shares, and of counts and levels.
+#: Sequential scales: one for shares, one for counts and levels.
 BLUES = ("#ffffff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
 GREENS = ("#ffffff", "#edf6ec", "#d5ebd3", "#b3d9b2", "#86c088", "#58a663", "#33884a", "#1a6a35")
-#: Of the greatest shade; from there on, text in a cell is white.
+#: Shade, from 0 to 1, above which the text in a cell is white.
 _DARK = 0.68
 
 _PLAIN_BOKEH = {
-    # Bokeh warns of HoloViews' "fixed" where the frame's size is given and the figure's is not.
+    # Bokeh warns about HoloViews' "fixed" where only the frame's size is given.
     "plot.sizing_mode": None,
     "plot.outline_line_color": None,
     "plot.title.text_font": FONT,
@@ -99,7 +99,7 @@ def with_axes(**options: Any) -> dict[str, Any]:
     } | ({"show_legend": False} if options.get("show_legend") is False else {})
 
 
-def written(
+def cell_texts(
     texts: tuple[Any, Any, Sequence[str]],
     shade: npt.NDArray[np.float64],
     kdims: Sequence[str],
@@ -110,15 +110,15 @@ def written(
     Parameters
     ----------
     texts
-        places across and up, and what is written there.
+        x, y and text of each label.
     shade
-        of each cell, from 0 to 1.
+        shade of each cell, from 0 to 1.
     """
     colour = np.where(shade > _DARK, "#ffffff", "#1d2329").astype(object)
     labels = hv.Labels((*texts, colour), list(kdims), ["text", "colour"], group=group)
     return labels.opts(text_font=GLYPH_FONT, text_font_size="10px", text_color="colour")
 
 
-def shown_of(shown: int, of: int, what: str, which: str) -> str:
-    """What a title says of a limit; nothing where all are shown."""
-    return f"Shown: {shown} of {of} {what}, {which} first.  " if shown < of else ""
+def shown_of(shown: int, total: int, things: str, order: str) -> str:
+    """Words of a title that shows only some things; empty if all are shown."""
+    return f"Shown: {shown} of {total} {things}, {order} first.  " if shown < total else ""

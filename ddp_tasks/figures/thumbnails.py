@@ -38,7 +38,7 @@ class Thumbnails(Mapping[str, Thumbnail]):
         self._made: dict[int, Thumbnail] = {}
 
     def __getitem__(self, image: str) -> Thumbnail:
-        """The thumbnail of one image; a grey square of one that can no longer be read.
+        """The thumbnail of one image; a grey square if it can no longer be read.
 
         Raises
         ------
@@ -66,18 +66,18 @@ class Thumbnails(Mapping[str, Thumbnail]):
 
 
 class NumberedThumbnails(Mapping[str, Thumbnail]):
-    """Thumbnails that stand as numbers in figures; the page has a table of the pictures.
+    """Thumbnails that figures hold as numbers; the page has a table of the pictures.
 
-    A page shows a picture in many figures, and holds it once.
+    So a page holds a picture once, although many of its figures show it.
     """
 
     def __init__(self, thumbnails: Thumbnails) -> None:
         self._thumbnails = thumbnails
         self.used: dict[str, str] = {}
-        """the pictures asked for, as data URIs by number."""
+        """pictures used so far, as data URIs by number."""
 
     def __getitem__(self, image: str) -> Thumbnail:
-        """As of ``Thumbnails``, with a number in place of the data URI."""
+        """As in ``Thumbnails``, with a number in place of the data URI."""
         whole, number = self._thumbnails[image], str(self._thumbnails.position(image))
         self.used[number] = whole.uri
         return replace(whole, uri=number)
@@ -93,7 +93,7 @@ def thumbnail(picture: npt.NDArray[np.uint8]) -> Thumbnail:
     """A picture scaled to at most 64 pixels a side.
 
     Small pictures are enlarged by a whole factor, so that their pixels stay square and sharp,
-    and kept losslessly as PNG; photographs that had to be scaled down take WebP, a fifth of it.
+    and kept losslessly as PNG; pictures that are scaled down are kept as WebP, a fifth of the size.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def pictures(
     left: npt.NDArray[Any],
     bottom: npt.NDArray[Any],
     side: float,
-    told: Mapping[str, Sequence[Any]],
+    tooltips: Mapping[str, Sequence[Any]],
 ) -> hv.Rectangles:
     """Pictures at places of a figure whose units are pixels, each fitted into a square.
 
@@ -132,15 +132,15 @@ def pictures(
         shape (picture,); lower left corners of the squares.
     side
         of the squares, in pixels.
-    told
-        what hovering over a picture tells, by label; one value a picture.
+    tooltips
+        what hovering over a picture shows, by label; one value for each picture.
     """
     scale = [side / max(t.width, t.height) for t in thumbnails]
     width = np.array([t.width * s for t, s in zip(thumbnails, scale, strict=True)])
     height = np.array([t.height * s for t, s in zip(thumbnails, scale, strict=True)])
     x = left + (side - width) / 2
     y = bottom + (side - height) / 2
-    columns = {"picture": [t.uri for t in thumbnails], "wide": width, "high": height, **told}
+    columns = {"picture": [t.uri for t in thumbnails], "wide": width, "high": height, **tooltips}
     data = {"x0": x, "y0": y, "x1": x + width, "y1": y + height, **columns}
     element = hv.Rectangles(data, kdims=["x0", "y0", "x1", "y1"], vdims=list(columns))
     return element.relabel(group="Pictures").opts(
@@ -148,14 +148,14 @@ def pictures(
             fill_alpha=0,
             line_alpha=0,
             tools=["hover"],
-            hover_tooltips=[(name, f"@{{{name}}}") for name in told],
+            hover_tooltips=[(name, f"@{{{name}}}") for name in tooltips],
             hooks=[draw_pictures],
         )
     )
 
 
 def draw_pictures(plot: Any, element: Any) -> None:
-    """A hook: HoloViews has no element for pictures, so rectangles carry their URIs to Bokeh."""
+    """Draw the pictures of rectangles, as a hook: HoloViews has no element for pictures."""
     plot.state.image_url(
         url="picture",
         x="left",
