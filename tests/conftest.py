@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 
+import annotated_shapes  # noqa: F401 - before anything that it checks
 import pytest
 import run_stages
 from distributed import LocalCluster

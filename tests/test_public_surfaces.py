@@ -10,7 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = sorted(file.parent.name for file in (ROOT / "ddp_tasks").glob("*/__init__.py"))
-HEAVY = {"torch", "torchvision", "holoviews", "hypernetx", "zarr", "distributed", "prefect"}
+HEAVY = {
+    *("torch", "torchvision", "holoviews", "hypernetx", "zarr", "distributed", "prefect"),
+    # Known to type checkers and tests alone.
+    "jaxtyping",
+}
 
 
 def _loaded(code):

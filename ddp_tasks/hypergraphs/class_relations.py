@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import hypernetx as hnx
 import networkx as nx
@@ -11,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 from hypernetx.algorithms.metrics.s_centrality_measures import s_harmonic_centrality
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -32,17 +36,19 @@ _BLOCK = 512
 class Walks:
     """The s-walks among hyperedges: steps lead between hyperedges that share s nodes."""
 
-    component: Integers
-    """shape (class,); number of the s-connected component, -1 for fewer than s vectors."""
-    distance: Integers
-    """shape (class, other); least number of steps, -1 where no walk leads."""
-    betweenness: Floats
-    """shape (class,); share of the shortest s-walks between two others that pass through."""
-    harmonic: Floats
-    """shape (class,); sum over the others of 1 / distance."""
+    component: Shaped[Integers, " class"]
+    """number of the s-connected component, -1 for fewer than s vectors."""
+    distance: Shaped[Integers, "class other"]
+    """least number of steps, -1 where no walk leads."""
+    betweenness: Shaped[Floats, " class"]
+    """share of the shortest s-walks between two others that pass through."""
+    harmonic: Shaped[Floats, " class"]
+    """sum over the others of 1 / distance."""
 
 
-def shared_vectors(significant: Flags, others: Flags | None = None) -> Integers:
+def shared_vectors(
+    significant: Shaped[Flags, "class v"], others: Shaped[Flags, "other v"] | None = None
+) -> Shaped[Integers, "class _"]:
     """Number of singular vectors significant for both of two classes; shape (class, other).
 
     Parameters
@@ -57,7 +63,11 @@ def shared_vectors(significant: Flags, others: Flags | None = None) -> Integers:
     return np.asarray(rows @ columns.T).astype(np.int64)
 
 
-def jaccard(shared: Integers, vectors: Integers, other_vectors: Integers) -> Floats:
+def jaccard(
+    shared: Shaped[Integers, "class other"],
+    vectors: Shaped[Integers, " class"],
+    other_vectors: Shaped[Integers, " other"],
+) -> Shaped[Floats, "class other"]:
     """Jaccard similarity of classes: vectors significant for both, divided by those for either.
 
     Parameters

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import hypernetx as hnx
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
 
 def hypergraph(
-    significant: npt.NDArray[np.bool_],
-    fraction: npt.NDArray[np.float32],
+    significant: Shaped[npt.NDArray[np.bool_], "class v"],
+    fraction: Shaped[npt.NDArray[np.float32], "class v"],
     target_classes: Sequence[str],
     singular_values: npt.NDArray[np.float64],
     layer: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import networkx as nx
 import numpy as np
@@ -12,6 +13,9 @@ import xarray as xr
 
 from ddp_tasks.visualization.exemplars import StrongestImages, image_ids
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -28,15 +32,14 @@ class SemanticHierarchy:
     equally general ones are in the order of their greatest singular values.
     """
 
-    singular_vectors: Flags
-    """shape (equivalence class, singular vector); a partition of the hypergraph's nodes."""
-    target_classes: Flags
-    """shape (equivalence class, target class); every row differs from every other."""
-    covers: Flags
-    """shape (equivalence class, equivalence class); True where an edge of the diagram leads from
-    the first to the second."""
-    level: Integers
-    """shape (equivalence class,); length of the longest path to it from a top, 0 at the top."""
+    singular_vectors: Shaped[Flags, "equivalence_class singular_vector"]
+    """a partition of the hypergraph's nodes."""
+    target_classes: Shaped[Flags, "equivalence_class target_class"]
+    """every row differs from every other."""
+    covers: Shaped[Flags, "equivalence_class equivalence_class"]
+    """True where an edge of the diagram leads from the first to the second."""
+    level: Shaped[Integers, " equivalence_class"]
+    """length of the longest path to it from a top, 0 at the top."""
 
     def __len__(self) -> int:
         return len(self.level)
@@ -58,7 +61,7 @@ def number_of_levels(level: Integers) -> int:
     return int(level.max(initial=-1)) + 1
 
 
-def semantic_hierarchy(significant: Flags) -> SemanticHierarchy:
+def semantic_hierarchy(significant: Shaped[Flags, "target_class v"]) -> SemanticHierarchy:
     """The semantic hierarchy that a layer's hypergraph induces.
 
     Parameters
@@ -75,7 +78,9 @@ def semantic_hierarchy(significant: Flags) -> SemanticHierarchy:
     return SemanticHierarchy(singular_vectors, target_classes, covers, levels(covers))
 
 
-def equivalence_classes(significant: Flags) -> tuple[Flags, Flags]:
+def equivalence_classes(
+    significant: Shaped[Flags, "target_class v"],
+) -> tuple[Shaped[Flags, "part v"], Shaped[Flags, "part target_class"]]:
     """The partition of singular vectors by the target classes that they are significant for.
 
     Parameters
@@ -114,7 +119,9 @@ def equivalence_classes(significant: Flags) -> tuple[Flags, Flags]:
     return singular_vectors, np.ascontiguousarray(target_classes[order])
 
 
-def strict_order(target_classes: Flags) -> Flags:
+def strict_order(
+    target_classes: Shaped[Flags, "part target_class"],
+) -> Shaped[Flags, "part part"]:
     """Which equivalence classes lie above which: a proper superset of target classes lies above.
 
     Parameters
@@ -140,7 +147,9 @@ def strict_order(target_classes: Flags) -> Flags:
     return above
 
 
-def transitive_reduction(order: Flags) -> Flags:
+def transitive_reduction(
+    order: Shaped[Flags, "element element"],
+) -> Shaped[Flags, "element element"]:
     """The pairs of a strict order that follow from no two others: the edges of its diagram.
 
     Parameters
@@ -170,7 +179,7 @@ def transitive_reduction(order: Flags) -> Flags:
     return reduced
 
 
-def levels(covers: Flags) -> Integers:
+def levels(covers: Shaped[Flags, "part part"]) -> Shaped[Integers, " part"]:
     """Level of each equivalence class in the diagram: length of the longest path from a top.
 
     Parameters

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 #: Above this many equivalence classes depth is not computed: its cost grows with their square.
 MOST_FOR_DEPTH = 8192
@@ -26,7 +30,7 @@ class Sizes:
     """equivalence classes in the longest chain; 0 where there are none, -1 if not computed."""
 
 
-def sizes(significant: npt.NDArray[np.bool_]) -> Sizes:
+def sizes(significant: Shaped[npt.NDArray[np.bool_], "class v"]) -> Sizes:
     """Sizes of the hypergraph that a table gives.
 
     Parameters
@@ -48,7 +52,9 @@ def sizes(significant: npt.NDArray[np.bool_]) -> Sizes:
     )
 
 
-def distinct_sets(significant: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def distinct_sets(
+    significant: Shaped[npt.NDArray[np.bool_], "class v"],
+) -> Shaped[npt.NDArray[np.bool_], "set class"]:
     """The sets of target classes that occur among the nodes, one for each equivalence class.
 
     Returns
@@ -66,7 +72,7 @@ def distinct_sets(significant: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return np.asarray(node_sets[first])
 
 
-def depth(sets: npt.NDArray[np.bool_]) -> int:
+def depth(sets: Shaped[npt.NDArray[np.bool_], "set class"]) -> int:
     """Number of sets in the longest chain of proper inclusions.
 
     Parameters
@@ -90,8 +96,8 @@ def depth(sets: npt.NDArray[np.bool_]) -> int:
 
 
 def inclusions(
-    sets: npt.NDArray[np.bool_],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    sets: Shaped[npt.NDArray[np.bool_], "set class"],
+) -> tuple[Shaped[npt.NDArray[np.int64], " pair"], Shaped[npt.NDArray[np.int64], " pair"]]:
     """All pairs of a set and a proper subset of it.
 
     Sets are stored as bits of words. A pair is dropped at the first word in which the second set
@@ -129,7 +135,9 @@ def inclusions(
     return np.concatenate(general), np.concatenate(specific)
 
 
-def _words(sets: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint64]:
+def _words(
+    sets: Shaped[npt.NDArray[np.bool_], "set class"],
+) -> Shaped[npt.NDArray[np.uint64], "set words"]:
     """Rows of bits as 64-bit words, the last padded with zeros; at least one word."""
     padded = np.zeros((len(sets), max(1, -(-sets.shape[1] // 64)) * 8), dtype=np.uint8)
     bits = np.packbits(sets, axis=1)

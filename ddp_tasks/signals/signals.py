@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,9 @@ from torch import Tensor
 from ddp_tasks.networks.class_scores import are_probabilities
 from ddp_tasks.networks.forward_pass import ForwardPass, Reading
 from ddp_tasks.networks.layers import LinearLayer
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64, Shaped
 
 
 class NotFiniteError(ValueError):
@@ -27,16 +31,18 @@ class NotFiniteError(ValueError):
 class ShardSignals:
     """The rows of the cube that belong to one shard."""
 
-    signal: npt.NDArray[np.float32]
-    """shape (n, layers, greatest rank); NaN past each layer's rank, and for layers that an
+    signal: Shaped[npt.NDArray[np.float32], "n layers greatest_rank"]
+    """NaN past each layer's rank, and for layers that an
     image does not reach."""
-    predicted: npt.NDArray[np.int64]
-    confidence: npt.NDArray[np.float32]
-    reached: npt.NDArray[np.int64]
-    """number of images that reach each layer, shape (layers,)"""
+    predicted: Shaped[npt.NDArray[np.int64], " n"]
+    confidence: Shaped[npt.NDArray[np.float32], " n"]
+    reached: Shaped[npt.NDArray[np.int64], " layers"]
+    """number of images that reach each layer"""
 
 
-def signal_vector(Psi: Tensor, S: Tensor, V: Tensor) -> Tensor:
+def signal_vector(
+    Psi: Float[Tensor, "rows positions"], S: Float[Tensor, " r"], V: Float[Tensor, "columns r"]
+) -> Float[Tensor, " r"]:
     """Average signal of one image along each right singular vector, by definition.
 
     ``signals_of_means`` computes the same from U without receptive fields.
@@ -68,7 +74,9 @@ def signal_vector(Psi: Tensor, S: Tensor, V: Tensor) -> Tensor:
     return (S[:, None] * (V.T @ Psi)).mean(dim=1)
 
 
-def signals_of_means(mean: Tensor, bias: Tensor | None, U: Tensor) -> Tensor:
+def signals_of_means(
+    mean: Float[Tensor, "n d"], bias: Float[Tensor, " d"] | None, U: Float64[Tensor, "d r"]
+) -> Float64[Tensor, "n r"]:
     """Signal vectors of images from the mean of a layer's output over its positions.
 
     The mean over positions of sᵢ vᵢᵀ ψ equals uᵢᵀ (mean Y - b), since uᵢᵀ W̄ = sᵢ vᵢᵀ.

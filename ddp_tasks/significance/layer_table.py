@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.significance.significance import by_discrimination, discrimination, significant
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 
 @dataclass(frozen=True)
@@ -30,13 +34,13 @@ class LayerTable:
     """q, in the units of the layer's output before bias."""
     target_classes: tuple[str, ...]
     """names of the classes, or of groups of classes."""
-    images: npt.NDArray[np.int64]
-    """shape (class,); number of images of each class."""
-    fraction: npt.NDArray[np.float32]
-    """shape (class, singular vector); share of the class's images for which the vector is
-    significant, NaN for a class without images."""
-    significant: npt.NDArray[np.bool_]
-    """shape (class, singular vector); whether that share is at least p, the incidences."""
+    images: Shaped[npt.NDArray[np.int64], " class"]
+    """number of images of each class."""
+    fraction: Shaped[npt.NDArray[np.float32], "class singular_vector"]
+    """share of the class's images for which the vector is significant; NaN for a class without
+    images."""
+    significant: Shaped[npt.NDArray[np.bool_], "class singular_vector"]
+    """whether that share is at least p: the incidences."""
 
     @classmethod
     def of(
@@ -78,8 +82,8 @@ class LayerTable:
         )
 
     @cached_property
-    def eta_squared(self) -> npt.NDArray[np.float64]:
-        """η² of each singular vector, shape (singular vector,); see ``discrimination``."""
+    def eta_squared(self) -> Shaped[npt.NDArray[np.float64], " singular_vector"]:
+        """η² of each singular vector; see ``discrimination``."""
         return discrimination(self.fraction, self.images)
 
     def most_discriminating(self) -> npt.NDArray[np.int64]:

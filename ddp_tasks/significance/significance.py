@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.significance.quantiles import QuantileCounts, count_lower, count_upper
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 #: Signals as they are, and their negatives with a threshold of their own.
 DIRECTIONS = ("positive", "negative")
@@ -58,8 +62,8 @@ def thresholds(
 
 
 def images_read(
-    signals: npt.NDArray[np.float32], target: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    signals: Shaped[npt.NDArray[np.float32], "n ..."], target: Shaped[npt.NDArray[np.int64], " n"]
+) -> tuple[Shaped[npt.NDArray[np.float32], "read ..."], Shaped[npt.NDArray[np.int64], " read"]]:
     """Rows of the images that could be read; the others are left out.
 
     Parameters
@@ -73,7 +77,9 @@ def images_read(
     return (signals, target) if read.all() else (signals[read], target[read])
 
 
-def cut_points(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+def cut_points(
+    threshold: Shaped[npt.NDArray[np.float64], "2 quantile"],
+) -> Shaped[npt.NDArray[np.float32], " c"]:
     """Signals at which significance changes, for all levels and both directions of one layer.
 
     A threshold lies between two float32 numbers or on one, and so does its negative. The
@@ -92,10 +98,10 @@ def cut_points(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
 
 
 def count_between(
-    signals: npt.NDArray[np.float32],
-    target: npt.NDArray[np.int64],
-    cuts: npt.NDArray[np.float32],
-    counted: npt.NDArray[np.int64],
+    signals: Shaped[npt.NDArray[np.float32], "n v"],
+    target: Shaped[npt.NDArray[np.int64], " n"],
+    cuts: Shaped[npt.NDArray[np.float32], " c"],
+    counted: Shaped[npt.NDArray[np.int64], "class c+1 v"],
 ) -> None:
     """Count the signals of each class and singular vector between the cut points of a layer.
 
@@ -126,8 +132,9 @@ def count_between(
 
 
 def count_significant(
-    counted: npt.NDArray[np.int64], threshold: npt.NDArray[np.float64]
-) -> npt.NDArray[np.int64]:
+    counted: Shaped[npt.NDArray[np.int64], "class between v"],
+    threshold: Shaped[npt.NDArray[np.float64], "2 quantile"],
+) -> Shaped[npt.NDArray[np.int64], "2 quantile class v"]:
     """Images for which each singular vector is significant, from the counts between cut points.
 
     Parameters
@@ -165,19 +172,19 @@ def _cuts(
 class ClassFractions:
     """Shares of each class's images for which singular vectors are significant."""
 
-    fraction: npt.NDArray[np.float32]
-    """shape (direction, quantile, class, layer, singular vector); NaN past each layer's rank and
+    fraction: Shaped[npt.NDArray[np.float32], "direction quantile class layer singular_vector"]
+    """NaN past each layer's rank and
     for classes without images."""
-    images: npt.NDArray[np.int64]
-    """shape (class,); number of images of each class."""
-    reached: npt.NDArray[np.int64]
-    """shape (class, layer); number of images of each class that reach each layer."""
+    images: Shaped[npt.NDArray[np.int64], " class"]
+    """number of images of each class."""
+    reached: Shaped[npt.NDArray[np.int64], "class layer"]
+    """number of images of each class that reach each layer."""
 
 
 def fractions(
     parts: Parts,
     ranks: Sequence[int],
-    threshold: npt.NDArray[np.float64],
+    threshold: Shaped[npt.NDArray[np.float64], "2 quantile layer"],
     target_classes: int,
 ) -> ClassFractions:
     """Share of each class's images for which each singular vector is significant.
@@ -213,7 +220,10 @@ def fractions(
     return ClassFractions(fraction, images, reached)
 
 
-def share(count: npt.NDArray[np.int64], images: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+def share(
+    count: Shaped[npt.NDArray[np.int64], "*grid class v"],
+    images: Shaped[npt.NDArray[np.int64], " class"],
+) -> Shaped[npt.NDArray[np.float32], "*grid class v"]:
     """Counts of each class's images divided by all its images; NaN for a class without any.
 
     Parameters
@@ -253,8 +263,9 @@ def significant(
 
 
 def discrimination(
-    fraction: npt.NDArray[np.float32], images: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+    fraction: Shaped[npt.NDArray[np.float32], "*grid class v"],
+    images: Shaped[npt.NDArray[np.int64], " class"],
+) -> Shaped[npt.NDArray[np.float64], "*grid v"]:
     """How well "significant or not" tells the classes apart: the correlation ratio η².
 
     The indicator "this vector is significant" varies over images; η² is the share of its variance
@@ -283,7 +294,9 @@ def discrimination(
         return np.where(total > 0, between / total, total * 0)
 
 
-def by_discrimination(eta_squared: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def by_discrimination(
+    eta_squared: Shaped[npt.NDArray[np.float64], " v"],
+) -> Shaped[npt.NDArray[np.int64], " v"]:
     """Positions of singular vectors, greatest η² first, equal ones in their order; NaN last."""
     return np.argsort(-eta_squared, kind="stable")
 

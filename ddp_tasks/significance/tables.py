@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,14 @@ from ddp_tasks.significance.confidence_intervals import wilson_interval
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import significant
 
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
 
 def significant_images(
-    fraction: npt.NDArray[np.float32], images: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
+    fraction: Shaped[npt.NDArray[np.float32], "*grid class v"],
+    images: Shaped[npt.NDArray[np.int64], " class"],
+) -> Shaped[npt.NDArray[np.int64], "*grid class v"]:
     """How many images of each class a singular vector is significant for.
 
     Exact, though fractions are stored as float32, up to eight million images per class.
@@ -35,7 +40,9 @@ def significant_images(
     return np.rint(np.nan_to_num(fraction).astype(np.float64) * images[:, None]).astype(np.int64)
 
 
-def least_images(images: npt.NDArray[np.int64], percentage: float) -> npt.NDArray[np.int64]:
+def least_images(
+    images: Shaped[npt.NDArray[np.int64], " class"], percentage: float
+) -> Shaped[npt.NDArray[np.int64], " class"]:
     """The least number of images of each class that make a vector significant for it.
 
     Parameters

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float64, Inexact, Shaped
 
 #: Entries of a weight that are converted to float64 at a time (128 MiB).
 _ENTRIES = 2**24
@@ -17,7 +22,9 @@ _ROWS = 1024
 LEAST_WIDE, LEAST_TALL = 1e-5, 1e-3
 
 
-def gram_matrix(blocks: Tensor) -> Tensor:
+def gram_matrix(
+    blocks: Shaped[Tensor, "groups rows columns"],
+) -> Float64[Tensor, "groups smaller smaller"]:
     """The lower triangle of each block's Gram matrix over its smaller side, in float64.
 
     Blocks are converted to float64 one slice of their longer side at a time, so that memory
@@ -45,7 +52,13 @@ def gram_matrix(blocks: Tensor) -> Tensor:
     return gram
 
 
-def left_singular_vectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def left_singular_vectors(
+    blocks: Shaped[Tensor, "groups rows columns"],
+) -> tuple[
+    Float64[Tensor, "groups rows smaller"],
+    Float64[Tensor, "groups smaller"],
+    Bool[Tensor, " groups"],
+]:
     """U and S of each block from the eigenvectors of its Gram matrix, and whether to trust them.
 
     W Wᵀ = U S² Uᵀ; where a block is taller than wide, Wᵀ W = V S² Vᵀ and U = W V S⁻¹ (the
@@ -95,7 +108,7 @@ def left_singular_vectors(blocks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return vectors, S, trusted
 
 
-def eigenvalues(G: Tensor) -> Tensor:
+def eigenvalues(G: Inexact[Tensor, "*stack p p"]) -> Float[Tensor, "*stack p"]:
     """Eigenvalues of Hermitian matrices, ascending; only their lower triangles are read.
 
     On the CPU numpy's LAPACK (OpenBLAS in its wheels) takes 0.7 to 0.9 of the time of torch's,
@@ -117,7 +130,9 @@ def eigenvalues(G: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(G, UPLO="L")
 
 
-def _times(blocks: Tensor, V: Tensor) -> Tensor:
+def _times(
+    blocks: Shaped[Tensor, "groups rows columns"], V: Float64[Tensor, "groups columns vectors"]
+) -> Float64[Tensor, "groups rows vectors"]:
     """W V, with W converted to float64 one slice of its rows at a time."""
     groups, rows, columns = blocks.shape
     product = torch.empty(groups, rows, V.shape[2], dtype=torch.float64, device=V.device)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from ddp_tasks.weights import gram_matrix
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float64, Int64, Shaped
 
 #: svd: a backward stable float64 SVD throughout; gram: float64 Gram matrices where their
 #: accuracy is enough, else svd.
@@ -19,10 +22,10 @@ Route = Literal["svd", "gram"]
 class Spectrum:
     """The singular values of an unfolded weight, without their vectors."""
 
-    S: Tensor
-    """float64, shape (r,), descending."""
-    block: Tensor
-    """int64, shape (r,); the group of the convolution that each belongs to."""
+    S: Float64[Tensor, " r"]
+    """descending."""
+    block: Int64[Tensor, " r"]
+    """the group of the convolution that each belongs to."""
 
     @property
     def rank(self) -> int:
@@ -38,14 +41,12 @@ class TensorSVD:
     ``block`` says which group each singular vector belongs to.
     """
 
-    U: Tensor
-    """float64, shape (d, r)."""
-    S: Tensor
-    """float64, shape (r,), descending."""
-    V: Tensor | None
-    """float64, shape (c*k*k, r); c counts the channels of all groups. None if not asked for."""
-    block: Tensor
-    """int64, shape (r,)."""
+    U: Float64[Tensor, "d r"]
+    S: Float64[Tensor, " r"]
+    """descending."""
+    V: Float64[Tensor, "receptive_field r"] | None
+    """c*k*k rows, where c counts the channels of all groups; None if not asked for."""
+    block: Int64[Tensor, " r"]
     route: Route = "svd"
     """gram if any block's singular values come from its Gram matrix."""
 
@@ -61,7 +62,7 @@ class TensorSVD:
 
 
 def decompose(
-    W: Tensor,
+    W: Shaped[Tensor, "d columns"],
     groups: int = 1,
     *,
     right_singular_vectors: bool = True,
@@ -135,7 +136,12 @@ def decompose(
     return TensorSVD(left, values, right, block, "gram" if by_gram else "svd")
 
 
-def right_vectors(W: Tensor, U: Tensor, S: Tensor, groups: int = 1) -> Tensor:
+def right_vectors(
+    W: Shaped[Tensor, "d columns"],
+    U: Float[Tensor, "d n"],
+    S: Float[Tensor, " n"],
+    groups: int = 1,
+) -> Float64[Tensor, "{groups}*columns n"]:
     """Right singular vectors from left ones: V = W̄ᵀ U S⁻¹, since W̄ᵀ uᵢ = sᵢ vᵢ.
 
     For the few vectors of a large layer that are looked at when V was not kept. The error of
@@ -207,7 +213,9 @@ def _exact(blocks: Tensor, right: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     return U, S, None
 
 
-def _block_diagonal(vectors: Tensor, order: Tensor) -> Tensor:
+def _block_diagonal(
+    vectors: Float[Tensor, "groups rows per_block"], order: Int64[Tensor, " r"]
+) -> Float[Tensor, "groups*rows r"]:
     """Vectors of all blocks as columns of one matrix, in the order given.
 
     Parameters
@@ -230,7 +238,7 @@ def _block_diagonal(vectors: Tensor, order: Tensor) -> Tensor:
     return whole.flatten(0, 1)
 
 
-def signs(U: Tensor) -> Tensor:
+def signs(U: Float[Tensor, "d r"]) -> Float[Tensor, " r"]:
     """The sign that makes the entry of largest magnitude of each column positive.
 
     Parameters
@@ -251,7 +259,7 @@ def signs(U: Tensor) -> Tensor:
     return torch.where(largest < 0, -1.0, 1.0).to(U.dtype)
 
 
-def relative_gaps(S: Tensor) -> Tensor:
+def relative_gaps(S: Float[Tensor, " r"]) -> Float[Tensor, " r"]:
     """Distance of each singular value to its nearest neighbour, divided by the greatest.
 
     A value below ``arbitrary_vectors.GAP_TOLERANCE`` means that the arithmetic cannot tell the

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Shaped
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
 TransposedConvolution = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -15,7 +19,7 @@ LinearModule = nn.Linear | Convolution | TransposedConvolution
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def unfold_weight(W: Tensor) -> Tensor:
+def unfold_weight(W: Shaped[Tensor, "d ..."]) -> Shaped[Tensor, "d receptive_field"]:
     """The unfolded weight W̄: each row is a flattened filter.
 
     Nothing in Eq. 4 depends on the number of spatial dimensions: a filter of k, k × k or
@@ -81,7 +85,9 @@ def transposed_filters(W: Tensor, groups: int = 1) -> Tensor:
     return blocks.flip(tuple(range(3, blocks.ndim))).reshape(groups * d, c // groups, *kernel)
 
 
-def receptive_fields(module: LinearModule, X: Tensor) -> Tensor:
+def receptive_fields(
+    module: LinearModule, X: Shaped[Tensor, "n ..."]
+) -> Shaped[Tensor, "n groups receptive_field positions"]:
     """The receptive field matrix Ψ(X): each column is a flattened receptive field.
 
     W̄ Ψ(X) = Ȳ, the layer's output minus its bias. The paper assumes two dimensions, stride 1 and
@@ -157,7 +163,9 @@ def _windows(
     return X.permute(0, 1, *inside, *outside).reshape(len(X), groups, -1, positions)
 
 
-def linear_part(module: LinearModule, output: Tensor) -> Tensor:
+def linear_part(
+    module: LinearModule, output: Shaped[Tensor, "n ..."]
+) -> Shaped[Tensor, "n d positions"]:
     """Ȳ: a layer's output minus its bias, positions last.
 
     Parameters
@@ -177,7 +185,7 @@ def linear_part(module: LinearModule, output: Tensor) -> Tensor:
 
 def mean_of_images(
     output: Tensor, images: int, *, channels_last: bool, image_axis: int = 0
-) -> Tensor:
+) -> Float[Tensor, "{images} d"]:
     """Mean of a layer's input or output over the positions of each image.
 
     Parameters

@@ -1,3 +1,4 @@
+import jaxtyping
 import numpy as np
 import pytest
 import reference
@@ -103,11 +104,16 @@ def test_building_draws_no_random_numbers():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_layer_of_another_kind_is_refused(monkeypatch):
+    # As for a caller whose types nobody checks.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(TypeError, match="Linear is not a Conv1d"):
+        svd_convolutions(nn.Linear(2, 3))
+
+
 def test_refusals():
     module = nn.Conv2d(2, 3, 3)
     W = unfold_weight(module.weight)
-    with pytest.raises(TypeError, match="Linear is not a Conv1d"):
-        svd_convolutions(nn.Linear(2, 3))
     with pytest.raises(ValueError, match="made without it"):
         svd_convolutions(module, decompose(W, right_singular_vectors=False))
     with pytest.raises(ValueError, match="do not belong to a weight"):
