@@ -119,7 +119,7 @@ def ours(path: Path, workers: int) -> dict[str, Any]:
 
     from distributed import Client
 
-    from ddp_tasks.stages.bounded_futures import results
+    from ddp_tasks.stages.bounded_futures import OverWorkers
     from ddp_tasks.store.cube import cube_size
     from ddp_tasks.store.slabs import slabs
     from ddp_tasks.workers import reductions
@@ -131,11 +131,7 @@ def ours(path: Path, workers: int) -> dict[str, Any]:
             # As the flow starts them.
             cluster = stack.enter_context(ending(local_cluster(workers, 1)))
             client = stack.enter_context(Client(cluster, set_as_default=False))
-
-            def over_workers(function: Any, pieces: Any) -> Any:
-                return results(client, function, pieces, retries=2, patience=60)
-
-            mapped = over_workers
+            mapped = OverWorkers(client, patience=60)
         size = cube_size(path)
         whole, narrow = slabs(size), reductions.fraction_slabs(size, len(QUANTILES), CLASSES)
         # The workers of a run have imported everything by then: they wrote the cube.

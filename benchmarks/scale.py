@@ -31,7 +31,7 @@ from ddp_tasks.callables import factories
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.networks.decomposition import layer_coordinates
 from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.stages.bounded_futures import outcomes
+from ddp_tasks.stages.bounded_futures import OverWorkers
 from ddp_tasks.store import creation, shards
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import Identity
@@ -191,11 +191,8 @@ def schedule(path: Path, workers: int, seconds: float) -> None:
         work = partial(sleep_and_write, str(path), seconds)
         writing, memory = [], []
         start, processor = time.perf_counter(), process.cpu_times()
-        for outcome in outcomes(client, work, missing, retries=2, patience=60):
-            if outcome.error is not None:
-                raise outcome.error
-            assert outcome.result is not None
-            writing.append(outcome.result)
+        for _, written in OverWorkers(client, patience=60)(work, missing):
+            writing.append(written)
             memory.append(process.memory_info().rss)
         whole, after = time.perf_counter() - start, process.cpu_times()
     asked = seconds * sum(map(len, missing)) / workers

@@ -28,8 +28,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.testing.utilities import prefect_test_harness
 
-from ddp_tasks.stages.bounded_futures import outcomes
-from ddp_tasks.stages.stage import progress, stage
+from ddp_tasks.stages.stage import over_workers, stage
 from flows.clusters import ending
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -47,17 +46,10 @@ def as_futures(address: str, shards: int, seconds: float) -> int:
 
     @stage("shards")
     def fill() -> int:
-        count = 0
-        with (
-            Client(address, set_as_default=False) as client,
-            progress("shards", "empty shards", shards) as done,
-        ):
-            work = partial(empty_shard, seconds)
-            for outcome in outcomes(client, work, range(shards), retries=2, patience=60):
-                assert outcome.error is None
-                done(1)
-                count += 1
-        return count
+        with over_workers(
+            address, 60, key="shards", description="empty shards", total=shards
+        ) as mapped:
+            return sum(1 for _ in mapped(partial(empty_shard, seconds), range(shards)))
 
     return int(fill())
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ddp_tasks.capacity.kernel_matrices import channel_values, slice_matrices
 from ddp_tasks.capacity.power_law import CANDIDATES, FEW, fit_power_law
-from ddp_tasks.capacity.toeplitz import Run, per_axis, symbol, symbol_spectrum
+from ddp_tasks.capacity.toeplitz import BLOCK_MEMORY, Run, per_axis, symbol, symbol_spectrum
 from ddp_tasks.weights.gram_matrix import eigenvalues
 
 
@@ -148,7 +148,7 @@ def spectrum(
     stride: Sequence[int] | int = 1,
     dilation: Sequence[int] | int = 1,
     groups: int = 1,
-    memory: int = 1 << 28,
+    memory: int = BLOCK_MEMORY,
     run: Run = map,
 ) -> Spectrum:
     """Singular values of a layer's weight under one matrization.
@@ -323,7 +323,7 @@ def layer_capacity(
     stride: Sequence[int] | int = 1,
     dilation: Sequence[int] | int = 1,
     groups: int = 1,
-    memory: int = 1 << 28,
+    memory: int = BLOCK_MEMORY,
     run: Run = map,
     candidates: int | None = CANDIDATES,
 ) -> Capacity:

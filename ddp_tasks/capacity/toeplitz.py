@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from math import ceil, prod, sqrt
+from math import ceil, gcd, prod, sqrt
 from typing import Literal
 
 import torch
@@ -54,6 +54,9 @@ Block = tuple[int, int]
 
 #: Applies a function to every block, in order, as ``map`` and ``Executor.map`` do.
 Run = Callable[[Callable[[Block], Tensor], list[Block]], Iterable[Tensor]]
+
+#: Bytes that one block of frequencies may take.
+BLOCK_MEMORY = 1 << 28
 
 _LEAST_AT_ONCE = 8  # matrices; fewer make slow products
 _CACHE = 1 << 22  # bytes of matrices at once, where they are small
@@ -90,6 +93,36 @@ class Symbol:
         return prod(self.size) * self.even.shape[0] * self.p
 
 
+@dataclass(frozen=True)
+class SpectrumSize:
+    """How many singular values W̄₂ of a layer has, which its weight need not be there for."""
+
+    size: tuple[int, ...]
+    """as of ``Symbol``."""
+    groups: int
+    p: int
+    """as of ``Symbol``."""
+
+    @classmethod
+    def of(
+        cls, shape: Sequence[int], size: Sequence[int], stride: Sequence[int] | int, groups: int
+    ) -> SpectrumSize:
+        """The size for a weight of shape (d, c / groups, k, ...); see ``symbol``."""
+        t = per_axis(stride, len(size))
+        p = min(shape[0] // groups, shape[1] * prod(t))
+        return cls(_outputs(size, t), groups, p)
+
+    @property
+    def values(self) -> int:
+        """Number of singular values."""
+        return prod(self.size) * self.groups * self.p
+
+    def blocks(self, memory: int = BLOCK_MEMORY) -> list[Block]:
+        """As the function ``blocks`` gives them."""
+        own_negatives = prod(gcd(2, n) for n in self.size)
+        return _blocks((prod(self.size) + own_negatives) // 2, self.groups, self.p, memory)
+
+
 def symbol(
     W: Tensor,
     size: Sequence[int],
@@ -123,7 +156,7 @@ def symbol(
     kernel = kernel.unflatten(0, (groups, -1))
     if kernel.shape[1] > kernel.shape[2]:  # eigenvalues of AᴴA are those of its conjugate
         kernel = kernel.transpose(1, 2)
-    outputs = tuple(ceil(m / step) for m, step in zip(size, t, strict=True))
+    outputs = _outputs(size, t)
     lags, R = _autocorrelation(kernel)
     frequency, count = frequencies(outputs)
     # ‖A(ω)‖² is at most tr R_0 plus twice the other terms; the Gram matrix is accurate only to ε
@@ -169,7 +202,7 @@ def frequencies(size: Sequence[int]) -> tuple[Tensor, Tensor]:
     return index[first], 1 + (index < negative)[first].long()
 
 
-def blocks(layer: Symbol, memory: int = 1 << 28) -> list[Block]:
+def blocks(layer: Symbol, memory: int = BLOCK_MEMORY) -> list[Block]:
     """Ranges of frequencies that together make the spectrum, each a task of its own.
 
     Parameters
@@ -177,10 +210,12 @@ def blocks(layer: Symbol, memory: int = 1 << 28) -> list[Block]:
     memory
         bytes that ``block_spectrum`` may take for one range; a single frequency is never split.
     """
-    frequency_bytes = 16 * _MATRICES_AT_ONCE * layer.even.shape[0] * layer.even.shape[2]
-    step = max(1, memory // frequency_bytes)
-    last = len(layer.frequency)
-    return [(start, min(start + step, last)) for start in range(0, last, step)]
+    return _blocks(len(layer.frequency), layer.even.shape[0], layer.p, memory)
+
+
+def _blocks(frequencies: int, groups: int, p: int, memory: int) -> list[Block]:
+    step = max(1, memory // (16 * _MATRICES_AT_ONCE * groups * p**2))
+    return [(at, min(at + step, frequencies)) for at in range(0, frequencies, step)]
 
 
 def block_spectrum(layer: Symbol, block: Block) -> Tensor:
@@ -222,7 +257,7 @@ def toeplitz_spectrum(
     stride: Sequence[int] | int = 1,
     dilation: Sequence[int] | int = 1,
     groups: int = 1,
-    memory: int = 1 << 28,
+    memory: int = BLOCK_MEMORY,
     run: Run = map,
 ) -> Tensor:
     """All singular values of W̄₂ of a convolution on periodic images.
@@ -257,7 +292,7 @@ def toeplitz_spectrum(
     )
 
 
-def symbol_spectrum(layer: Symbol, memory: int = 1 << 28, run: Run = map) -> Tensor:
+def symbol_spectrum(layer: Symbol, memory: int = BLOCK_MEMORY, run: Run = map) -> Tensor:
     """All singular values of W̄₂; arguments and result as of ``toeplitz_spectrum``."""
     parts = run(partial(block_spectrum, layer), blocks(layer, memory))
     return torch.cat(list(parts)).sort(descending=True).values
@@ -266,6 +301,10 @@ def symbol_spectrum(layer: Symbol, memory: int = 1 << 28, run: Run = map) -> Ten
 def per_axis(value: Sequence[int] | int, axes: int) -> tuple[int, ...]:
     """One number for each axis; a single one holds for all, as in PyTorch's convolutions."""
     return (value,) * axes if isinstance(value, int) else tuple(value)
+
+
+def _outputs(size: Sequence[int], stride: Sequence[int]) -> tuple[int, ...]:
+    return tuple(ceil(m / step) for m, step in zip(size, stride, strict=True))
 
 
 def _require_finite(W: Tensor) -> None:

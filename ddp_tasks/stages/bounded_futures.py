@@ -1,4 +1,4 @@
-"""Dask futures, few at a time: what waits and what is done take no memory.
+"""The one way to Dask: futures, few at a time; what waits and what is done take no memory.
 
 ``Client.map`` sends every task at once and holds every result; here the scheduler knows a few
 tasks for each thread of the cluster, and a result is forgotten as soon as it is used.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, overload
 
-from distributed import Client, Future
+from distributed import Client, Future, Worker
 from distributed.scheduler import KilledWorker
 
 from ddp_tasks.stages.dead_workers import why_killed
@@ -76,67 +76,193 @@ class Outcome(Generic[Item, Result]):
     error: BaseException | None = None
 
 
-def outcomes(
-    client: Client,
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    *,
-    patience: float | None,
-    retries: int = RETRIES,
-    named: Callable[[Item], str] = str,
-    meanwhile: Callable[[], None] | None = None,
-) -> Generator[Outcome[Item, Result], None, None]:
-    """Apply a function to items on the Dask workers, and give each outcome as it comes.
+#: Calls of an item's own, whose results its function takes too.
+Parts = Callable[[Item], Sequence[Callable[[], object]]]
 
-    What is in flight when the caller leaves is cancelled.
 
-    Parameters
-    ----------
-    function
-        must bear being called twice for an item: an item whose worker dies goes to another.
-    items
-        taken as there is room for them in flight.
-    patience
-        seconds to wait while no worker is connected; None waits for ever.
-    retries
-        attempts after the first that raised.
-    named
-        what a message calls an item.
-    meanwhile
-        called now and then, in this thread, while the workers are at work.
+def _unseen(_: int) -> None:
+    pass
 
-    Raises
-    ------
-    ClusterLostError
-        If the connection to the scheduler ends, or no worker is connected for too long.
+
+def _one(_: object) -> int:
+    return 1
+
+
+@dataclass(frozen=True)
+class OverWorkers:
+    """Applies functions to items on the Dask workers, a few items at a time.
+
+    Everything that a stage spreads goes this way. An item that fails, or whose worker dies, is
+    tried again, on another worker where its own died: a function must bear being called twice for
+    an item.
     """
-    finished: SimpleQueue[Future] = SimpleQueue()
-    in_flight: dict[Future, Item] = {}
-    waiting = iter(items)
-    cluster = _Cluster(client, patience)
-    try:
-        while True:
-            for item in islice(waiting, max(0, cluster.room() - len(in_flight))):
-                future = client.submit(function, item, pure=False, retries=retries)
-                in_flight[future] = item
-                future.add_done_callback(finished.put)
-            if not in_flight:
-                return
-            if meanwhile is not None:
-                meanwhile()
-            try:
-                future = finished.get(timeout=_SECONDS_BETWEEN_LOOKS)
-            except Empty:
-                continue
-            item = in_flight.pop(future)
-            if future.status == "error":
-                yield Outcome(item, error=_told(client, future.exception(), named(item)))
-            else:
-                yield Outcome(item, result=cluster.result(future))
-    finally:
-        if in_flight and client.status == "running":
+
+    client: Client
+    patience: float | None
+    """seconds to wait while no worker is connected; None waits for ever."""
+    advance: Callable[[int], None] = _unseen
+    """called with how far each item brings the stage."""
+    size: Callable[[Any], int] = _one
+    """how far that is."""
+    named: Callable[[Any], str] = str
+    """what messages call an item."""
+    retries: int = RETRIES
+    """attempts after the first that raised."""
+
+    @overload
+    def __call__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], /
+    ) -> Iterator[tuple[Item, Result]]: ...
+
+    @overload
+    def __call__(
+        self,
+        function: Callable[[Item, list[Any]], Result],
+        items: Iterable[Item],
+        /,
+        parts: Parts[Item],
+    ) -> Iterator[tuple[Item, Result]]: ...
+
+    def __call__(
+        self,
+        function: Callable[..., Result],
+        items: Iterable[Item],
+        /,
+        parts: Parts[Item] | None = None,
+    ) -> Iterator[tuple[Item, Result]]:
+        """Apply a function to items as ``outcomes`` does, where no item may fail.
+
+        Parameters
+        ----------
+        function
+            called with an item; with ``parts`` also with the list of their results.
+        parts
+            calls that each item's own call waits for. Any workers carry them out, and their
+            results stay there, so an item of many parts keeps all workers busy.
+
+        Yields
+        ------
+        items and their results, in order of completion
+
+        Raises
+        ------
+        RunError
+            Naming the item, if its workers died.
+        OSError
+            Naming the item, if the system refused its last attempt something.
+        Exception
+            What else the function raised in an item's last attempt.
+        """
+        with closing(self._outcomes(function, items, parts)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome.error, OSError):
+                    raise _of_item(outcome.error, self.named(outcome.item)) from outcome.error
+                if outcome.error is not None:
+                    raise outcome.error
+                yield outcome.item, cast("Result", outcome.result)
+
+    def outcomes(
+        self, function: Callable[[Item], Result], items: Iterable[Item], /
+    ) -> Generator[Outcome[Item, Result], None, None]:
+        """Apply a function to items, and give each outcome as it comes.
+
+        What is in flight when the caller leaves is cancelled. An item that fails does not bring
+        the stage further by itself.
+
+        Parameters
+        ----------
+        items
+            taken as there is room for them in flight.
+
+        Raises
+        ------
+        ClusterLostError
+            If the connection to the scheduler ends, or no worker is connected for too long.
+        """
+        return self._outcomes(function, items, None)
+
+    def _outcomes(
+        self, function: Callable[..., Result], items: Iterable[Item], parts: Parts[Item] | None
+    ) -> Generator[Outcome[Item, Result], None, None]:
+        flight = _Flight(self, function, parts)
+        waiting = iter(items)
+        cluster = _Cluster(self.client, self.patience)
+        try:
+            while True:
+                room = cluster.room()
+                while len(flight) < room and (taken := list(islice(waiting, 1))):
+                    flight.send(taken[0])
+                if not len(flight):
+                    return
+                landed = flight.landed()
+                if landed is None:
+                    continue
+                item, future, advanced = landed
+                if future.status == "error":
+                    error = _told(self.client, future.exception(), self.named(item))
+                    yield Outcome(item, error=error)
+                    continue
+                result = cluster.result(future)
+                self.advance(advanced)
+                yield Outcome(item, result=result)
+        finally:
+            flight.cancel()
+
+
+class _Flight(Generic[Item]):
+    """Calls that the scheduler knows of, and those that have come to an end."""
+
+    def __init__(
+        self, mapped: OverWorkers, function: Callable[..., object], parts: Parts[Item] | None
+    ) -> None:
+        self._mapped, self._function, self._parts_of = mapped, function, parts
+        self._ended: SimpleQueue[Future] = SimpleQueue()
+        #: And how far each brings the stage.
+        self._items: dict[Future, tuple[Item, int]] = {}
+        self._parts: dict[Future, int] = {}
+
+    def __len__(self) -> int:
+        """Calls in flight."""
+        return len(self._items) + len(self._parts)
+
+    def send(self, item: Item) -> None:
+        """Have an item worked on, its parts first; each of them brings the stage equally far."""
+        calls = None if self._parts_of is None else list(self._parts_of(item))
+        size = self._mapped.size(item)
+        each = size // (len(calls or ()) + 1)
+        parts = [self._submit(call) for call in calls or ()]
+        future = self._submit(self._function, item, *(() if calls is None else (parts,)))
+        self._parts |= dict.fromkeys(parts, each)
+        self._items[future] = item, size - each * len(parts)
+        for one in (*parts, future):
+            one.add_done_callback(self._ended.put)
+
+    def _submit(self, function: Callable[..., object], *args: object) -> Future:
+        return self._mapped.client.submit(function, *args, pure=False, retries=self._mapped.retries)
+
+    def landed(self) -> tuple[Item, Future, int] | None:
+        """An item that has come to an end, and how far it brings the stage.
+
+        None if there is none after a while, or a part came to its end.
+        """
+        try:
+            future = self._ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
+        except Empty:
+            return None
+        if future in self._parts:
+            advanced = self._parts.pop(future)
+            if future.status == "finished":
+                self._mapped.advance(advanced)
+            return None
+        item, advanced = self._items.pop(future)
+        return item, future, advanced
+
+    def cancel(self) -> None:
+        """Leave nothing in flight."""
+        client = self._mapped.client
+        if len(self) and client.status == "running":
             with suppress(OSError, CancelledError):
-                client.cancel(list(in_flight), force=True)
+                client.cancel([*self._items, *self._parts], force=True)
 
 
 def _told(client: Client, error: BaseException, item: str) -> BaseException:
@@ -146,65 +272,37 @@ def _told(client: Client, error: BaseException, item: str) -> BaseException:
     return WorkerKilledError(why_killed(client, error, item))
 
 
-def results(
-    client: Client,
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    *,
-    patience: float | None,
-    retries: int = RETRIES,
-    named: Callable[[Item], str] = str,
-    meanwhile: Callable[[], None] | None = None,
-) -> Iterator[tuple[Item, Result]]:
-    """As ``outcomes``, where no item may fail.
-
-    Yields
-    ------
-    items and their results, in order of completion
-
-    Raises
-    ------
-    RunError
-        Naming the item, if its workers died.
-    OSError
-        Naming the item, if the system refused its last attempt something.
-    Exception
-        What else the function raised in an item's last attempt.
-    """
-    found = outcomes(
-        client,
-        function,
-        items,
-        patience=patience,
-        retries=retries,
-        named=named,
-        meanwhile=meanwhile,
-    )
-    with closing(found):
-        for outcome in found:
-            if isinstance(outcome.error, OSError):
-                raise _of_item(outcome.error, named(outcome.item)) from outcome.error
-            if outcome.error is not None:
-                raise outcome.error
-            yield outcome.item, cast("Result", outcome.result)
-
-
 def _of_item(error: OSError, item: str) -> OSError:
     said = f"{item}: {error.strerror or error}"
     return OSError(error.errno, said, error.filename) if error.errno else OSError(said)
 
 
-def await_worker(client: Client, patience: float | None) -> None:
-    """Wait until a worker is connected.
+def on_each_worker(
+    scheduler: str, patience: float | None, function: Callable[[int, int | None], Result]
+) -> list[Result]:
+    """Call a function once on each worker that is connected, after the first has come.
+
+    Parameters
+    ----------
+    patience
+        as of ``OverWorkers``.
+    function
+        called with the worker's number of threads and its memory limit in bytes, None without.
 
     Raises
     ------
     ClusterLostError
-        If there is none for too long, or no scheduler.
+        If there is no worker for too long, or no scheduler.
     """
-    cluster = _Cluster(client, patience)
-    while cluster.threads() == 0:
-        time.sleep(_SECONDS_BETWEEN_LOOKS / 10)
+    with connected(scheduler) as client:
+        cluster = _Cluster(client, patience)
+        while cluster.threads() == 0:
+            time.sleep(_SECONDS_BETWEEN_LOOKS / 10)
+        return list(client.run(_with_its_size, function).values())
+
+
+def _with_its_size(function: Callable[[int, int | None], Result], dask_worker: Worker) -> Result:
+    return function(dask_worker.state.nthreads, dask_worker.memory_manager.memory_limit)
 
 
 class _Cluster:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import operator
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
-import numpy as np
 import xarray as xr
 from prefect import get_run_logger
+from torch import Tensor
 
 from ddp_tasks.callables.source_code import code_digests
+from ddp_tasks.capacity.layer_spectra import cost, model_dataset, toeplitz_size
 from ddp_tasks.capacity.metric import Matrization
+from ddp_tasks.capacity.toeplitz import SpectrumSize
+from ddp_tasks.capacity.zoo import zoo_dataset
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import model_digest, open_model
@@ -24,21 +24,16 @@ from ddp_tasks.prepared_run import prepare
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
 from ddp_tasks.workers.spectra import (
-    ALPHA_HAT,
-    FLAGS,
+    DecomposedLayer,
     ModelAsked,
     RunAsked,
-    cost,
     layer_spectra,
-    model_dataset,
-    run_layer_spectra,
-    toeplitz_values,
+    toeplitz_block,
     trace,
 )
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
 from schemas.parameters import RunParameters
-from schemas.recording import without_places
 from schemas.zoo import ZooModel, ZooParameters
 
 
@@ -56,7 +51,10 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     log = get_run_logger()
     input_size = tuple(model.input_size or zoo.input_size)
     network = open_model(model.parameters)
-    layers = trace(network, input_size, model.factory)
+    layers = [
+        _Layer(one, one.name, toeplitz_size(network, one))
+        for one in trace(network, input_size, model.factory)
+    ]
     attributes = {
         "model_digest": model_digest(network),
         "input_size": " × ".join(map(str, input_size)),
@@ -70,20 +68,15 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     if groups.is_recorded(path, group, made_with):
         log.info("%s: kept from before", model.name)
         return
-    matrizations = tuple(Matrization(name) for name in zoo.matrizations)
     asked = ModelAsked(
         model=model.parameters.model_dump_json(),
         model_digest=attributes["model_digest"],
         input_size=input_size,
-        matrizations=matrizations,
+        matrizations=tuple(Matrization(name) for name in zoo.matrizations),
         fold_batch_norm=zoo.fold_batch_norm,
         boundary_side=zoo.boundary_side,
-        topic=f"spectra-{uuid4()}",
     )
-    calls = {one.name: partial(layer_spectra, asked, one.name) for one in layers}
-    rows = _over_layers(model.name, calls, layers, asked, (scheduler, zoo.patience))
-    dataset = model_dataset(rows, layers, matrizations)
-    _warn_of_refusals(model.name, dataset)
+    dataset = _over_layers(model.name, asked, layers, (scheduler, zoo.patience))
     groups.write(path, group, dataset.assign_attrs(attributes, model=model.name), made_with)
 
 
@@ -103,65 +96,81 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
         log.info("the capacity metric is kept from before")
         return
     analysed = groups.read(path, "layers").load()
-    names = analysed["layer"].to_numpy().tolist()
-    by_name = {layer.name: layer for layer in prepare(run).layers.linear}
-    layers = tuple(by_name[name] for name in names)
-    matrizations = tuple(Matrization(name) for name in run.capacity)
-    asked = RunAsked(StoredRun.of(path, run), matrizations, f"spectra-{uuid4()}")
-    rank = analysed["rank"].to_numpy()
-    calls = {
-        name: partial(run_layer_spectra, asked, name, S[:r])
-        for name, S, r in zip(names, analysed["singular_value"].to_numpy(), rank, strict=True)
-    }
-    rows = _over_layers(run.name, calls, layers, asked, (scheduler, run.shards.patience))
-    dataset = model_dataset(rows, layers, matrizations)
-    _warn_of_refusals(run.name, dataset)
+    prepared = prepare(run)
+    linear = {layer.name: layer for layer in prepared.layers.linear}
+    layers = [
+        _Layer(
+            linear[name], DecomposedLayer(name, S[:r]), toeplitz_size(prepared.model, linear[name])
+        )
+        for name, S, r in zip(
+            analysed["layer"].to_numpy().tolist(),
+            analysed["singular_value"].to_numpy(),
+            analysed["rank"].to_numpy(),
+            strict=True,
+        )
+    ]
+    asked = RunAsked(StoredRun.of(path, run), tuple(Matrization(name) for name in run.capacity))
+    dataset = _over_layers(run.name, asked, layers, (scheduler, run.shards.patience))
     groups.write(path, "capacity", dataset.assign_attrs(made_with), made_with)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer, what workers are asked for of it, and how large its W̄2 is."""
+
+    linear: LinearLayer
+    item: str | DecomposedLayer
+    toeplitz: SpectrumSize
 
 
 def _over_layers(
     model: str,
-    calls: Mapping[str, Callable[[], xr.Dataset]],
-    layers: Sequence[LinearLayer],
     asked: ModelAsked | RunAsked,
+    layers: Sequence[_Layer],
     workers: tuple[str, float | None],
-) -> list[xr.Dataset]:
-    """What each layer's call gives, computed on the workers, the costliest first.
+) -> xr.Dataset:
+    """The capacity of layers, computed on the workers, the costliest first.
 
-    Progress counts singular values, as the blocks of large layers tell of them on Dask's events.
+    Progress counts the singular values of W̄2. Blocks of a large layer are calls of their own, so
+    that one layer keeps all workers busy.
 
     Parameters
     ----------
     workers
         address of their scheduler, and seconds to wait while none is connected.
+
+    Returns
+    -------
+    as of ``model_dataset``
     """
     toeplitz = Matrization.TOEPLITZ in asked.matrizations
-    left = {one.name: toeplitz_values(one) if toeplitz else 1 for one in layers}
-    by_cost = [one.name for one in sorted(layers, key=cost, reverse=True)]
-    names = {calls[name]: name for name in by_cost}
-    told: deque[dict[str, Any]] = deque()
-    rows: dict[str, xr.Dataset] = {}
+    by_cost = sorted(layers, key=lambda one: cost(one.linear), reverse=True)
+    by_name = {one.linear.name: one for one in by_cost}
+    size = {name: one.toeplitz.values if toeplitz else 1 for name, one in by_name.items()}
+
+    def blocks(item: str | DecomposedLayer) -> list[Callable[[], Tensor]]:
+        name = str(item)
+        several = by_name[name].toeplitz.blocks() if toeplitz else []
+        if len(several) < 2:
+            return []
+        return [partial(toeplitz_block, asked, name, one) for one in several]
+
     with over_workers(
         *workers,
         key="spectra",
         description=f"spectra of {model}",
-        total=sum(left.values()),
-        size=lambda call: left.pop(names[call]),
-        named=lambda call: f"layer {names[call]}",
+        total=sum(size.values()),
+        size=lambda item: size[str(item)],
+        named=lambda item: f"layer {item}",
     ) as mapped:
-
-        def look() -> None:
-            while told:
-                event = told.popleft()
-                if (some := min(event["values"], left.get(event["layer"], 0))) > 0:
-                    left[event["layer"]] -= some
-                    mapped.advance(some)
-
-        mapped.client.subscribe_topic(asked.topic, lambda event: told.append(event[1]))
-        for call, found in mapped(operator.call, names, look):
-            rows[names[call]] = found
-        mapped.client.unsubscribe_topic(asked.topic)
-    return [rows[one.name] for one in layers]
+        items = [one.item for one in by_cost]
+        rows = {
+            str(item): row for item, row in mapped(partial(layer_spectra, asked), items, blocks)
+        }
+    linear = [one.linear for one in layers]
+    dataset = model_dataset([rows[one.name] for one in linear], linear, asked.matrizations)
+    _warn_of_refusals(model, dataset)
+    return dataset
 
 
 def _warn_of_refusals(name: str, dataset: xr.Dataset) -> None:
@@ -201,35 +210,3 @@ def write_zoo(zoo: ZooParameters, path: Path, page: Path, errors: dict[str, str]
         title=zoo.name, zoo=table, capacity=found, attributes=groups.zoo_attributes(path)
     )
     write_whole(page, capacity_page.render(findings))
-
-
-def zoo_dataset(
-    zoo: ZooParameters, found: dict[str, xr.Dataset], errors: dict[str, str]
-) -> xr.Dataset:
-    """The group ``zoo``: one row for each model, NaN where it failed."""
-
-    def by_model(variable: str, failed: float) -> tuple[tuple[str, str], np.ndarray]:
-        none = np.full(len(zoo.matrizations), failed)
-        columns = [
-            found[m.name][variable].to_numpy() if m.name in found else none for m in zoo.models
-        ]
-        return ("matrization", "model"), np.stack(columns, axis=1)
-
-    def text(values: list[str]) -> tuple[str, np.ndarray]:
-        return "model", np.array(values, dtype=object)
-
-    layers = [found[m.name].sizes["layer"] if m.name in found else 0 for m in zoo.models]
-    return xr.Dataset(
-        {
-            "family": text([m.family for m in zoo.models]),
-            "accuracy": ("model", np.array([m.accuracy for m in zoo.models])),
-            "layers": ("model", np.array(layers)),
-            **{name: by_model(name, np.nan) for name in ALPHA_HAT},
-            **{name: by_model(name, 0) for name in FLAGS},
-            "error": text([without_places(errors.get(m.name, "")) for m in zoo.models]),
-        },
-        coords={
-            "model": np.array([m.name for m in zoo.models], dtype=object),
-            "matrization": np.array(list(zoo.matrizations), dtype=object),
-        },
-    )

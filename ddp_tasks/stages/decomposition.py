@@ -22,7 +22,7 @@ from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import check_weights, model_digest, open_model
 from ddp_tasks.networks.training import images_trained_on, train
 from ddp_tasks.prepared_run import Prepared, prepare, reason_of
-from ddp_tasks.stages.bounded_futures import await_worker, connected
+from ddp_tasks.stages.bounded_futures import on_each_worker
 from ddp_tasks.stages.stage import over_workers, progress, stage
 from ddp_tasks.store import creation, groups, wholeness
 from ddp_tasks.store.identity import Identity, MadeOf, code_of
@@ -187,9 +187,9 @@ def _decompositions(
     ) as mapped:
         for outcome in mapped.outcomes(decompose, by_name):
             layer = by_name[outcome.item]
-            mapped.advance(1)
             if isinstance(outcome.error, ValueError) and not isinstance(outcome.error, RunError):
                 refused[layer.name] = str(outcome.error)
+                mapped.advance(1)
                 log.warning("not analysed: %s (%s)", layer.name, outcome.error)
                 continue
             if outcome.error is not None:
@@ -212,9 +212,7 @@ def _with_shards(
 ) -> RunParameters:
     """The run with the images of one shard chosen by what the workers are."""
     shards = run.shards
-    with connected(scheduler) as client:
-        await_worker(client, shards.patience)
-        workers = list(client.run(worker_size).values())
+    workers = on_each_worker(scheduler, shards.patience, worker_size)
     layers = prepared.layers
     operations = forward_operations(prepared.model, layers.images[:1], layers.convention)
     images = images_per_shard(

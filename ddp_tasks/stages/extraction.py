@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prefect import get_run_logger
 
-from ddp_tasks.stages.stage import on_workers, over_workers, stage
+from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups, shards, spatial_cube
 from ddp_tasks.workers.signals import extraction_error, fill_spatial_shard
 from ddp_tasks.workers.stored_run import StoredRun
@@ -23,15 +23,15 @@ def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
     RunError
         If the pass cannot be had as the run asks for it.
     """
-    ((_, found),) = on_workers(
-        run,
+    with over_workers(
         scheduler,
-        extraction_error,
-        [StoredRun.of(path, run)],
+        run.shards.patience,
         key="extraction",
         description="error of the signals",
+        total=1,
         named=lambda _: "the sample of images",
-    )
+    ) as mapped:
+        ((_, found),) = mapped(extraction_error, [StoredRun.of(path, run)])
     groups.write(path, "extraction", found)
     relative = found["relative_error"].to_numpy()
     get_run_logger().info(

@@ -10,7 +10,7 @@ import xarray as xr
 from prefect import get_run_logger
 
 from ddp_tasks.significance.tables import superclass_dataset
-from ddp_tasks.stages.stage import on_workers, stage
+from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups as store
 from ddp_tasks.workers.family import family_of_layer, is_judged, judge_layer
 from schemas.parameters import RunParameters
@@ -42,9 +42,14 @@ def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
         return
     names = _layers(path)
     count = partial(family_of_layer, str(path), percentages)
-    found = dict(
-        on_workers(run, scheduler, count, names, key="family", description="family of each layer")
-    )
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key="family",
+        description="family of each layer",
+        total=len(names),
+    ) as mapped:
+        found = dict(mapped(count, names))
     store.write(path, "family", xr.concat([found[name] for name in names], dim="layer"), asked)
 
 
@@ -63,10 +68,15 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
         get_run_logger().info("stability: kept from before")
         return
     judge = partial(judge_layer, str(path), levels)
-    for _ in on_workers(
-        run, scheduler, judge, missing, key="stability", description="stability of each layer"
-    ):
-        pass
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key="stability",
+        description="stability of each layer",
+        total=len(missing),
+    ) as mapped:
+        for _ in mapped(judge, missing):
+            pass
 
 
 def _of_significance(path: Path) -> dict[str, str]:

@@ -14,7 +14,7 @@ from prefect import get_run_logger
 from ddp_tasks.queries.summary import Summary, read_summary
 from ddp_tasks.report.fragments import FragmentFiles, anchors
 from ddp_tasks.report.provenance import made_of, made_of_page
-from ddp_tasks.stages.stage import on_workers, stage
+from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
 from ddp_tasks.workers.sections import draw_section, write_page
 from ddp_tasks.workers.stored_run import StoredRun
@@ -34,24 +34,26 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors(summary).items()}
         stored = StoredRun.of(path, run)
-        draw = partial(draw_section, stored)
-        drawn = on_workers(
-            run,
+        with over_workers(
             scheduler,
-            draw,
-            [(layer, files[layer.layer]) for layer in summary.layers],
+            run.shards.patience,
             key="sections",
             description="sections of the report",
+            total=len(summary.layers),
             named=lambda one: f"section of {one[0].layer}",
-        )
-        for _ in drawn:
-            pass
-        lay_out = partial(write_page, stored, files)
-        laid_out = on_workers(
-            run, scheduler, lay_out, [str(page)], key="page", description="page of the report"
-        )
-        for _ in laid_out:
-            pass
+        ) as mapped:
+            sections = [(layer, files[layer.layer]) for layer in summary.layers]
+            for _ in mapped(partial(draw_section, stored), sections):
+                pass
+        with over_workers(
+            scheduler,
+            run.shards.patience,
+            key="page",
+            description="page of the report",
+            total=1,
+        ) as mapped:
+            for _ in mapped(partial(write_page, stored, files), [str(page)]):
+                pass
     return summary
 
 

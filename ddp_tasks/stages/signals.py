@@ -12,7 +12,7 @@ from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.unreadable import Unreadable
 from ddp_tasks.queries.recorded_images import told as replaced_told
 from ddp_tasks.stages.bounded_futures import ClusterLostError
-from ddp_tasks.stages.stage import on_workers, over_workers, stage
+from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups, shards, taken_back
 from ddp_tasks.workers.replaced_images import replaced_images
 from ddp_tasks.workers.signals import fill_shard
@@ -54,11 +54,11 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
             key="signals",
             description="signals of images",
             total=sum(map(len, missing)),
+            size=len,
         ) as mapped:
             for outcome in mapped.outcomes(fill, missing):
                 if outcome.result is not None:
                     written += 1
-                    mapped.advance(len(outcome.item))
                     unreadable.add(outcome.result.unreadable)
                     continue
                 assert outcome.error is not None
@@ -90,17 +90,17 @@ def _take_back_damaged(run: RunParameters, path: Path, scheduler: str) -> None:
     written = [shard for shard in shards.shards(path) if shard.index not in missing]
     if written:
         look = partial(shards.damaged_signals, path)
-        for shard, why in on_workers(
-            run,
+        with over_workers(
             scheduler,
-            look,
-            written,
+            run.shards.patience,
             key="damages",
             description="reading shards written before",
-        ):
-            if why:
-                log.warning("%s", why)
-                damaged.append(shard)
+            total=len(written),
+        ) as mapped:
+            for shard, why in mapped(look, written):
+                if why:
+                    log.warning("%s", why)
+                    damaged.append(shard)
     if damaged:
         taken_back.forget(path, damaged)
         log.warning("%d damaged shards are written anew, and what follows from them", len(damaged))
@@ -136,11 +136,15 @@ def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
         return
     replaced: dict[str, str] = {}
     compare = partial(replaced_images, StoredRun.of(path, run), uuid4().hex)
-    description = "comparing images of shards written before"
-    for _, found in on_workers(
-        run, scheduler, compare, written, key="images", description=description
-    ):
-        replaced |= found
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key="images",
+        description="comparing images of shards written before",
+        total=len(written),
+    ) as mapped:
+        for _, images in mapped(compare, written):
+            replaced |= images
     if replaced:
         raise RunError(f"{path} was made of other images: {replaced_told(replaced)}")
 

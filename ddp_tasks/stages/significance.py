@@ -9,7 +9,7 @@ import numpy as np
 from prefect import get_run_logger
 
 from ddp_tasks.significance.significance import ClassFractions, tables_dataset
-from ddp_tasks.stages.stage import on_workers, over_workers, stage
+from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups, regions, shards
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import slabs
@@ -133,8 +133,13 @@ def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: s
         get_run_logger().info("hypergraphs: kept from before")
         return
     build = partial(build_hypergraph, str(path), str(folder), run.name, run.significance)
-    for layer, empty in on_workers(
-        run, scheduler, build, missing, key="hypergraphs", description="hypergraphs of layers"
-    ):
-        if empty:
-            get_run_logger().warning("%s: %s", layer, empty)
+    with over_workers(
+        scheduler,
+        run.shards.patience,
+        key="hypergraphs",
+        description="hypergraphs of layers",
+        total=len(missing),
+    ) as mapped:
+        for layer, empty in mapped(build, missing):
+            if empty:
+                get_run_logger().warning("%s: %s", layer, empty)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from distributed import Client
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from rich.console import Console
@@ -23,15 +21,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ddp_tasks.files.system_errors import refusal_of
 from ddp_tasks.stages.artifacts import ProgressBar
-from ddp_tasks.stages.bounded_futures import Outcome, connected, outcomes, results
-from schemas.parameters import RunError, RunParameters
+from ddp_tasks.stages.bounded_futures import OverWorkers, connected
+from schemas.parameters import RunError
 from schemas.shown import shown
 
 _SECONDS_BETWEEN_UPDATES = 2.0
 _SECONDS_BETWEEN_LINES = 20.0
 
 Arguments = ParamSpec("Arguments")
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -93,45 +90,6 @@ def progress(key: str, description: str, total: int) -> Iterator[Callable[[int],
     shown_in_prefect.show(100 * finished / total if total else 100.0)
 
 
-@dataclass(frozen=True)
-class OverWorkers:
-    """Maps functions over the Dask workers for one stage, and shows how far the stage is."""
-
-    client: Client
-    patience: float | None
-    advance: Callable[[int], None]
-    size: Callable[[Any], int]
-    named: Callable[[Any], str]
-
-    def __call__(
-        self,
-        function: Callable[[Item], Result],
-        items: Iterable[Item],
-        meanwhile: Callable[[], None] | None = None,
-        /,
-    ) -> Iterator[tuple[Item, Result]]:
-        """What a function finds of each item, in order of completion; no item may fail.
-
-        ``meanwhile`` is called now and then in this thread.
-        """
-        for item, found in results(
-            self.client,
-            function,
-            items,
-            patience=self.patience,
-            named=self.named,
-            meanwhile=meanwhile,
-        ):
-            self.advance(self.size(item))
-            yield item, found
-
-    def outcomes(
-        self, function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[Outcome[Item, Result]]:
-        """The same where items may fail, and the caller says how far it is."""
-        return outcomes(self.client, function, items, patience=self.patience, named=self.named)
-
-
 @contextmanager
 def over_workers(
     scheduler: str,
@@ -143,51 +101,19 @@ def over_workers(
     size: Callable[[Any], int] = lambda _: 1,
     named: Callable[[Any], str] = str,
 ) -> Iterator[OverWorkers]:
-    """Map over the Dask workers: every stage does, with the same retries and patience.
+    """What maps functions over the Dask workers for one stage, and shows how far the stage is.
 
     Parameters
     ----------
-    patience
-        seconds to wait while no worker is connected; None waits for ever.
     key, description, total
         as of ``progress``.
-    size
-        how far an item brings the stage.
-    named
-        what messages call an item.
+    patience, size, named
+        as of ``OverWorkers``.
 
     Raises
     ------
     ClusterLostError
-        If no scheduler answers at the address; when mapping, also as ``outcomes``.
+        If no scheduler answers at the address; when mapping, also as ``OverWorkers.outcomes``.
     """
     with connected(scheduler) as client, progress(key, description, total) as advance:
         yield OverWorkers(client, patience, advance, size, named)
-
-
-def on_workers(
-    run: RunParameters,
-    scheduler: str,
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-    *,
-    key: str,
-    description: str,
-    named: Callable[[Item], str] = str,
-) -> Iterator[tuple[Item, Result]]:
-    """What a function finds of each item on the Dask workers, in order of completion.
-
-    Parameters
-    ----------
-    key, description, named
-        as of ``over_workers``.
-    """
-    with over_workers(
-        scheduler,
-        run.shards.patience,
-        key=key,
-        description=description,
-        total=len(items),
-        named=named,
-    ) as mapped:
-        yield from mapped(function, items)

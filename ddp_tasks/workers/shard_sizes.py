@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from distributed import Worker
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -119,11 +118,17 @@ def forward_operations(
     return int(counter.get_total_flops()) // len(given)
 
 
-def worker_size(dask_worker: Worker) -> WorkerSize:
-    """What a Dask worker brings; to be called in it, with ``Client.run``."""
+def worker_size(threads: int, memory: int | None) -> WorkerSize:
+    """What a Dask worker brings; to be called in it.
+
+    Parameters
+    ----------
+    threads, memory
+        as of ``WorkerSize``.
+    """
     return WorkerSize(
-        threads=dask_worker.state.nthreads,
+        threads=threads,
         torch_threads=torch.get_num_threads(),
-        memory=dask_worker.memory_manager.memory_limit,
+        memory=memory,
         device=best_device().type,
     )

@@ -9,7 +9,7 @@ import torch
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
-from ddp_tasks.stages.bounded_futures import outcomes
+from ddp_tasks.stages.bounded_futures import OverWorkers
 from flows.clusters import check_cluster, ending, local_cluster, local_workers, scheduler
 from schemas.parameters import RunError
 from schemas.run_files import load_cluster
@@ -90,7 +90,7 @@ def test_a_cluster_grows_and_shrinks_while_the_job_goes_on(tmp_path):
                 asked.append(0.0)
                 yield 0.0
 
-        found = [o.result for o in outcomes(client, sleep, items(), retries=0, patience=None)]
+        found = [result for _, result in OverWorkers(client, patience=None)(sleep, items())]
         assert len(client.nthreads()) == 1
     assert sorted(found) == sorted(asked)
     assert len(found) > 3

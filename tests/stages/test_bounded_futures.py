@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -17,9 +18,9 @@ from ddp_tasks.stages.bounded_futures import (
     FEWEST_FUTURES,
     FUTURES_PER_THREAD,
     ClusterLostError,
+    OverWorkers,
     WorkerKilledError,
-    outcomes,
-    results,
+    on_each_worker,
 )
 from flows.clusters import ending
 
@@ -43,8 +44,73 @@ def double(item):
 
 
 def test_every_item_comes_back_once_with_its_result(client):
-    found = {o.item: o.result for o in outcomes(client, double, range(50), retries=0, patience=60)}
+    outcomes = OverWorkers(client, 60, retries=0).outcomes(double, range(50))
+    found = {outcome.item: outcome.result for outcome in outcomes}
     assert found == {item: 2 * item for item in range(50)}
+
+
+def total(item, parts):
+    return item, parts
+
+
+def squares(item):
+    return [partial(pow, part, 2) for part in range(item)]
+
+
+def test_an_item_gets_the_results_of_its_parts_in_their_order(client):
+    steps = []
+    mapped = OverWorkers(client, 60, steps.append, size=lambda item: 10 * item + 1)
+    found = dict(mapped(total, [3, 0, 25], squares))
+    assert found == {n: (n, [part**2 for part in range(n)]) for n in (0, 3, 25)}
+    # Parts bring the stage equally far, and an item the rest of the way.
+    assert sorted(steps) == sorted([7, 7, 7, 10, 1, *25 * [9], 26])
+
+
+def test_parts_count_among_what_is_in_flight(client):
+    room, most = max(FEWEST_FUTURES, 2 * FUTURES_PER_THREAD), 0
+    for _ in OverWorkers(client, 60)(total, [4] * 40, squares):
+        most = max(most, len(client.futures))
+    assert most <= room + 5
+    gc.collect()
+    assert len(client.futures) <= 1
+
+
+def die_once(flag, part):
+    if part == 2 and not flag.exists():
+        flag.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return part
+
+
+def test_parts_that_a_dead_worker_held_are_computed_again(client, tmp_path):
+    flag = tmp_path / "killed"
+    ((_, found),) = OverWorkers(client, 60)(
+        total, [1], lambda _: [partial(die_once, flag, part) for part in range(6)]
+    )
+    assert flag.exists()
+    assert found == (1, list(range(6)))
+
+
+def test_what_a_part_raises_is_the_items_error(client):
+    mapped = OverWorkers(client, 60, named="item {}".format, retries=0)
+    with pytest.raises(PermissionError, match="item 3: Permission denied"):
+        list(mapped(total, [3], lambda item: [partial(refuses, item), partial(double, item)]))
+
+
+def sizes(threads, memory):
+    return threads, memory, os.getpid()
+
+
+def test_each_worker_is_asked_once(cluster, client):
+    client.wait_for_workers(2, timeout=60)
+    found = on_each_worker(cluster.scheduler_address, 60, sizes)
+    assert len({pid for _, _, pid in found}) == 2
+    assert all(threads == 1 and memory > 2**20 for threads, memory, _ in found)
+    with (
+        ending(LocalCluster(n_workers=0, **OPTIONS)) as empty,
+        pytest.raises(ClusterLostError, match="no worker has been connected"),
+    ):
+        on_each_worker(empty.scheduler_address, 0.5, sizes)
 
 
 def test_few_are_in_flight_and_what_is_done_is_forgotten(client):
@@ -57,7 +123,7 @@ def test_few_are_in_flight_and_what_is_done_is_forgotten(client):
             yield item
 
     room = max(FEWEST_FUTURES, 2 * FUTURES_PER_THREAD)
-    for done, _ in enumerate(outcomes(client, double, items(), retries=0, patience=60)):
+    for done, _ in enumerate(OverWorkers(client, 60).outcomes(double, items())):
         assert taken <= done + 1 + room
         assert len(client.futures) <= room + 1
     gc.collect()
@@ -76,10 +142,10 @@ def fails_twice(item):
 
 
 def test_what_fails_twice_succeeds_where_there_are_two_retries(client, tmp_path):
-    (outcome,) = outcomes(client, fails_twice, [str(tmp_path / "a")], retries=2, patience=60)
+    (outcome,) = OverWorkers(client, 60, retries=2).outcomes(fails_twice, [str(tmp_path / "a")])
     assert outcome.result == "done"
     assert (tmp_path / "a").read_text() == "..."
-    (outcome,) = outcomes(client, fails_twice, [str(tmp_path / "b")], retries=1, patience=60)
+    (outcome,) = OverWorkers(client, 60, retries=1).outcomes(fails_twice, [str(tmp_path / "b")])
     assert isinstance(outcome.error, OSError)
     assert (tmp_path / "b").read_text() == ".."
 
@@ -87,7 +153,7 @@ def test_what_fails_twice_succeeds_where_there_are_two_retries(client, tmp_path)
 def test_what_is_in_flight_is_cancelled_when_the_caller_leaves(client, tmp_path):
     flags = [str(tmp_path / str(i)) for i in range(6)]
     Path(flags[0]).touch()
-    found = outcomes(client, wait_for, flags, retries=0, patience=60)
+    found = OverWorkers(client, 60).outcomes(wait_for, flags)
     assert next(found).item == flags[0]
     left = list(client.futures)
     assert len(left) >= 5
@@ -130,7 +196,7 @@ def test_a_worker_that_dies_is_named_with_its_item_and_whether_it_was_for_memory
         Client(cluster.scheduler_address, set_as_default=False) as connected,
         pytest.raises(WorkerKilledError, match=rf"worker tcp://127.* at work on layer 7.*{said}"),
     ):
-        list(results(connected, function, [7], patience=60, named="layer {}".format))
+        list(OverWorkers(connected, 60, named="layer {}".format)(function, [7]))
 
 
 def refuses(_):
@@ -139,22 +205,9 @@ def refuses(_):
 
 def test_what_the_system_refuses_a_worker_names_the_item(client):
     with pytest.raises(PermissionError) as refused:
-        list(results(client, refuses, [3], patience=60, named="item {}".format))
+        list(OverWorkers(client, 60, named="item {}".format)(refuses, [3]))
     assert refusal_of(refused.value, None) == "item 3: Permission denied (/some/place)"
     assert refusal_of(OSError("away"), Path("/a/store.zarr")) == "away (/a/store.zarr)"
-
-
-def test_what_happens_meanwhile_is_seen(client, tmp_path):
-    looks = []
-
-    def look():
-        looks.append(time.monotonic())
-        if len(looks) == 3:
-            (tmp_path / "0").touch()
-
-    (outcome,) = outcomes(client, wait_for, [str(tmp_path / "0")], patience=60, meanwhile=look)
-    assert outcome.error is None
-    assert len(looks) >= 3
 
 
 def test_without_a_worker_the_wait_ends_with_an_error_that_says_so():
@@ -163,7 +216,7 @@ def test_without_a_worker_the_wait_ends_with_an_error_that_says_so():
         Client(empty.scheduler_address, set_as_default=False) as connected,
         pytest.raises(ClusterLostError, match=r"no worker has been connected to .*tcp://127"),
     ):
-        list(outcomes(connected, double, [1], retries=0, patience=1))
+        list(OverWorkers(connected, 1).outcomes(double, [1]))
 
 
 def test_a_worker_that_comes_late_is_waited_for():
@@ -176,7 +229,7 @@ def test_a_worker_that_comes_late_is_waited_for():
             late.scale(1)
             yield 21
 
-        (outcome,) = outcomes(connected, double, items(), retries=0, patience=None)
+        (outcome,) = OverWorkers(connected, None).outcomes(double, items())
     assert outcome.result == 42
 
 
@@ -205,13 +258,8 @@ def test_a_lost_scheduler_ends_the_wait(tmp_path):
         address = process.stdout.readline().strip()
         with Client(address, set_as_default=False, timeout=5) as connected:
             (tmp_path / "0").touch()
-            found = outcomes(
-                connected,
-                wait_for,
-                [str(tmp_path / str(i)) for i in range(3)],
-                retries=2,
-                patience=60,
-            )
+            flags = [str(tmp_path / str(i)) for i in range(3)]
+            found = OverWorkers(connected, 60).outcomes(wait_for, flags)
             assert next(found).item == str(tmp_path / "0")
             process.kill()
             with pytest.raises(ClusterLostError, match=f"scheduler at {address} is lost"):

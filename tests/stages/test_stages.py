@@ -12,10 +12,12 @@ from distributed import LocalCluster
 from prefect import flow
 from run_stages import CLUSTER, cube, fill
 from runs import Noise, TinyNetwork, tiny_run, unreadable_run
+from zoos import model, tiny_zoo
 
+from ddp_tasks.capacity.toeplitz import SpectrumSize
 from ddp_tasks.stages import capacity, decomposition, extraction, family, significance
+from ddp_tasks.store import creation, shards, taken_back
 from ddp_tasks.store import groups as stores
-from ddp_tasks.store import shards, taken_back
 from flows.clusters import ending
 from schemas.parameters import RunError
 
@@ -166,6 +168,26 @@ def test_w2_is_that_of_the_images_a_layer_sees(copied, address):
     found = stores.read(copied, "capacity").load()
     # conv1 sees 8 x 8 images of two channels.
     assert int(found["values"].sel(layer="conv1", matrization="toeplitz")) == 2 * 64
+
+
+def test_a_large_layer_is_computed_in_blocks_on_all_workers(tmp_path, address, monkeypatch):
+    zoo = tiny_zoo([model("whole", 80.0), model("apart", 80.0)], cluster=address)
+    whole, apart = zoo.models
+    creation.create_zoo(tmp_path / "zoo.zarr", zoo)
+    after(capacity.analyse_model, zoo, whole, tmp_path / "zoo.zarr", address)
+    blocks, cut = SpectrumSize.blocks, []
+
+    def small(size):
+        cut.append(blocks(size, 2_000))
+        return cut[-1]
+
+    monkeypatch.setattr(SpectrumSize, "blocks", small)
+    after(capacity.analyse_model, zoo, apart, tmp_path / "zoo.zarr", address)
+    assert max(map(len, cut)) > 2
+    one, other = (
+        stores.read(tmp_path / "zoo.zarr", f"capacity/{name}").load() for name in ("whole", "apart")
+    )
+    xr.testing.assert_equal(one, other)
 
 
 def test_a_capacity_metric_that_is_there_is_kept_and_one_that_is_lost_comes_back(copied, address):

@@ -3,19 +3,15 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 from torch.nn import functional
 
+from ddp_tasks.capacity.layer_spectra import model_dataset, toeplitz_size
 from ddp_tasks.capacity.metric import Matrization
-from ddp_tasks.capacity.toeplitz import symbol, toeplitz_spectrum
+from ddp_tasks.capacity.toeplitz import blocks, symbol, toeplitz_spectrum
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.workers.spectra import (
-    ModelAsked,
-    layer_spectra,
-    model_dataset,
-    toeplitz_values,
-    trace,
-)
+from ddp_tasks.workers.spectra import ModelAsked, layer_spectra, toeplitz_block, trace
 from schemas.parameters import ModelParameters
 from schemas.variables import validate
 
@@ -44,6 +40,14 @@ class Unusual(nn.Module):
         return self.fc((self.beside(y) + y).mean((2, 3)))
 
 
+class Negative(Unusual):
+    """With a variance below zero, of which no BatchNorm can be folded into numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm.running_var.fill_(-1)
+
+
 INPUT = (2, 4, 4)
 EVERY = tuple(Matrization)
 
@@ -58,8 +62,8 @@ def layers(network):
     return trace(network, INPUT, "Unusual")
 
 
-def asked(**changes):
-    model = ModelParameters(factory=f"{__file__}:Unusual")
+def asked(network="Unusual", **changes):
+    model = ModelParameters(factory=f"{__file__}:{network}")
     digest = model_digest(open_model(model))
     return ModelAsked(model.model_dump_json(), digest, INPUT, EVERY, **changes)
 
@@ -96,11 +100,38 @@ def test_the_toeplitz_spectrum_is_that_at_the_layers_own_size(whole, network, la
     assert float(row["log_norm"]) == pytest.approx(np.log10(float(S.square().sum())))
 
 
-def test_progress_counts_the_values_of_w2(layers, network):
-    for name, size, stride in (("up", (8, 8), 2), ("strided", (8, 8), 2), ("last", (4, 4), 1)):
-        W = network.strided if name == "strided" else network.get_submodule(name).weight
-        layer = next(one for one in layers if one.name == name)
-        assert toeplitz_values(layer) == symbol(W, size, stride=stride).values
+@pytest.mark.parametrize(
+    ("name", "size", "stride"),
+    [("up", (8, 8), 2), ("ring", (8, 8), 1), ("strided", (8, 8), 2), ("last", (4, 4), 1)],
+)
+def test_values_and_blocks_of_w2_are_known_without_the_weight(layers, network, name, size, stride):
+    W = network.strided if name == "strided" else network.get_submodule(name).weight
+    known = toeplitz_size(network, next(one for one in layers if one.name == name))
+    terms = symbol(W, size, stride=stride)
+    assert known.values == terms.values
+    for memory in (1, 10_000, 1 << 28):
+        assert known.blocks(memory) == blocks(terms, memory)
+
+
+@pytest.mark.parametrize("layer", ["up", "ring", "strided", "last"])
+def test_a_layer_is_the_same_whoever_computes_its_blocks(layers, network, layer):
+    folded = asked(fold_batch_norm=True)
+    size = toeplitz_size(network, next(one for one in layers if one.name == layer))
+    several = size.blocks(300)
+    assert len(several) > 2
+    parts = [toeplitz_block(folded, layer, block) for block in several]
+    apart = layer_spectra(folded, layer, parts)
+    xr.testing.assert_identical(apart, layer_spectra(folded, layer))
+    with pytest.raises(RuntimeError, match=f"{layer} has {size.values} singular values"):
+        layer_spectra(folded, layer, parts[1:])
+
+
+def test_a_weight_without_a_spectrum_is_refused_in_its_row_though_it_has_blocks():
+    negative = asked("Negative", fold_batch_norm=True)
+    parts = [toeplitz_block(negative, "last", block) for block in ((0, 1), (1, 10))]
+    apart, whole = (layer_spectra(negative, "last", blocks) for blocks in (parts, ()))
+    assert (apart["refusal"] == "the weight holds NaN or infinity").all()
+    xr.testing.assert_identical(apart, whole)
 
 
 def test_a_batch_norm_is_folded_or_named_with_its_reason(whole, network, layers):

@@ -16,7 +16,7 @@ from stored_cubes import stored
 from strategies import LEVELS, Cube, cubes
 
 from ddp_tasks.significance import significance
-from ddp_tasks.stages.bounded_futures import results
+from ddp_tasks.stages.bounded_futures import OverWorkers
 from ddp_tasks.store import groups
 from ddp_tasks.store.cube import cube_size, layer_signals, slab_parts
 from ddp_tasks.store.slabs import CubeSize, Slab, slabs
@@ -216,7 +216,8 @@ def test_a_worker_killed_in_a_reduction_costs_nothing_but_time(noise, client, tm
     path, _ = noise
     pieces = slabs(cube_size(path), task_bytes=1)
     flag = tmp_path / "killed"
-    survived = results(client, partial(die_once, flag, path), pieces, retries=2, patience=60)
+    mapped = OverWorkers(client, patience=60)
+    survived = mapped(partial(die_once, flag, path), pieces)
     total = sum(counts.whole() for _, counts in survived)
     assert flag.exists()
     whole = reductions.one_by_one(partial(reductions.upper_counts, path), pieces)
@@ -227,10 +228,7 @@ def test_thresholds_on_workers_are_those_of_one_process(noise, client):
     path, _ = noise
     pieces = slabs(cube_size(path), task_bytes=1)
     assert len(pieces) == 14
-
-    def mapped(function, slabs):
-        return results(client, function, slabs, retries=0, patience=60)
-
+    mapped = OverWorkers(client, patience=60, retries=0)
     levels = (0.5, 0.9)
     found = reductions.thresholds(path, pieces, levels, mapped)
     whole = reductions.thresholds(path, slabs(cube_size(path)), levels, reductions.one_by_one)
