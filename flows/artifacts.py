@@ -13,7 +13,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
-from ddp_tasks.images.unreadable import told
+from ddp_tasks.images.unreadable import unreadable_sentence
 from ddp_tasks.queries.summary import Discriminating, Summary, significant_vectors
 from ddp_tasks.report.fragments import anchors
 from ddp_tasks.stages.artifacts import as_text, await_shown, show
@@ -112,7 +112,7 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
         f"{summary.images} images of {summary.target_classes} classes, accuracy "
         f"{summary.accuracy:.1%}.",
         *(
-            ["", f"{as_text(told(summary.unreadable), _LONGEST_LIST)}."]
+            ["", f"{as_text(unreadable_sentence(summary.unreadable), _LONGEST_LIST)}."]
             if summary.unreadable
             else []
         ),

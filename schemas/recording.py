@@ -97,7 +97,7 @@ def without_places(text: str) -> str:
     """A text, such as an error's, with the names of files in place of their absolute paths."""
     if _SECRET_TEXT.search(text):
         return SECRET
-    return _ABSOLUTE.sub(lambda found: re.split(r"[\\/]+", found[0].rstrip("\\/"))[-1], text)
+    return _ABSOLUTE.sub(lambda path: re.split(r"[\\/]+", path[0].rstrip("\\/"))[-1], text)
 
 
 def not_recorded(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -43,12 +43,12 @@ def presets(kind: str = "presets") -> dict[str, str]:
         presets (runs) or zoos (lists of models).
     """
     files = resources.files("schemas") / kind
-    found = {}
+    first_comments = {}
     for file in sorted(files.iterdir(), key=lambda f: f.name):
         path = Path(file.name)
         if path.suffix in _SUFFIXES:
-            found[path.stem] = file.read_text().splitlines()[0].lstrip("# ")
-    return found
+            first_comments[path.stem] = file.read_text().splitlines()[0].lstrip("# ")
+    return first_comments
 
 
 def load_run(source: str, overrides: Iterable[str] = ()) -> RunParameters:
@@ -174,11 +174,11 @@ def check(section: type[Section], content: Mapping[str, Any], source: str) -> Se
         return section.model_validate(content)
     except ValidationError as error:
         # Each branch of a union that was tried has an error of its own, in the same words.
-        found: dict[str, list[str]] = {}
+        reasons: dict[str, list[str]] = {}
         for one in error.errors():
             head, reason = _explain(section, dict(one))
-            found.setdefault(head, []).append(reason)
-        lines = [f"  {head}{', or '.join(dict.fromkeys(why))}" for head, why in found.items()]
+            reasons.setdefault(head, []).append(reason)
+        lines = [f"  {head}{', or '.join(dict.fromkeys(why))}" for head, why in reasons.items()]
         if more := len(lines) - _MOST_LINES:
             lines = [*lines[:_MOST_LINES], *([f"  and {more:,} more"] if more > 0 else [])]
         raise RunError("\n".join([f"{shown(source, 300)} is refused:", *lines])) from None
@@ -229,10 +229,10 @@ def _with_paths(parameters: RunParameters, folder: Path) -> RunParameters:
 
 
 def _model_paths(model: ModelParameters | ZooModel, folder: Path) -> dict[str, str]:
-    found = {"factory": _factory(model.factory, folder)}
+    paths = {"factory": _factory(model.factory, folder)}
     if file := weights_file(model.weights, folder):
-        found["weights"] = str(file)
-    return found
+        paths["weights"] = str(file)
+    return paths
 
 
 def _factory(text: str, folder: Path) -> str:

@@ -351,21 +351,21 @@ def validate(dataset: xr.Dataset, group: str) -> xr.Dataset:
         Naming the group, the variable, what it has and what is declared.
     """
     variables = declared(group).variables
-    found = {str(name): variable for name, variable in dataset.variables.items()}
-    if unknown := sorted(set(found) - set(variables)):
+    stored = {str(name): variable for name, variable in dataset.variables.items()}
+    if unknown := sorted(set(stored) - set(variables)):
         raise SchemaError(f"{group}: {', '.join(unknown)} not declared")
     for name, variable in variables.items():
-        if name not in found:
+        if name not in stored:
             if variable.optional:
                 continue
             raise SchemaError(f"{group}: {name} is missing")
-        dims = tuple(str(d) for d in found[name].dims)
+        dims = tuple(str(d) for d in stored[name].dims)
         if dims != variable.dims:
             raise SchemaError(f"{group}: {name} has dims {dims}, declared {variable.dims}")
-        kind = np.dtype(found[name].dtype).kind
+        kind = np.dtype(stored[name].dtype).kind
         if kind not in _NUMPY_KINDS[variable.kind]:
             raise SchemaError(
-                f"{group}: {name} has dtype {found[name].dtype}, declared {variable.kind}"
+                f"{group}: {name} has dtype {stored[name].dtype}, declared {variable.kind}"
             )
     return dataset
 

@@ -259,7 +259,7 @@ def bulk_edge(variances: Sequence[float], rows: int, columns: int) -> float:
     return z((low + high) / 2)
 
 
-def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
+def capacity(spectrum: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
     """Power law and norms of one layer under one matrization.
 
     Parameters
@@ -272,12 +272,12 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
     a row as ``COLUMNS`` defines it. Without a power law its columns are NaN but not
     the norms; a weight of zeros has no norms either.
     """
-    every = found.S.numpy(force=True)
-    S = every[: np.count_nonzero(every > found.floor)]
+    every = spectrum.S.numpy(force=True)
+    S = every[: np.count_nonzero(every > spectrum.floor)]
     if len(S) == 0:
-        return refused_capacity("the weight is zero throughout", zeros=len(found.S))
+        return refused_capacity("the weight is zero throughout", zeros=len(spectrum.S))
     squares = np.square(S)
-    fit = fit_power_law(squares, candidates, copies=found.copies)
+    fit = fit_power_law(squares, candidates, copies=spectrum.copies)
     greatest, total = float(squares[0]), float(squares.sum())
     return Capacity(
         alpha=fit.alpha,
@@ -298,9 +298,9 @@ def capacity(found: Spectrum, candidates: int | None = CANDIDATES) -> Capacity:
         log_spectral_norm=log10(greatest),
         stable_rank=total / greatest,
         matrix_rank=len(S),
-        bulk_edge=found.bulk_edge,
-        spikes=int(np.count_nonzero(squares > found.bulk_edge)),
-        mp_softrank=found.bulk_edge / greatest,
+        bulk_edge=spectrum.bulk_edge,
+        spikes=int(np.count_nonzero(squares > spectrum.bulk_edge)),
+        mp_softrank=spectrum.bulk_edge / greatest,
         refusal=fit.refusal.value,
     )
 

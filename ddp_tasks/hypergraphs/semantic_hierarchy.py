@@ -200,7 +200,7 @@ def levels(covers: Shaped[Flags, "part part"]) -> Shaped[Integers, " part"]:
 
 def hierarchy_dataset(
     hierarchy: SemanticHierarchy,
-    of_layer: xr.Dataset,
+    layer: xr.Dataset,
     target_classes: Sequence[str],
     exemplars: StrongestImages,
     ids: Sequence[str],
@@ -209,7 +209,7 @@ def hierarchy_dataset(
 
     Parameters
     ----------
-    of_layer
+    layer
         the layer's slice of the store's group ``layers``.
     target_classes
         names of all classes.
@@ -221,8 +221,8 @@ def hierarchy_dataset(
     """
     member, contains = hierarchy.singular_vectors, hierarchy.target_classes
     vectors = member.shape[1]
-    value = of_layer["singular_value"].to_numpy()[:vectors]
-    close = arbitrary(of_layer)[:vectors]
+    value = layer["singular_value"].to_numpy()[:vectors]
+    close = arbitrary(layer)[:vectors]
     by_class = ("equivalence_class", "target_class")
     return xr.Dataset(
         {

@@ -187,7 +187,7 @@ class ImageSet:
             if not isinstance(picture, str):
                 return image
             unreadable.add({self.ids[image]: picture})
-        raise RunError(unreadable.told())
+        raise RunError(unreadable.sentence())
 
     def read(
         self,

@@ -227,12 +227,12 @@ def _of_item(item: Any, index: int, keys: ItemKeys | None) -> _Label:
 
 
 def _of_unreadable(
-    dataset: Any, found: Mapping[int, _Label], failed: Mapping[int, BaseException]
+    dataset: Any, readable: Mapping[int, _Label], failed: Mapping[int, BaseException]
 ) -> dict[int, _Label]:
     for listed in _lists_by_hand(dataset):
         try:
-            agrees = bool(found) and all(
-                single_class(listed[i]).value == label.value for i, label in found.items()
+            agrees = bool(readable) and all(
+                single_class(listed[i]).value == label.value for i, label in readable.items()
             )
             if agrees:
                 return {i: single_class(listed[i]) for i in failed}

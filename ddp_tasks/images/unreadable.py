@@ -44,18 +44,18 @@ class Unreadable:
         self._reasons |= reasons
         if len(self._reasons) > self.allowed:
             raise RunError(
-                f"{self.told()}. That is more than images.unreadable = {self._share:g} of the "
+                f"{self.sentence()}. That is more than images.unreadable = {self._share:g} of the "
                 f"run's {self._images:,} images allows, {self.allowed:,}: repair them, or allow "
                 "a greater share",
                 change=("images.unreadable",),
             )
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         """The number of unreadable images and the first of them, in words."""
-        return told(self._reasons)
+        return unreadable_sentence(self._reasons)
 
 
-def told(reasons: Mapping[str, str], named: int = _NAMED) -> str:
+def unreadable_sentence(reasons: Mapping[str, str], named: int = _NAMED) -> str:
     """A sentence without full stop: the number of unreadable images, the first with reasons.
 
     Parameters

@@ -113,14 +113,14 @@ def _fitting(expected: Mapping[str, Any], entry: str, tensors: Mapping[str, Any]
     return fitting if needed else []
 
 
-def _fits(expected: Any, found: Any) -> bool:
+def _fits(expected: Any, value: Any) -> bool:
     if not isinstance(expected, Tensor):
-        return found is not _NOTHING
-    if not isinstance(found, Tensor) or found.is_meta:
+        return value is not _NOTHING
+    if not isinstance(value, Tensor) or value.is_meta:
         return False
     # Only the real parts of complex numbers would be loaded.
-    alike = found.is_complex() == expected.is_complex()
-    return alike and (is_lazy(expected) or expected.shape == found.shape)
+    alike = value.is_complex() == expected.is_complex()
+    return alike and (is_lazy(expected) or expected.shape == value.shape)
 
 
 def _is_count(name: str) -> bool:
@@ -143,11 +143,11 @@ def _under(tensors: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
     return part
 
 
-def _filled(found: Mapping[str, Any], expected: Mapping[str, Any]) -> OrderedDict[str, Any]:
+def _filled(tensors: Mapping[str, Any], expected: Mapping[str, Any]) -> OrderedDict[str, Any]:
     """The network's part of a mapping; missing counts are taken from the network itself."""
-    state = OrderedDict((name, found.get(name, value)) for name, value in expected.items())
+    state = OrderedDict((name, tensors.get(name, value)) for name, value in expected.items())
     # The names are today's, so a mapping without versions is taken to have today's versions.
-    state._metadata = getattr(found, "_metadata", getattr(expected, "_metadata", None))  # type: ignore[attr-defined]
+    state._metadata = getattr(tensors, "_metadata", getattr(expected, "_metadata", None))  # type: ignore[attr-defined]
     return state
 
 
@@ -206,7 +206,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _unexpected(
-    found: Mapping[str, Any],
+    tensors: Mapping[str, Any],
     expected: Mapping[str, Any],
     weights: Weights,
     fitting: Sequence[Weights],
@@ -221,7 +221,7 @@ def _unexpected(
     )
     return [
         name
-        for name, value in found.items()
+        for name, value in tensors.items()
         if isinstance(value, Tensor) and name not in expected and not name.startswith(others)
     ]
 

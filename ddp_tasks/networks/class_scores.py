@@ -123,9 +123,9 @@ def whole_output(output: Any) -> Any:
     return tuple(output) if isinstance(output, Iterator) else output
 
 
-def _matrices(found: list[Tensor]) -> list[Tensor]:
+def _matrices(tensors: list[Tensor]) -> list[Tensor]:
     # Beside the scores there may be one number for each image, such as an uncertainty.
-    return [tensor for tensor in found if tensor.ndim == 2] or found
+    return [tensor for tensor in tensors if tensor.ndim == 2] or tensors
 
 
 def _parts(output: Any) -> dict[str, Any]:

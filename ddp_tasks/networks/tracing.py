@@ -209,10 +209,10 @@ class _Tracing:
             f"it gives another output for the same image in another batch: {where}{cure}"
         )
 
-    def take_single(self, image: Tensor, found: Pass | None = None) -> None:
+    def take_single(self, image: Tensor, recorded: Pass | None = None) -> None:
         """Note a pass of one image alone."""
         self.tried.append(image)
-        self.singles.append(found or self.seen(image))
+        self.singles.append(recorded or self.seen(image))
 
     def show_more(self, more: Callable[[], Iterable[Tensor]]) -> None:
         """Run further images alone if some layer was not reached by all so far."""

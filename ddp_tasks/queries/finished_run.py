@@ -17,8 +17,7 @@ from ddp_tasks.images.contents import UNKNOWN
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.networks.models import model_digest
 from ddp_tasks.prepared_run import Prepared, prepare
-from ddp_tasks.queries.recorded_images import recorded_contents
-from ddp_tasks.queries.recorded_images import told as replaced_told
+from ddp_tasks.queries.recorded_images import recorded_contents, replaced_sentence
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import changed_code, code_of, same_images
 from ddp_tasks.weights.tensor_svd import TensorSVD
@@ -119,7 +118,7 @@ class FinishedRun:
         (recorded,) = recorded_contents(self.store, slice(position, position + 1))
         if recorded != UNKNOWN and (change := images.changed(position, recorded)):
             changed = {images.ids[position]: change}
-            raise RunError(f"{self.store} was made of other images: {replaced_told(changed)}")
+            raise RunError(f"{self.store} was made of other images: {replaced_sentence(changed)}")
 
     def decomposition(self, layer: str, W: Tensor, groups: int) -> TensorSVD:
         """The stored decomposition of one layer.

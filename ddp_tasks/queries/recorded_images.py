@@ -22,7 +22,7 @@ def recorded_contents(path: Path, images: slice = slice(None)) -> list[Content]:
     return [Content(*pair) for pair in pairs]
 
 
-def told(replaced: Mapping[str, str], named: int = _NAMED) -> str:
+def replaced_sentence(replaced: Mapping[str, str], named: int = _NAMED) -> str:
     """One sentence on images that were replaced, the first by name, and what to do.
 
     Parameters

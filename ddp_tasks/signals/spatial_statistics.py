@@ -157,13 +157,13 @@ def _over_positions(maps: Tensor, q: Thresholds) -> Tensor:
 
 
 def _rows(
-    found: dict[str, list[Tensor]], forward: ForwardPass, images: int, greatest: int
+    statistics: dict[str, list[Tensor]], forward: ForwardPass, images: int, greatest: int
 ) -> npt.NDArray[np.float32]:
-    """Statistics of one batch, shape (4, images, layers, greatest rank); empties ``found``."""
+    """Statistics of one batch, shape (4, images, layers, greatest rank); empties ``statistics``."""
     rows = np.full((4, images, len(forward.layers), greatest), np.nan, dtype=np.float32)
     for place, layer in enumerate(forward.layers):
-        parts = found[layer.name]
-        found[layer.name] = []
+        parts = statistics[layer.name]
+        statistics[layer.name] = []
         reached = sum(part.shape[1] for part in parts)
         if reached != images and not (forward.convention.alone and not reached):
             raise PathError(layer.name, f"by {reached} of the {images} images")

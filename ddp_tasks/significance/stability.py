@@ -152,7 +152,7 @@ class Stability:
 
 
 def bootstrap(
-    found: Indicators, percentage: float, resamples: int, hierarchy: Hierarchy
+    indicators: Indicators, percentage: float, resamples: int, hierarchy: Hierarchy
 ) -> Stability:
     """Resample the images of each class and count how often findings hold.
 
@@ -172,11 +172,11 @@ def bootstrap(
     ----------
     Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapters 6 and 8.
     """
-    classes, edges = len(found.start) - 1, len(hierarchy.general)
-    images = np.diff(found.start)
+    classes, edges = len(indicators.start) - 1, len(hierarchy.general)
+    images = np.diff(indicators.start)
     least = least_images(images, percentage)
     words = -(-resamples // 64)
-    incidence = np.full((classes, found.vectors), np.nan, dtype=np.float32)
+    incidence = np.full((classes, indicators.vectors), np.nan, dtype=np.float32)
     representative = np.array([m[0] for m in hierarchy.members], dtype=np.int64)
     member = np.concatenate([np.empty(0, dtype=np.int64), *hierarchy.members])
     first = np.cumsum([0, *(len(m) for m in hierarchy.members)])[:-1].astype(np.int64)
@@ -189,7 +189,7 @@ def bootstrap(
     for c in range(classes):
         if not images[c]:
             continue
-        count = resample_weights(int(images[c]), resamples, c) @ found.of_class(c)
+        count = resample_weights(int(images[c]), resamples, c) @ indicators.of_class(c)
         holds = _resample_bits(count >= least[c])
         incidence[c] = _bits_set(holds) / resamples
         # A class without significant vectors in any resample changes nothing below.

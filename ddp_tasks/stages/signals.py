@@ -10,7 +10,7 @@ from prefect import get_run_logger
 
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.unreadable import Unreadable
-from ddp_tasks.queries.recorded_images import told as replaced_told
+from ddp_tasks.queries.recorded_images import replaced_sentence
 from ddp_tasks.stages.bounded_futures import ClusterLostError
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups, shards, taken_back
@@ -76,7 +76,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
             "writes the others"
         ) from failed[0]
     if unreadable:
-        log.warning("%s", unreadable.told())
+        log.warning("%s", unreadable.sentence())
     log.info("cube complete")
 
 
@@ -146,7 +146,7 @@ def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
         for _, images in mapped(compare, written):
             replaced |= images
     if replaced:
-        raise RunError(f"{path} was made of other images: {replaced_told(replaced)}")
+        raise RunError(f"{path} was made of other images: {replaced_sentence(replaced)}")
 
 
 def _named(shard: shards.Shard, error: BaseException) -> RunError:

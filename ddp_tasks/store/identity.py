@@ -76,11 +76,11 @@ def code_of(run: RunParameters) -> dict[str, dict[str, str]]:
 
 
 def changed_code(
-    stored: Mapping[str, Mapping[str, str]], found: Mapping[str, Mapping[str, str]]
+    stored: Mapping[str, Mapping[str, str]], current: Mapping[str, Mapping[str, str]]
 ) -> list[str]:
     """In which files the code behind a store's factories differs from today's, in words."""
     sentences = []
-    for key, ours in found.items():
+    for key, ours in current.items():
         theirs = stored.get(key, {})
         files = [name for name in sorted({*theirs, *ours}) if theirs.get(name) != ours.get(name)]
         if files:

@@ -67,9 +67,9 @@ class VerifiedStore(WrapperStore[LocalStore]):
         except FileNotFoundError:
             self._compare(key, None)
 
-    def _compare(self, key: str, found: str | None) -> None:
-        if found != self._mark.files.get(key):
-            why = "is missing" if found is None else "is not as it was written"
+    def _compare(self, key: str, digest: str | None) -> None:
+        if digest != self._mark.files.get(key):
+            why = "is missing" if digest is None else "is not as it was written"
             raise DamagedStoreError(f"{self._store.root / key} is damaged: it {why}")
 
 

@@ -33,7 +33,7 @@ def check_continuable(path: Path, identity: Identity) -> None:
         raise RunError(f"{path} was made by another run: {refusal}", change=("out",))
     if damaged := damages_of_base(path):
         raise RunError(
-            f"{path} is damaged where a run cannot mend it: {damaged[0].told}"
+            f"{path} is damaged where a run cannot mend it: {damaged[0].sentence}"
             f"{f', and {len(damaged) - 1} more' if len(damaged) > 1 else ''}. Remove {path}, or "
             "run into another folder"
         )
@@ -61,12 +61,12 @@ class Damage:
     """how it is mended."""
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """The place and the damage, in words."""
         return f"{self.group}: {self.what}"
 
     def __str__(self) -> str:
-        return f"{self.told} ({self.mended})"
+        return f"{self.sentence} ({self.mended})"
 
 
 _SPATIAL = "spatial"

@@ -14,17 +14,17 @@ import xarray as xr
 GAP_TOLERANCE = float(np.finfo(np.float32).eps)
 
 
-def arbitrary(of_layer: xr.Dataset) -> npt.NDArray[np.bool_]:
+def arbitrary(layer: xr.Dataset) -> npt.NDArray[np.bool_]:
     """Which singular vectors the arithmetic leaves arbitrary.
 
     Parameters
     ----------
-    of_layer
+    layer
         one layer of the store's group ``layers``.
 
     Returns
     -------
     shape (singular vector,); False past the rank
     """
-    close = of_layer["relative_gap"].to_numpy() < GAP_TOLERANCE
+    close = layer["relative_gap"].to_numpy() < GAP_TOLERANCE
     return np.asarray(close, dtype=bool)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
-from ddp_tasks.images.unreadable import told
+from ddp_tasks.images.unreadable import unreadable_sentence
 from ddp_tasks.networks.decomposition import layer_ranks
 from ddp_tasks.prepared_run import Prepared
 from flows.texts.columns import columns
@@ -27,7 +27,7 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
         "",
         f"{summary.title}: {summary.images} images of {summary.target_classes} classes, "
         f"accuracy {summary.accuracy:.1%}",
-        *([told(summary.unreadable)] if summary.unreadable else []),
+        *([unreadable_sentence(summary.unreadable)] if summary.unreadable else []),
         *[
             f"{one.missed} of these images do not reach layer {one.layer}"
             for one in summary.layers

@@ -1,6 +1,6 @@
 import pytest
 
-from ddp_tasks.images.unreadable import Unreadable, told
+from ddp_tasks.images.unreadable import Unreadable, unreadable_sentence
 from schemas import RunError
 
 
@@ -29,6 +29,7 @@ def test_the_share_is_of_all_images_rounded_down(share, images, allowed):
 def test_the_first_are_named_and_the_others_counted():
     reasons = {f"{i}": "gone" for i in range(1003)}
     assert (
-        told(reasons, named=2) == "1,003 images cannot be read: 0 (gone); 1 (gone); and 1,001 more"
+        unreadable_sentence(reasons, named=2)
+        == "1,003 images cannot be read: 0 (gone); 1 (gone); and 1,001 more"
     )
-    assert told({"x": "gone"}) == "1 image cannot be read: x (gone)"
+    assert unreadable_sentence({"x": "gone"}) == "1 image cannot be read: x (gone)"

@@ -14,7 +14,7 @@ from ddp_tasks.images.contents import UNKNOWN, Content, content
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.reading_ahead import read_ahead
 from ddp_tasks.queries import finished_run
-from ddp_tasks.queries.recorded_images import recorded_contents, told
+from ddp_tasks.queries.recorded_images import recorded_contents, replaced_sentence
 from schemas import RunError
 from schemas.parameters import ImageParameters, TransformParameters
 
@@ -97,7 +97,7 @@ def test_files_of_another_size_are_not_read(tmp_path, monkeypatch):
 
 def test_replaced_images_are_told_by_name_and_how_many_more():
     replaced = {f"{i:02}": "its 8 bytes are others" for i in range(7)}
-    assert told(replaced, 2) == (
+    assert replaced_sentence(replaced, 2) == (
         "image '00': its 8 bytes are others; image '01': its 8 bytes are others; and 5 more. "
         "Put back the images that were there, or start in another folder"
     )
