@@ -86,7 +86,7 @@ def association(alpha_hat: Floats, accuracy: Floats) -> Association:
     )
 
 
-def drawn(zoo: xr.Dataset, matrization: str, measure: str) -> npt.NDArray[np.bool_]:
+def models_shown(zoo: xr.Dataset, matrization: str, measure: str) -> npt.NDArray[np.bool_]:
     """Which models figure 4 shows: those that did not fail, with both figures finite.
 
     Returns
@@ -105,7 +105,8 @@ def associations(zoo: xr.Dataset, matrization: str, measure: str) -> dict[str, A
     """
     x = zoo[measure].sel(matrization=matrization).to_numpy().astype(np.float64)
     y = zoo["accuracy"].to_numpy().astype(np.float64)
-    family, shown = np.array(texts(zoo["family"]), dtype=object), drawn(zoo, matrization, measure)
+    family = np.array(texts(zoo["family"]), dtype=object)
+    shown = models_shown(zoo, matrization, measure)
     by_family = {
         name: association(x[shown & (family == name)], y[shown & (family == name)])
         for name in dict.fromkeys(family)

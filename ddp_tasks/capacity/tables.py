@@ -361,7 +361,7 @@ def _figure(value: float, form: str) -> str:
     return format(value, form).replace("-", "−") if isfinite(value) else _NONE
 
 
-def some(names: Sequence[str], most: int) -> list[str]:
+def spread_names(names: Sequence[str], most: int) -> list[str]:
     """At most this many of the names, spread evenly, including the first and the last."""
     if len(names) <= most:
         return list(names)

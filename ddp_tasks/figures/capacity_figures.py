@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.capacity.association import MEASURES, Association, associations, drawn
+from ddp_tasks.capacity.association import MEASURES, Association, associations, models_shown
 from ddp_tasks.capacity.tables import texts, with_error
 from ddp_tasks.figures.notation import COLOURS, NEUTRAL, text_width
 from ddp_tasks.figures.point_labels import place_labels
@@ -83,7 +83,7 @@ def alpha_hat_figure(
     ----------
     Praggastis et al. 2022, Fig. 4 and Eq. 12.
     """
-    shown = zoo.isel(model=np.flatnonzero(drawn(zoo, matrization, measure)))
+    shown = zoo.isel(model=np.flatnonzero(models_shown(zoo, matrization, measure)))
     if not shown.sizes["model"]:
         raise ValueError(f"no model has {measure} for {matrization} and a test accuracy")
     x = shown[measure].sel(matrization=matrization).to_numpy().astype(np.float64)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.capacity.tables import flags, some, texts
+from ddp_tasks.capacity.tables import flags, spread_names, texts
 from ddp_tasks.figures.notation import NEUTRAL, cut, text_width
 from ddp_tasks.figures.spectral_figures import BAR, POWER_LAW, XMIN, histogram, power_law
 from ddp_tasks.figures.style import GLYPH_FONT, canvas, shown_of
@@ -49,7 +49,7 @@ def layer_spectra(capacity: xr.Dataset, matrization: str = "unfolded") -> hv.Ove
     spectra = {layer: bars for layer, bars in spectra.items() if len(bars["share"])}
     if not spectra:
         raise ValueError(f"no layer has a spectrum under {matrization}")
-    layers = some(list(spectra), _LAYERS_SHOWN)
+    layers = spread_names(list(spectra), _LAYERS_SHOWN)
     panels = _Panels.of([spectra[layer] for layer in layers])
     fits = [capacity.sel(layer=layer, matrization=matrization) for layer in layers]
     bars = [panels.bars(i, spectra[layer]) for i, layer in enumerate(layers)]

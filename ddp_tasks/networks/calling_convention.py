@@ -32,7 +32,7 @@ class CallingConvention:
     sigmoid: bool = False
     """whether the network gives the probability of the second of two classes."""
 
-    def given(self, images: Tensor, device: torch.device | None = None) -> Tensor:
+    def inputs(self, images: Tensor, device: torch.device | None = None) -> Tensor:
         """A batch as the network takes it.
 
         Parameters
@@ -60,7 +60,7 @@ class CallingConvention:
     def batches(self, images: Tensor, device: torch.device | None = None) -> Iterator[Tensor]:
         """Images as the network takes them: all together, or each alone if the run does so."""
         for batch in images.split(1 if self.alone else len(images)):
-            yield self.given(batch, device)
+            yield self.inputs(batch, device)
 
     def scores(self, output: Any, images: int) -> Tensor:
         """Class scores in the network's output for this number of images; see ``class_scores``."""

@@ -45,7 +45,7 @@ _JOIN_PARTS = (
 )
 
 
-def part_told(path: Path) -> str:
+def joining_advice(path: Path) -> str:
     """Says that a file is one part of a checkpoint, and what to do; empty if its name is not."""
     if (part := _PART.search(path.name)) is None:
         return ""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ddp_tasks.networks.checkpoint_files import named_tensors, part_told, printable
+from ddp_tasks.networks.checkpoint_files import joining_advice, named_tensors, printable
 from schemas.parameters import RunError
 
 #: Most names of each kind that a message lists, and most names that are compared for near ones.
@@ -291,7 +291,7 @@ def _misfit(
         [
             f"model.weights {str(path)!r} do not fit {name}; nearest is {Weights(entry, prefix)}:",
             *listed_lines,
-            *filter(None, [part_told(path)]),
+            *filter(None, [joining_advice(path)]),
         ]
     )
 
@@ -311,8 +311,8 @@ def _nearest(
         )
         prefix, times = max(starts.items(), key=lambda one: one[1], default=("", 0))
         candidates.append((times, entry, prefix, _under(tensors, prefix)))
-    _, entry, prefix, tensors_found = max(candidates, key=lambda one: one[0])
-    return entry, prefix, tensors_found
+    _, entry, prefix, state = max(candidates, key=lambda one: one[0])
+    return entry, prefix, state
 
 
 def _shape(tensor: Any) -> str:

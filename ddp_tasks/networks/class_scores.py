@@ -47,7 +47,7 @@ def class_scores(
     ValueError
         If there are no such scores, or several tensors could be them.
     """
-    return _rows(found_scores(output, images, part), images, probability=probability)
+    return _rows(scores_part(output, images, part), images, probability=probability)
 
 
 def scores_in_training(
@@ -90,7 +90,7 @@ def are_probabilities(scores: Tensor) -> bool:
     return sums_to_one and bool((scores >= 0).all())
 
 
-def found_scores(output: Any, images: int, part: str | None = None) -> Tensor:
+def scores_part(output: Any, images: int, part: str | None = None) -> Tensor:
     """The part of an output that holds the scores, as the network gives it.
 
     Raises

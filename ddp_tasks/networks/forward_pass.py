@@ -94,7 +94,7 @@ class ForwardPass:
             def read(batch: Tensor) -> Reading:
                 means.clear()
                 images = len(batch)
-                given = self.convention.given(batch, self.device)
+                given = self.convention.inputs(batch, self.device)
                 with self._autocast(given.device):
                     output = run(given)
                 scores = self.convention.scores(output, len(given)).float()

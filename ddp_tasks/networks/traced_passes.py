@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from ddp_tasks.networks.calling_convention import CallingConvention
-from ddp_tasks.networks.class_scores import found_scores, whole_output
+from ddp_tasks.networks.class_scores import scores_part, whole_output
 from ddp_tasks.networks.differing_modules import close
 from ddp_tasks.networks.layers import LinearLayer, Source, numbered_name
 from ddp_tasks.networks.linear_calls import LINEAR, LinearCall, LinearCalls
@@ -105,11 +105,11 @@ class Pass:
         ValueError
             If it does not give one row of class scores for each image.
         """
-        given = self._convention.given(images)
+        given = self._convention.inputs(images)
         with self._calls.hook(self.called.add), self._calls, self.uses:
             output = whole_output(self._model(given))
-        self.overwritten = not close(self._convention.given(images), given, 0)
-        made = found_scores(output, len(given), self._convention.output)
+        self.overwritten = not close(self._convention.inputs(images), given, 0)
+        made = scores_part(output, len(given), self._convention.output)
         last = self.uses.last_sigmoid
         self.ends_in_sigmoid = (
             last is not None and made.numel() == len(given) and _share_memory(made, last)

@@ -252,7 +252,7 @@ class _Tracing:
 
     def difference(self, one: Tensor, other: Tensor, tolerance: float) -> str:
         """Where the passes of two batches that begin alike first differ, in words."""
-        runs = [lambda x=x: self.model(self.convention.given(x.clone())) for x in (one, other)]
+        runs = [lambda x=x: self.model(self.convention.inputs(x.clone())) for x in (one, other)]
         return first_difference(self.model, runs[0], runs[1], tolerance)
 
     def axis(self, name: str) -> int | None:

@@ -103,7 +103,7 @@ class _Loss:
             layers = trace_layers(model, images, output=output, alone=True)
             convention = layers.convention
             with torch.no_grad():
-                given = convention.given(images)
+                given = convention.inputs(images)
                 scores = convention.scores(whole_output(model(given)), len(given))
         return cls(model, convention, layers.outputs, are_probabilities(scores.float()))
 
@@ -132,7 +132,7 @@ class _Loss:
         # another order, and train another network.
         any_layout = self.convention.channels_last and inputs.dtype == self.convention.dtype
         enough = len(inputs) >= self.convention.fewest
-        return inputs if any_layout and enough else self.convention.given(inputs)
+        return inputs if any_layout and enough else self.convention.inputs(inputs)
 
 
 def _steps(images: ImageSet, size: int) -> range:

@@ -11,7 +11,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.capacity.association import MEASURES, associations, drawn
+from ddp_tasks.capacity.association import MEASURES, associations, models_shown
 from ddp_tasks.capacity.tables import (
     CUSTOMARY,
     DEFINITIONS,
@@ -166,7 +166,7 @@ def _alpha_hat_figures(zoo: xr.Dataset) -> dict[str, hv.Overlay]:
         f"{measure} {m}": capacity_figures.alpha_hat_figure(zoo, m, measure)
         for measure in MEASURES
         for m in texts(zoo["matrization"])
-        if drawn(zoo, m, measure).any()
+        if models_shown(zoo, m, measure).any()
     }
 
 
@@ -201,7 +201,9 @@ def _not_drawn(zoo: xr.Dataset) -> list[str]:
     models, failed = texts(zoo["model"]), [bool(error) for error in texts(zoo["error"])]
     lacking: dict[str, list[str]] = {}
     for m in texts(zoo["matrization"]):
-        for model, shown, lost in zip(models, drawn(zoo, m, "alpha_hat"), failed, strict=True):
+        for model, shown, lost in zip(
+            models, models_shown(zoo, m, "alpha_hat"), failed, strict=True
+        ):
             if not shown and not lost:
                 lacking.setdefault(model, []).append(named(m))
     return [f"{model} ({', '.join(missing)})" for model, missing in lacking.items()]

@@ -111,7 +111,7 @@ def capture(
     ValueError
         If the forward pass does not reach the layer.
     """
-    given = convention.given(image)
+    given = convention.inputs(image)
     calls = 0
     captured: Captured | None = None
 

@@ -122,7 +122,7 @@ def spatial_statistics(
         with torch.inference_mode():
             for batch in batches:
                 for some in batch.split(1) if convention.alone else [batch]:
-                    inputs = convention.given(some, forward.device)
+                    inputs = convention.inputs(some, forward.device)
                     given = len(inputs)
                     whole_output(model(inputs))
                     rows.append(_rows(layer_statistics, forward, given, greatest)[:, : len(some)])

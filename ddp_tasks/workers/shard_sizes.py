@@ -112,7 +112,7 @@ def forward_operations(
     convention
         how the network takes it.
     """
-    given = convention.given(image)
+    given = convention.inputs(image)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         whole_output(model(given))
     return int(counter.get_total_flops()) // len(given)

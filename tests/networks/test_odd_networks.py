@@ -55,7 +55,7 @@ def test_a_network_that_changes_its_input_gets_copies_and_others_get_none():
     np.testing.assert_allclose(again.signal, signals.signal, rtol=0, atol=1e-5)
     # Any other network gets a contiguous batch itself.
     plain = trace_layers(ready(odd_networks.Viewing()), images)
-    assert plain.convention.given(images).data_ptr() == images.data_ptr()
+    assert plain.convention.inputs(images).data_ptr() == images.data_ptr()
 
 
 @pytest.mark.parametrize("network", [odd_networks.Squeezing, odd_networks.Paired])

@@ -214,6 +214,6 @@ def test_networks_as_people_write_them_learn(build, output):
     batch = images.batch(0, len(images))
     convention = trace_layers(model, batch, output=output).convention
     with torch.no_grad():
-        scores = convention.scores(model(convention.given(batch.clone())), len(batch))
+        scores = convention.scores(model(convention.inputs(batch.clone())), len(batch))
     assert scores.argmax(dim=1).tolist() == images.target.tolist()
     assert model_digest(train(build, images, parameters, output=output)) == model_digest(model)
