@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.networks.models import open_model
 from ddp_tasks.networks.training import train
-from schemas import load_run
+from schemas.run_files import load_run
 
 
 def trained(run):

@@ -51,7 +51,7 @@ def make(path: Path, images: int, scattered: bool) -> None:
     from ddp_tasks.networks.layers import LinearLayer
     from ddp_tasks.store import creation
     from ddp_tasks.store.identity import Identity
-    from schemas import load_run
+    from schemas.run_files import load_run
 
     names = [f"layer {i}" for i in range(len(VGG16))]
     linear = [LinearLayer(n, n, 1, "Linear", (r, 2), 1) for n, r in zip(names, VGG16, strict=True)]

@@ -42,8 +42,8 @@ from ddp_tasks.signals.signals import extract
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.weights.tensor_svd import decompose
-from schemas import load_run
 from schemas.parameters import ExtractionParameters, RunParameters
+from schemas.run_files import load_run
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PRESETS = ("digits", "mnist")

@@ -31,9 +31,8 @@ import xarray as xr
 
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.store import groups
-from schemas import load_run
 from schemas.parameters import RunParameters
-from schemas.run_files import check
+from schemas.run_files import check, load_run
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PER_CLASS = (50, 1000)

@@ -18,7 +18,7 @@ from ddp_tasks.store import creation, run_lock
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import check_places, made_folder, output_folder
-from schemas.parameters import RunError
+from schemas.run_error import RunError
 from schemas.zoo import ZooParameters
 
 

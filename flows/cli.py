@@ -11,7 +11,7 @@ import typer
 
 # Little is imported before signals are watched: Ctrl-C in an import is a traceback.
 from flows import stopping
-from flows.commands import Commands, path
+from flows.commands import Commands, path, without_dask
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
 
@@ -236,6 +236,7 @@ def table(
 
     Printed are the pairs that are significant; a file receives all, with their Wilson intervals.
     """
+    without_dask()
     from ddp_tasks.queries import significance
     from flows.texts import significance as significance_texts
 
@@ -274,6 +275,7 @@ def hypergraph(
 
     A file receives the hypergraph itself, as HyperNetX, XGI and others read it.
     """
+    without_dask()
     from ddp_tasks.queries import significance
 
     if out is not None:
@@ -314,6 +316,7 @@ def distinguish(
     Compared are the shares of their images that a vector is significant for, at the run's own
     quantile levels, with Newcombe's interval of the difference.
     """
+    without_dask()
     from ddp_tasks.queries.significance import open_significance
     from flows.texts import significance as significance_texts
 
@@ -400,7 +403,7 @@ def main() -> None:
     quick_exit()
     stopping.watch()
     from flows.refusals import refusal_text, unexpected_text
-    from schemas.parameters import RunError
+    from schemas.run_error import RunError
 
     try:
         app()

@@ -5,6 +5,7 @@ Little is imported here: see ``flows.cli``.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """As of Click."""
         from ddp_tasks.callables.called_code import answering
-        from schemas.parameters import RunError
+        from schemas.run_error import RunError
 
         try:
             with answering("the code that is run"):
@@ -37,8 +38,8 @@ class Commands(TyperGroup):
 
 def path(text: str) -> Path:
     """A path as it is written, which is not the folder at hand where it is empty."""
-    from schemas.parameters import RunError
     from schemas.paths import expanded
+    from schemas.run_error import RunError
     from schemas.shown import shown
 
     try:
@@ -46,3 +47,12 @@ def path(text: str) -> Path:
     except RunError as error:
         raise typer.BadParameter(shown(str(error), 300)) from None
     return Path(text)
+
+
+def without_dask() -> None:
+    """Have xarray take Dask for not installed in this process, which reads numbers and ends.
+
+    Where Dask is installed, the first selection by label imports ``dask.array``, which with SciPy
+    takes longer than all else that such a command does.
+    """
+    sys.modules.setdefault("dask", None)  # type: ignore[arg-type]

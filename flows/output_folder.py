@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas.parameters import RunError
 from schemas.paths import expanded
+from schemas.run_error import RunError
 from schemas.shown import shown
 
 #: What a run or a list of models writes into by name.

@@ -32,7 +32,7 @@ from prefect.states import Cancelled
 
 from flows import stopping, terminal
 from flows.refused_logs import say_refused_logs_once
-from schemas.parameters import RunError
+from schemas.run_error import RunError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import traceback
 
-from schemas.parameters import RunError
+from schemas.run_error import RunError
 from schemas.shown import error_shown, shown
 
 #: Options of the commands by the argument of the functions that they are handed to.

@@ -1,15 +1,13 @@
 """What a run asks for and what a store holds, each declared once."""
 
-from schemas.parameters import RunError, RunParameters
-from schemas.run_files import load_run, presets
-from schemas.variables import FORMAT_VERSION, SchemaError, validate
+import lazy_loader
 
-__all__ = [
-    "FORMAT_VERSION",
-    "RunError",
-    "RunParameters",
-    "SchemaError",
-    "load_run",
-    "presets",
-    "validate",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        "parameters": ["RunParameters"],
+        "run_error": ["RunError"],
+        "run_files": ["load_run", "presets"],
+        "variables": ["FORMAT_VERSION", "SchemaError", "validate"],
+    },
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from schemas.parameters import RunError
+from schemas.run_error import RunError
 from schemas.shown import error_shown
 
 #: Exceptions that one item of a data set or one pass of a network may end with; scripts call

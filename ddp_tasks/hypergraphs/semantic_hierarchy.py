@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
@@ -15,6 +14,7 @@ from ddp_tasks.visualization.exemplars import StrongestImages, image_ids
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 
 if TYPE_CHECKING:
+    import networkx as nx
     from jaxtyping import Shaped
 
 Flags = npt.NDArray[np.bool_]
@@ -267,6 +267,8 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
     ----------
     Praggastis et al. 2022, section 5.2, right of figures 6 and 7.
     """
+    import networkx as nx
+
     level = hierarchy["level"].to_numpy()
     graph = nx.DiGraph(depth=number_of_levels(level))
     names = [str(name) for name in hierarchy["target_class"].to_numpy()]

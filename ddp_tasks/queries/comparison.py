@@ -13,7 +13,7 @@ from ddp_tasks.store.comparison import (
     differing,
     root_attributes_as_stored,
 )
-from schemas import FORMAT_VERSION
+from schemas.variables import FORMAT_VERSION
 
 _STORES = ("store.zarr", "capacity.zarr")
 _PAGES = ("report.html", "capacity.html")

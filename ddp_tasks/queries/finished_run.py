@@ -21,10 +21,10 @@ from ddp_tasks.queries.recorded_images import recorded_contents, replaced_senten
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import changed_code, code_of, same_images
 from ddp_tasks.weights.tensor_svd import TensorSVD
-from schemas import FORMAT_VERSION
 from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters
 from schemas.run_files import load_run, recorded_run
+from schemas.variables import FORMAT_VERSION
 
 
 @dataclass(frozen=True)

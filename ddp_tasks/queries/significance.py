@@ -22,9 +22,9 @@ from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.tables import layer_frame, over_superclasses
 from ddp_tasks.store import groups
-from schemas import FORMAT_VERSION
 from schemas.parameters import Levels, RunError, RunParameters
 from schemas.run_files import nearest, recorded_run
+from schemas.variables import FORMAT_VERSION
 
 _SUFFIXES = (".csv", ".parquet")
 

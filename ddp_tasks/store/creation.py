@@ -18,10 +18,10 @@ from ddp_tasks.store.groups import COMPRESSORS, with_checksums, write, zoo_attri
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.store.shards import OF_IMAGES
 from ddp_tasks.store.slabs import vectors_per_chunk
-from schemas import FORMAT_VERSION
 from schemas.parameters import RunError, RunParameters
 from schemas.recording import recorded
 from schemas.variables import (
+    FORMAT_VERSION,
     ROOT_ATTRIBUTES,
     SIGN_CONVENTION,
     ZOO_ATTRIBUTES,

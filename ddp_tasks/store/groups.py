@@ -25,9 +25,9 @@ from ddp_tasks.store import marks, shard_marks
 from ddp_tasks.store.shard_files import ShardFiles
 from ddp_tasks.store.shards import shards
 from ddp_tasks.store.verified_reading import verified
-from schemas import FORMAT_VERSION
 from schemas.parameters import RunError
 from schemas.variables import (
+    FORMAT_VERSION,
     ROOT_ATTRIBUTES,
     ZOO_ATTRIBUTES,
     describe,

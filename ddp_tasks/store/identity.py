@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ddp_tasks.callables.source_code import code_digests
-from schemas import FORMAT_VERSION
 from schemas.parameters import RunParameters
 from schemas.recording import stored_identity
+from schemas.variables import FORMAT_VERSION
 
 
 class MadeOf(NamedTuple):

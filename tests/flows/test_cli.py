@@ -418,3 +418,31 @@ def test_a_running_server_shows_the_run_and_its_artifacts(server, run_file, tmp_
     with urllib.request.urlopen(request, timeout=30) as answer:
         keys = {artifact["key"] for artifact in json.load(answer)}
     assert {"summary", "report", "store", "signals", "significance-conv1"} <= keys
+
+
+def _loaded(*arguments):
+    """The packages that a command has imported when it ends."""
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", DDP, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.split(".")[0] for name in re.findall(r"\| +([\w.]+)$", ended.stderr, re.MULTILINE)}
+
+
+def test_the_help_of_a_command_loads_no_science():
+    loaded = _loaded("--help")
+    assert "typer" in loaded
+    assert not loaded & {"numpy", "pandas", "xarray", "pydantic", "torch", "prefect", "dask"}
+
+
+@pytest.mark.parametrize(
+    "command", [["table", "fc2"], ["hypergraph", "fc2"], ["distinguish", "0", "1"]]
+)
+def test_asking_a_store_loads_no_scheduler(finished, command):
+    name, *rest = command
+    loaded = _loaded(name, finished.folder, *rest)
+    assert "xarray" in loaded
+    # Selecting by label imports Dask's arrays, and with them SciPy, where Dask can be imported.
+    assert not loaded & {"dask", "distributed", "scipy", "networkx", "torch", "prefect"}
