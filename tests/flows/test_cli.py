@@ -438,11 +438,11 @@ def test_the_help_of_a_command_loads_no_science():
 
 
 @pytest.mark.parametrize(
-    "command", [["table", "fc2"], ["hypergraph", "fc2"], ["distinguish", "0", "1"]]
+    ("command", "rest"),
+    [("table", ["fc2"]), ("hypergraph", ["fc2"]), ("distinguish", ["left", "right"])],
 )
-def test_asking_a_store_loads_no_scheduler(finished, command):
-    name, *rest = command
-    loaded = _loaded(name, finished.folder, *rest)
+def test_asking_a_store_loads_no_scheduler(finished, command, rest):
+    loaded = _loaded(command, finished.store.parent, *rest)
     assert "xarray" in loaded
     # Selecting by label imports Dask's arrays, and with them SciPy, where Dask can be imported.
     assert not loaded & {"dask", "distributed", "scipy", "networkx", "torch", "prefect"}
