@@ -80,7 +80,7 @@ def run(
     from flows import worker_processes
 
     # Workers and a temporary server start while model and images are opened.
-    worker_processes.load_workers_of(parameters.cluster)
+    worker_processes.load_workers_of(parameters)
     from flows import prefect_server
 
     with prefect_server.served() as server:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.forkserver import ensure_running
@@ -18,6 +18,7 @@ from pathlib import Path
 from dask.system import CPU_COUNT
 
 from flows import quick_exit, stopping
+from schemas.parameters import RunParameters
 
 #: What workers call, and what Dask needs to start one, in the order of a run.
 _MODULES = (
@@ -28,7 +29,14 @@ _MODULES = (
     "ddp_tasks.workers.family",
     "ddp_tasks.workers.hypergraphs",
     "ddp_tasks.workers.sections",
+    # What these import when they are called, since the flow needs none of it.
+    "ddp_tasks.hypergraphs.hif",
+    "ddp_tasks.report.layer_section",
+    "ddp_tasks.report.run_page",
 )
+
+#: Packages of factories that take seconds to import, and are no person's own.
+_OF_FACTORIES = ("torchvision",)
 
 #: Where NVIDIA's driver is, workers are those of the GPUs.
 _NVIDIA = Path("/proc/driver/nvidia")
@@ -70,25 +78,29 @@ def worker_environment(threads: int) -> dict[str, int]:
     return {**dict.fromkeys(THREAD_VARIABLES, threads), **ALLOCATION}
 
 
-def load_workers_of(cluster: str) -> None:
+def load_workers_of(run: RunParameters) -> None:
     """Have the libraries of a run's workers loaded beside what this process does meanwhile.
 
-    Parameters
-    ----------
-    cluster
-        as a run file names it; nothing is done for workers that are not started here.
+    Nothing is done for workers that are not started here.
     """
+    cluster = run.cluster
     if cluster == "local" or (cluster == "auto" and not _NVIDIA.exists()):
-        load_workers_ahead(worker_environment(local_workers(CPU_COUNT)[1]))
+        packages = {one.factory.partition(".")[0] for one in (run.model, run.images)}
+        load_workers_ahead(
+            worker_environment(local_workers(CPU_COUNT)[1]),
+            [package for package in _OF_FACTORIES if package in packages],
+        )
 
 
-def load_workers_ahead(environment: Mapping[str, int]) -> bool:
+def load_workers_ahead(environment: Mapping[str, int], packages: Sequence[str] = ()) -> bool:
     """Start the process that local workers are forked from, unless it runs already.
 
     Parameters
     ----------
     environment
         of the workers: a library reads its variables when it is loaded.
+    packages
+        that the workers will import besides.
 
     Returns
     -------
@@ -98,7 +110,7 @@ def load_workers_ahead(environment: Mapping[str, int]) -> bool:
         return environment == _ENVIRONMENT
     _ENVIRONMENT.update(environment)
     quick_exit.quiet_tracker()
-    multiprocessing.set_forkserver_preload(list(_MODULES))
+    multiprocessing.set_forkserver_preload([*packages, *_MODULES])
     # Started by itself first: it would let Ctrl-C through to what is started after it.
     resource_tracker.ensure_running()
     with _with_variables(environment), stopping.kept_from_children():

@@ -14,7 +14,8 @@ import xarray as xr
 import zarr
 
 from ddp_tasks.store import marks, sharded_group
-from ddp_tasks.store.groups import COMPRESSORS, with_checksums, write, zoo_attributes
+from ddp_tasks.store.group_arrays import COMPRESSORS, write_arrays
+from ddp_tasks.store.groups import write, zoo_attributes
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.store.shards import OF_IMAGES
 from ddp_tasks.store.slabs import vectors_per_chunk
@@ -140,17 +141,7 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[in
     block = min(block, sizes["image"])
     shards = -(-sizes["image"] // block)
     vectors = min(vectors_per_chunk(ranks), sizes["singular_vector"])
-    describe(signals, "signals").to_zarr(
-        path,
-        group="signals",
-        mode="w",
-        zarr_format=3,
-        consolidated=False,
-        encoding={
-            name: {"chunks": signals[name].shape, **encoding}
-            for name, encoding in with_checksums(signals).items()
-        },
-    )
+    write_arrays(path, "signals", describe(signals, "signals"), one_file_each=True)
     shape = (sizes["image"], sizes["layer"], sizes["singular_vector"])
     signal = sharded_group.signals_template(shape, block, vectors)
     of_images = {

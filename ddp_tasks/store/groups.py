@@ -18,10 +18,10 @@ from typing import Any
 import xarray as xr
 import zarr
 import zarr.errors
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.store import marks, shard_marks
+from ddp_tasks.store.group_arrays import write_arrays
 from ddp_tasks.store.shard_files import ShardFiles
 from ddp_tasks.store.shards import shards
 from ddp_tasks.store.verified_reading import verified
@@ -38,10 +38,6 @@ from schemas.variables import (
 # files set this variable to the number of threads that a process may use.
 _THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 zarr.config.set({"threading.max_workers": _THREADS, "async.concurrency": _THREADS})
-
-
-#: Zarr's default compression, and a checksum that every reader of Zarr checks a chunk against.
-COMPRESSORS = (ZstdCodec(level=0), Crc32cCodec())
 
 
 def root_attributes(path: Path) -> dict[str, str]:
@@ -124,19 +120,7 @@ def write_coordinates(path: Path, group: str, dataset: xr.Dataset) -> None:
     """Write the first arrays of a group, in place of what it held; this does not mark it whole."""
     described = describe(dataset, group)
     _clear_group(path, group)
-    described.to_zarr(
-        path,
-        group=group,
-        mode="w",
-        zarr_format=3,
-        consolidated=False,
-        encoding=with_checksums(described),
-    )
-
-
-def with_checksums(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """The encoding of the arrays: each chunk is compressed and ends with its CRC-32C."""
-    return {str(name): {"compressors": COMPRESSORS} for name in dataset.variables}
+    write_arrays(path, group, described)
 
 
 def _clear_group(path: Path, group: str) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 import zarr
 
 from ddp_tasks.store import groups
+from ddp_tasks.store.group_arrays import COMPRESSORS
 from schemas.variables import describe, validate
 
 
@@ -47,7 +48,7 @@ def write_template(
             shards=file if within else None,
             dtype="str" if text else variable.dtype,
             fill_value="" if text else float("nan"),
-            compressors=groups.COMPRESSORS,
+            compressors=COMPRESSORS,
             dimension_names=[str(dim) for dim in variable.dims],
             attributes={**variable.attrs},
         )
