@@ -91,7 +91,7 @@ class Made:
         return LayerFindings(
             levels=levels,
             summary=summary,
-            of_layer=self.layers.sel(layer=layer),
+            layer=self.layers.sel(layer=layer),
             signals=layer_figures.signal_counts(self.cube_of(layer), self.signals.sizes["image"]),
             table=LayerTable.of(self.significance.sel(layer=layer), *own),
             family=self.family,

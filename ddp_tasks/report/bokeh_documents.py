@@ -1,9 +1,9 @@
 """Figures as the documents that BokehJS opens, written without Bokeh's models.
 
-HoloViews makes some 75 Bokeh models of a figure and Bokeh writes them with all that they may do:
-a quarter of a second. This writes the models that a page shows, with the columns and the looks of
-the same elements, in the time that it takes to copy the data. What an element or an option would
-add that is not drawn here is refused, never left out.
+HoloViews makes about 75 Bokeh models of a figure, and Bokeh writes them with all their properties;
+that takes a quarter of a second. This module writes only the models that a page shows, with the
+data and looks of the same elements, in the time that copying the data takes. It refuses elements
+and options that it cannot draw, and never leaves them out silently.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ddp_tasks.report.bokeh_marks import (
     written,
 )
 
-#: Options of a figure that say nothing of how it is drawn here.
+#: Options of a figure that change nothing here.
 _SAID_ELSEWHERE = {"shared_axes", "default_tools", "fontscale", "active_tools"}
 _KNOWN = _SAID_ELSEWHERE | {
     *("frame_width", "frame_height", "width", "height", "border", "title", "toolbar"),
@@ -52,7 +52,7 @@ def document(figure: hv.Overlay, prefix: str) -> tuple[Json, str]:
     Parameters
     ----------
     prefix
-        of the ids of its models, which no other document of the page may share.
+        prefix of the ids of its models; no other document of the page may use it.
 
     Returns
     -------
@@ -69,9 +69,9 @@ def document(figure: hv.Overlay, prefix: str) -> tuple[Json, str]:
 
 @cache
 def _empty_document() -> Json:
-    """What a release of Bokeh says of a document beside its figures."""
-    found: Json = dict(Document().to_json(deferred=False))
-    return found
+    """A document of the installed Bokeh, without figures."""
+    empty: Json = dict(Document().to_json(deferred=False))
+    return empty
 
 
 class _Figure:
@@ -94,7 +94,7 @@ class _Figure:
             self._looks.setdefault(".".join(parts), {})[name] = value
 
     def root(self) -> Json:
-        """The figure as a model with all that belongs to it."""
+        """The figure as a model, with all its parts."""
         for element in self._figure:
             self._add(element)
         self._add_axes()
@@ -107,7 +107,7 @@ class _Figure:
         toolbar = options.get("toolbar")
         return models(
             "Plot",
-            # Without a size of its own, a figure is as large as its frame asks for.
+            # Without a size of its own, a figure is as large as its frame needs.
             **{name: options.get(name) for name in sizes},
             **{"min_border": options.get("border", _BORDER), **self._looks.get("", {})},
             x_range=models("Range1d", start=number(x0), end=number(x1)),
@@ -140,7 +140,7 @@ class _Figure:
             else {"type": "value", "value": number(place)}
             for name, place in of.places.items()
         }
-        # A line is drawn through its points: Bokeh takes one value for all of it.
+        # Bokeh takes one value for a whole line.
         if of.glyph == "Line":
             style = {name: one.get("value") for name, one in style.items()}
         extra: dict[str, Any] = {}
@@ -207,19 +207,19 @@ class _Figure:
                 self._hover(options["hover_tooltips"], renderer)
 
     def _hover(self, tooltips: Sequence[tuple[str, str]], renderer: Json) -> None:
-        # One tool tells of all that tell the same, or their boxes would lie over each other.
-        told = [list(one) for one in tooltips]
+        # Elements with equal tooltips share one tool; otherwise their boxes would overlap.
+        pairs = [list(pair) for pair in tooltips]
         for tool in self._tools:
-            if tool["name"] == "HoverTool" and tool["attributes"]["tooltips"] == told:
+            if tool["name"] == "HoverTool" and tool["attributes"]["tooltips"] == pairs:
                 tool["attributes"]["renderers"].append(reference(renderer))
                 return
         self._tools.append(
-            self._models("HoverTool", tooltips=told, renderers=[reference(renderer)])
+            self._models("HoverTool", tooltips=pairs, renderers=[reference(renderer)])
         )
 
     def _colour_bar(self, options: Mapping[str, Any], mapper: Json | None) -> Json:
         if mapper is None:
-            raise TypeError("a colour bar without colours that are mapped is not drawn")
+            raise TypeError("a colour bar of an element without a colour scale is not drawn")
         looks_ = {name: _encoded(value) for name, value in options["colorbar_opts"].items()}
         return self._models(
             "ColorBar", color_mapper=reference(mapper), location=[0, 0], label_standoff=8, **looks_
@@ -248,25 +248,25 @@ class _Figure:
     def _axis(self, which: str, label: str) -> Json:
         options, models = self._options, self._models
         fonts = options.get("fontsize", {})
-        found: dict[str, Any] = {"axis_label": label, **self._looks.get("axis", {})}
+        properties: dict[str, Any] = {"axis_label": label, **self._looks.get("axis", {})}
         if "labels" in fonts:
-            found["axis_label_text_font_size"] = fonts["labels"]
+            properties["axis_label_text_font_size"] = fonts["labels"]
         if "ticks" in fonts:
-            found["major_label_text_font_size"] = fonts["ticks"]
+            properties["major_label_text_font_size"] = fonts["ticks"]
         if which == "x" and options.get("xrotation"):
-            found["major_label_orientation"] = float(np.deg2rad(options["xrotation"]))
+            properties["major_label_orientation"] = float(np.deg2rad(options["xrotation"]))
         ticks = options.get(f"{which}ticks")
         if ticks is not None:
             places = [number(place) for place, _ in ticks]
-            found["ticker"] = models("FixedTicker", ticks=places, minor_ticks=[])
+            properties["ticker"] = models("FixedTicker", ticks=places, minor_ticks=[])
             named = [
                 [place, self._text(text)] for place, (_, text) in zip(places, ticks, strict=True)
             ]
-            found["major_label_overrides"] = {"type": "map", "entries": named}
-        return models("LogAxis" if options.get(f"log{which}") else "LinearAxis", **found)
+            properties["major_label_overrides"] = {"type": "map", "entries": named}
+        return models("LogAxis" if options.get(f"log{which}") else "LinearAxis", **properties)
 
     def _text(self, text: str) -> Any:
-        """A name at an axis as it is: Bokeh takes dollar signs and backslashes for a formula's."""
+        """A name at an axis as plain text: Bokeh reads dollar signs and backslashes as formulas."""
         return self._models("PlainText", text=text) if set(text) & {"$", "\\"} else text
 
     def _add_legend(self) -> None:
@@ -297,7 +297,7 @@ _TOOLS = {"box_zoom": "BoxZoomTool", "reset": "ResetTool"}
 
 
 def _encoded(value: Any) -> Any:
-    """A part of a figure that is given as a model of Bokeh's own, as Bokeh writes it."""
+    """An option's value, as Bokeh writes it if it is one of Bokeh's models."""
     return written(value) if isinstance(value, Model) else _plain(value)
 
 

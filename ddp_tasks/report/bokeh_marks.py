@@ -1,4 +1,4 @@
-"""What an element of a figure is in Bokeh: a glyph, the columns of its data, and its looks."""
+"""Elements of a figure in Bokeh's terms: a glyph, the columns of its data, and its looks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from bokeh.core.property.vectorization import Value
 from bokeh.core.serialization import Serializer
 
-#: Enough for float32, and for what hovering tells.
+#: Significant digits: enough for float32 and for tooltips.
 _DIGITS = 7
 
 Json = dict[str, Any]
@@ -25,12 +25,12 @@ class Models:
         self._ids = (f"{prefix}-{number}" for number in count(1))
 
     def __call__(self, name: str, **attributes: Any) -> Json:
-        """One model: the name of its class in Bokeh, and what differs from Bokeh's defaults."""
+        """One model: the name of its class, and attributes that differ from Bokeh's defaults."""
         return {"type": "object", "name": name, "id": next(self._ids), "attributes": attributes}
 
 
 def reference(model: Json) -> Json:
-    """What stands for a model that is written elsewhere in the document."""
+    """A reference to a model that is written elsewhere in the document."""
     return {"id": model["id"]}
 
 
@@ -68,15 +68,15 @@ def looks(element: hv.Element, of: Mark, models: Models) -> tuple[Json, Json | N
     Raises
     ------
     TypeError
-        If the style sets what is not drawn.
+        If the style sets a property that is not drawn.
     """
     style = dict(hv.Store.lookup_options("bokeh", element, "style").kwargs)
     for unused in ("muted_alpha", "radius_dimension", "hover_fill_alpha"):
         style.pop(unused, None)
-    palette, mapper, found = style.pop("cmap", None), None, {}
+    palette, mapper, properties = style.pop("cmap", None), None, {}
     if of.glyph == "Image":
         mapper = _mapper(element, palette, models)
-        found["color_mapper"] = mapper
+        properties["color_mapper"] = mapper
     for shared in ("color", "alpha"):
         if shared in style:
             value = style.pop(shared)
@@ -85,12 +85,12 @@ def looks(element: hv.Element, of: Mark, models: Models) -> tuple[Json, Json | N
     for name, value in style.items():
         if name.partition("_")[0] not in of.looks and name not in ("size", "marker", "angle"):
             raise TypeError(f"style {name!r} of {type(element).__name__} is not drawn")
-        found[name] = _spec(np.deg2rad(value) if name == "angle" else value, of)
-        if name.endswith("_color") and _is_number(found[name], of):
+        properties[name] = _spec(np.deg2rad(value) if name == "angle" else value, of)
+        if name.endswith("_color") and _is_number(properties[name], of):
             transform = reference(mapper) if mapper else _mapper(element, palette, models)
             mapper = mapper or transform
-            found[name]["transform"] = transform
-    return found, mapper
+            properties[name]["transform"] = transform
+    return properties, mapper
 
 
 def _is_number(looks_: Json, of: Mark) -> bool:
@@ -99,7 +99,7 @@ def _is_number(looks_: Json, of: Mark) -> bool:
 
 
 def _spec(value: Any, of: Mark) -> Json:
-    """A property that is one value, or one a row where it names a column."""
+    """A property with one value, or with one for each row if it names a column."""
     if isinstance(value, Value):
         return {"type": "value", "value": value.value}
     if isinstance(value, str) and value in of.columns:
@@ -108,7 +108,7 @@ def _spec(value: Any, of: Mark) -> Json:
 
 
 def _mapper(element: hv.Element, palette: Sequence[str], models: Models) -> Json:
-    """From numbers to colours; what is no number is clear where the element says so."""
+    """A colour scale; NaN is transparent if the element says so."""
     options = hv.Store.lookup_options("bokeh", element, "plot").kwargs
     low, high = options["clim"]
     clipping = options.get("clipping_colors", {})
@@ -125,7 +125,7 @@ def source(columns: Mapping[str, Any], models: Models) -> Json:
 
 
 def column(values: Any) -> Any:
-    """A column as lists of numbers or texts; matrices, and numbers that are none, as bytes."""
+    """A column as a list of numbers or texts; matrices, and columns with NaN, as bytes."""
     if isinstance(values, list) and not any(isinstance(value, np.generic) for value in values):
         return [column(value) if isinstance(value, np.ndarray) else value for value in values]
     array = np.asarray(values)
@@ -144,7 +144,7 @@ def written(value: Any) -> Any:
 
 
 def number(value: Any) -> Any:
-    """A number of NumPy's as one of Python's; anything else as it is."""
+    """A NumPy number as a Python number; anything else unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -155,7 +155,7 @@ def _table(element: hv.Element) -> dict[str, Any]:
 def _placed(
     glyph: str, properties: str, *kinds: str, whole: Mapping[str, Any] | None = None
 ) -> Callable[[hv.Element], Mark]:
-    """Marks whose first dimensions are these properties of the glyph."""
+    """Marks whose first dimensions are the named properties of the glyph."""
 
     def made(element: hv.Element) -> Mark:
         names = [dim.name for dim in element.dimensions()]
@@ -173,7 +173,7 @@ def _bars(element: hv.Histogram) -> Mark:
 
 
 def _lines(glyph: str, *kinds: str) -> Callable[[hv.Element], Mark]:
-    """Marks of several lines, each a mapping with an array for either place."""
+    """Marks of several lines, each a mapping with an array for x and one for y."""
 
     def made(element: hv.Element) -> Mark:
         x, y = (dim.name for dim in element.kdims)

@@ -31,7 +31,7 @@ from ddp_tasks.capacity.tables import (
 from ddp_tasks.figures import capacity_figures, spectral_figures, spectral_panels
 from ddp_tasks.report import page
 
-#: Models that get a section of their own; a page with more becomes slow to open.
+#: At most this many models get a section; a page with more would open slowly.
 _SECTIONS = 12
 
 
@@ -50,7 +50,7 @@ class CapacityFindings:
 
 @dataclass(frozen=True)
 class _Section:
-    """What the page says of one model; figures go by the section's anchor."""
+    """The page's section on one model; the keys of its figures begin with its anchor."""
 
     model: str
     anchor: str
@@ -135,17 +135,17 @@ def model_figures(capacity: xr.Dataset) -> tuple[str, dict[str, hv.Overlay]]:
 
 
 def run_section(capacity: xr.Dataset | None) -> tuple[dict[str, Any], dict[str, hv.Overlay]]:
-    """What a run's report says of its capacity metric, and the figure it shows.
+    """What a run's report shows of its capacity metric: context of the template, and the figure.
 
     Parameters
     ----------
     capacity
-        the store's group ``capacity``; None where the run has none, and then ``capacity`` is empty.
+        the store's group ``capacity``; None if the run has none: ``capacity`` is then empty.
     """
     if capacity is None:
         return {"capacity": {}}, {}
     _, figures = model_figures(capacity)
-    told = {
+    context = {
         "capacity": {
             "rows": layer_rows(capacity),
             "matrizations": texts(capacity["matrization"]),
@@ -158,7 +158,7 @@ def run_section(capacity: xr.Dataset | None) -> tuple[dict[str, Any], dict[str, 
         "customary": CUSTOMARY,
         "definitions": DEFINITIONS,
     }
-    return told, {"capacity layers": figures["layers"]} if "layers" in figures else {}
+    return context, {"capacity layers": figures["layers"]} if "layers" in figures else {}
 
 
 def _alpha_hat_figures(zoo: xr.Dataset) -> dict[str, hv.Overlay]:
@@ -171,17 +171,17 @@ def _alpha_hat_figures(zoo: xr.Dataset) -> dict[str, hv.Overlay]:
 
 
 def _correlations(zoo: xr.Dataset, measure: str) -> list[dict[str, Any]]:
-    """Rows of the table below figure 4: a family each, and all models if there are several."""
-    found = {m: associations(zoo, m, measure) for m in texts(zoo["matrization"])}
-    families = list(next(iter(found.values())))
+    """Rows of the table below figure 4: one for each family, and for all models if several."""
+    by_matrization = {m: associations(zoo, m, measure) for m in texts(zoo["matrization"])}
+    families = list(next(iter(by_matrization.values())))
     if len(families) == 2:  # one family: its row would be that of all models
         families = families[:1]
     return [
         {
             "family": family,
             "cells": [
-                [str(one.models), signed(one.pearson), signed(one.spearman), signed(one.kendall)]
-                for one in (by_family[family] for by_family in found.values())
+                [str(fit.models), signed(fit.pearson), signed(fit.spearman), signed(fit.kendall)]
+                for fit in (by_family[family] for by_family in by_matrization.values())
             ],
         }
         for family in families
@@ -197,7 +197,7 @@ def _looks(zoo: xr.Dataset) -> dict[str, tuple[str, str]]:
 
 
 def _not_drawn(zoo: xr.Dataset) -> list[str]:
-    """Models that did not fail and yet lack α̂ or accuracy, with the matrizations concerned."""
+    """Models that did not fail but lack α̂ or accuracy, with the matrizations concerned."""
     models, failed = texts(zoo["model"]), [bool(error) for error in texts(zoo["error"])]
     lacking: dict[str, list[str]] = {}
     for m in texts(zoo["matrization"]):
@@ -210,18 +210,18 @@ def _not_drawn(zoo: xr.Dataset) -> list[str]:
 
 
 def _sentences(zoo: xr.Dataset) -> list[str]:
-    """How α̂ goes with accuracy over all models, in words; one sentence for each measure."""
-    told = []
+    """How α̂ correlates with accuracy over all models: one clause for each measure."""
+    clauses = []
     for measure, words in MEASURES.items():
-        found = {m: associations(zoo, m, measure)[""] for m in texts(zoo["matrization"])}
-        known = [f"{signed(a.spearman)} ({named(m)})" for m, a in found.items() if a.correlated]
+        fits = {m: associations(zoo, m, measure)[""] for m in texts(zoo["matrization"])}
+        known = [f"{signed(a.spearman)} ({named(m)})" for m, a in fits.items() if a.correlated]
         if known:
-            told.append(f"for the {words.removeprefix('α̂, ')}, {', '.join(known)}")
-    return told
+            clauses.append(f"for the {words.removeprefix('α̂, ')}, {', '.join(known)}")
+    return clauses
 
 
 def _made(attributes: Mapping[str, str]) -> dict[str, Any]:
-    """Provenance in the order of the page: plain rows, software, and run parameters."""
+    """Provenance, in the order of the page: rows of text, software, and run parameters."""
     rest = {k: v for k, v in attributes.items() if k not in {"software_versions", "zoo_parameters"}}
     parameters = json.loads(attributes.get("zoo_parameters", "{}"))
     versions = json.loads(attributes.get("software_versions", "{}"))

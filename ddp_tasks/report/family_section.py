@@ -1,4 +1,4 @@
-"""What the report says of a layer's family over (q, p) and of how sure its findings are."""
+"""A layer's family over (q, p) in the report, and how certain the layer's findings are."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.significance.layer_table import LayerTable
 from schemas.parameters import SignificanceParameters
 
-#: A finding counts as sure that holds in at least this share of the resamples.
+#: A finding counts as sure if it holds in at least this share of the resamples.
 SURE = 0.95
 
 _EDGES_NAMED = 4
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One layer's findings in numbers, as the report words them."""
+class Certainty:
+    """Numbers that say how certain the findings of one layer are."""
 
     resamples: int
     incidences: int
     unsure_incidences: int
-    """those that hold in fewer than 95 % of the resamples."""
+    """incidences that hold in fewer than 95 % of the resamples."""
     near_misses: int
-    """pairs that are no incidence but are one in more than 5 % of the resamples."""
+    """pairs that are an incidence in more than 5 % of the resamples, but not in the run."""
     classes: int
     unsure_classes: int
-    """equivalence classes whose vectors part in more than 5 % of the resamples."""
+    """equivalence classes that are split in more than 5 % of the resamples."""
     edges: int
     unsure_edges: tuple[str, ...]
     more_edges: int
@@ -41,14 +41,14 @@ class Judged:
     """images a class, the sample's q, and its difference from q over the layer's |q|."""
 
 
-def judged(
+def certainty(
     stability: xr.Dataset | None,
     table: LayerTable,
     hierarchy: xr.Dataset,
-    of_layer: xr.Dataset,
+    layer: xr.Dataset,
     levels: SignificanceParameters,
-) -> Judged | None:
-    """The numbers of one layer; None where the run judged nothing.
+) -> Certainty | None:
+    """How certain the findings of one layer are; None if the run tested nothing.
 
     Parameters
     ----------
@@ -58,19 +58,19 @@ def judged(
         at the layer's own levels.
     hierarchy
         the store's group ``hierarchies/LAYER``.
-    of_layer
+    layer
         the layer's slice of the store's group ``layers``.
     """
     if stability is None:
         return None
     share = stability["incidence"].sel(direction="positive").to_numpy()
     significant = table.significant
-    labels = equivalence_class_labels(hierarchy, of_layer)
+    labels = equivalence_class_labels(hierarchy, layer)
     weak = family_figures.unsure_edges(stability, labels, SURE)
     q = table.threshold
     level = int(np.abs(stability["quantile"].to_numpy() - table.quantile).argmin())
     at = stability.sel(direction="positive").isel(quantile=level)
-    return Judged(
+    return Certainty(
         resamples=levels.resamples,
         incidences=int(significant.sum()),
         unsure_incidences=int((significant & (share < SURE)).sum()),
@@ -97,11 +97,11 @@ def family_figures_of(
     highest_level: xr.DataArray,
     stability: xr.Dataset | None,
     table: LayerTable,
-    of_layer: xr.Dataset,
+    layer: xr.Dataset,
     *,
     levels: SignificanceParameters,
 ) -> Mapping[str, hv.Overlay]:
-    """Figures of one layer by kind: the maps always, the others where there is what they show.
+    """Figures of one layer by kind: the maps always, the others if they have something to show.
 
     Parameters
     ----------
@@ -109,8 +109,8 @@ def family_figures_of(
         the store's group ``family``.
     highest_level
         as ``Family.highest_level`` gives it, at the layer's own percentage.
-    stability, table, of_layer
-        as in ``judged``.
+    stability, table, layer
+        as in ``certainty``.
     """
     own = (table.quantile, table.percentage)
     mapped = family.sel(layer=table.layer, direction="positive")
@@ -121,12 +121,12 @@ def family_figures_of(
     if not table.significant.any():
         return drawn
     drawn["highest level"] = class_heatmaps.highest_level_heatmap(
-        highest_level, table, of_layer, mapped["quantile"].to_numpy().tolist()
+        highest_level, table, layer, mapped["quantile"].to_numpy().tolist()
     )
-    drawn["intervals"] = family_figures.intervals(table, of_layer, levels.confidence)
-    drawn["discrimination"] = family_figures.discrimination_bars(table, of_layer)
+    drawn["intervals"] = family_figures.intervals(table, layer, levels.confidence)
+    drawn["discrimination"] = family_figures.discrimination_bars(table, layer)
     if stability is not None and levels.resamples:
         positive = stability.sel(direction="positive")
         if class_heatmaps.undecided(positive).any():
-            drawn["stability"] = class_heatmaps.stability_heatmap(positive, table, of_layer)
+            drawn["stability"] = class_heatmaps.stability_heatmap(positive, table, layer)
     return drawn

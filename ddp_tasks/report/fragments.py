@@ -1,4 +1,4 @@
-"""Parts of a page, which other processes may have made, without what draws them."""
+"""Parts of a page, which other processes may have made. Nothing here loads what draws them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Fragment:
 
 @dataclass(frozen=True)
 class FragmentFiles:
-    """A part of a page in files, read when the page comes to it."""
+    """A part of a page in files, read while the page is written."""
 
     folder: Path
     name: str
@@ -56,24 +56,24 @@ class FragmentFiles:
 
     @property
     def html(self) -> Markup:
-        """As of ``Part``."""
+        """As in ``Part``."""
         return Markup(self._file("html").read_bytes().decode())
 
     @property
     def figures(self) -> str:
-        """As of ``Part``."""
+        """As in ``Part``."""
         return self._file("figures").read_bytes().decode()
 
     @property
     def pictures(self) -> Mapping[str, str]:
-        """As of ``Part``."""
-        found: dict[str, str] = json.loads(self._file("pictures").read_bytes())
-        return found
+        """As in ``Part``."""
+        pictures: dict[str, str] = json.loads(self._file("pictures").read_bytes())
+        return pictures
 
     def _file(self, kind: str) -> Path:
         return self.folder / f"{self.name}.{kind}"
 
 
 def anchors(summary: Summary) -> dict[str, str]:
-    """What links to the sections of layers lead to, by layer, in forward order."""
+    """Anchors of the sections of layers, by layer, in forward order."""
     return {layer.layer: f"layer-{i}" for i, layer in enumerate(summary.layers)}

@@ -1,4 +1,4 @@
-"""One layer's section of a report, drawn by itself: on a worker, beside those of other layers."""
+"""One layer's section of a report. Workers draw the sections of several layers side by side."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from schemas.parameters import SignificanceParameters
 
 @dataclass(frozen=True)
 class LayerFindings:
-    """Everything that a section shows: what the groups of a store have of one layer."""
+    """Everything that a section shows: one layer's part of the store's groups."""
 
     levels: SignificanceParameters
     summary: LayerSummary
-    of_layer: xr.Dataset
+    layer: xr.Dataset
     """the layer's slice of the group ``layers``."""
     signals: SignalCounts
     table: LayerTable
@@ -42,7 +42,7 @@ class LayerFindings:
     family: xr.Dataset
     """the group ``family``."""
     highest_level: xr.DataArray
-    """of the layer's incidences, at its own percentage."""
+    """of each incidence, at the layer's own percentage."""
     stability: xr.Dataset | None
     """None where the run asks for no resamples and no samples."""
     exemplars: xr.Dataset
@@ -54,12 +54,12 @@ class LayerFindings:
 
 @dataclass(frozen=True)
 class _Section:
-    """What the template says beside its figures."""
+    """What the template shows beside the figures."""
 
     summary: LayerSummary
     anchor: str
     empty: str
-    judged: family_section.Judged | None
+    certainty: family_section.Certainty | None
     footnote: str
     matrix_only: bool
     overview: bool
@@ -67,18 +67,18 @@ class _Section:
     walks: list[WalkRow]
     classes: list[ClassRow]
     classes_left_out: int
-    """of the table of classes."""
+    """classes left out of the table of classes."""
     absent: int
     """classes without a significant vector."""
 
 
 def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragment:
-    """The section as a part of a page, to which links lead under ``anchor``.
+    """The section as a part of a page; links lead to ``anchor``.
 
     Parameters
     ----------
     thumbnails
-        of the run's images; sections that one process draws share them.
+        thumbnails of the run's images; all sections that a process draws share them.
     """
     numbered = NumberedThumbnails(thumbnails)
     return page.fragment(
@@ -95,21 +95,21 @@ def layer_figures(
     findings: LayerFindings, thumbnails: Mapping[str, Thumbnail]
 ) -> dict[str, hv.Overlay]:
     """All figures of one layer by kind; those of a hypergraph only where it is not empty."""
-    of_layer, table, hierarchy = findings.of_layer, findings.table, findings.hierarchy
-    found: dict[str, hv.Overlay] = {
-        "spectrum": figures.spectrum(table, of_layer),
+    layer, table, hierarchy = findings.layer, findings.table, findings.hierarchy
+    plots: dict[str, hv.Overlay] = {
+        "spectrum": figures.spectrum(table, layer),
         "distribution": figures.signal_distribution(findings.signals, table.threshold),
     }
-    found |= family_section.family_figures_of(
+    plots |= family_section.family_figures_of(
         findings.family,
         findings.highest_level,
         findings.stability,
         table,
-        of_layer,
+        layer,
         levels=findings.levels,
     )
     if not hierarchy.sizes["equivalence_class"]:
-        return found
+        return plots
     names = findings.images.target_classes
     target_class_of = {
         image: names[target]
@@ -117,30 +117,30 @@ def layer_figures(
     }
     relations = findings.hypergraph
     if not hypergraph_figures.has_matrix(hierarchy):
-        found["overview"] = relation_figures.incidence_overview(hierarchy, relations, of_layer)
+        plots["overview"] = relation_figures.incidence_overview(hierarchy, relations, layer)
     if findings.summary.hyperedges > 1:
-        found["jaccard"] = relation_figures.jaccard_heatmap(relations)
-    return found | {
-        "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
-        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, of_layer, thumbnails),
-        "significance": class_heatmaps.significance_heatmap(table, of_layer),
+        plots["jaccard"] = relation_figures.jaccard_heatmap(relations)
+    return plots | {
+        "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, layer),
+        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, layer, thumbnails),
+        "significance": class_heatmaps.significance_heatmap(table, layer),
         "strongest": figures.strongest_images(
-            findings.exemplars, table, of_layer, thumbnails, target_class_of
+            findings.exemplars, table, layer, thumbnails, target_class_of
         ),
     }
 
 
 def _section(findings: LayerFindings, anchor: str) -> _Section:
-    relations, hierarchy, of_layer = findings.hypergraph, findings.hierarchy, findings.of_layer
+    relations, hierarchy, layer = findings.hypergraph, findings.hierarchy, findings.layer
     classes, left_out = class_rows(relations)
     return _Section(
         summary=findings.summary,
         anchor=anchor,
         empty=str(relations["empty"].item()),
-        judged=family_section.judged(
-            findings.stability, findings.table, hierarchy, of_layer, findings.levels
+        certainty=family_section.certainty(
+            findings.stability, findings.table, hierarchy, layer, findings.levels
         ),
-        footnote=ARBITRARY_FOOTNOTE if arbitrary(of_layer).any() else "",
+        footnote=ARBITRARY_FOOTNOTE if arbitrary(layer).any() else "",
         matrix_only=not hypergraph_figures.has_hulls(hierarchy),
         overview=not hypergraph_figures.has_matrix(hierarchy),
         walks=walk_rows(relations),

@@ -18,7 +18,7 @@ from ddp_tasks.figures.notation import short
 from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.report.fragments import Fragment, Part
 
-#: Whose figures are drawn as soon as the page is there.
+#: Name of the page itself, whose figures are drawn as soon as it is opened.
 _PAGE = "page"
 
 
@@ -36,11 +36,11 @@ def fragment(
     template
         file name within this package.
     name
-        of the part: no other part of the page has it.
+        name of the part; each part of the page has its own.
     plots
         figures of the part; the template finds their elements as ``figure``, by the same keys.
     pictures
-        as of ``Part``; read once the figures are written.
+        as in ``Part``; read after the figures are written.
     context
         what else the template uses.
     """
@@ -50,7 +50,7 @@ def fragment(
 
 
 def rendered(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> str:
-    """A page in one text; ``pieces`` says the rest."""
+    """A page as one text; see ``pieces``."""
     return "".join(pieces(template, plots, {}, **context))
 
 
@@ -62,17 +62,17 @@ def pieces(
     Parameters
     ----------
     parts
-        of the page, by name, which the template places; each is in memory only while it is
-        written.
+        parts of the page by name, which the template includes; each is in memory only while it
+        is written.
     template, plots, context
-        as of ``fragment``.
+        as in ``fragment``.
     """
     packed, figure = _packed(plots, _PAGE)
     return (
         _templates()
         .get_template(template)
         .generate(
-            # js_raw alone: the rest of it names scripts that Panel, if imported, would have loaded.
+            # Only js_raw: the rest would name scripts of Panel too, once Panel is imported.
             bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
             packed=_all_packed(packed, parts),
             pictures=_all_pictures(parts),

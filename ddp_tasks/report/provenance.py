@@ -1,4 +1,4 @@
-"""What a report was made of, by which a finished one is known."""
+"""The digest of what a report was made of, by which a finished report is recognised."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ddp_tasks.store import groups
 from schemas.parameters import RunParameters
 from schemas.recording import recorded
 
-#: Bytes that hold what a page says of itself.
+#: Bytes at the start and the end of a page that hold its digest and its last tag.
 _HEAD = 1000
 _TAIL = 20
 
 
 def made_of_page(page: Path) -> str | None:
-    """What a page says it was made of; None where it says nothing, or is not there to its end."""
+    """The digest in a page; None if it has none, or if the page is missing or incomplete."""
     try:
         with page.open("rb") as file:
             start = file.read(_HEAD)
@@ -26,15 +26,15 @@ def made_of_page(page: Path) -> str | None:
             end = file.read()
     except FileNotFoundError:
         return None
-    found = re.search(rb'<meta name="made-of" content="([^"]*)">', start)
-    return found[1].decode() if found and end.rstrip().endswith(b"</html>") else None
+    tag = re.search(rb'<meta name="made-of" content="([^"]*)">', start)
+    return tag[1].decode() if tag and end.rstrip().endswith(b"</html>") else None
 
 
 def made_of(run: RunParameters, path: Path) -> str:
-    """What tells the report of one finished store from another's; a page says it of itself.
+    """The digest of what the report of a finished store is made of; the page holds it.
 
-    The run's parameters, the groups of all layers, and the releases of what draws. What layers
-    have of their own, hypergraphs and resamples, follows from these.
+    It covers the run's parameters, the groups that hold all layers, and the releases of the
+    packages that draw. The groups of single layers, hypergraphs and resamples, follow from these.
     """
     shown = [
         "layers",

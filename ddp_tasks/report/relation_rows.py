@@ -1,4 +1,4 @@
-"""How classes relate in a layer, as rows of tables."""
+"""Rows of the tables of how a layer's classes relate."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class WalkRow:
 
     s: int
     left_out: str
-    """why they are not followed; empty where they are."""
+    """why they are not followed; empty if they are."""
     classes: int = 0
-    """with at least s significant vectors."""
+    """classes with at least s significant vectors."""
     components: str = ""
     """s-connected components by their sizes, the greatest first."""
     farthest: int = 0
@@ -30,7 +30,7 @@ class WalkRow:
     central: str = ""
     """classes of the greatest harmonic centrality."""
     between: str = ""
-    """classes of the greatest betweenness; empty where no walk needs a class between."""
+    """classes of the greatest betweenness; empty if no walk needs a class between."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ClassRow:
     """the class of the greatest Jaccard similarity to it."""
     similarity: float
     harmonic: tuple[str, ...]
-    """for each s; a dash where it is left out or has no hyperedge."""
+    """for each s; a dash if s is left out or the class takes no part."""
     betweenness: tuple[str, ...]
 
 
@@ -53,11 +53,11 @@ def walk_rows(relations: xr.Dataset) -> list[WalkRow]:
     names = [str(name) for name in relations["target_class"].to_numpy()]
     rows = []
     for position, s in enumerate(relations["s"].to_numpy().tolist()):
-        of_width = relations.isel(s=position)
-        if reason := str(of_width["left_out"].item()):
+        walks = relations.isel(s=position)
+        if reason := str(walks["left_out"].item()):
             rows.append(WalkRow(s, reason))
             continue
-        component = of_width["component"].to_numpy()
+        component = walks["component"].to_numpy()
         sizes = np.sort(np.bincount(component[component >= 0]))[::-1]
         rows.append(
             WalkRow(
@@ -65,9 +65,9 @@ def walk_rows(relations: xr.Dataset) -> list[WalkRow]:
                 left_out="",
                 classes=int((component >= 0).sum()),
                 components=abbreviated([str(size) for size in sizes], 6),
-                farthest=int(of_width["distance"].to_numpy().max(initial=0)),
-                central=_greatest(of_width["harmonic"].to_numpy(), names),
-                between=_greatest(of_width["betweenness"].to_numpy(), names),
+                farthest=int(walks["distance"].to_numpy().max(initial=0)),
+                central=_greatest(walks["harmonic"].to_numpy(), names),
+                between=_greatest(walks["betweenness"].to_numpy(), names),
             )
         )
     return rows
@@ -104,7 +104,7 @@ def class_rows(relations: xr.Dataset) -> tuple[list[ClassRow], int]:
 
 
 def _greatest(values: npt.NDArray[np.float64], names: list[str]) -> str:
-    """Classes of the greatest value, with the value; empty where none is above zero."""
+    """Classes of the greatest value, with the value; empty if none is above zero."""
     greatest = np.nan_to_num(values).max(initial=0)
     if greatest <= 0:
         return ""

@@ -1,4 +1,4 @@
-"""The findings of a run laid out as one HTML page that needs nothing beside itself."""
+"""The findings of a run as one HTML page that needs no other file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from schemas.parameters import RunParameters
 from schemas.recording import recorded
 
 _IMAGES_OF_A_VECTOR = 8
-_CLASSES_NAMED, _CLASSES_TOLD = 6, 100
+_CLASSES_NAMED, _CLASSES_IN_TITLE = 6, 100
 _UNREADABLE_NAMED = 50
 
 
@@ -35,14 +35,14 @@ class Findings:
     attributes: Mapping[str, str]
     """of the store's root group."""
     not_analysed: Mapping[str, str]
-    """why, by module."""
+    """reasons, by module."""
     directions: tuple[str, ...]
-    """that the store holds."""
+    """directions that the store holds."""
     exemplars: xr.Dataset
     """the group ``exemplars``."""
     images: ImageSet
     made_of: str
-    """as of the function of that name."""
+    """digest, see ``provenance.made_of``."""
     capacity: xr.Dataset | None = None
     """the group ``capacity``, where the run asks for it."""
 
@@ -70,7 +70,7 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     Parameters
     ----------
     sections
-        as ``layer_section.drawn`` gives them, by layer.
+        by layer, as ``layer_section.drawn`` returns them.
 
     Yields
     ------
@@ -113,7 +113,7 @@ def _vector_row(
     images = [
         {
             "thumbnail": thumbnails[i],
-            "told": f"image {i}, {names[targets[i]]}, signal {signal:.3g}",
+            "caption": f"image {i}, {names[targets[i]]}, signal {signal:.3g}",
         }
         for i, signal in zip(ids, signals, strict=True)
         if i
@@ -122,6 +122,6 @@ def _vector_row(
         "vector": vector,
         "name": f"v{vector.singular_vector}{'*' if vector.arbitrary else ''}",
         "classes": abbreviated([short(c) for c in vector.significant_for], _CLASSES_NAMED),
-        "all_classes": abbreviated(vector.significant_for, _CLASSES_TOLD),
+        "all_classes": abbreviated(vector.significant_for, _CLASSES_IN_TITLE),
         "images": images[:_IMAGES_OF_A_VECTOR],
     }

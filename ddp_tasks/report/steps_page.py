@@ -36,7 +36,7 @@ from ddp_tasks.weights.unfolding import linear_part
 from schemas.names import LONGEST, file_name, group_path
 from schemas.parameters import RunError
 
-#: What leads from each array to the next.
+#: Operation that gives each array from the one before.
 _OPERATIONS = {
     "Psi": "unfold",
     "projection": "Vᵀ ·",
@@ -55,7 +55,7 @@ class LayerOnImage:
     prepared: Prepared
     layer: LinearLayer
     position: int
-    """of the image in the run."""
+    """position of the image in the run."""
     svd: TensorSVD
     steps: Steps
     output: Tensor
@@ -80,7 +80,7 @@ def write(
     Parameters
     ----------
     folder
-        that the run was written to.
+        folder that the run was written to.
     vectors
         the two singular vectors whose plane figure 8 shows; None takes the first two.
     out
@@ -90,13 +90,13 @@ def write(
 
     Returns
     -------
-    the place of the page
+    the file of the page
 
     Raises
     ------
     RunError
-        If the store has no such layer, image or singular vectors, the page cannot be written
-        there, or the model or images are not those of the store.
+        If the store has no such layer, image or singular vectors, if the page cannot be written
+        there, or if the model or images are not those of the store.
     """
     finished = open_finished(folder, overrides, trust=trust, run_file=run_file)
     finished.check_layer(layer)
@@ -105,9 +105,9 @@ def write(
     _check_vectors(finished, layer, vectors)
     file = out.expanduser() if out else finished.store.parent / _file_name(layer, image)
     if file.is_dir() or not file.parent.is_dir():
-        raise RunError(f"out: {str(file)!r} is no file in a folder that exists")
+        raise RunError(f"out: {str(file)!r} is not a file in an existing folder")
     if not os.access(file.parent, os.W_OK | os.X_OK):
-        raise RunError(f"out: {str(file)!r}: {str(file.parent)!r} may not be written to")
+        raise RunError(f"out: {str(file)!r}: no permission to write to {str(file.parent)!r}")
     content = render(compute(finished, layer, position, vectors))
     write_whole(file, content)
     return file.resolve()
@@ -121,7 +121,7 @@ def compute(
     Parameters
     ----------
     position
-        of the image in the run.
+        position of the image in the run.
     vectors
         as in ``write``.
 
@@ -134,7 +134,7 @@ def compute(
     finished.check_image(prepared.images, position)
     shown = prepared.images.batch(position, position + 1)
     try:
-        of_name = {found.name: found for found in prepared.layers.linear}
+        of_name = {linear.name: linear for linear in prepared.layers.linear}
         captured = capture(prepared.model, of_name[layer], shown, prepared.layers.convention)
         module: Any = prepared.model.get_submodule(of_name[layer].module)
         W = unfolded_weight(prepared.model, of_name[layer])
@@ -157,7 +157,7 @@ def compute(
     )
 
 
-def render(found: LayerOnImage) -> str:
+def render(shown: LayerOnImage) -> str:
     """One self-contained HTML page.
 
     Raises
@@ -165,66 +165,66 @@ def render(found: LayerOnImage) -> str:
     RunError
         If the image cannot be read.
     """
-    images, name = found.prepared.images, found.layer.name
-    arrays = step_figures(found.steps, found.svd)
+    images, name = shown.prepared.images, shown.layer.name
+    arrays = step_figures(shown.steps, shown.svd)
     plots = {array.key: array.element for array in arrays}
-    if found.circle is not None:
-        plots["circle"] = circle_figure(found.circle)
-    of_image = found.finished.signals.isel(image=found.position)
+    if shown.circle is not None:
+        plots["circle"] = circle_figure(shown.circle)
+    of_image = shown.finished.signals.isel(image=shown.position)
     predicted = int(of_image["predicted"])
     split = next(i for i, array in enumerate(arrays) if array.key == "Y")
-    attributes = found.finished.attributes
+    attributes = shown.finished.attributes
     return page.rendered(
         "steps.html.jinja",
         plots,
         attributes=attributes,
         versions=json.loads(attributes["software_versions"]),
         parameters=json.dumps(json.loads(attributes["run_parameters"]), indent=2),
-        run=found.finished.run,
-        layer=found.layer,
-        shape=" × ".join(map(str, found.layer.shape)),
-        matrix=f"{len(found.svd.U)} × {len(found.steps.Psi)}",
-        rank=found.svd.rank,
-        image=images.ids[found.position],
-        thumbnail=thumbnail(images.picture(found.position)),
-        target_class=images.target_classes[images.target[found.position]],
+        run=shown.finished.run,
+        layer=shown.layer,
+        shape=" × ".join(map(str, shown.layer.shape)),
+        matrix=f"{len(shown.svd.U)} × {len(shown.steps.Psi)}",
+        rank=shown.svd.rank,
+        image=images.ids[shown.position],
+        thumbnail=thumbnail(images.picture(shown.position)),
+        target_class=images.target_classes[images.target[shown.position]],
         predicted=_class_name(images.target_classes, predicted),
         confidence=float(of_image["confidence"]),
         lines=[arrays[:split], arrays[split:]],
         operations=_OPERATIONS,
         colours=", ".join(DIVERGING),
         width=WIDTH + 2,
-        off_output=_relative_difference(found.steps.Y.flatten(1).numpy(), found.output.numpy()),
+        off_output=_relative_difference(shown.steps.Y.flatten(1).numpy(), shown.output.numpy()),
         off_signal=_relative_difference(
-            found.steps.signal.mean(dim=(1, 2)).numpy(),
-            of_image["signal"].sel(layer=name).to_numpy()[: found.svd.rank],
+            shown.steps.signal.mean(dim=(1, 2)).numpy(),
+            of_image["signal"].sel(layer=name).to_numpy()[: shown.svd.rank],
         ),
-        circle=found.circle,
-        footnote=_footnote(found),
+        circle=shown.circle,
+        footnote=_footnote(shown),
     )
 
 
 def _check_kind(finished: FinishedRun, layer: str) -> None:
-    """Refuse layers whose steps figure 5 does not know."""
+    """Refuse layers whose steps figure 5 does not show."""
     kind = str(finished.layers["kind"].sel(layer=layer).item())
     if kind not in ("Conv2d", "Linear"):
-        raise RunError(f"layer {layer!r} is a {kind}; the steps of Conv2d and Linear are shown")
+        raise RunError(f"layer {layer!r} is a {kind}; steps are shown of Conv2d and Linear alone")
     folded = groups.group_attributes(finished.store, group_path("decomposition", layer)).get(
         "batch_norm"
     )
     if folded:
         raise RunError(
-            f"layer {layer!r} was decomposed together with {folded}; the steps of a layer as it "
-            "stands are shown"
+            f"layer {layer!r} was decomposed together with {folded}; steps are shown of layers "
+            "decomposed alone"
         )
 
 
 def _file_name(layer: str, image: str) -> str:
-    """The page's file; image ids may be paths, and a hyphen does not end a layer's name."""
-    written = file_name(layer)
-    if len(hyphenless := written.replace("-", "%2D")) <= LONGEST:
-        written = hyphenless
-    return f"steps-{written}-{file_name(image)}.html"
+    """Name of the page's file. Image ids may be paths; a hyphen ends the layer's name."""
+    escaped = file_name(layer)
+    if len(hyphenless := escaped.replace("-", "%2D")) <= LONGEST:
+        escaped = hyphenless
+    return f"steps-{escaped}-{file_name(image)}.html"
 
 
 def _check_vectors(finished: FinishedRun, layer: str, vectors: tuple[int, int] | None) -> None:
@@ -239,7 +239,7 @@ def _check_vectors(finished: FinishedRun, layer: str, vectors: tuple[int, int] |
 
 
 def _class_name(names: Sequence[str], predicted: int) -> str:
-    # A network may tell apart more classes than the images have.
+    # A network may have more classes than the images.
     return names[predicted] if 0 <= predicted < len(names) else str(predicted)
 
 
@@ -248,6 +248,6 @@ def _relative_difference(ours: Any, theirs: Any) -> float:
     return float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-300))
 
 
-def _footnote(found: LayerOnImage) -> str:
-    of_layer = found.finished.layers.sel(layer=found.layer.name)
-    return ARBITRARY_FOOTNOTE if arbitrary(of_layer).any() else ""
+def _footnote(shown: LayerOnImage) -> str:
+    layer = shown.finished.layers.sel(layer=shown.layer.name)
+    return ARBITRARY_FOOTNOTE if arbitrary(layer).any() else ""

@@ -21,11 +21,11 @@ from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
 
 if TYPE_CHECKING:
-    # The flow, which sends these functions to the workers, need not load what draws.
+    # The flow sends these functions to the workers and need not load what draws.
     from ddp_tasks.figures.thumbnails import Thumbnails
     from ddp_tasks.report.layer_section import LayerFindings
 
-#: Enough for the shape of a distribution, few enough to read quickly: 64 MB.
+#: Enough signals for the shape of a distribution, and few enough to read quickly: 64 MB.
 _SIGNALS_COUNTED = 1 << 24
 
 
@@ -37,12 +37,12 @@ def draw_section(stored: StoredRun, section: tuple[LayerSummary, FragmentFiles])
     stored
         the finished run; its images are opened once per worker.
     section
-        the layer, and the section's files under the name of its anchor.
+        the layer, and the section's files, named after its anchor.
     """
     from ddp_tasks.report import layer_section
 
     summary, files = section
-    # HoloViews keeps options for the whole process.
+    # HoloViews holds its options for the whole process.
     with ONE_AT_A_TIME:
         thumbnails = run_thumbnails(stored)
         findings = layer_findings(stored, summary, thumbnails.images)
@@ -50,14 +50,14 @@ def draw_section(stored: StoredRun, section: tuple[LayerSummary, FragmentFiles])
 
 
 def write_page(stored: StoredRun, files: Mapping[str, FragmentFiles], page: str) -> None:
-    """Lay the sections of all layers out as one page in a Dask worker, and write it.
+    """Write the page, with the sections of all layers, in a Dask worker.
 
     Parameters
     ----------
     files
-        of the sections, by layer.
+        files of the sections, by layer.
     page
-        the file.
+        path of the page.
     """
     from ddp_tasks.report import run_page
 
@@ -85,26 +85,28 @@ def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -
     from ddp_tasks.figures.layer_figures import signal_counts
     from ddp_tasks.report.layer_section import LayerFindings
 
-    path, layer = stored.path, summary.layer
+    path, name = stored.path, summary.layer
     parameters = stored.parameters.significance
-    levels = parameters.levels(layer)
+    levels = parameters.levels(name)
     layers, significance = (_opened(path, group) for group in ("layers", "significance"))
-    judged = group_path("stability", layer)
-    of_layer = layers.sel(layer=layer)
-    position = layers["layer"].to_numpy().tolist().index(layer)
-    signals = cube.spread_signals(path, position, int(of_layer["rank"]), _SIGNALS_COUNTED)
+    resampled = group_path("stability", name)
+    layer = layers.sel(layer=name)
+    position = layers["layer"].to_numpy().tolist().index(name)
+    signals = cube.spread_signals(path, position, int(layer["rank"]), _SIGNALS_COUNTED)
     return LayerFindings(
         levels=parameters,
         summary=summary,
-        of_layer=of_layer,
+        layer=layer,
         signals=signal_counts(signals, len(images)),
-        table=LayerTable.of(significance.sel(layer=layer), *levels),
-        family=_opened(path, "family").sel(layer=[layer]).load(),
-        highest_level=Family.of(significance, layer).highest_level(levels.percentage),
-        stability=groups.read(path, judged).load() if groups.is_marked(path, judged) else None,
-        exemplars=_opened(path, "exemplars").sel(layer=[layer]).load(),
-        hypergraph=groups.read(path, group_path("hypergraphs", layer)).load(),
-        hierarchy=groups.read(path, group_path("hierarchies", layer)).load(),
+        table=LayerTable.of(significance.sel(layer=name), *levels),
+        family=_opened(path, "family").sel(layer=[name]).load(),
+        highest_level=Family.of(significance, name).highest_level(levels.percentage),
+        stability=groups.read(path, resampled).load()
+        if groups.is_marked(path, resampled)
+        else None,
+        exemplars=_opened(path, "exemplars").sel(layer=[name]).load(),
+        hypergraph=groups.read(path, group_path("hypergraphs", name)).load(),
+        hierarchy=groups.read(path, group_path("hierarchies", name)).load(),
         images=images,
     )
 

@@ -14,7 +14,7 @@ def small():
 def parts_of(found):
     one = found.of_layer("layer0")
     levels = found.significance["quantile"].values.tolist()
-    return one.table, one.of_layer, one.highest_level, levels
+    return one.table, one.layer, one.highest_level, levels
 
 
 def part(overlay, group):
@@ -32,8 +32,8 @@ def places_of(cell):
 
 
 def test_the_table_is_shown_and_dots_mark_what_is_significant(small):
-    table, of_layer, _, _ = parts_of(small)
-    overlay = class_heatmaps.significance_heatmap(table, of_layer)
+    table, layer, _, _ = parts_of(small)
+    overlay = class_heatmaps.significance_heatmap(table, layer)
     cells = part(overlay, "Cells").dframe()
     for _, cell in cells.iterrows():
         place = table.target_classes.index(cell.target_class), int(cell.vector.strip("v*"))
@@ -49,24 +49,24 @@ def test_the_table_is_shown_and_dots_mark_what_is_significant(small):
 
 
 def test_what_there_is_no_room_for_is_said():
-    table, of_layer, highest_level, levels = parts_of(with_own_classes(8, 90))
-    overlay = class_heatmaps.significance_heatmap(table, of_layer)
+    table, layer, highest_level, levels = parts_of(with_own_classes(8, 90))
+    overlay = class_heatmaps.significance_heatmap(table, layer)
     shown = len(set(part(overlay, "Cells")["vector"]))
     assert shown == 80
     assert "Shown: 80 of 90 significant singular vectors" in title(overlay)
     # Narrow cells have dots in the place of numbers.
-    narrow = class_heatmaps.highest_level_heatmap(highest_level, table, of_layer, levels)
+    narrow = class_heatmaps.highest_level_heatmap(highest_level, table, layer, levels)
     assert [e for e in narrow if isinstance(e, hv.Labels)] == []
     assert len(part(narrow, "Significant")) > 0
     hv.renderer("bokeh").get_plot(narrow)
 
 
 def test_every_cell_tells_the_greatest_level_at_which_its_incidence_holds(small):
-    table, of_layer, highest_level, levels = parts_of(small)
+    table, layer, highest_level, levels = parts_of(small)
     # Beside levels that the toy's signals tell apart, one incidence that ends early, one nowhere.
     highest_level = highest_level.copy(deep=True)
     highest_level[3, 0], highest_level[3, 1] = levels[0], np.nan
-    overlay = class_heatmaps.highest_level_heatmap(highest_level, table, of_layer, levels)
+    overlay = class_heatmaps.highest_level_heatmap(highest_level, table, layer, levels)
     cells = part(overlay, "Cells").dframe()
     for _, cell in cells.iterrows():
         greatest = highest_level.sel(places_of(cell)).item()
@@ -99,14 +99,14 @@ def test_the_bar_names_as_many_levels_as_it_has_room_for():
 
 
 def test_the_stability_of_undecided_incidences_is_drawn(small):
-    table, of_layer, _, _ = parts_of(small)
+    table, layer, _, _ = parts_of(small)
     stability = small.stability["layer0"].sel(direction="positive").copy(deep=True)
     # Signals are either strong for all images of a class or for none: no resample differs.
     assert not class_heatmaps.undecided(stability).any()
     with pytest.raises(ValueError, match="in all resamples or in none"):
-        class_heatmaps.stability_heatmap(stability, table, of_layer)
+        class_heatmaps.stability_heatmap(stability, table, layer)
     stability["incidence"][2, 3] = 0.4
-    drawn = class_heatmaps.stability_heatmap(stability, table, of_layer)
+    drawn = class_heatmaps.stability_heatmap(stability, table, layer)
     cells = part(drawn, "Cells")
     assert set(cells.dimension_values("vector")) == {"v3"}
     assert sorted(cells.dimension_values("share").round(2)) == [0, 0.4, 1, 1]
@@ -114,10 +114,10 @@ def test_the_stability_of_undecided_incidences_is_drawn(small):
 
 
 def test_nothing_significant_is_refused():
-    table, of_layer, highest_level, levels = parts_of(findings(nothing()))
+    table, layer, highest_level, levels = parts_of(findings(nothing()))
     for draw in (
-        lambda: class_heatmaps.significance_heatmap(table, of_layer),
-        lambda: class_heatmaps.highest_level_heatmap(highest_level, table, of_layer, levels),
+        lambda: class_heatmaps.significance_heatmap(table, layer),
+        lambda: class_heatmaps.highest_level_heatmap(highest_level, table, layer, levels),
     ):
         with pytest.raises(ValueError, match="no singular vector is significant"):
             draw()

@@ -46,8 +46,8 @@ def test_a_depth_that_was_not_computed_is_no_number(found):
 
 
 def test_intervals_enclose_the_fractions(found):
-    table, of_layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
-    drawn = family_figures.intervals(table, of_layer, 0.95)
+    table, layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
+    drawn = family_figures.intervals(table, layer, 0.95)
     whiskers = [e for e in drawn if isinstance(e, hv.Segments)]
     dots = [e for e in drawn if isinstance(e, hv.Points)]
     assert [e.label for e in dots] == ["v1*", "v2", "v3"]
@@ -61,8 +61,8 @@ def test_intervals_enclose_the_fractions(found):
 
 
 def test_bars_name_the_class_that_a_vector_is_significant_for_alone(found):
-    table, of_layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
-    drawn = family_figures.discrimination_bars(table, of_layer)
+    table, layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
+    drawn = family_figures.discrimination_bars(table, layer)
     several, alone = (e for e in drawn if isinstance(e, hv.Rectangles))
     assert several.dimension_values("vector").tolist() == ["v1*", "v2", "v3", "v0*"]
     assert alone.dimension_values("vector").tolist() == ["v4"]
@@ -72,15 +72,15 @@ def test_bars_name_the_class_that_a_vector_is_significant_for_alone(found):
 
 
 def test_a_layer_is_judged_in_numbers(found):
-    table, of_layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
+    table, layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
     stability = found.stability["layer0"].copy(deep=True)
     hierarchy = found.hierarchies["layer0"]
     levels = found.run.significance
 
-    def judged():
-        return family_section.judged(stability, table, hierarchy, of_layer, levels)
+    def certainty():
+        return family_section.certainty(stability, table, hierarchy, layer, levels)
 
-    sure = judged()
+    sure = certainty()
     assert (sure.incidences, sure.unsure_incidences, sure.near_misses) == (14, 0, 0)
     assert (sure.classes, sure.unsure_classes, sure.unsure_edges) == (4, 0, ())
     assert [size for size, *_ in sure.samples] == [3]
@@ -88,24 +88,24 @@ def test_a_layer_is_judged_in_numbers(found):
     stability["incidence"][0, 0, 5] = 0.1
     stability["together"][1] = 0.5
     stability["inclusion"][:] = 0.25
-    found_now = judged()
-    assert (found_now.unsure_incidences, found_now.near_misses) == (1, 1)
-    assert found_now.unsure_classes == 1
-    assert len(found_now.unsure_edges) == stability.sizes["cover"] == 4
-    assert found_now.unsure_edges[0].endswith("(25%)")
-    assert family_section.judged(None, table, hierarchy, of_layer, levels) is None
+    unsure = certainty()
+    assert (unsure.unsure_incidences, unsure.near_misses) == (1, 1)
+    assert unsure.unsure_classes == 1
+    assert len(unsure.unsure_edges) == stability.sizes["cover"] == 4
+    assert unsure.unsure_edges[0].endswith("(25%)")
+    assert family_section.certainty(None, table, hierarchy, layer, levels) is None
 
 
 def test_nothing_significant_leaves_the_maps_alone(found):
-    table, of_layer = table_of(found, "layer1"), found.layers.sel(layer="layer1")
+    table, layer = table_of(found, "layer1"), found.layers.sel(layer="layer1")
     drawn = family_section.family_figures_of(
         found.family,
         found.of_layer("layer1").highest_level,
         found.stability["layer1"],
         table,
-        of_layer,
+        layer,
         levels=found.run.significance,
     )
     assert set(drawn) == {"family nodes", "family equivalence_classes", "family depth"}
     with pytest.raises(ValueError, match="no singular vector is significant"):
-        family_figures.discrimination_bars(table, of_layer)
+        family_figures.discrimination_bars(table, layer)

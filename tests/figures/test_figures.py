@@ -35,15 +35,15 @@ def _title(overlay):
 
 
 def test_spectrum_marks_significant_and_arbitrary_vectors(small):
-    table, of_layer, _ = _layer(small)
-    parts = {element.label: element for element in layer_figures.spectrum(table, of_layer)}
+    table, layer, _ = _layer(small)
+    parts = {element.label: element for element in layer_figures.spectrum(table, layer)}
     significant = np.flatnonzero(table.significant.any(axis=0))
     assert set(parts["significant for a class"]["index"]) == set(significant)
     assert set(parts["arbitrary singular vector (*)"]["vector"]) == {"v0*", "v1*"}
     values = np.concatenate(
         [parts[label]["value"] for label in parts if not label.startswith("arbitrary")]
     )
-    np.testing.assert_array_equal(np.sort(values)[::-1], of_layer["singular_value"])
+    np.testing.assert_array_equal(np.sort(values)[::-1], layer["singular_value"])
 
 
 def test_distribution_counts_every_signal_and_its_line_is_at_q(small):
@@ -74,8 +74,8 @@ def test_signals_that_are_none_are_not_counted(small):
 
 
 def test_hulls_show_every_target_class_around_its_circles(small):
-    _, of_layer, hierarchy = _layer(small)
-    overlay = hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
+    _, layer, hierarchy = _layer(small)
+    overlay = hypergraph_figures.hypergraph_figure(hierarchy, layer)
     hulls = _part(overlay, "Hulls").data
     assert [hull["target_class"] for hull in hulls] == list(small.images.target_classes)
     circles = _part(overlay, "Circles").dframe()
@@ -106,23 +106,23 @@ def test_circles_keep_apart_and_the_layout_is_the_same_every_time(small):
 @pytest.mark.parametrize(("classes", "vectors"), [(14, 14), (12, 45)])
 def test_too_large_a_hypergraph_becomes_a_matrix(classes, vectors):
     found = with_own_classes(classes, vectors)
-    _, of_layer, hierarchy = _layer(found)
+    _, layer, hierarchy = _layer(found)
     assert not hypergraph_figures.has_hulls(hierarchy)
-    overlay = hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
+    overlay = hypergraph_figures.hypergraph_figure(hierarchy, layer)
     assert len(_part(overlay, "Inside")) == hierarchy["target_classes"].to_numpy().sum()
     assert set(_part(overlay, "Inside")["target_class"]) == set(found.images.target_classes)
 
 
 def test_limits_of_the_matrix_are_stated(monkeypatch):
     monkeypatch.setattr(hypergraph_figures, "_EQUIVALENCE_CLASSES_IN_MATRIX", 7)
-    _, of_layer, hierarchy = _layer(with_own_classes(14, 14))
-    title = _title(hypergraph_figures.incidence_matrix(hierarchy, of_layer))
+    _, layer, hierarchy = _layer(with_own_classes(14, 14))
+    title = _title(hypergraph_figures.incidence_matrix(hierarchy, layer))
     assert "Shown: 7 of 14 equivalence classes, most general first." in title
 
 
 def test_hierarchy_draws_every_cover_and_no_box_over_another(small):
-    _, of_layer, hierarchy = _layer(small)
-    overlay = hierarchy_figures.hierarchy_figure(hierarchy, of_layer, Thumbnails(small.images))
+    _, layer, hierarchy = _layer(small)
+    overlay = hierarchy_figures.hierarchy_figure(hierarchy, layer, Thumbnails(small.images))
     boxes = _part(overlay, "Boxes").dframe()
     assert boxes.title.tolist() == ["[v0*]", "[v1*]", "[v3]", "[v4]"]
     _apart(boxes)
@@ -148,10 +148,10 @@ def _apart(boxes):
 
 def test_large_hierarchies_state_what_they_leave_out():
     found = with_own_classes(13, 70)
-    _, of_layer, hierarchy = _layer(found)
+    _, layer, hierarchy = _layer(found)
     total = hierarchy.sizes["equivalence_class"]
     assert total > 60
-    overlay = hierarchy_figures.hierarchy_figure(hierarchy, of_layer, Thumbnails(found.images))
+    overlay = hierarchy_figures.hierarchy_figure(hierarchy, layer, Thumbnails(found.images))
     boxes = _part(overlay, "Boxes").dframe()
     assert len(boxes) <= 60
     assert _title(overlay).startswith(
@@ -161,20 +161,20 @@ def test_large_hierarchies_state_what_they_leave_out():
 
 
 def test_boxes_tell_what_lies_below_and_is_not_shown(small):
-    _, of_layer, hierarchy = _layer(small)
+    _, layer, hierarchy = _layer(small)
     # v0 above all others, v1 and v3 above v4.
-    boxes = hierarchy_figures.hierarchy_boxes(hierarchy, of_layer, 3)
+    boxes = hierarchy_figures.hierarchy_boxes(hierarchy, layer, 3)
     assert [box.below for box in boxes] == [1, 1, 1]
-    assert boxes[0].height == hierarchy_figures.hierarchy_boxes(hierarchy, of_layer)[0].height + 16
-    assert [box.below for box in hierarchy_figures.hierarchy_boxes(hierarchy, of_layer, 1)] == [3]
+    assert boxes[0].height == hierarchy_figures.hierarchy_boxes(hierarchy, layer)[0].height + 16
+    assert [box.below for box in hierarchy_figures.hierarchy_boxes(hierarchy, layer, 1)] == [3]
 
 
 def test_long_boxes_abbreviate_vectors_classes_and_images():
     strong = np.zeros((1, 14, 8), dtype=bool)
     strong[0, :, :6] = True
     found = findings(strong, images=28)
-    _, of_layer, hierarchy = _layer(found)
-    (box,) = hierarchy_figures.hierarchy_boxes(hierarchy, of_layer)
+    _, layer, hierarchy = _layer(found)
+    (box,) = hierarchy_figures.hierarchy_boxes(hierarchy, layer)
     assert box.vectors == "v0*, v1*, v2, +3"
     assert box.classes[-1].endswith("+10")
     assert (len(box.exemplars), box.left_out) == (10, 4)
@@ -197,10 +197,10 @@ def test_lines_over_several_levels_pass_between_boxes():
 
 
 def test_strongest_images_are_those_stored(small):
-    table, of_layer, _ = _layer(small)
+    table, layer, _ = _layer(small)
     classes = dict.fromkeys(small.images.ids, "c")
     overlay = layer_figures.strongest_images(
-        small.exemplars, table, of_layer, Thumbnails(small.images), classes
+        small.exemplars, table, layer, Thumbnails(small.images), classes
     )
     chosen = table.most_discriminating()[:6]
     stored = small.exemplars.sel(layer="layer0", singular_vector=chosen)
@@ -208,17 +208,17 @@ def test_strongest_images_are_those_stored(small):
         _part(overlay, "Pictures")["image"].tolist() == stored["image"].to_numpy().ravel().tolist()
     )
     names = _part(overlay, "Vectors")["text"].tolist()
-    assert names == [notation.vector_names(of_layer)[v] for v in chosen]
+    assert names == [notation.vector_names(layer)[v] for v in chosen]
     assert any(name.endswith("*") for name in names)
 
 
 def test_figures_of_an_empty_hypergraph_refuse():
     found = findings(nothing())
-    _, of_layer, hierarchy = _layer(found)
+    _, layer, hierarchy = _layer(found)
     with pytest.raises(ValueError, match="no singular vector is significant"):
-        hypergraph_figures.hypergraph_figure(hierarchy, of_layer)
+        hypergraph_figures.hypergraph_figure(hierarchy, layer)
     with pytest.raises(ValueError, match="no singular vector is significant"):
-        hierarchy_figures.hierarchy_figure(hierarchy, of_layer, {})
+        hierarchy_figures.hierarchy_figure(hierarchy, layer, {})
 
 
 def test_thumbnails_are_small_and_fetched_once(small, monkeypatch):

@@ -76,8 +76,8 @@ def test_past_a_number_of_classes_the_largest_are_shown_and_the_others_counted(m
     monkeypatch.setattr(class_relations, "_MOST_RELATED", 2)
     found = findings(nested())
     relations, hierarchy = found.hypergraphs["layer0"], found.hierarchies["layer0"]
-    of_layer = found.layers.sel(layer="layer0")
-    overview = relation_figures.incidence_overview(hierarchy, relations, of_layer)
+    layer = found.layers.sel(layer="layer0")
+    overview = relation_figures.incidence_overview(hierarchy, relations, layer)
     told = "Shown: 2 of 4 target classes, with most significant vectors first."
     for overlay in (relation_figures.jaccard_heatmap(relations), overview):
         assert told in _title(overlay)
@@ -90,8 +90,8 @@ def test_past_a_number_of_classes_the_largest_are_shown_and_the_others_counted(m
 
 def test_the_overview_shows_every_incidence_by_level(small):
     hierarchy, relations = small.hierarchies["layer0"], small.hypergraphs["layer0"]
-    of_layer = small.layers.sel(layer="layer0")
-    overlay = relation_figures.incidence_overview(hierarchy, relations, of_layer)
+    layer = small.layers.sel(layer="layer0")
+    overlay = relation_figures.incidence_overview(hierarchy, relations, layer)
     columns = _names(overlay, "$x")
     assert columns[0] == "v0*:1 at level 0"
     assert columns[-1] == "v4:1 at level 2"

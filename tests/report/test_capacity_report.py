@@ -33,7 +33,7 @@ def test_nothing_is_loaded_from_elsewhere(page):
 def test_the_page_says_what_was_found(page, found):
     told = _told(page)
     assert "<h1>CIFAR-10 ResNets</h1>" in told
-    assert "of 3 models of 1 family is held against" in told
+    assert "of 3 models of 1 family is compared with" in told
     for model in ("resnet20", "resnet32", "resnet44"):
         assert f">{model}</h2>" in told
     for name in DEFINITIONS:
@@ -52,7 +52,7 @@ def test_failures_and_refusals_are_told_with_their_reason(page):
     assert ">resnet110</h2>" not in told
     assert "slices d × c: fewer than 4 distinct positive values" in told
     assert (
-        "† resnet20: without a power law, and so in neither sum nor mean: slices d × c 1 of 20"
+        "† resnet20: layers without a power law, left out of sum and mean: slices d × c 1 of 20"
         in told
     )
 
@@ -98,7 +98,7 @@ def test_models_without_accuracy_or_spectra_have_a_page():
     assert "the weight is zero throughout" in told
     assert "No model has both α̂ and a test accuracy." in told
     lacking = "resnet20 (W̄₁, W̄₂, slices d × c, channels k × k)"
-    assert f"Not drawn, for want of α̂ or of a test accuracy: {lacking}" in told
+    assert f"Not drawn, since α̂ or test accuracy is missing: {lacking}" in told
 
 
 def test_the_page_opens_without_a_network(browser, page, tmp_path):

@@ -85,7 +85,7 @@ def test_the_command_writes_the_page_and_prints_its_place(ddp, folder):
         (["conv1", "4"], "nearest: '04'"),
         (["conv1", "04", "--vectors", "0", "9"], "--vectors 0 9 is refused; layer conv1 has"),
         (["conv1", "04", "--vectors", "1", "1"], "two different ones are needed"),
-        (["conv1", "04", "--out", "no/such/folder.html"], "is no file in a folder that exists"),
+        (["conv1", "04", "--out", "no/such/folder.html"], "is not a file in an existing folder"),
         (["conv1", "04", "--set", "images.kwarg=3"], "did you mean 'kwargs'?"),
         (["conv1", "04", "--set", "images.kwargs.seed=1"], "the images opened are not those"),
         (["conv1", "04", "--set", "model.kwargs.seed=1"], "the model opened from"),
