@@ -1,4 +1,4 @@
-"""What a declaration of a stored array says, and the coordinates that several groups share."""
+"""Declarations of stored arrays and groups, and coordinates that several groups share."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Names that people gave, as names of files and groups: no name is ever a path.
+"""Names of layers, classes, models and runs as names of files and groups.
 
-Layers, classes, models and runs are called what their authors liked: names hold slashes, dots,
-spaces, and hundreds of characters. Where such a name becomes a file or a group of the store, it is
-written as one name of a file, and no two names are written alike. What the thing is really called
-stands in attributes and coordinates.
+People choose these names freely: they hold slashes, dots, spaces, and hundreds of characters. Where
+such a name becomes a file or a group of the store, it is escaped to a single file name, never a
+path, and different names get different file names. Attributes and coordinates hold the real name.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-#: The longest name of a file that comes of this; two of them fit into one file's name.
+#: The longest name that ``file_name`` returns; two of them fit into one file's name.
 LONGEST = 115
 
 _KEPT = 80
@@ -19,32 +18,32 @@ _DIGEST = 24
 
 _ORDINARY = re.compile(r"[A-Za-z0-9._@-]")
 
-#: What Zarr keeps for itself, or a file system reads as something else.
+#: Names and beginnings that Zarr reserves or file systems read as something else.
 _RESERVED = re.compile(r"\.|__|zarr\.json$", re.IGNORECASE)
 
 
 def file_name(name: str) -> str:
     """A name as the name of one file or group.
 
-    Letters of ASCII, digits and ``. _ - @`` stay as they are, which is all that an ordinary name
-    holds; every other byte of the name in UTF-8 becomes % and two digits. A first character that
-    would mean something (a dot, two underscores, the whole name ``zarr.json``) is written so too.
-    Past ``LONGEST`` characters the name's SHA-256 stands for its end, behind a ~.
+    ASCII letters, digits and ``. _ - @`` stay as they are; ordinary names hold nothing else. Every
+    other byte of the name in UTF-8 becomes % and two hexadecimal digits. So does the first
+    character of a name that begins with a dot or two underscores, or is ``zarr.json``. If the
+    result has more than ``LONGEST`` characters, ~ and digits of the name's SHA-256 replace its end.
     """
-    written = "".join((_ORDINARY.match(c) and c) or _escaped(c) for c in name)
-    if _RESERVED.match(written):
-        written = _escaped(written[0]) + written[1:]
-    if not written:
+    escaped = "".join((_ORDINARY.match(c) and c) or _escaped(c) for c in name)
+    if _RESERVED.match(escaped):
+        escaped = _escaped(escaped[0]) + escaped[1:]
+    if not escaped:
         return "~"
-    if len(written) <= LONGEST:
-        return written
-    beginning = re.sub(r"%.?$", "", written[:_KEPT])
+    if len(escaped) <= LONGEST:
+        return escaped
+    beginning = re.sub(r"%.?$", "", escaped[:_KEPT])
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{beginning}~{digest[:_DIGEST]}"
 
 
 def group_path(parent: str, name: str) -> str:
-    """The path of a group called after a layer or model, such as ``decomposition/conv1``."""
+    """The path of a group named after a layer or model, such as ``decomposition/conv1``."""
     return f"{parent}/{file_name(name)}"
 
 

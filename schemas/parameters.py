@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from schemas.paths import expanded
 from schemas.plain_values import plain
 from schemas.run_error import RunError as RunError  # noqa: PLC0414 - part of this module
-from schemas.shown import shown, unseen
+from schemas.shown import invisible, shown
 
 #: Quantile levels whose significance every run computes; the run's own levels join them.
 GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
@@ -22,20 +22,20 @@ GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
 #: Percentages p over which every run maps the family of hypergraphs; the run's own join them.
 PERCENTAGES = (50.0, 55.0, 60.0, 65.0, 70.0, 75.0, 80.0, 85.0, 90.0, 95.0, 100.0)
 
-#: What torchvision calls weights: DEFAULT, IMAGENET1K_V1, ResNet18_Weights.DEFAULT.
+#: Names of weights in torchvision: DEFAULT, IMAGENET1K_V1, ResNet18_Weights.DEFAULT.
 _TORCHVISION_NAME = re.compile(r"\w+(\.[A-Z][A-Z0-9_]*)?")
 
 Matrization = Literal["unfolded", "toeplitz", "slices", "channels"]
 
-#: The matrizations of figure 4, as the store names them; of the matrices of kernels the customary
-#: ones first, then those of the paper's wording.
+#: The matrizations of figure 4, as the store names them. Of the matrices of kernels, slices are the
+#: customary ones, and channels are those of the paper's wording.
 MATRIZATIONS: tuple[Matrization, ...] = ("unfolded", "toeplitz", "slices", "channels")
 
 _CHEAP: tuple[Matrization, ...] = ("unfolded", "slices", "channels")
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 Percentage = Annotated[float, Field(gt=0, le=100)]
-#: Whole numbers that every language reads from JSON as they are.
+#: Whole numbers that every language reads from JSON exactly.
 Positive = Annotated[int, Field(gt=0, lt=2**53)]
 Side = Annotated[int, Field(gt=0, le=2**14)]
 Workers = Annotated[int, Field(gt=0, le=10**6)]
@@ -52,8 +52,8 @@ def _path(text: str) -> str:
 
 
 def _title(text: str) -> str:
-    if any(unseen(character) for character in text):
-        raise ValueError(f"{shown(repr(text))} holds characters that are not seen; leave them out")
+    if any(invisible(character) for character in text):
+        raise ValueError(f"{shown(repr(text))} holds invisible characters; leave them out")
     return text
 
 
@@ -65,12 +65,12 @@ Factory = Annotated[
 File = Annotated[str, AfterValidator(_path)]
 Kwargs = Annotated[dict[str, Any], AfterValidator(plain)]
 Title = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_title)]
-#: Quantile levels, percentages or sample sizes: each costs a pass over tables, if a short one.
+#: Quantile levels, percentages or sample sizes: each takes a pass over tables, if a short one.
 Several = Field(max_length=1000)
 
 
 class Section(BaseModel):
-    """Strict and frozen: the base of everything a person may ask for."""
+    """Base of all parameters that a person gives: strict and frozen."""
 
     # Strict: `per_class: true` or `percentage: "75"` is a slip, not a number.
     model_config = ConfigDict(
@@ -84,10 +84,10 @@ class TransformParameters(Section):
     resize: Side | None = Field(None, description="shorter side in pixels after resizing")
     crop: Side | None = Field(None, description="side in pixels of the central square kept")
     mean: list[float] | None = Field(
-        None, description="subtracted, one number a channel or one for all"
+        None, description="subtracted; one number for each channel, or one for all"
     )
     std: list[Annotated[float, Field(gt=0)]] | None = Field(
-        None, description="divided by, one number a channel or one for all"
+        None, description="divided by; one number for each channel, or one for all"
     )
 
     @model_validator(mode="after")
@@ -97,17 +97,17 @@ class TransformParameters(Section):
         if self.mean is None or self.std is None:
             return self
         if not self.mean or not self.std:
-            raise ValueError("mean and std are empty; give one number, or one a channel")
+            raise ValueError("mean and std are empty; give one number, or one for each channel")
         if len(self.mean) != len(self.std) and 1 not in (len(self.mean), len(self.std)):
             raise ValueError(
                 f"mean has {len(self.mean)} channels and std has {len(self.std)}; "
-                "they must have as many, or one of them one for all"
+                "both must have as many, or one of them one number for all channels"
             )
         return self
 
     @property
     def channels(self) -> int:
-        """For how many channels mean and std are given; 1 where one is for all, 0 for none."""
+        """Number of channels that mean and std are given for: 1 if one is for all, 0 for none."""
         return max(len(self.mean or ()), len(self.std or ()))
 
 
@@ -126,7 +126,7 @@ class ImageParameters(Section):
     transform: TransformParameters | None = Field(
         None, description="null leaves float tensors (c, m, n) as the dataset yields them"
     )
-    # Not `keys`: what has an attribute of that name is a mapping to dict(), which Prefect calls.
+    # Not `keys`: dict(), which Prefect calls, takes an object with that attribute for a mapping.
     item_keys: ItemKeys | None = Field(
         None,
         alias="keys",
@@ -147,7 +147,7 @@ class ImageParameters(Section):
 
 
 class TrainingParameters(Section):
-    """Training on the spot, where a run brings no weights."""
+    """Training as part of the run, instead of reading weights."""
 
     kwargs: Kwargs = Field(
         default_factory=dict,
@@ -174,11 +174,11 @@ class ModelParameters(Section):
     )
     output: str | int | None = Field(
         None,
-        description="which part of the network's output the class scores are: a name or a place, "
-        "or several joined by dots; null where only one can be",
+        description="where the class scores are in the network's output: a name or a position, "
+        "or several joined by dots; null if only one part can be",
     )
     training: TrainingParameters | None = Field(
-        None, description="train on the spot instead of reading weights"
+        None, description="train the model instead of reading weights"
     )
 
     @model_validator(mode="after")
@@ -200,29 +200,29 @@ def weights_file(weights: str | None, folder: Path = Path()) -> Path | None:
     Parameters
     ----------
     folder
-        that a relative path starts from.
+        folder that a relative path starts from.
     """
     if weights is None:
         return None
     path = folder / expanded(weights)
     named = "/" in weights or not _TORCHVISION_NAME.fullmatch(weights)
-    return path if named or os.path.isfile(path) else None  # noqa: PTH113 - so it does for odd names
+    return path if named or os.path.isfile(path) else None  # noqa: PTH113 - never raises for odd names
 
 
 def check_entry(entry: str | None, weights: str | None) -> None:
-    """Refuse a place in a checkpoint where there is no checkpoint.
+    """Refuse an entry of a checkpoint if there is no checkpoint.
 
     Raises
     ------
     ValueError
-        Saying what to name.
+        If entry is given without weights.
     """
     if entry is not None and weights is None:
         raise ValueError("entry is a place in a checkpoint; name the checkpoint with weights")
 
 
 class Levels(NamedTuple):
-    """Where in its family a hypergraph is."""
+    """The place of a hypergraph in its family."""
 
     quantile: float
     """quantile level, between 0 and 1, that chooses the threshold q."""
@@ -231,7 +231,7 @@ class Levels(NamedTuple):
 
 
 class LayerSignificance(Section):
-    """The levels of the layers that a name or glob matches; null falls back on the run's."""
+    """The levels of the layers that a name or glob matches; null takes the run's."""
 
     quantile: Quantile | None = None
     percentage: Percentage | None = None
@@ -257,11 +257,11 @@ class SignificanceParameters(Section):
         0.95, description="level of the confidence intervals of fractions and their differences"
     )
     resamples: Annotated[int, Field(ge=0, lt=2**53)] = Field(
-        200, description="bootstrap resamples of the images that judge stability; 0 for none"
+        200, description="bootstrap resamples of the images that give the stability; 0 for none"
     )
     sample_sizes: Annotated[list[Positive], Several] = Field(
         default_factory=lambda: [10, 50, 100],
-        description="images a class of the samples whose thresholds are held against those of "
+        description="images per class in the samples whose thresholds are compared with those of "
         "all images; [] for none",
     )
     superclasses: dict[Annotated[str, Field(min_length=1)], list[str]] = Field(
@@ -285,7 +285,7 @@ class SignificanceParameters(Section):
         return self
 
     def levels(self, layer: str) -> Levels:
-        """Quantile level and percentage of a layer; its own name goes before globs."""
+        """Quantile level and percentage of a layer; its own name takes precedence over globs."""
         own = self.layers.get(layer)
         if own is None:
             own = next((v for k, v in self.layers.items() if fnmatchcase(layer, k)), None)
@@ -322,7 +322,7 @@ class ShardParameters(Section):
 
 
 class ExtractionParameters(Section):
-    """How images pass through the network; what it does to the signals is measured and stored."""
+    """How images pass through the network; its effect on the signals is measured and stored."""
 
     fast: bool = Field(
         False,
@@ -330,7 +330,7 @@ class ExtractionParameters(Section):
         "are recovered",
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="of the pass: lower ones by automatic mixed precision"
+        "float32", description="precision of the pass; lower ones use automatic mixed precision"
     )
     compile: bool = Field(
         False, description="compile the pass with torch.compile; on CPUs it takes a C++ compiler"
@@ -343,7 +343,7 @@ class ExtractionParameters(Section):
 
 
 class RunParameters(Section):
-    """Everything that one run is asked to do."""
+    """All parameters of one run."""
 
     name: Title = Field("run", description="title of the run")
     model: ModelParameters
@@ -409,7 +409,7 @@ class ClusterParameters(Section):
         if (self.minimum is None) != (self.maximum is None):
             raise ValueError("minimum and maximum are given together or not at all")
         if self.maximum is not None and self.workers is not None:
-            raise ValueError("workers excludes minimum and maximum")
+            raise ValueError("workers and minimum, maximum exclude each other; keep one of them")
         if (self.minimum or 0) > (self.maximum or self.minimum or 0):
             raise ValueError(f"minimum {self.minimum} is greater than maximum {self.maximum}")
         return self

@@ -1,4 +1,4 @@
-"""Paths as people write them, refused where no file can have them."""
+"""Paths as people write them; a path that no file can have is refused."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def expanded(text: str | Path, key: str = "") -> Path:
     Parameters
     ----------
     key
-        names the path in refusals.
+        name of the path in refusals.
 
     Raises
     ------
     RunError
         If it is empty, holds a NUL byte, is longer than file systems allow, or begins with the
-        home folder of somebody unknown.
+        home folder of an unknown user.
     """
     prefix, written = (f"{key}: " if key else ""), shown(repr(str(text)))
     if not str(text):
         raise RunError(f"{prefix}a path is empty")
     if "\0" in str(text):
-        raise RunError(f"{prefix}{written} holds a NUL byte, which no path may")
+        raise RunError(f"{prefix}{written} holds a NUL byte, which no path may hold")
     try:
         path = Path(text).expanduser()
     except RuntimeError:

@@ -1,8 +1,8 @@
-"""What a store records of a run's parameters: no places on its machine, and no secrets.
+"""What a store records of a run's parameters: no absolute paths and no secrets.
 
-Stores and reports are handed on. Where code, weights and images lie on the machine that made them
-helps nobody elsewhere, and what opens a bucket or a hub must not travel along. The digests of code,
-weights and images are recorded instead, so that the same ones are known again wherever they lie.
+Stores and reports are passed on to others. The paths of code, weights and images on one machine
+help nobody elsewhere, and credentials must not be passed on. Digests of code, weights and images
+are recorded instead, so that the same ones are recognised wherever they lie.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import Any, TypeVar
 from schemas.parameters import RunParameters, weights_file
 from schemas.zoo import ZooParameters
 
-#: What stands in place of a value that is not recorded.
+#: Texts in place of values that are not recorded.
 PLACE = "(not recorded: an absolute path)"
 SECRET = "(not recorded: a secret)"
 
-#: Keys whose values are secrets, between other words: api_key, HF_TOKEN, aws_secret_access_key.
+#: Words of keys whose values are secrets: api_key, HF_TOKEN, aws_secret_access_key.
 _SECRET_KEY = re.compile(
     r"(?<![a-z])(pass(word|wd|phrase|code)?|pwd|secrets?|tokens?|credentials?|auth(orization)?|"
     r"bearer|cookie|session_?id|signature|sig|(api|access|private|account|storage|encryption|"
     r"secret|subscription|sas|ssh)[_-]?keys?|key[_-]?id|connection[_-]?string)(?![a-z])"
 )
-#: A key in camel case gets its words parted: apiKey, accessToken.
+#: Where the words of a key in camel case meet: apiKey, accessToken.
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
-#: Texts that are secrets whatever their key: addresses with a password or a signature in them, and
-#: the forms that well-known services give their tokens.
+#: Texts that are secrets under any key: addresses that hold a password or a signature, and tokens
+#: in the forms of well-known services.
 _SECRET_TEXT = re.compile(
     r"\w+://[^/\s@]*:[^/\s@]+@|[?&;]([\w-]*(token|key|sig|signature|secret|password|pwd|credential))="
     r"|\b(gh[pousr]_|github_pat_|glpat-|hf_|sk-|xox[abprs]-|AKIA|ASIA|AIza|ya29\.)[\w-]{8,}"
@@ -38,7 +38,7 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 
-#: A path from the root of a file system, alone or within a text; an address's //host is none.
+#: An absolute path, alone or within a text; the //host of an address is not one.
 _ABSOLUTE = re.compile(
     r"(?<![\w.~/:)\]])/(?!/)[^\s'\"<>|:;,/]+(?:/[^\s'\"<>|:;,/]+)*/?"  # /data/images
     r"|\A//[^/\s]+|\bfile:/+[^\s'\"<>|;,]+"
@@ -53,9 +53,9 @@ _Parameters = TypeVar("_Parameters", RunParameters, ZooParameters)
 def recorded(parameters: _Parameters) -> _Parameters:
     """Parameters as a store records them.
 
-    Of files of code and of weights, and of a cluster's file, the name alone stays. In kwargs,
-    absolute paths become ``PLACE`` and secrets ``SECRET``; a path that begins with ``~/`` is the
-    same for everybody and stays.
+    Of files of code, weights and clusters, only the name is kept. In kwargs, absolute paths become
+    ``PLACE`` and secrets ``SECRET``; a path that begins with ``~/`` means the same for everybody
+    and is kept.
     """
     if isinstance(parameters, RunParameters):
         update = {
@@ -75,9 +75,8 @@ def recorded(parameters: _Parameters) -> _Parameters:
 def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     """Parameters that a store must share with a run that continues it.
 
-    Where code, weights and images lie, and on which cluster the work is done, may change; digests
-    of code, weights and images are compared instead. ``shards.images: auto`` goes with any store:
-    the shards are those that the store was cut into.
+    The paths of code, weights and images, and the cluster, may change; digests of code, weights and
+    images are compared instead. ``shards.images: auto`` agrees with any store and takes its shards.
     """
     left_out = {"name", "cluster", "spatial_statistics"}
     dumped = recorded(parameters).model_dump(mode="json", exclude=left_out)
@@ -87,7 +86,7 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
         dumped["images"].pop(key)
     for key in ("batch_size", "patience"):
         dumped["shards"].pop(key)
-    # Intervals are computed from what is stored, and the rest is computed anew when it changes.
+    # Intervals are computed from stored values, and the rest is computed again when it changes.
     for key in ("confidence", "percentages", "resamples", "sample_sizes", "superclasses"):
         dumped["significance"].pop(key)
     return dumped
@@ -101,7 +100,7 @@ def without_places(text: str) -> str:
 
 
 def not_recorded(kwargs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Dotted keys of kwargs whose values a store does not hold, and what stands there."""
+    """Dotted keys of kwargs whose values a store does not hold, and the texts in their place."""
     for key, value in kwargs.items():
         for inner, text in _texts(value):
             if text in (PLACE, SECRET):
@@ -113,12 +112,12 @@ def _texts(value: Any) -> Iterator[tuple[str, str]]:
         yield "", value
     elif isinstance(value, Mapping | list):
         pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
-        for key, one in pairs:
-            yield from ((f".{key}{inner}", text) for inner, text in _texts(one))
+        for key, item in pairs:
+            yield from ((f".{key}{inner}", text) for inner, text in _texts(item))
 
 
 def _section(section: Any) -> Any:
-    """A model or images without places and secrets."""
+    """Parameters of a model or of images, without absolute paths and secrets."""
     update: dict[str, Any] = {
         "factory": _factory(section.factory),
         "kwargs": {key: _value(value, key) for key, value in section.kwargs.items()},
@@ -132,14 +131,14 @@ def _section(section: Any) -> Any:
 
 
 def _value(value: Any, key: str) -> Any:
-    # Switches and sizes, such as use_auth_token: true and max_tokens: 64, are none.
+    # Switches and sizes, such as use_auth_token: true and max_tokens: 64, are no secrets.
     secret = isinstance(value, str | list | dict) or "pass" in key.lower()
     if secret and _SECRET_KEY.search(_CAMEL.sub("_", key).lower()):
         return SECRET
     if isinstance(value, Mapping):
-        return {_text(inner): _value(one, inner) for inner, one in value.items()}
+        return {_text(inner): _value(item, inner) for inner, item in value.items()}
     if isinstance(value, list):
-        return [_value(one, "") for one in value]
+        return [_value(item, "") for item in value]
     return _text(value) if isinstance(value, str) else value
 
 
@@ -158,7 +157,7 @@ def _weights(weights: str) -> str:
     if weights_file(weights) is None:
         return weights
     name = Path(weights).name
-    # A name without a slash may be taken for weights of torchvision.
+    # A name without a slash could be read as torchvision weights.
     return name if Path(name).suffix else f"./{name}"
 
 

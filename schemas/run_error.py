@@ -1,4 +1,4 @@
-"""The refusal of what a person asked for."""
+"""The error that refuses a run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ class RunError(ValueError):
     Parameters
     ----------
     message
-        names keys of the run file and arguments, a leading ``argument: `` where it is about one.
+        names keys of the run file; begins with ``argument: `` if it is about an argument.
     change
-        keys, dotted, or arguments that another value may be given; whoever shows the message
-        knows how that is done.
+        dotted keys, or arguments, that may be given another value; the command line adds how.
     """
 
     def __init__(self, message: str, *, change: Sequence[str] = ()) -> None:

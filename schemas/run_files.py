@@ -30,7 +30,7 @@ Section = TypeVar("Section", bound=BaseModel)
 _SUFFIXES = {".yaml", ".yml"}
 _FILES = {"presets": "run", "zoos": "zoo"}
 
-#: Refused keys that are told at once.
+#: Most refused keys that one message lists.
 _MOST_LINES = 10
 
 
@@ -72,7 +72,7 @@ def load_run(source: str, overrides: Iterable[str] = ()) -> RunParameters:
 
 
 def load_zoo(source: str, overrides: Iterable[str] = ()) -> ZooParameters:
-    """A list of models from the name of one that comes with the package, or a YAML file.
+    """A list of models from the name of a list of the package, or a YAML file.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def load_zoo(source: str, overrides: Iterable[str] = ()) -> ZooParameters:
 
 
 def _content(source: str, kind: str, overrides: Iterable[str]) -> tuple[dict[str, Any], Path]:
-    """What a file that comes with the package or a person's own says, and the folder it is in."""
+    """The content of a file, the package's or a person's own, and its folder."""
     known = presets(kind)
     if source in known:
         text = (resources.files("schemas") / kind / f"{source}.yaml").read_text()
@@ -126,7 +126,7 @@ def recorded_run(text: str, overrides: Iterable[str] = (), source: str = "") -> 
     overrides
         as in ``load_run``; files that they name are looked up from the working folder.
     source
-        what a refusal names.
+        name of the parameters in refusals.
 
     Raises
     ------
@@ -168,15 +168,15 @@ def check(section: type[Section], content: Mapping[str, Any], source: str) -> Se
     Raises
     ------
     RunError
-        Naming each refused key, its value and what is allowed.
+        If a key is refused; the message names each, its value and what is allowed.
     """
     try:
         return section.model_validate(content)
     except ValidationError as error:
-        # Each branch of a union that was tried has an error of its own, in the same words.
+        # pydantic gives an error for each branch of a union, with the same key and value.
         reasons: dict[str, list[str]] = {}
-        for one in error.errors():
-            head, reason = _explain(section, dict(one))
+        for detail in error.errors():
+            head, reason = _explain(section, dict(detail))
             reasons.setdefault(head, []).append(reason)
         lines = [f"  {head}{', or '.join(dict.fromkeys(why))}" for head, why in reasons.items()]
         if more := len(lines) - _MOST_LINES:
@@ -197,15 +197,15 @@ def _override(content: dict[str, Any], override: str) -> None:
             inner = content[parent] = {}
         elif not isinstance(inner, dict):
             raise RunError(
-                f"{written}: {'.'.join(parts[:depth])} is {shown(repr(inner))}, which has no keys "
-                "of its own; give it whole"
+                f"{written}: {'.'.join(parts[:depth])} is {shown(repr(inner))}, which has no keys; "
+                "replace it as a whole"
             )
         content = inner
     content[last] = value
 
 
 def _read_superclasses(content: Mapping[str, Any], source: str, folder: Path) -> None:
-    """Put what a file of superclasses holds in place of its name: the store then records it."""
+    """Replace the name of a file of superclasses by its content, so that the store records it."""
     significance = content.get("significance")
     if not isinstance(significance, dict) or not isinstance(significance.get("superclasses"), str):
         return
@@ -219,7 +219,7 @@ def _read_superclasses(content: Mapping[str, Any], source: str, folder: Path) ->
 
 
 def _with_paths(parameters: RunParameters, folder: Path) -> RunParameters:
-    """Make files named relative to the run file absolute: workers run in folders of their own."""
+    """Make paths that are relative to the run file absolute: workers run in other folders."""
     images = parameters.images.model_copy(
         update={"factory": _factory(parameters.images.factory, folder)}
     )
@@ -249,9 +249,9 @@ def _cluster(cluster: str, folder: Path) -> str:
 
 
 def _explain(section: type[BaseModel], error: dict[str, Any]) -> tuple[str, str]:
-    """The key, with its value where that is refused, and the reason."""
+    """The key, with its value if that is refused, and the reason."""
     kind, place = error["type"], error["loc"]
-    # An unknown key may be called like a branch.
+    # An unknown key may have the name of a branch.
     last = [place[-1]] if kind == "extra_forbidden" else []
     loc = [part for part in place[: len(place) - len(last)] if not _is_union_branch(part)] + last
     key = shown(".".join(str(part) for part in loc), 200) or "the file"
@@ -271,7 +271,7 @@ def _explain(section: type[BaseModel], error: dict[str, Any]) -> tuple[str, str]
 
 
 def _is_union_branch(part: object) -> bool:
-    # pydantic puts the branch of a union it tried into the place of the error.
+    # pydantic puts the branch of a union into the location of the error.
     return isinstance(part, str) and (
         part.startswith(("literal[", "list[", "constrained-", "function-")) or part == "none"
     )
@@ -282,16 +282,16 @@ def _keys_at(section: type[BaseModel], loc: Sequence[int | str]) -> list[str]:
     parts = iter(loc)
     for part in parts:
         if isinstance(part, int):
-            continue  # a place in a list of sections
+            continue  # a position in a list of sections
         annotation = _fields(current)[str(part)].annotation
         if get_origin(annotation) is dict:
-            next(parts, None)  # a key of the person's own, such as a layer's name
+            next(parts, None)  # a key that the person chose, such as a layer's name
         current = _inner_model(annotation)
     return list(_fields(current))
 
 
 def _fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
-    """By the keys under which a run file has them."""
+    """The fields of a section by their keys in a run file."""
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
@@ -303,7 +303,7 @@ def _inner_model(annotation: Any) -> Any:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """What a refusal adds where one of the words is near the one that was meant."""
-    by_folded = {one.casefold(): one for one in words}
+    """The hint that a refusal adds if one of the words resembles the given one."""
+    by_folded = {known.casefold(): known for known in words}
     near = difflib.get_close_matches(word[:200].casefold(), by_folded, n=1)
     return f" (did you mean {by_folded[near[0]]!r}?)" if near else ""

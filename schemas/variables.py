@@ -343,12 +343,12 @@ def declared(group: str) -> Group:
 
 
 def validate(dataset: xr.Dataset, group: str) -> xr.Dataset:
-    """Hold a dataset against the declaration of its group and give it back.
+    """Check a dataset against the declaration of its group and return it.
 
     Raises
     ------
     SchemaError
-        Naming the group, the variable, what it has and what is declared.
+        If they differ; the message names group and variable, what it has and what is declared.
     """
     variables = declared(group).variables
     stored = {str(name): variable for name, variable in dataset.variables.items()}
@@ -376,8 +376,8 @@ def describe(dataset: xr.Dataset, group: str) -> xr.Dataset:
     for name, variable in declared(group).variables.items():
         if name in described.variables:
             if variable.kind == "string" and name not in described.coords:
-                # Of an array of Python objects without entries, nothing would tell the kind; and
-                # zarr 3.1 writes text in the order of memory, whatever the strides say.
+                # An empty array of Python objects does not show its kind; and zarr 3.1 writes text
+                # in the order of memory and ignores strides.
                 text = described[name].to_numpy().astype(np.dtypes.StringDType())
                 described[name] = (described[name].dims, text.copy(order="C"))
             described[name].attrs.update(attributes(variable))

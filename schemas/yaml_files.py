@@ -1,8 +1,8 @@
-"""YAML as people write it, read strictly: what may be meant in two ways is refused with its line.
+"""YAML as people write it, read strictly: ambiguous text is refused, with its line.
 
 Scalars are those of YAML 1.2 (``1e-3`` is a number, ``2024-01-01`` and ``010`` are text), but
-``yes``, ``no``, ``on`` and ``off`` stay truth values, as PyYAML reads them: as text, both would
-count as true where a factory is handed them.
+``yes``, ``no``, ``on`` and ``off`` stay truth values, as PyYAML reads them: a factory
+that got them as text would take both for true.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from yaml.constructor import ConstructorError
 from schemas.run_error import RunError
 from schemas.shown import shown
 
-#: Bounds of a file that a person writes; what is past them is a slip or an attack.
+#: Limits of a file that a person writes; a greater one is a mistake or an attack.
 _MOST_BYTES = 2**19
 _MOST_NODES = 50_000
 _DEEPEST = 40
@@ -42,12 +42,12 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     Parameters
     ----------
     what
-        names the file in refusals.
+        name of the file in refusals.
 
     Raises
     ------
     RunError
-        If it is no file that can be read, no UTF-8, too large, or as for ``mapping``.
+        If it cannot be read, is not UTF-8, is too large, or as for ``mapping``.
     """
     try:
         status = path.stat()
@@ -56,7 +56,7 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
             raise RunError(f"{what} does not exist") from None
         raise RunError(f"{what} cannot be read: {_reason(error)}") from None
     if not stat.S_ISREG(status.st_mode):
-        # A pipe would be waited for, and a device read without end.
+        # Reading a pipe would wait, and reading a device might not end.
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, device or socket"
         raise RunError(f"{what} is {kind}, not a file")
     try:
@@ -71,7 +71,7 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise RunError(
-            f"{what} is no UTF-8 text: line {line} holds the byte 0x{content[error.start]:02x}"
+            f"{what} is not UTF-8 text: line {line} holds the byte 0x{content[error.start]:02x}"
         ) from None
     return mapping(text, what)
 
@@ -82,8 +82,8 @@ def mapping(text: str, what: str) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If it is no YAML or no mapping, a key stands twice or is no text, or what it holds is of
-        another kind, nested too deep or too much once its aliases are written out.
+        If it is not YAML or not a mapping, if a key is given twice or is not text, or if its values
+        are of another kind, nested too deeply, or too many with aliases written out.
     """
     content = value(text, what)
     if not isinstance(content, dict):
@@ -101,9 +101,9 @@ _KINDS = {
 
 
 def value(text: str, what: str) -> Any:
-    """What a text holds, as ``mapping`` does but of any kind."""
+    """The value that a text holds, of any kind; refused as by ``mapping``."""
     try:
-        # Not yaml.load: the loader is one of ours, and safe.
+        # Not yaml.load: this loader is our own, and safe.
         loader = _Loader(text)
         try:
             return loader.get_single_data()
@@ -112,7 +112,7 @@ def value(text: str, what: str) -> Any:
     except yaml.YAMLError as error:
         raise RunError(f"{what} is refused: {_explain(error)}") from None
     except RecursionError:
-        raise RunError(f"{what} is refused: it is nested too deep") from None
+        raise RunError(f"{what} is refused: it is nested too deeply") from None
 
 
 def _explain(error: yaml.YAMLError) -> str:
@@ -131,14 +131,14 @@ def _reason(error: Exception) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what is deep, endless or ambiguous while it reads."""
+    """Refuses deep, endless or ambiguous YAML while it reads."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - as its base declares it
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self._depth = self._nodes = 0
-        # Of each node: how many it stands for and how deep it goes, aliases written out.
+        # For each node, the number of nodes and the depth, with aliases written out.
         self._extent: dict[int, tuple[int, int]] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -151,7 +151,7 @@ class _Loader(yaml.SafeLoader):
         self._depth -= 1
         if isinstance(event, yaml.AliasEvent):
             if id(node) not in self._extent:
-                raise ComposerError(None, None, f"*{event.anchor} stands within itself", mark)
+                raise ComposerError(None, None, f"*{event.anchor} contains itself", mark)
             return node
         if node.tag not in _TAGS:
             tag = shown(node.tag.removeprefix(_TAG))
@@ -165,8 +165,8 @@ class _Loader(yaml.SafeLoader):
             inner = node.value
         elif isinstance(node, yaml.MappingNode):
             _check_keys(node)
-            inner = [one for pair in node.value for one in pair]
-        extents = [self._extent[id(one)] for one in inner]
+            inner = [part for pair in node.value for part in pair]
+        extents = [self._extent[id(part)] for part in inner]
         nodes = 1 + sum(n for n, _ in extents)
         depth = 1 + max((d for _, d in extents), default=0)
         _check_extent(nodes, depth, node.start_mark)
@@ -176,7 +176,7 @@ class _Loader(yaml.SafeLoader):
         try:
             made = super().construct_object(node, deep)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
-            # Under a tag, or with more digits than Python reads.
+            # The value does not fit its tag, or has more digits than Python reads.
             kind = node.tag.removeprefix(_TAG)
             problem = f"{shown(repr(node.value))} is not of the type {kind}"
             raise ConstructorError(None, None, problem, node.start_mark) from None
@@ -187,16 +187,16 @@ class _Loader(yaml.SafeLoader):
 
 
 for _name, _pattern in _SCALARS.items():
-    # By any first character: only a match of the whole scalar counts.
+    # For any first character: only a match of the whole scalar counts.
     _Loader.add_implicit_resolver(_TAG + _name, re.compile(rf"^(?:{_pattern})$"), None)
 
 
 def _check_extent(nodes: int, depth: int, mark: Any) -> None:
     if nodes > _MOST_NODES:
-        problem = f"it holds more than {_MOST_NODES:,} values, aliases written out"
+        problem = f"it holds more than {_MOST_NODES:,} values, with aliases written out"
         raise ComposerError(None, None, problem, mark)
     if depth > _DEEPEST:
-        raise ComposerError(None, None, f"more than {_DEEPEST} levels are nested", mark)
+        raise ComposerError(None, None, f"it nests more than {_DEEPEST} levels", mark)
 
 
 def _check_keys(node: yaml.MappingNode) -> None:
@@ -205,12 +205,12 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if not isinstance(key, yaml.ScalarNode) or key.tag not in (_TAG + "str", _TAG + "merge"):
             problem = "a key must be text, not a list or mapping"
             if isinstance(key, yaml.ScalarNode):
-                problem = f"the key {shown(key.value)} is no text; write it in quotes"
+                problem = f"the key {shown(key.value)} is not text; write it in quotes"
             raise ComposerError(None, None, problem, key.start_mark)
         line = key.start_mark.line + 1
         if key.value in lines:
             problem = (
-                f"the key {shown(repr(key.value))} stands twice, also in line {lines[key.value]}"
+                f"the key {shown(repr(key.value))} is given twice, first in line {lines[key.value]}"
             )
             raise ComposerError(None, None, problem, key.start_mark)
         lines[key.value] = line

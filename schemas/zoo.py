@@ -38,7 +38,7 @@ class ZooModel(Section):
 
     @property
     def parameters(self) -> ModelParameters:
-        """The model as a run file would name it."""
+        """The model as in a run file."""
         return ModelParameters(
             factory=self.factory, kwargs=self.kwargs, weights=self.weights, entry=self.entry
         )
@@ -50,7 +50,7 @@ class ZooModel(Section):
 
 
 class ZooParameters(Section):
-    """Everything that one analysis of a list of models is asked to do."""
+    """All parameters of the analysis of a list of models."""
 
     name: Title = Field("zoo", description="title of the list")
     folder: File | None = Field(
@@ -65,8 +65,8 @@ class ZooParameters(Section):
     fold_batch_norm: bool = Field(False, description="as in a run file")
     boundary_side: Annotated[int, Field(ge=0, le=4096)] = Field(
         1024,
-        description="exact Toeplitz matrices, zero-padded and valid, of up to so many rows or "
-        "columns (the fewer) are held against the periodic spectrum; 0 for none",
+        description="the periodic spectrum is compared with exact Toeplitz matrices, zero-padded "
+        "and valid, of up to this many rows or columns (the fewer); 0 for none",
     )
     models: Annotated[list[ZooModel], Field(min_length=1)]
     cluster: File = Field("auto", description="as in a run file")

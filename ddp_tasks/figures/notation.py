@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
-from schemas.shown import seen, shown
+from schemas.shown import escaped, shown
 
 #: Lines of twelve target classes that can be told apart on white.
 COLOURS = (
@@ -41,7 +41,7 @@ def abbreviated(names: Sequence[str], most: int) -> str:
 
 def short(name: str, characters: int = 18) -> str:
     """A name cut to a number of characters by an ellipsis; invisible characters are escaped."""
-    name = seen(name)
+    name = escaped(name)
     if len(name) <= characters:
         return name
     tail = (characters - 1) // 3
@@ -66,7 +66,7 @@ def wrapped(names: Sequence[str], width: float, size: float, lines: int) -> list
         at most this many.
     """
     broken: list[str] = []
-    for position, name in enumerate(map(seen, names)):
+    for position, name in enumerate(map(escaped, names)):
         left = len(names) - position - 1
         # Only the last line must leave room for the number left out.
         room = width - text_width(f", +{left}", size) * (left > 0)

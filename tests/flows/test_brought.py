@@ -18,7 +18,7 @@ from flows import terminal
 from flows.refusals import refusal_text
 from flows.texts.columns import columns
 from schemas.parameters import RunError
-from schemas.shown import error_shown, unseen
+from schemas.shown import error_shown, invisible
 
 BREAKING = HERE.with_name("breaking.py")
 DDP = Path(sys.executable).with_name("ddp")
@@ -36,7 +36,7 @@ def refused(run):
     said = refusal_text(refusal.value)
     assert len(said) < 1500
     assert len(said.splitlines()) < 5
-    assert not any(unseen(character) for character in said.replace("\n", ""))
+    assert not any(invisible(character) for character in said.replace("\n", ""))
     return said
 
 

@@ -136,8 +136,8 @@ def test_artifact_keys_of_odd_names_differ():
 
 
 BAD_FILES = {
-    "latin": (b"name: \xff\xfe", "is no UTF-8 text: line 1 holds the byte 0xff"),
-    "deep": (b"[" * 5000, "more than 40 levels are nested"),
+    "latin": (b"name: \xff\xfe", "is not UTF-8 text: line 1 holds the byte 0xff"),
+    "deep": (b"[" * 5000, "it nests more than 40 levels"),
     "bomb": (
         b"a0: &a0 [x]\n"
         + b"".join(
@@ -145,9 +145,9 @@ BAD_FILES = {
         ),
         "aliases written out",
     ),
-    "cycle": (b"a: &a [*a]", "*a stands within itself"),
-    "twice": (b"a: 1\nb: 2\na: 3", "line 3: the key 'a' stands twice, also in line 1"),
-    "number": (b"1: 2", "line 1: the key 1 is no text; write it in quotes"),
+    "cycle": (b"a: &a [*a]", "*a contains itself"),
+    "twice": (b"a: 1\nb: 2\na: 3", "line 3: the key 'a' is given twice, first in line 1"),
+    "number": (b"1: 2", "line 1: the key 1 is not text; write it in quotes"),
     "list": (b"? [a]\n: 3", "a key must be text"),
     "tag": (b"a: !!python/object:os.system x", "python/object:os.system is not allowed"),
     "set": (b"a: !!set {b, c}", "the type set is not allowed"),

@@ -21,7 +21,7 @@ from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.stages.artifacts import as_text
 from flows.pipeline import run_pipeline
 from flows.texts.run import closing_lines
-from schemas.shown import seen, unseen
+from schemas.shown import escaped, invisible
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def test_nothing_of_a_name_runs_in_a_browser_and_all_names_are_read(named, brows
     read = re.sub(r"\s+", " ", browser.execute_script("return document.body.innerText"))
     assert TITLE in read
     for name in (*LAYERS, *NAMES):
-        assert re.sub(r"\s+", " ", short(name)) in read or seen(name)[:5] in read, name
-    assert not any(unseen(character) for character in read)
+        assert re.sub(r"\s+", " ", short(name)) in read or escaped(name)[:5] in read, name
+    assert not any(invisible(character) for character in read)
 
 
 def test_a_page_has_no_tags_of_names(named):
@@ -85,7 +85,7 @@ def test_prefect_shows_names_as_text(artifacts):
         for text in texts:
             page = rendered(text)
             assert not re.search(r"<(script|img|a |code|em>|b>)", page), text
-            assert not any(unseen(c) for c in text.replace("\n", ""))
+            assert not any(invisible(c) for c in text.replace("\n", ""))
 
 
 def test_prefect_s_summary_has_all_names_in_their_cells(artifacts):
@@ -96,17 +96,17 @@ def test_prefect_s_summary_has_all_names_in_their_cells(artifacts):
     for layer, row in zip(LAYERS, rows, strict=True):
         cells = re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)
         assert len(cells) == 9
-        assert html.unescape(cells[0])[:40] == seen(layer)[:40]
+        assert html.unescape(cells[0])[:40] == escaped(layer)[:40]
 
 
 def test_the_terminal_gets_names_as_text(named):
     said = closing_lines(named, {}, 1.0)
     assert TITLE in said
     tables = [
-        line for line in said.splitlines() if line.startswith(tuple(seen(n)[:8] for n in LAYERS))
+        line for line in said.splitlines() if line.startswith(tuple(escaped(n)[:8] for n in LAYERS))
     ]
     assert len(tables) >= len(LAYERS)
-    assert not any(unseen(c) for line in tables for c in line)
+    assert not any(invisible(c) for line in tables for c in line)
 
 
 def test_stored_names_are_those_given(named):
@@ -145,6 +145,6 @@ def test_hover_tools_are_given_fields_and_no_html(named):
 @pytest.mark.parametrize("name", NAMES)
 def test_names_in_figures_are_one_line_that_is_seen(name):
     several = [short(name), abbreviated([name, name], 1), *wrapped([name, name], 200, 12, 2)]
-    assert not any(unseen(character) for text in several for character in text)
+    assert not any(invisible(character) for text in several for character in text)
     assert len(short(name)) <= 18
     assert rendered(as_text(name)).count("<") == 2  # of the paragraph

@@ -166,7 +166,7 @@ def test_unknown_presets_and_missing_files_are_refused(source, reason):
                     "transform": {"mean": [0.1, 0.2, 0.3], "std": [1.0, 1.0]},
                 }
             },
-            "mean has 3 channels and std has 2; they must have as many",
+            "mean has 3 channels and std has 2; both must have as many",
         ),
         (
             {"images": {"factory": "c:d", "transform": {"mean": [0.1], "std": [0.0]}}},
@@ -355,7 +355,7 @@ def test_the_capacity_metric_needs_the_unfolded_weights_or_nothing(tmp_path):
         ({"factory": "a:b", "minimum": 3, "maximum": 2}, "minimum 3 is greater than maximum 2"),
         (
             {"factory": "a:b", "workers": 2, "minimum": 0, "maximum": 2},
-            "workers excludes minimum and maximum",
+            "workers and minimum, maximum exclude each other",
         ),
         ({"factory": "a:b", "wokers": 2}, "wokers: unknown key (did you mean 'workers'?)"),
         ({"workers": 2}, "factory: missing"),
