@@ -25,8 +25,8 @@ from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
 from ddp_tasks.workers.spectra import (
     DecomposedLayer,
-    ModelAsked,
-    RunAsked,
+    ModelSpectra,
+    RunSpectra,
     layer_spectra,
     toeplitz_block,
     trace,
@@ -68,7 +68,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     if groups.is_recorded(path, group, made_with):
         log.info("%s: kept from before", model.name)
         return
-    asked = ModelAsked(
+    request = ModelSpectra(
         model=model.parameters.model_dump_json(),
         model_digest=attributes["model_digest"],
         input_size=input_size,
@@ -76,7 +76,7 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
         fold_batch_norm=zoo.fold_batch_norm,
         boundary_side=zoo.boundary_side,
     )
-    dataset = _over_layers(model.name, asked, layers, (scheduler, zoo.patience))
+    dataset = _over_layers(model.name, request, layers, (scheduler, zoo.patience))
     groups.write(path, group, dataset.assign_attrs(attributes, model=model.name), made_with)
 
 
@@ -109,8 +109,8 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
             strict=True,
         )
     ]
-    asked = RunAsked(StoredRun.of(path, run), tuple(Matrization(name) for name in run.capacity))
-    dataset = _over_layers(run.name, asked, layers, (scheduler, run.shards.patience))
+    request = RunSpectra(StoredRun.of(path, run), tuple(Matrization(name) for name in run.capacity))
+    dataset = _over_layers(run.name, request, layers, (scheduler, run.shards.patience))
     groups.write(path, "capacity", dataset.assign_attrs(made_with), made_with)
 
 
@@ -125,7 +125,7 @@ class _Layer:
 
 def _over_layers(
     model: str,
-    asked: ModelAsked | RunAsked,
+    request: ModelSpectra | RunSpectra,
     layers: Sequence[_Layer],
     workers: tuple[str, float | None],
 ) -> xr.Dataset:
@@ -143,7 +143,7 @@ def _over_layers(
     -------
     as of ``model_dataset``
     """
-    toeplitz = Matrization.TOEPLITZ in asked.matrizations
+    toeplitz = Matrization.TOEPLITZ in request.matrizations
     by_cost = sorted(layers, key=lambda one: cost(one.linear), reverse=True)
     by_name = {one.linear.name: one for one in by_cost}
     size = {name: one.toeplitz.values if toeplitz else 1 for name, one in by_name.items()}
@@ -153,7 +153,7 @@ def _over_layers(
         several = by_name[name].toeplitz.blocks() if toeplitz else []
         if len(several) < 2:
             return []
-        return [partial(toeplitz_block, asked, name, one) for one in several]
+        return [partial(toeplitz_block, request, name, one) for one in several]
 
     with over_workers(
         *workers,
@@ -165,10 +165,10 @@ def _over_layers(
     ) as mapped:
         items = [one.item for one in by_cost]
         rows = {
-            str(item): row for item, row in mapped(partial(layer_spectra, asked), items, blocks)
+            str(item): row for item, row in mapped(partial(layer_spectra, request), items, blocks)
         }
     linear = [one.linear for one in layers]
-    dataset = model_dataset([rows[one.name] for one in linear], linear, asked.matrizations)
+    dataset = model_dataset([rows[one.name] for one in linear], linear, request.matrizations)
     _warn_of_refusals(model, dataset)
     return dataset
 

@@ -1,4 +1,4 @@
-"""What a Dask worker does before the signals: decompose one linear layer."""
+"""Decomposing one linear layer in a Dask worker, before the signals."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ def decompose_layer(stored: StoredRun, layer: str) -> Spectrum:
     Parameters
     ----------
     stored
-        the run, and the store that is being made.
+        the run, and its store, which is being made.
     layer
         name of the layer.
 
     Raises
     ------
     ValueError
-        If the layer's weight has no decomposition, as ``decompose`` says.
+        If the layer's weight has no decomposition; see ``decompose``.
     """
-    prepared, asked = prepared_once(stored), stored.parameters.right_singular_vectors
-    found = next(one for one in prepared.layers.linear if one.name == layer)
+    prepared, policy = prepared_once(stored), stored.parameters.right_singular_vectors
+    linear = next(each for each in prepared.layers.linear if each.name == layer)
     with ONE_AT_A_TIME:
         folded = folding_once(stored).layers.get(layer)
-    W = unfolded_weight(prepared.model, found) if folded is None else unfold_weight(folded.weight)
-    keep = stores_right_singular_vectors(found.unfolded_shape, found.groups, asked)
-    svd = decompose(W, found.groups, right_singular_vectors=keep)
-    dataset = decomposition_dataset(svd, asked)
+    W = unfolded_weight(prepared.model, linear) if folded is None else unfold_weight(folded.weight)
+    keep = stores_right_singular_vectors(linear.unfolded_shape, linear.groups, policy)
+    svd = decompose(W, linear.groups, right_singular_vectors=keep)
+    dataset = decomposition_dataset(svd, policy)
     batch_norm = "" if folded is None else folded.batch_norm
     dataset = dataset.assign_attrs(layer=layer, batch_norm=batch_norm)
     write(stored.path, group_path("decomposition", layer), dataset)
@@ -52,23 +52,23 @@ def decompose_layer(stored: StoredRun, layer: str) -> Spectrum:
 
 
 def cost(layer: LinearLayer) -> int:
-    """About how long a layer's decomposition takes beside other layers'."""
+    """Estimated cost of decomposing a layer, to compare layers; multiplications."""
     d, columns = layer.unfolded_shape
     rows = d // layer.groups
     return layer.groups * rows * columns * min(rows, columns)
 
 
 def folding_of(run: RunParameters, prepared: Prepared) -> Folding:
-    """The BatchNorms that a run folds into its layers: none, unless it asks for it."""
+    """The BatchNorms that a run folds into its layers; none unless ``fold_batch_norm`` is set."""
     if not run.fold_batch_norm:
         return Folding({}, {})
-    layers = tuple(one for one in prepared.layers.linear if _folds(one))
+    layers = tuple(linear for linear in prepared.layers.linear if _folds(linear))
     traced = prepared.layers
     return fold_batch_norms(prepared.model, layers, traced.images, traced.convention)
 
 
 def vectors_for_means(U: Mapping[str, Tensor], folding: Folding) -> dict[str, Tensor]:
-    """What to multiply mean outputs by for the signals of layers, folded or not.
+    """Vectors by which mean outputs are multiplied to give the signals of layers, folded or not.
 
     Parameters
     ----------
@@ -87,12 +87,12 @@ def vectors_for_means(U: Mapping[str, Tensor], folding: Folding) -> dict[str, Te
 
 
 def _folds(layer: LinearLayer) -> bool:
-    # Transposed convolutions keep their filters along the second axis; they stay as they are.
+    # Transposed convolutions hold their filters along the second axis; they are not folded.
     return layer.kind == "Linear" or not layer.kind.startswith("ConvTranspose")
 
 
 def folding_once(stored: StoredRun) -> Folding:
-    """What ``folding_of`` gives for a run, once in each worker process."""
+    """The result of ``folding_of`` for a run, computed once in each worker process."""
     return _folding(stored.anywhere(), content_of_run(stored))
 
 

@@ -1,4 +1,4 @@
-"""What a worker opens once: a run's model and images, and the lock around them."""
+"""A run's model and images, opened once in each worker, and the lock around them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import RunError
 
 #: Held while the model of a worker is opened or run. A worker may have several threads, but it has
-#: one model, and what hooks read of it belongs to one pass.
+#: one model, whose hooks serve one pass at a time.
 ONE_AT_A_TIME = RLock()
 
 
 def prepared_once(stored: StoredRun) -> Prepared:
-    """What ``prepare`` gives for a run, once in each worker process.
+    """The result of ``prepare`` for a run, computed once in each worker process.
 
     Its images are not labelled: see ``ImageSet.as_stored``. A process may outlive the files that
-    it began with: all is opened anew once code or weights have changed, or a run is of others.
+    it opened: model and images are opened again when code, weights or run have changed.
 
     Raises
     ------
     RunError
-        If this process opens another model than that.
+        If this process opens another model than the flow.
     """
     with ONE_AT_A_TIME:
         return _prepared(stored.anywhere(), content_of_run(stored))
@@ -41,21 +41,21 @@ def _prepared(stored: StoredRun, content: str) -> Prepared:
 
 
 def content_of_run(stored: StoredRun) -> str:
-    """What the code and the weights behind a run's model and images are now."""
+    """A digest of the code and the weights of a run's model and images as they are now."""
     return content_of(stored.parameters.model, stored.parameters.images)
 
 
 def check_same_model(model: nn.Module, digest: str) -> None:
-    """Refuse a network that another process opened with other weights.
+    """Refuse a network whose weights differ from those that the flow opened.
 
     Raises
     ------
     RunError
-        Naming this machine.
+        If they differ; the message names this machine.
     """
     if model_digest(model) != digest:
         raise RunError(
-            f"{socket.gethostname()} opens another model than the flow does: their digests differ. "
-            "The weights were replaced meanwhile, lie elsewhere there, or are other ones at every "
-            "call of model.factory"
+            f"{socket.gethostname()} opens another model than the flow: their digests differ. "
+            "The weights were replaced since, differ on that machine, or change with every call "
+            "of model.factory"
         )

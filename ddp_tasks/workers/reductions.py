@@ -1,9 +1,9 @@
 """Reductions over a stored cube that never load it.
 
-A reduction cuts the cube into slabs, has something small counted of each, wherever that may be,
-and adds the counts up in whichever order they come. So the result is the same, to the bit, for
-any cut, any order and any number of workers. Memory is set by the slab, and where counts are added
-up by the few layers at work at a time: what a layer gives is done with once its last slab is in.
+A reduction cuts the cube into slabs, counts something small in each, on any worker, and adds the
+counts up in any order. So the result is the same, to the bit, for any cut, any order and any number
+of workers. A worker needs memory for one slab. The process that adds up counts needs memory for the
+few layers in work: a layer's counts are used up when its last slab has arrived.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from ddp_tasks.visualization.exemplars import (
     strongest_of,
 )
 
-#: The counts of a layer's fractions that one task holds, in bytes.
+#: Bytes that the counts of one task's fractions may take.
 _COUNTS_BYTES = 1 << 26
 
 Result = TypeVar("Result")
@@ -52,7 +52,7 @@ Piece = TypeVar("Piece")
 
 
 class Mapped(Protocol):
-    """A function applied to every slab, or to slabs with what is asked of them, wherever."""
+    """Applies a function to slabs, in this process or on workers."""
 
     def __call__(
         self, function: Callable[[Piece], Result], pieces: Iterable[Piece], /
@@ -64,14 +64,14 @@ class Mapped(Protocol):
 def one_by_one(
     function: Callable[[Piece], Result], pieces: Iterable[Piece], /
 ) -> Iterator[tuple[Piece, Result]]:
-    """Every piece in its turn, in this process."""
+    """Apply a function to one piece after another, in this process."""
     for piece in pieces:
         yield piece, function(piece)
 
 
 @dataclass(frozen=True, eq=False)
 class SlabBins:
-    """A slab, and the bins in which the values wanted of its layer lie."""
+    """A slab, and the bins that hold the wanted quantiles of its layer."""
 
     slab: Slab
     bins: npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ def thresholds(
     Parameters
     ----------
     pieces
-        of the whole cube; see ``slabs``.
+        slabs of the whole cube; see ``slabs``.
     quantiles
         levels between 0 and 1, ascending.
 
@@ -107,21 +107,22 @@ def thresholds(
         upper.setdefault(slab.layer, QuantileCounts(quantiles)).add(counted.whole())
         if last:
             wanted[slab.layer] = upper.pop(slab.layer).wanted()
-    # Each task gets the bins of its own layer: those of all would grow with the layers.
-    asked = [SlabBins(slab, wanted[slab.layer].bins) for slab in pieces]
-    found: dict[int, npt.NDArray[np.float64]] = {}
-    lower = ((one.slab, counted) for one, counted in mapped(partial(lower_counts, path), asked))
+    # Each task gets the bins of its own layer, whose size does not grow with the layers.
+    slab_bins = [SlabBins(slab, wanted[slab.layer].bins) for slab in pieces]
+    quantiles_of: dict[int, npt.NDArray[np.float64]] = {}
+    results = mapped(partial(lower_counts, path), slab_bins)
+    lower = ((bins.slab, counted) for bins, counted in results)
     for slab, counted, last in _to_the_last(lower, pieces):
         wanted[slab.layer].add(counted.whole())
         if last:
-            found[slab.layer] = np.stack(wanted.pop(slab.layer).quantiles())
-    return np.stack([found[layer] for layer in range(len(found))], axis=-1)
+            quantiles_of[slab.layer] = np.stack(wanted.pop(slab.layer).quantiles())
+    return np.stack([quantiles_of[layer] for layer in range(len(quantiles_of))], axis=-1)
 
 
 def _to_the_last(
     results: Iterable[tuple[Slab, Result]], pieces: Iterable[Slab]
 ) -> Iterator[tuple[Slab, Result, bool]]:
-    """Slabs and their results, and whether each is the last of its layer to come."""
+    """Slabs and their results, and whether a slab is the last of its layer to arrive."""
     left = Counter(slab.layer for slab in pieces)
     for slab, result in results:
         left[slab.layer] -= 1
@@ -130,7 +131,7 @@ def _to_the_last(
 
 @dataclass(frozen=True)
 class FewCounts:
-    """Counts that are zero for the most part, as they travel: the others and their places.
+    """Mostly zero counts in the form in which workers return them: nonzero counts and places.
 
     A slab has far fewer than 2**32 signals.
     """
@@ -141,7 +142,7 @@ class FewCounts:
 
     @classmethod
     def of(cls, counts: Counts) -> FewCounts:
-        """The same counts."""
+        """The nonzero counts of an array."""
         place = np.flatnonzero(counts).astype(np.uint32)
         return cls(counts.shape, place, counts.reshape(-1)[place].astype(np.uint32))
 
@@ -153,7 +154,7 @@ class FewCounts:
 
 
 def upper_counts(path: Path, slab: Slab) -> FewCounts:
-    """Upper halves of a slab's signals; images that could not be read are NaN, and count not."""
+    """Counts of the upper halves of a slab's signals; NaN, of unreadable images, is not counted."""
     counted = None
     for _, signals, _ in slab_parts(path, slab):
         counted = count_upper(signals, counted)
@@ -161,17 +162,17 @@ def upper_counts(path: Path, slab: Slab) -> FewCounts:
     return FewCounts.of(counted)
 
 
-def lower_counts(path: Path, asked: SlabBins) -> FewCounts:
-    """Lower halves of a slab's signals in the wanted bins of its layer."""
+def lower_counts(path: Path, slab_bins: SlabBins) -> FewCounts:
+    """Counts of the lower halves of a slab's signals, in the wanted bins of its layer."""
     counted = None
-    for _, signals, _ in slab_parts(path, asked.slab):
-        counted = count_lower(signals, asked.bins, counted)
+    for _, signals, _ in slab_parts(path, slab_bins.slab):
+        counted = count_lower(signals, slab_bins.bins, counted)
     assert counted is not None
     return FewCounts.of(counted)
 
 
 def fraction_slabs(cube: CubeSize, quantiles: int, target_classes: int) -> list[Slab]:
-    """Slabs of all images, narrow enough for the counts of their fractions, about 64 MB a task."""
+    """Slabs of all images, so narrow that the counts of a task's fractions take about 64 MB."""
     counts = 8 * target_classes * (2 * quantiles + 1)
     return slabs(cube, widest=max(1, _COUNTS_BYTES // counts), task_bytes=None)
 
@@ -183,9 +184,9 @@ class SignificantCounts:
     significant: npt.NDArray[np.int64]
     """shape (direction, quantile, class, vector)."""
     images: npt.NDArray[np.int64]
-    """shape (class,); those that could be read."""
+    """shape (class,); images that could be read."""
     reached: npt.NDArray[np.int64]
-    """shape (class,); those that reach the layer."""
+    """shape (class,); images that reach the layer."""
 
 
 def significant_counts(
@@ -198,9 +199,9 @@ def significant_counts(
     Parameters
     ----------
     threshold
-        shape (direction, quantile); of the slab's layer.
+        shape (direction, quantile); thresholds of the slab's layer.
     slab
-        of all images; see ``fraction_slabs``.
+        a slab of all images; see ``fraction_slabs``.
     """
     cuts = cut_points(threshold)
     counted = np.zeros((target_classes, len(cuts) + 1, slab.width), dtype=np.int64)
@@ -221,7 +222,7 @@ def write_fractions(
 
     Returns
     -------
-    images of each class that could be read, and those that reach the layer; shape (class,) each
+    images of each class that could be read, and that reach the layer; shape (class,) each
     """
     at = {"layer": slab.layer}
     threshold = regions.read_unfinished(path, "significance")["threshold"].isel(at).to_numpy()
@@ -240,19 +241,19 @@ def strongest_images(
     Parameters
     ----------
     pieces
-        of the whole cube, as wide as the layers; see ``slabs``.
+        slabs of the whole cube, as wide as the layers; see ``slabs``.
 
     Yields
     ------
     position of each layer, in any order, and arrays of shape (singular vector, place)
     """
-    found: dict[int, StrongestImages] = {}
-    strongest = mapped(partial(strongest_of_slab, path, places), pieces)
-    for slab, of_slab, last in _to_the_last(strongest, pieces):
-        kept = found.get(slab.layer)
-        found[slab.layer] = of_slab if kept is None else merge_strongest(kept, of_slab)
+    strongest: dict[int, StrongestImages] = {}
+    results = mapped(partial(strongest_of_slab, path, places), pieces)
+    for slab, of_slab, last in _to_the_last(results, pieces):
+        kept = strongest.get(slab.layer)
+        strongest[slab.layer] = of_slab if kept is None else merge_strongest(kept, of_slab)
         if last:
-            yield slab.layer, found.pop(slab.layer)
+            yield slab.layer, strongest.pop(slab.layer)
 
 
 def strongest_of_slab(path: Path, places: int, slab: Slab) -> StrongestImages:
@@ -272,9 +273,9 @@ def class_exemplars(
     Parameters
     ----------
     members
-        of the slab's layer, the singular vectors of each set.
+        singular vectors of each set, all of the slab's layer.
     slab
-        as wide as the layer.
+        a slab as wide as the layer.
 
     Returns
     -------

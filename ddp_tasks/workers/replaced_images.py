@@ -1,4 +1,4 @@
-"""Images that are others than when their signals were written, found by their bytes alone."""
+"""Images whose bytes have changed since their signals were written."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from ddp_tasks.store.shards import Shard
 from ddp_tasks.workers.stored_run import StoredRun
 
 
-def replaced_images(stored: StoredRun, asked: str, shard: Shard) -> dict[str, str]:
+def replaced_images(stored: StoredRun, comparison: str, shard: Shard) -> dict[str, str]:
     """Images of a written shard whose bytes are not those recorded with it.
 
     Picture files are compared by size and, where that is the same, by digest; nothing is decoded.
-    Images that could not be read then have nothing to be compared with.
+    Images that could not be read then have no record and are left out.
 
     Parameters
     ----------
-    asked
-        what tells one comparison of all shards from the next: each worker opens the images anew
-        for it, since those in its memory may be others than those that lie there now.
+    comparison
+        identifier of one comparison of all shards. Each worker opens the images once for it,
+        since images that it opened earlier may have been replaced.
 
     Returns
     -------
-    by id what differs, in words
+    the difference in words, by image id
     """
-    images = _opened(stored, asked)
+    images = _opened(stored, comparison)
     recorded = recorded_contents(stored.path, slice(shard.start, shard.stop))
     compared = {
         image: images.changed(image, content)
@@ -39,6 +39,6 @@ def replaced_images(stored: StoredRun, asked: str, shard: Shard) -> dict[str, st
 
 
 @lru_cache(maxsize=1)
-def _opened(stored: StoredRun, asked: str) -> ImageSet:
+def _opened(stored: StoredRun, comparison: str) -> ImageSet:
     images = open_images(stored.parameters.images, labelled=False)
     return images.as_stored(groups.read(stored.path, "signals"))

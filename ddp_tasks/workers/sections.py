@@ -81,7 +81,7 @@ def _thumbnails(stored: StoredRun, content: str) -> Thumbnails:
 
 
 def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -> LayerFindings:
-    """What the section of one layer shows."""
+    """The findings that the section of one layer shows."""
     from ddp_tasks.figures.layer_figures import signal_counts
     from ddp_tasks.report.layer_section import LayerFindings
 

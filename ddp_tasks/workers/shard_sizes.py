@@ -13,36 +13,36 @@ from ddp_tasks.networks.calling_convention import AS_THEY_COME, CallingConventio
 from ddp_tasks.networks.class_scores import whole_output
 from ddp_tasks.workers.devices import best_device
 
-#: A shard is one file of about this size: at most some thousand files for a million images.
+#: A shard is one file of at most about this size: a few thousand files for a million images.
 FILE_BYTES = 32 * 2**20
 
-#: Part of a worker's memory that the rows of a shard may take; the rest is the network's.
+#: Share of a worker's memory for the rows of a shard; the rest is for the network.
 MEMORY_SHARE = 1 / 4
 
-#: A lost shard costs at most about so many seconds of one worker.
+#: A lost shard costs one worker at most about this many seconds.
 MOST_SECONDS = 120
 
-#: Every thread that computes gets so many shards, so that a lost one is a small part of its work.
+#: Every computing thread gets this many shards, so that a lost one is a small part of its work.
 SHARDS_PER_THREAD = 4
 
-#: Rows are in memory as the pass makes them, and once more while they are compressed.
+#: Rows are in memory twice: as the pass makes them, and while they are compressed.
 _COPIES = 2
 
 _BYTES = 4  # of one float32 signal
 
 #: Multiplications and additions a second, float32: measured with ResNet-18 on one thread (3.6e9
-#: in 56 ms), and what a data-centre GPU is sure to reach.
+#: in 56 ms), and what any data-centre GPU reaches.
 _SPEED = {"cpu": 6e10, "cuda": 1e13}
 
 
 @dataclass(frozen=True)
 class WorkerSize:
-    """What one Dask worker brings."""
+    """Size of one Dask worker."""
 
     threads: int
     """shards that it computes at the same time."""
     torch_threads: int
-    """of one of them."""
+    """threads of torch in each of them."""
     memory: int | None
     """bytes; None without a limit."""
     device: str
@@ -54,7 +54,7 @@ class ImageCost:
     """What one image of a run costs."""
 
     ranks: Sequence[int]
-    """of the layers analysed; an image has as many signals as they add up to."""
+    """ranks of the layers analysed; their sum is the number of signals of an image."""
     operations: int
     """multiplications and additions of one forward pass."""
 
@@ -80,11 +80,11 @@ def images_per_shard(
     Parameters
     ----------
     images
-        of the run.
+        number of images of the run.
     batch_size
         images of one forward pass.
     workers
-        of the cluster; none is as good as one of one thread.
+        workers of the cluster; none counts as one of one thread.
     """
     workers = workers or [WorkerSize(1, 1, None, "cpu")]
     file = FILE_BYTES // (_BYTES * sum(cost.ranks))
@@ -93,7 +93,7 @@ def images_per_shard(
     memory = int(MEMORY_SHARE * min(memories) / row) if memories else images
     speed = min(_SPEED[w.device] * w.torch_threads for w in workers)
     lost = int(MOST_SECONDS * speed / max(1, cost.operations))
-    # Rounded up to whole batches: rounded down, a last small shard would be one more than four.
+    # Rounded up to whole batches: rounding down would add a fifth, small shard.
     several = -(-images // (SHARDS_PER_THREAD * sum(w.threads for w in workers)))
     several = -(-several // batch_size) * batch_size
     chosen = min(file, memory, lost, several)
@@ -110,7 +110,7 @@ def forward_operations(
     image
         shape (1, ...).
     convention
-        how the network takes it.
+        how the network is called.
     """
     given = convention.inputs(image)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -119,12 +119,12 @@ def forward_operations(
 
 
 def worker_size(threads: int, memory: int | None) -> WorkerSize:
-    """What a Dask worker brings; to be called in it.
+    """The size of a Dask worker; to be called in it.
 
     Parameters
     ----------
     threads, memory
-        as of ``WorkerSize``.
+        as in ``WorkerSize``.
     """
     return WorkerSize(
         threads=threads,

@@ -1,4 +1,4 @@
-"""What a Dask worker does: compute one shard of the cube and write it; measure its pass."""
+"""Computing and writing one shard of the cube in a Dask worker, and measuring its pass."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ from schemas.names import group_path
 from schemas.parameters import ExtractionParameters, RunError, RunParameters
 from schemas.recording import without_places
 
-#: What ``ShardSignals`` has a row of for each image.
+#: Arrays of ``ShardSignals`` with one row for each image.
 _OF_IMAGES = ("signal", "predicted", "confidence")
 
 
 @dataclass(frozen=True)
 class FilledShard:
-    """What came of one shard."""
+    """The result of writing one shard."""
 
     shard: Shard
     unreadable: Mapping[str, str]
-    """why images could not be read, by id; their rows are empty."""
+    """reasons by id of images that could not be read; their rows are empty."""
 
 
 def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
     """Compute one shard's signals and write them to the store.
 
-    The rows of images that cannot be read stay empty, with the reason beside them.
+    Rows of images that cannot be read stay empty, and the reason is stored with them.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
     Raises
     ------
     RunError
-        Naming the shard and the cause; also if the shard alone has more unreadable images than
-        the run allows in all.
+        If the shard cannot be written, or has more unreadable images than the whole run allows;
+        the message names the shard and the cause.
     """
     path, batch_size = stored.path, stored.parameters.shards.batch_size
     reasons: dict[int, str] = {}
@@ -80,13 +80,13 @@ def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
             )
             with closing(reading) as batches:
                 first = next(batches, None)
-                found = None if first is None else extract(forward, chain([first], batches))
+                signals = None if first is None else extract(forward, chain([first], batches))
         unreadable = {images.ids[image]: reason for image, reason in reasons.items()}
         Unreadable(images.unreadable_share, len(images)).add(unreadable)
         if groups.stamp(path) != stamp:
-            raise RunError("another store has taken the place of the one it belongs to")
+            raise RunError("the store was replaced by another one meanwhile")
         shards.write_shard(
-            path, shard, _rows(path, shard, found, reasons) | _content_rows(shard, contents)
+            path, shard, _rows(path, shard, signals, reasons) | _content_rows(shard, contents)
         )
     except NotFiniteError as error:
         readable = [i for i in range(shard.start, shard.stop) if i not in reasons]
@@ -102,10 +102,10 @@ def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
 
 
 def _rows(
-    path: Path, shard: Shard, found: ShardSignals | None, reasons: Mapping[int, str]
+    path: Path, shard: Shard, signals: ShardSignals | None, reasons: Mapping[int, str]
 ) -> dict[str, npt.NDArray[Any]]:
-    """The shard's rows of the cube: what was found of readable images, nothing of the others."""
-    of_readable = {} if found is None else {name: getattr(found, name) for name in _OF_IMAGES}
+    """The shard's rows of the cube; those of unreadable images are empty."""
+    of_readable = {} if signals is None else {name: getattr(signals, name) for name in _OF_IMAGES}
     images = range(shard.start, shard.stop)
     error = np.array([without_places(reasons.get(image, "")) for image in images], dtype=object)
     if not reasons:
@@ -119,11 +119,11 @@ def _rows(
 def _content_rows(
     shard: Shard, contents: Mapping[int, Content]
 ) -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.uint64]]:
-    """What the shard's images were made of, recorded so that one put in their place is noticed."""
+    """Size and digest of the shard's images, by which a replaced image is noticed."""
     of_images = [contents.get(image, UNKNOWN) for image in range(shard.start, shard.stop)]
     return {
-        "content_size": np.array([one.size for one in of_images], dtype=np.int64),
-        "content_digest": np.array([one.digest for one in of_images], dtype=np.uint64),
+        "content_size": np.array([content.size for content in of_images], dtype=np.int64),
+        "content_digest": np.array([content.digest for content in of_images], dtype=np.uint64),
     }
 
 
@@ -142,7 +142,7 @@ def fill_spatial_shard(stored: StoredRun, shard: Shard) -> int:
     Raises
     ------
     RunError
-        Naming the shard and the cause.
+        If the shard cannot be written; the message names the shard and the cause.
     """
     path, parameters = stored.path, stored.parameters
     reasons: dict[int, str] = {}
@@ -157,14 +157,14 @@ def fill_spatial_shard(stored: StoredRun, shard: Shard) -> int:
             with closing(reading) as batches:
                 first = next(batches, None)
                 thresholds = _thresholds(path, parameters)
-                found = (
+                statistics = (
                     None
                     if first is None
                     else spatial_statistics(plain, thresholds, chain([first], batches))
                 )
         readable = [i - shard.start for i in chosen if i not in reasons]
-        statistics = None if found is None else vars(found)
-        spatial_cube.write_shard(path, shard, statistics, readable)
+        rows = None if statistics is None else vars(statistics)
+        spatial_cube.write_shard(path, shard, rows, readable)
     except OSError as error:
         raise RunError(f"{shard}: {refusal_of(error, path)}") from error
     except (ValueError, RuntimeError) as error:
@@ -173,25 +173,25 @@ def fill_spatial_shard(stored: StoredRun, shard: Shard) -> int:
 
 
 def _thresholds(path: Path, run: RunParameters) -> dict[str, Thresholds]:
-    """Of each layer, at the run's own quantile level."""
+    """Thresholds of each layer, at its own quantile level."""
     stored = groups.read(path, "significance")["threshold"].load()
-    found = {}
+    thresholds = {}
     for layer in stored["layer"].to_numpy().tolist():
         quantile = run.significance.levels(layer).quantile
         at = stored.sel(layer=layer).sel(quantile=quantile, method="nearest")
-        found[layer] = Thresholds(
+        thresholds[layer] = Thresholds(
             float(at.sel(direction="positive")), float(at.sel(direction="negative"))
         )
-    return found
+    return thresholds
 
 
 def extraction_error(stored: StoredRun) -> xr.Dataset:
-    """What the run's pass does to the signals, beside the network's own pass in float32.
+    """Differences of the signals of the run's pass from those of the plain pass in float32.
 
     Parameters
     ----------
     stored
-        as of ``fill_shard``.
+        as in ``fill_shard``.
 
     Returns
     -------
@@ -199,20 +199,21 @@ def extraction_error(stored: StoredRun) -> xr.Dataset:
     """
     forward, images = _opened(stored)
     plain = _forward_pass(stored, ExtractionParameters())
-    found = [picture for i in sampled(len(images)) for picture in images.read(i, i + 1)]
-    batch = images.inputs([one for one in found if isinstance(one, Tensor)], forward.device)
+    pictures = [picture for i in sampled(len(images)) for picture in images.read(i, i + 1)]
+    readable = [picture for picture in pictures if isinstance(picture, Tensor)]
+    batch = images.inputs(readable, forward.device)
     return error_dataset(
         extract(plain, [batch]), extract(forward, [batch]), forward.layers, forward.folded
     )
 
 
 def _opened(stored: StoredRun) -> tuple[ForwardPass, ImageSet]:
-    """What the shards of a store need, opened once per worker for code and weights as they are.
+    """Forward pass and images of a store, opened once per worker until code or weights change.
 
     Raises
     ------
     RunError
-        If this worker's model or images are not those that the store was made for.
+        If this worker's model or images differ from those of the store.
     """
     return _opened_once(stored, *_now(stored))
 
@@ -224,13 +225,14 @@ def _opened_once(stored: StoredRun, stamp: str, content: str) -> tuple[ForwardPa
     identity = Identity.of_run(parameters, model_digest(prepared.model), images.digest())
     if refusal := identity.refusal(groups.root_attributes(stored.path)):
         raise RunError(
-            f"{socket.gethostname()} opens something else than the store was made for: {refusal}"
+            f"{socket.gethostname()} opens another model or other images than the store was made "
+            f"for: {refusal}"
         )
     return _forward_pass(stored, parameters.extraction), images
 
 
 def _now(stored: StoredRun) -> tuple[str, str]:
-    """What tells a store, and the code and weights of a run, from those that lay there before."""
+    """Digests of the store and of the run's code and weights as they are now."""
     return groups.stamp(stored.path), content_of_run(stored)
 
 
@@ -250,7 +252,7 @@ def _forward_pass(stored: StoredRun, options: ExtractionParameters) -> ForwardPa
 
 @lru_cache(maxsize=1)
 def _vectors(stored: StoredRun, stamp: str, content: str) -> dict[str, Tensor]:
-    """By layer what its mean output is multiplied by, shape (d, r)."""
+    """Vectors by which each layer's mean output is multiplied, shape (d, r)."""
     # A layer whose weight has no decomposition is not in the store.
     names = groups.read(stored.path, "layers")["layer"].to_numpy().tolist()
     U = {

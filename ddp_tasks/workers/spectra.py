@@ -1,6 +1,6 @@
-"""What a Dask worker does for the capacity metric: one layer under every matrization.
+"""Spectra of one layer under every matrization, computed in a Dask worker.
 
-W̄2 of a large layer comes in blocks of frequencies, each of which any worker may compute.
+W̄2 of a large layer is cut into blocks of frequencies, which any worker may compute.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class ModelAsked:
-    """What is asked of every layer of one model; small enough to send with each."""
+class ModelSpectra:
+    """A model of a list and the spectra wanted of it; small enough to send with each layer."""
 
     model: str
     """model parameters as JSON; the model is opened once per worker."""
     model_digest: str
-    """of the weights that the flow opened."""
+    """digest of the weights that the flow opened."""
     input_size: tuple[int, ...]
     """(c, m, n) of one input."""
     matrizations: tuple[Matrization, ...]
@@ -52,7 +52,7 @@ class ModelAsked:
     """rows or columns, the lesser, of exact Toeplitz matrices; 0 for none."""
 
     def content(self) -> str:
-        """What the code and the weights behind the model are now."""
+        """A digest of the model's code and weights as they are now."""
         return content_of(ModelParameters.model_validate_json(self.model))
 
     def opened(self) -> tuple[nn.Module, Layers, Folding]:
@@ -65,14 +65,14 @@ class ModelAsked:
 
 
 @dataclass(frozen=True)
-class RunAsked:
-    """What is asked of every layer of a run's model."""
+class RunSpectra:
+    """A run and the spectra wanted of its model."""
 
     stored: StoredRun
     """the run, whose model is opened once per worker."""
     matrizations: tuple[Matrization, ...]
     boundary_side: int = 0
-    """as of ``ModelAsked``."""
+    """as in ``ModelSpectra``."""
 
     @property
     def fold_batch_norm(self) -> bool:
@@ -80,29 +80,29 @@ class RunAsked:
         return self.stored.parameters.fold_batch_norm
 
     def content(self) -> str:
-        """As of ``ModelAsked``."""
+        """As in ``ModelSpectra``."""
         return content_of_run(self.stored)
 
     def opened(self) -> tuple[nn.Module, Layers, Folding]:
-        """As of ``ModelAsked``."""
+        """As in ``ModelSpectra``."""
         prepared = prepared_once(self.stored)
         return prepared.model, prepared.layers, folding_once(self.stored)
 
 
 @dataclass(frozen=True, eq=False)
 class DecomposedLayer:
-    """A layer of a run, as its decomposition left it."""
+    """A layer of a run, with the singular values of its decomposition."""
 
     name: str
     S: Floats
-    """shape (rank,), descending: its singular values."""
+    """shape (rank,); singular values, descending."""
 
     def __str__(self) -> str:
         return self.name
 
 
 def trace(model: nn.Module, input_size: Sequence[int], name: str) -> tuple[LinearLayer, ...]:
-    """The linear layers of a model that takes inputs of a size.
+    """The linear layers of a model.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def trace(model: nn.Module, input_size: Sequence[int], name: str) -> tuple[Linea
 
 def _traced(model: nn.Module, input_size: Sequence[int], name: str) -> Layers:
     try:
-        # Only weights are asked for, so it does not matter what images do to each other.
+        # Only weights are needed, so it does not matter how the images of a batch interact.
         traced = without_zeros(model, trace_layers(model, _example(input_size), alone=True))
     except UnsteadyNetworkError as error:
         raise RunError(f"{name!r}: {error}") from error
@@ -133,41 +133,41 @@ def _traced(model: nn.Module, input_size: Sequence[int], name: str) -> Layers:
 
 
 def layer_spectra(
-    asked: ModelAsked | RunAsked, layer: str | DecomposedLayer, blocks: Sequence[Tensor] = ()
+    request: ModelSpectra | RunSpectra, layer: str | DecomposedLayer, blocks: Sequence[Tensor] = ()
 ) -> xr.Dataset:
     """Power law, norms and spectral distribution of one layer, and its boundaries.
 
     Parameters
     ----------
     layer
-        its name, or the layer with its singular values.
+        name of the layer, or the layer with its singular values.
     blocks
-        of its W̄2, as ``toeplitz_block`` gives them; without them they are computed here.
+        singular values of its W̄2 from ``toeplitz_block``; without them, computed here.
 
     Returns
     -------
     the variables of the group ``capacity`` or ``capacity/MODEL`` that belong to one layer, without
-    its dim. The weight has a BatchNorm folded into it where that is asked for.
+    its dim. A BatchNorm is folded into the weight if that is asked for.
 
     Raises
     ------
     RunError
-        If the model cannot be opened, or is another one than the flow opened.
+        If the model cannot be opened, or differs from the one that the flow opened.
     """
     name = str(layer)
-    weight, folding = _weight(asked, name)
+    weight, folding = _weight(request, name)
     S = None
     if isinstance(layer, DecomposedLayer):
         S = torch.from_numpy(layer.S.astype(np.float64))
-    rows = spectra(weight, asked.matrizations, S=S, blocks=blocks)
-    if asked.fold_batch_norm:
+    rows = spectra(weight, request.matrizations, S=S, blocks=blocks)
+    if request.fold_batch_norm:
         rows = rows.assign(folding_columns(folding, name))
-    if asked.boundary_side and Matrization.TOEPLITZ in asked.matrizations:
-        rows = rows.assign(boundaries(weight, asked.boundary_side))
+    if request.boundary_side and Matrization.TOEPLITZ in request.matrizations:
+        rows = rows.assign(boundaries(weight, request.boundary_side))
     return rows
 
 
-def toeplitz_block(asked: ModelAsked | RunAsked, layer: str, block: Block) -> Tensor:
+def toeplitz_block(request: ModelSpectra | RunSpectra, layer: str, block: Block) -> Tensor:
     """Singular values of W̄2 of one layer in one block of its frequencies.
 
     Parameters
@@ -177,18 +177,17 @@ def toeplitz_block(asked: ModelAsked | RunAsked, layer: str, block: Block) -> Te
 
     Returns
     -------
-    as ``block_spectrum`` gives them; none of a weight that has no W̄2, of which the layer's row
-    says why
+    as ``block_spectrum`` returns them; empty for a weight without W̄2: the layer's row says why
     """
     with ONE_AT_A_TIME:
-        terms = _symbol(asked, layer, asked.content())
+        terms = _symbol(request, layer, request.content())
     return torch.zeros(0, dtype=torch.float64) if terms is None else block_spectrum(terms, block)
 
 
 @lru_cache(maxsize=1)
-def _symbol(asked: ModelAsked | RunAsked, layer: str, content: str) -> Symbol | None:
-    """Of the layer at work, for all of its blocks that come to this worker."""
-    weight, _ = _weight(asked, layer)
+def _symbol(request: ModelSpectra | RunSpectra, layer: str, content: str) -> Symbol | None:
+    """The symbol of a layer, kept for all of its blocks that this worker computes."""
+    weight, _ = _weight(request, layer)
     of = weight.layer
     try:
         return symbol(
@@ -198,14 +197,14 @@ def _symbol(asked: ModelAsked | RunAsked, layer: str, content: str) -> Symbol | 
         return None
 
 
-def _weight(asked: ModelAsked | RunAsked, layer: str) -> tuple[LayerWeight, Folding]:
-    network, layers, folding = asked.opened()
-    linear = next(one for one in layers.linear if one.name == layer)
+def _weight(request: ModelSpectra | RunSpectra, layer: str) -> tuple[LayerWeight, Folding]:
+    network, layers, folding = request.opened()
+    linear = next(linear for linear in layers.linear if linear.name == layer)
     return LayerWeight.of(network, linear, folding.layers.get(layer)), folding
 
 
 def _example(input_size: Sequence[int]) -> Tensor:
-    # Not zeros: some networks take branches by what their input holds.
+    # Not zeros: the branches that some networks take depend on their input.
     return torch.rand(1, *input_size, generator=torch.Generator().manual_seed(0))
 
 
@@ -213,7 +212,7 @@ def _example(input_size: Sequence[int]) -> Tensor:
 def _opened(
     model: str, digest: str, input_size: tuple[int, ...], content: str
 ) -> tuple[nn.Module, Layers]:
-    """The model for code and weights as they are, refused if the flow opened another."""
+    """The model and its layers, for code and weights as they are now; refused if they differ."""
     parameters = ModelParameters.model_validate_json(model)
     network = open_model(parameters)
     check_same_model(network, digest)

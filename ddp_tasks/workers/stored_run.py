@@ -1,4 +1,4 @@
-"""A run as every function of a worker takes it: where its store is, and what was asked for."""
+"""A run in the form in which workers get it: the path of its store, and its parameters."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from schemas.parameters import RunParameters
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run and its store; small enough to send with each task, and what caches tell runs by."""
+    """A run and its store; small enough to send with each task, and the key of workers' caches."""
 
     path: Path
-    """of the store."""
+    """path of the store."""
     run: str
     """run parameters as JSON."""
     made_of: MadeOf
@@ -24,7 +24,7 @@ class StoredRun:
 
     @classmethod
     def of(cls, path: Path, run: RunParameters) -> StoredRun:
-        """A run whose store is made; workers are held to what its root attributes say.
+        """A run whose store exists; workers check their model against its root attributes.
 
         Raises
         ------
@@ -36,11 +36,11 @@ class StoredRun:
 
     @property
     def parameters(self) -> RunParameters:
-        """What was asked for, parsed once in each process."""
+        """The run's parameters, parsed once in each process."""
         return _parsed(self.run)
 
     def anywhere(self) -> StoredRun:
-        """The same run wherever its store is: it is written in one place and then moved."""
+        """The same run without its store's path: a store is moved when it is complete."""
         return replace(self, path=Path())
 
 

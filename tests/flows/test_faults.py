@@ -143,7 +143,7 @@ def test_a_store_deleted_during_the_run_is_said_and_not_half_made_again(address,
 
 def test_a_store_that_took_the_place_of_another_is_not_written_to(address, path):
     run = struck("ReplacesTheStore", flag=str(path))
-    with pytest.raises(RunError, match=r"shard \d .*another store has taken the place"):
+    with pytest.raises(RunError, match=r"shard \d .*the store was replaced by another one"):
         fill(run, path, address)
     assert 2 in missing(path)
 

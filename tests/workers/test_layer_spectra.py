@@ -11,7 +11,7 @@ from ddp_tasks.capacity.layer_spectra import model_dataset, toeplitz_size
 from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.capacity.toeplitz import blocks, symbol, toeplitz_spectrum
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.workers.spectra import ModelAsked, layer_spectra, toeplitz_block, trace
+from ddp_tasks.workers.spectra import ModelSpectra, layer_spectra, toeplitz_block, trace
 from schemas.parameters import ModelParameters
 from schemas.variables import validate
 
@@ -65,7 +65,7 @@ def layers(network):
 def asked(network="Unusual", **changes):
     model = ModelParameters(factory=f"{__file__}:{network}")
     digest = model_digest(open_model(model))
-    return ModelAsked(model.model_dump_json(), digest, INPUT, EVERY, **changes)
+    return ModelSpectra(model.model_dump_json(), digest, INPUT, EVERY, **changes)
 
 
 @pytest.fixture(scope="module")

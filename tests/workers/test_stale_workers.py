@@ -11,7 +11,7 @@ from ddp_tasks.capacity.metric import Matrization
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.store.identity import Identity, MadeOf
 from ddp_tasks.workers.once import prepared_once
-from ddp_tasks.workers.spectra import ModelAsked, layer_spectra
+from ddp_tasks.workers.spectra import ModelSpectra, layer_spectra
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import ModelParameters, RunError
 
@@ -92,7 +92,7 @@ def test_a_worker_that_opens_another_model_than_the_flow_says_so(code, saved):
     run = tiny_run(model={"factory": code, "weights": saved[0]}, significance={})
     made = made_of(run)
     saved[2]()
-    with pytest.raises(RunError, match="opens another model than the flow does"):
+    with pytest.raises(RunError, match="opens another model than the flow: "):
         prepared_once(stored_run(run, made))
 
 
@@ -107,7 +107,7 @@ def test_a_model_of_a_list_is_opened_anew_once_its_code_or_weights_changed(code,
             "input_size": (2, 8, 8),
             "matrizations": (Matrization.UNFOLDED,),
         }
-        rows = layer_spectra(ModelAsked(**{**asked, **changes}), "conv")
+        rows = layer_spectra(ModelSpectra(**{**asked, **changes}), "conv")
         return float(rows["lambda_max"][0])
 
     first = norm()
@@ -115,7 +115,7 @@ def test_a_model_of_a_list_is_opened_anew_once_its_code_or_weights_changed(code,
     state["conv.weight"] *= 2
     torch.save(state, weights)
     assert norm() == pytest.approx(4 * first)
-    with pytest.raises(RunError, match="opens another model than the flow does"):
+    with pytest.raises(RunError, match="opens another model than the flow: "):
         norm(model_digest="of others")
 
 
