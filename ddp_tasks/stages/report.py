@@ -25,7 +25,7 @@ _SECTIONS = ".ddp-sections-"
 
 @stage("report")
 def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> Summary:
-    """Seal the store and lay its figures out as one page that opens with no network."""
+    """Seal the store, and write its report as one page that needs no network."""
     groups.seal(path)
     summary = read_summary(run, path)
     if made_of_page(page) == made_of(run, path):
@@ -59,9 +59,9 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
 
 @contextmanager
 def _room(folder: Path) -> Iterator[Path]:
-    """A folder for the sections of a page, which all workers see; it goes when the page is there.
+    """A temporary folder for the sections of a page, which all workers see.
 
-    Held in memory, the sections of all layers would take more than anything else in the flow.
+    In memory, the sections of all layers would take more than anything else in the flow.
     """
     for left in folder.glob(f"{_SECTIONS}*"):  # of a run that was killed
         if left.is_dir() and not left.is_symlink():

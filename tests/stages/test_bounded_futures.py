@@ -197,7 +197,7 @@ def kills_itself(_):
     ("function", "said"),
     [
         (fills_memory, r"it used \d.*iB and its memory limit of 1.46 GiB was reached"),
-        (kills_itself, r"nothing is known of why .its memory limit was 1.46 GiB.*ran out of mem"),
+        (kills_itself, r"the cause is not known .its memory limit was 1.46 GiB.*ran out of mem"),
     ],
 )
 def test_a_worker_that_dies_is_named_with_its_item_and_whether_it_was_for_memory(function, said):

@@ -273,7 +273,7 @@ def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):
 def test_a_training_on_other_data_is_another_and_its_place_is_not_kept():
     def asked(root):
         training = {"kwargs": {"root": root}}
-        return decomposition._asked(
+        return decomposition._training_digest(
             tiny_run(model={"factory": tiny_run().model.factory, "training": training})
         )
 
