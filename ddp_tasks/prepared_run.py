@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -16,11 +20,13 @@ from ddp_tasks.callables.source_code import code_digests
 from ddp_tasks.images.asked_twice import check_steady
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.images.labels import remembered
+from ddp_tasks.networks.checkpoint_files import read_checkpoint
 from ddp_tasks.networks.checkpoints import Weights
 from ddp_tasks.networks.layers import Layers, without_zeros
 from ddp_tasks.networks.models import missing_weights, open_weighted, weights_state
 from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.significance.stability import bootstrap_bytes
+from ddp_tasks.store.identity import code_of
 from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
 from schemas.run_files import nearest
 from schemas.shown import error_shown
@@ -104,7 +110,7 @@ def content_of(*sections: ModelParameters | ImageParameters) -> str:
 
 
 def _prepared_for(run: RunParameters, labelled: bool) -> Prepared:
-    images, model, weights = _opened(run, labelled)
+    images, model, weights = opened(run, labelled)
     layers = _traced(run, model, images)
     if labelled:
         _check_labels("images", images, layers.outputs, run.model.factory)
@@ -146,7 +152,16 @@ def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
         ) from error
 
 
-def _opened(run: RunParameters, labelled: bool) -> tuple[ImageSet, nn.Module, Weights | None]:
+def opened(
+    run: RunParameters, labelled: bool = True
+) -> tuple[ImageSet, nn.Module, Weights | None]:
+    """A run's images and model, which are not checked against each other.
+
+    Raises
+    ------
+    RunError
+        If one of them does not open.
+    """
     try:
         images = open_images(run.images, labelled=labelled)
     except RunError as error:
@@ -225,3 +240,32 @@ def listed(not_analysed: Mapping[str, str]) -> str:
 def reason_of(error: BaseException) -> str:
     """The kind of an error and the first line of its message, for use within a sentence."""
     return error_shown(error).removeprefix("ValueError: ")
+
+
+def trained_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
+    """The model that a run's training leaves: its weights are those of the checkpoint."""
+    return run.model.model_copy(update={"weights": str(checkpoint), "training": None})
+
+
+def training_digest(run: RunParameters) -> str:
+    """What a training is told from others by: its digest. Places of data count here."""
+    include: Any = {"model": True, "images": {"factory", "kwargs"}}
+    asked = run.model_dump_json(include=include)
+    return hashlib.sha256(f"{asked} {json.dumps(code_of(run))}".encode()).hexdigest()
+
+
+def check_trained(run: RunParameters, checkpoint: Path) -> None:
+    """Refuse a checkpoint that cannot be read, or that another training left.
+
+    Raises
+    ------
+    RunError
+        Saying to remove it.
+    """
+    anew = f"remove {checkpoint}, and the run trains its network anew"
+    try:
+        kept = read_checkpoint(checkpoint)
+    except RunError as error:
+        raise RunError(f"{error}; {anew}") from None
+    if not isinstance(kept, Mapping) or kept.get("trained_by") != training_digest(run):
+        raise RunError(f"{checkpoint} comes from another training; {anew}", change=("out",))

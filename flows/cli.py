@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from flows import stopping
 from flows.commands import Commands, path, without_dask
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
+
+if TYPE_CHECKING:
+    from schemas.parameters import RunParameters
 
 app = typer.Typer(
     cls=Commands,
@@ -68,7 +71,7 @@ def run(
     """Carry out a run: decompose, extract signals, build hypergraphs, write the report.
 
     DIR receives store.zarr, report.html and hypergraphs/LAYER.hif.json. Started again on the
-    same DIR, the run continues with what is missing.
+    same DIR, the run continues with what is missing; where nothing is, all files are checked.
     """
     from schemas.names import file_name
     from schemas.run_files import load_run
@@ -77,6 +80,28 @@ def run(
     parameters = load_run(source, overrides or ())
     say(f"{parameters.name}: opening model and images", err=True)
     folder = out or Path("ddp-results") / file_name(parameters.name)
+    if not (folder / "report.html").is_file() or not _is_finished(parameters, folder, started):
+        _carry_out(parameters, folder, started)
+
+
+def _is_finished(parameters: RunParameters, folder: Path, started: float) -> bool:
+    """Whether a run is finished in its folder; its findings are then shown, and nothing is done."""
+    from flows.started_again import finished_before
+    from flows.texts import run as run_texts
+
+    imported = time.time()
+    outcome = finished_before(parameters, folder)
+    if outcome is None:
+        return False
+    say(f"{parameters.name}: finished before, each file is as it was written", err=True)
+    ended = time.time()
+    seconds = {"imports": imported - started, "checks": ended - imported}
+    say(run_texts.closing_lines(outcome, seconds, ended - started))
+    return True
+
+
+def _carry_out(parameters: RunParameters, folder: Path, started: float) -> None:
+    """Carry a run out and show its findings."""
     from flows import worker_processes
 
     # Workers and a temporary server start while model and images are opened.
@@ -237,11 +262,11 @@ def table(
     Printed are the pairs that are significant; a file receives all, with their Wilson intervals.
     """
     without_dask()
-    from ddp_tasks.queries import significance, table_files
+    from ddp_tasks.queries import significance
     from flows.texts import significance as significance_texts
 
     if out is not None:
-        table_files.check_table_file(out)
+        significance.check_table_file(out)
     stored = significance.open_significance(folder, superclasses)
     frame = stored.table(layer, quantile, percentage, direction)
     if out is None:
@@ -249,7 +274,7 @@ def table(
         confidence = stored.run.significance.confidence
         say(significance_texts.table_lines(frame, place, confidence))
     else:
-        table_files.write_table(frame, out)
+        significance.write_table(frame, out)
         say(out)
 
 
@@ -276,10 +301,10 @@ def hypergraph(
     A file receives the hypergraph itself, as HyperNetX, XGI and others read it.
     """
     without_dask()
-    from ddp_tasks.queries import significance, table_files
+    from ddp_tasks.queries import significance
 
     if out is not None:
-        table_files.check_file(out, (".json",))
+        significance.check_file(out, (".json",))
     stored = significance.open_significance(folder, superclasses)
     if out is None:
         from flows.texts import significance as significance_texts

@@ -6,6 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.paths import expanded
@@ -22,6 +23,32 @@ _PLACES = (
     "run.lock",
     "capacity.lock",
 )
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The places of a run's results in its folder."""
+
+    store: Path
+    report: Path
+    hypergraphs: Path
+    """folder of the HIF files."""
+    checkpoint: Path
+    """of a network that the run trains."""
+
+    @classmethod
+    def of(cls, out: Path) -> RunFiles:
+        """Those of a folder that is there or can be made.
+
+        Raises
+        ------
+        RunError
+            As ``output_folder`` does; also if something of another kind is in one of the places.
+        """
+        out = output_folder(out)
+        names = ("store.zarr", "report.html", "hypergraphs", "checkpoint.pt")
+        check_places(out, folders=(names[0], names[2]), files=(names[1], names[3]))
+        return cls(*(out / name for name in names))
 
 
 def output_folder(out: Path) -> Path:

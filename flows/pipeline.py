@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from weakref import WeakSet
 
 from prefect import flow, get_run_logger
 
 from ddp_tasks.files.whole import clear_parts
-from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.prepared_run import Prepared, opened_once, prepare
+from ddp_tasks.prepared_run import opened_once
 from ddp_tasks.queries.progress import shards_written
-from ddp_tasks.queries.summary import Summary
 from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, significance
 from ddp_tasks.stages import report as report_tasks
-from ddp_tasks.store import run_lock, wholeness
-from ddp_tasks.store.identity import Identity
+from ddp_tasks.store import run_lock
 from flows import artifacts, prefect_server, stopping
+from flows.checks import check_run
 from flows.clusters import check_cluster, scheduler
-from flows.output_folder import check_places, made_folder, output_folder
+from flows.outcome import Outcome
+from flows.output_folder import RunFiles, made_folder
 from flows.timings import Timings
-from schemas.parameters import RunError, RunParameters
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Where a finished run left its results, what it found, and where its time went."""
-
-    store: Path
-    report: Path
-    hypergraphs: Path
-    summary: Summary
-    seconds: dict[str, float]
-
-
-#: Models that their factories gave twice with the same weights.
-_SAME_WEIGHTS: WeakSet[Any] = WeakSet()
+from schemas.parameters import RunParameters
 
 
 def check(run: RunParameters, out: Path) -> None:
@@ -50,30 +31,9 @@ def check(run: RunParameters, out: Path) -> None:
         If model, images, layers or cluster cannot be had as asked or do not fit each other, or
         the folder holds another run's store.
     """
-    out = output_folder(out)
-    check_places(out, folders=("store.zarr", "hypergraphs"), files=("report.html", "checkpoint.pt"))
+    files = RunFiles.of(out)
     check_cluster(run.cluster)
-    if run.model.training is not None and (out / "checkpoint.pt").exists():
-        decomposition.check_trained(run, out / "checkpoint.pt")
-    prepared = prepare(run)
-    _check_same_weights(run, prepared)
-    if (out / "store.zarr").exists():
-        # Weights that are still to be trained are compared once they are there.
-        weights = None if run.model.training else model_digest(prepared.model)
-        identity = Identity.of_run(run, weights, prepared.images.digest())
-        wholeness.check_continuable(out / "store.zarr", identity)
-
-
-def _check_same_weights(run: RunParameters, prepared: Prepared) -> None:
-    """Refuse a network that each worker would find with random weights of its own."""
-    if run.model.weights or run.model.training or prepared.model in _SAME_WEIGHTS:
-        return
-    if model_digest(open_model(run.model)) != model_digest(prepared.model):
-        raise RunError(
-            f"model.factory {run.model.factory!r} gives other weights at every call, so that each "
-            "worker would have a network of its own; name a checkpoint with model.weights"
-        )
-    _SAME_WEIGHTS.add(prepared.model)
+    check_run(run, files)
 
 
 @flow(name="ddp-run", flow_run_name="{run.name}")
@@ -119,11 +79,12 @@ def standing(out: Path) -> str:
 
 
 def _stages(run: RunParameters, out: Path) -> Outcome:
-    store, page, hypergraphs = out / "store.zarr", out / "report.html", out / "hypergraphs"
+    files = RunFiles.of(out)
+    store, page, hypergraphs = files.store, files.report, files.hypergraphs
     log, timings = get_run_logger(), Timings()
 
     with timings.part("training"):
-        model = decomposition.train_model(run, out / "checkpoint.pt")
+        model = decomposition.train_model(run, files.checkpoint)
     run = run.model_copy(update={"model": model})
     with ExitStack() as stack:
         with timings.part("Dask's start"):

@@ -1,4 +1,4 @@
-"""The one way to Dask: few futures at a time, so that waiting and finished tasks take no memory.
+"""The one way to Dask: futures, few at a time; what waits and what is done take no memory.
 
 ``Client.map`` sends every task at once and holds every result; here the scheduler knows a few
 tasks for each thread of the cluster, and a result is forgotten as soon as it is used.
@@ -22,13 +22,13 @@ from distributed.scheduler import KilledWorker
 from ddp_tasks.stages.dead_workers import why_killed
 from schemas.parameters import RunError
 
-#: Attempts at an item after the first, on another worker if its own died.
+#: Attempts after the first that an item gets, on another worker where its own died.
 RETRIES = 2
 
-#: Tasks in flight for each thread: one at work, one waiting on the worker, one on its way.
+#: Tasks in flight for each thread: one at work, one that waits beside it, one on its way.
 FUTURES_PER_THREAD = 3
 
-#: Fewest tasks in flight, even without workers: an adaptive cluster grows with waiting tasks.
+#: In flight at least, also while no worker is there: a cluster that adapts grows by what waits.
 FEWEST_FUTURES = 8
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -69,18 +69,18 @@ def connected(scheduler: str) -> Iterator[Client]:
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Result]):
-    """The outcome of one item: a result, or the error of its last attempt."""
+    """What became of one item: a result, or what its last attempt raised."""
 
     item: Item
     result: Result | None = None
     error: BaseException | None = None
 
 
-#: Further calls for an item, whose results its function takes too.
+#: Calls of an item's own, whose results its function takes too.
 Parts = Callable[[Item], Sequence[Callable[[], object]]]
 
 
-def _ignore(_: int) -> None:
+def _unseen(_: int) -> None:
     pass
 
 
@@ -92,21 +92,22 @@ def _one(_: object) -> int:
 class OverWorkers:
     """Applies functions to items on the Dask workers, a few items at a time.
 
-    All stages use it. An item that fails is tried again, on another worker if its own died; so a
-    function may be called twice for an item.
+    Everything that a stage spreads goes this way. An item that fails, or whose worker dies, is
+    tried again, on another worker where its own died: a function must bear being called twice for
+    an item.
     """
 
     client: Client
     patience: float | None
     """seconds to wait while no worker is connected; None waits for ever."""
-    advance: Callable[[int], None] = _ignore
-    """called with the size of each finished item."""
+    advance: Callable[[int], None] = _unseen
+    """called with how far each item brings the stage."""
     size: Callable[[Any], int] = _one
-    """size of an item, in the units of the stage's progress."""
+    """how far that is."""
     named: Callable[[Any], str] = str
-    """name of an item in messages."""
+    """what messages call an item."""
     retries: int = RETRIES
-    """attempts at an item after the first."""
+    """attempts after the first that raised."""
 
     @overload
     def __call__(
@@ -129,15 +130,15 @@ class OverWorkers:
         /,
         parts: Parts[Item] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
-        """Apply a function to items as ``outcomes`` does; the first failure ends it.
+        """Apply a function to items as ``outcomes`` does, where no item may fail.
 
         Parameters
         ----------
         function
-            called with an item, and with ``parts`` also with the list of their results.
+            called with an item; with ``parts`` also with the list of their results.
         parts
-            calls for an item that its own call waits for. Any workers carry them out and keep
-            their results, so an item of many parts keeps all workers busy.
+            calls that each item's own call waits for. Any workers carry them out, and their
+            results stay there, so an item of many parts keeps all workers busy.
 
         Yields
         ------
@@ -146,11 +147,11 @@ class OverWorkers:
         Raises
         ------
         RunError
-            If the workers of an item died; the message names the item.
+            Naming the item, if its workers died.
         OSError
-            If the system refused an item's last attempt something; the message names the item.
+            Naming the item, if the system refused its last attempt something.
         Exception
-            Any other error of an item's last attempt.
+            What else the function raised in an item's last attempt.
         """
         with closing(self._outcomes(function, items, parts)) as outcomes:
             for outcome in outcomes:
@@ -163,14 +164,15 @@ class OverWorkers:
     def outcomes(
         self, function: Callable[[Item], Result], items: Iterable[Item], /
     ) -> Generator[Outcome[Item, Result], None, None]:
-        """Apply a function to items, and yield each outcome as it arrives.
+        """Apply a function to items, and give each outcome as it comes.
 
-        Calls in flight are cancelled when the caller stops. Failed items do not count as progress.
+        What is in flight when the caller leaves is cancelled. An item that fails does not bring
+        the stage further by itself.
 
         Parameters
         ----------
         items
-            taken one by one, as there is room for them in flight.
+            taken as there is room for them in flight.
 
         Raises
         ------
@@ -197,7 +199,7 @@ class OverWorkers:
                     continue
                 item, future, advanced = landed
                 if future.status == "error":
-                    error = _explained(self.client, future.exception(), self.named(item))
+                    error = _told(self.client, future.exception(), self.named(item))
                     yield Outcome(item, error=error)
                     continue
                 result = cluster.result(future)
@@ -208,14 +210,14 @@ class OverWorkers:
 
 
 class _Flight(Generic[Item]):
-    """Calls that the scheduler has, and those that are finished."""
+    """Calls that the scheduler knows of, and those that have come to an end."""
 
     def __init__(
         self, mapped: OverWorkers, function: Callable[..., object], parts: Parts[Item] | None
     ) -> None:
         self._mapped, self._function, self._parts_of = mapped, function, parts
         self._ended: SimpleQueue[Future] = SimpleQueue()
-        #: Items and their sizes, less the sizes of their parts.
+        #: And how far each brings the stage.
         self._items: dict[Future, tuple[Item, int]] = {}
         self._parts: dict[Future, int] = {}
 
@@ -224,7 +226,7 @@ class _Flight(Generic[Item]):
         return len(self._items) + len(self._parts)
 
     def send(self, item: Item) -> None:
-        """Submit an item after its parts, which share its size equally."""
+        """Have an item worked on, its parts first; each of them brings the stage equally far."""
         calls = None if self._parts_of is None else list(self._parts_of(item))
         size = self._mapped.size(item)
         each = size // (len(calls or ()) + 1)
@@ -232,16 +234,16 @@ class _Flight(Generic[Item]):
         future = self._submit(self._function, item, *(() if calls is None else (parts,)))
         self._parts |= dict.fromkeys(parts, each)
         self._items[future] = item, size - each * len(parts)
-        for submitted in (*parts, future):
-            submitted.add_done_callback(self._ended.put)
+        for one in (*parts, future):
+            one.add_done_callback(self._ended.put)
 
     def _submit(self, function: Callable[..., object], *args: object) -> Future:
         return self._mapped.client.submit(function, *args, pure=False, retries=self._mapped.retries)
 
     def landed(self) -> tuple[Item, Future, int] | None:
-        """An item whose call has ended, its future and its size.
+        """An item that has come to an end, and how far it brings the stage.
 
-        None if there is none after a second, or if a part has ended.
+        None if there is none after a while, or a part came to its end.
         """
         try:
             future = self._ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
@@ -256,41 +258,41 @@ class _Flight(Generic[Item]):
         return item, future, advanced
 
     def cancel(self) -> None:
-        """Cancel all calls in flight."""
+        """Leave nothing in flight."""
         client = self._mapped.client
         if len(self) and client.status == "running":
             with suppress(OSError, CancelledError):
                 client.cancel([*self._items, *self._parts], force=True)
 
 
-def _explained(client: Client, error: BaseException, item: str) -> BaseException:
-    """The error of an item, with an explanation if its workers died."""
+def _told(client: Client, error: BaseException, item: str) -> BaseException:
+    """An item's error; a worker that died has no word of its own for it."""
     if not isinstance(error, KilledWorker):
         return error
     return WorkerKilledError(why_killed(client, error, item))
 
 
 def _of_item(error: OSError, item: str) -> OSError:
-    message = f"{item}: {error.strerror or error}"
-    return OSError(error.errno, message, error.filename) if error.errno else OSError(message)
+    said = f"{item}: {error.strerror or error}"
+    return OSError(error.errno, said, error.filename) if error.errno else OSError(said)
 
 
 def on_each_worker(
     scheduler: str, patience: float | None, function: Callable[[int, int | None], Result]
 ) -> list[Result]:
-    """Call a function once on each connected worker; wait for the first one.
+    """Call a function once on each worker that is connected, after the first has come.
 
     Parameters
     ----------
     patience
-        as in ``OverWorkers``.
+        as of ``OverWorkers``.
     function
-        called with the worker's number of threads and its memory limit in bytes, or None.
+        called with the worker's number of threads and its memory limit in bytes, None without.
 
     Raises
     ------
     ClusterLostError
-        If no worker is connected for too long, or there is no scheduler.
+        If there is no worker for too long, or no scheduler.
     """
     with connected(scheduler) as client:
         cluster = _Cluster(client, patience)
@@ -304,7 +306,7 @@ def _with_its_size(function: Callable[[int, int | None], Result], dask_worker: W
 
 
 class _Cluster:
-    """Number of tasks that the cluster can use, looked up now and then, and whether it is there."""
+    """How many tasks the cluster can use, looked up now and then, and whether it is there."""
 
     def __init__(self, client: Client, patience: float | None) -> None:
         self._client, self._patience = client, patience
@@ -316,7 +318,7 @@ class _Cluster:
         return max(FEWEST_FUTURES, FUTURES_PER_THREAD * self.threads())
 
     def threads(self) -> int:
-        """Number of threads of all workers, looked up at most once a second."""
+        """Threads of all workers, at the last look."""
         if self._client.status != "running":
             raise self._lost(f"the client is {self._client.status}")
         now = time.monotonic()
@@ -336,12 +338,12 @@ class _Cluster:
         return self._threads
 
     def _nthreads(self) -> dict[str, int]:
-        """Threads by worker; a scheduler that does not answer in time counts as lost."""
+        """By worker; a scheduler that does not answer in time is as good as gone."""
         longest = None if self._patience is None else max(self._patience, _SECONDS_TO_CONNECT)
         return self._client.nthreads(callback_timeout=longest)
 
     def result(self, future: Future) -> Any:
-        """The result of a finished task, fetched from its worker."""
+        """A finished task's result, for which its worker is asked."""
         try:
             return future.result(timeout=self._patience)
         except (CancelledError, OSError) as error:  # a timeout is an OSError

@@ -1,14 +1,11 @@
-"""Training a run's model if asked, and decomposing its layers into a store, as Prefect tasks."""
+"""From a run's model to its store, as Prefect tasks: train where asked, decompose every layer."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from prefect import get_run_logger
@@ -17,15 +14,21 @@ from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.networks import decomposition
-from ddp_tasks.networks.checkpoint_files import read_checkpoint
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import check_weights, model_digest, open_model
 from ddp_tasks.networks.training import images_trained_on, train
-from ddp_tasks.prepared_run import Prepared, prepare, reason_of
+from ddp_tasks.prepared_run import (
+    Prepared,
+    check_trained,
+    prepare,
+    reason_of,
+    trained_model,
+    training_digest,
+)
 from ddp_tasks.stages.bounded_futures import on_each_worker
 from ddp_tasks.stages.stage import over_workers, progress, stage
 from ddp_tasks.store import creation, groups, wholeness
-from ddp_tasks.store.identity import Identity, MadeOf, code_of
+from ddp_tasks.store.identity import Identity, MadeOf
 from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import Spectrum, relative_gaps
 from ddp_tasks.workers.decomposition import cost, decompose_layer, folding_of
@@ -42,20 +45,20 @@ from schemas.recording import stored_identity
 
 @stage("train")
 def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
-    """Train the run's network if it asks for that, save it, and return the trained model.
+    """Train the run's network where it asks for that, and keep it; give the trained model.
 
-    A checkpoint of the same training is used again.
+    A checkpoint that the same training left is used again.
 
     Raises
     ------
     RunError
         If the checkpoint comes from another training, or the network cannot be trained: it fails
-        in training mode, or its weights become infinite or NaN.
+        in training mode, or its weights go beyond all bounds.
     """
     training = run.model.training
     if training is None:
         return run.model
-    trained = run.model.model_copy(update={"weights": str(checkpoint), "training": None})
+    trained = trained_model(run, checkpoint)
     if checkpoint.exists():
         check_trained(run, checkpoint)
         get_run_logger().info("using the network trained before, %s", checkpoint)
@@ -76,33 +79,9 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
             ) from error
     check_weights(model, f"model.training of {run.name!r}")
     with replacing(checkpoint) as file:
-        kept = {"state_dict": model.state_dict(), "trained_by": _training_digest(run)}
+        kept = {"state_dict": model.state_dict(), "trained_by": training_digest(run)}
         torch.save(kept, file)
     return trained
-
-
-def _training_digest(run: RunParameters) -> str:
-    """The digest of what a training depends on, paths of data included."""
-    include: Any = {"model": True, "images": {"factory", "kwargs"}}
-    parameters = run.model_dump_json(include=include)
-    return hashlib.sha256(f"{parameters} {json.dumps(code_of(run))}".encode()).hexdigest()
-
-
-def check_trained(run: RunParameters, checkpoint: Path) -> None:
-    """Refuse a checkpoint that cannot be read, or that another training left.
-
-    Raises
-    ------
-    RunError
-        If it is refused; the message says to remove it.
-    """
-    remedy = f"remove {checkpoint}, and the run trains its network again"
-    try:
-        kept = read_checkpoint(checkpoint)
-    except RunError as error:
-        raise RunError(f"{error}; {remedy}") from None
-    if not isinstance(kept, Mapping) or kept.get("trained_by") != _training_digest(run):
-        raise RunError(f"{checkpoint} comes from another training; {remedy}", change=("out",))
 
 
 @stage("decompose")
@@ -142,17 +121,17 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     if not spectra:
         raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
     if run.shards.images == "auto":
-        ranks = [spectrum.rank for spectrum in spectra.values()]
+        ranks = [one.rank for one in spectra.values()]
         run = _with_shards(run, prepared, ranks, scheduler)
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in spectra)
-    layers_table = decomposition.layers_dataset(layers, spectra)
-    coordinates = decomposition.layer_coordinates(layers, layers_table.sizes["singular_vector"])
+    of_layers = decomposition.layers_dataset(layers, spectra)
+    coordinates = decomposition.layer_coordinates(layers, of_layers.sizes["singular_vector"])
     creation.create(
         path,
         run,
         replace(identity, parameters=stored_identity(run), weights=str(prepared.weights or "")),
         not_analysed=not_analysed,
-        groups={"layers": layers_table},
+        groups={"layers": of_layers},
         signals=prepared.images.described().assign_coords(coordinates),
     )
 
@@ -163,19 +142,19 @@ def _decompositions(
     layers: Sequence[LinearLayer],
     scheduler: str,
 ) -> tuple[dict[str, Spectrum], dict[str, str]]:
-    """Have the Dask workers decompose layers, the costliest first, and write the results.
+    """Have the Dask workers decompose layers, the costliest first, and write what they find.
 
     Parameters
     ----------
     decompose
-        called on a worker with a layer's name.
+        carried out on a worker for a layer's name.
 
     Returns
     -------
-    spectra in forward order, and reasons why other layers have no decomposition
+    singular values in forward order, and why layers without a decomposition have none
     """
     log = get_run_logger()
-    spectra: dict[str, Spectrum] = {}
+    found: dict[str, Spectrum] = {}
     refused: dict[str, str] = {}
     by_name = {layer.name: layer for layer in sorted(layers, key=cost, reverse=True)}
     with over_workers(
@@ -195,22 +174,22 @@ def _decompositions(
             if outcome.error is not None:
                 raise RunError(f"layer {layer.name}: {outcome.error}") from outcome.error
             assert outcome.result is not None
-            spectra[layer.name] = outcome.result
+            found[layer.name] = outcome.result
             shape, rank = "×".join(map(str, layer.shape)), outcome.result.rank
             log.info("%s: %s, rank %d", layer.name, shape, rank)
             if close := int((relative_gaps(outcome.result.S) < GAP_TOLERANCE).sum()):
                 log.warning(
-                    "%s: %d singular values are so close that their vectors are arbitrary",
+                    "%s: %d singular values are too close to tell their vectors apart",
                     layer.name,
                     close,
                 )
-    return {layer.name: spectra[layer.name] for layer in layers if layer.name in spectra}, refused
+    return {one.name: found[one.name] for one in layers if one.name in found}, refused
 
 
 def _with_shards(
     run: RunParameters, prepared: Prepared, ranks: Sequence[int], scheduler: str
 ) -> RunParameters:
-    """The run with a number of images per shard that suits its workers."""
+    """The run with the images of one shard chosen by what the workers are."""
     shards = run.shards
     workers = on_each_worker(scheduler, shards.patience, worker_size)
     layers = prepared.layers
@@ -219,7 +198,7 @@ def _with_shards(
         len(prepared.images), shards.batch_size, ImageCost(ranks, operations), workers
     )
     get_run_logger().info(
-        "%d images per shard: %.3g MB of signals, %.3g operations per image, %d threads",
+        "%d images a shard: %.3g MB of signals, %.3g operations an image, %d threads",
         images,
         4e-6 * sum(ranks) * images,
         operations,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
 import xarray as xr
 from prefect import get_run_logger
 
-from ddp_tasks.significance.superclasses import superclass_dataset
+from ddp_tasks.significance.tables import superclass_dataset
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups as store
-from ddp_tasks.workers.family import family_of_layer, is_judged, judge_layer
+from ddp_tasks.workers import kept
+from ddp_tasks.workers.family import family_of_layer, judge_layer
 from schemas.parameters import RunParameters
 
 
@@ -25,7 +25,7 @@ def group_classes(run: RunParameters, path: Path) -> None:
     groups = run.significance.superclasses
     if not groups:
         return
-    asked = {"superclasses": json.dumps(groups), **_of_significance(path)}
+    asked = kept.of_superclasses(run, path)
     if store.is_recorded(path, "superclasses", asked):
         return
     found = superclass_dataset(store.read(path, "significance"), groups)
@@ -35,13 +35,12 @@ def group_classes(run: RunParameters, path: Path) -> None:
 @stage("family")
 def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers count the sizes of all hypergraphs over levels and percentages."""
-    percentages = run.significance.all_percentages
-    asked = {"percentages": ", ".join(f"{p:g}" for p in percentages), **_of_significance(path)}
+    asked = kept.of_family(run, path)
     if store.is_recorded(path, "family", asked):
         get_run_logger().info("family: kept from before")
         return
-    names = _layers(path)
-    count = partial(family_of_layer, str(path), percentages)
+    names = kept.layer_names(path)
+    count = partial(family_of_layer, str(path), run.significance.all_percentages)
     with over_workers(
         scheduler,
         run.shards.patience,
@@ -63,7 +62,7 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
     levels = run.significance
     if not levels.resamples and not levels.sample_sizes:
         return
-    missing = [layer for layer in _layers(path) if not is_judged(path, levels, layer)]
+    missing = kept.unjudged_layers(run, path)
     if not missing:
         get_run_logger().info("stability: kept from before")
         return
@@ -77,11 +76,3 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
     ) as mapped:
         for _ in mapped(judge, missing):
             pass
-
-
-def _of_significance(path: Path) -> dict[str, str]:
-    return {"significance": store.fingerprint(path, "significance")}
-
-
-def _layers(path: Path) -> list[str]:
-    return [str(name) for name in store.read(path, "layers")["layer"].to_numpy()]

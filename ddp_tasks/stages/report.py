@@ -13,9 +13,9 @@ from prefect import get_run_logger
 
 from ddp_tasks.queries.summary import Summary, read_summary
 from ddp_tasks.report.fragments import FragmentFiles, anchors
-from ddp_tasks.report.provenance import made_of, made_of_page
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
+from ddp_tasks.workers import kept
 from ddp_tasks.workers.sections import draw_section, write_page
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import RunParameters
@@ -25,10 +25,10 @@ _SECTIONS = ".ddp-sections-"
 
 @stage("report")
 def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> Summary:
-    """Seal the store, and write its report as one page that needs no network."""
+    """Seal the store and lay its figures out as one page that opens with no network."""
     groups.seal(path)
     summary = read_summary(run, path)
-    if made_of_page(page) == made_of(run, path):
+    if kept.is_laid_out(run, path, page):
         get_run_logger().info("%s: kept from before", page)
         return summary
     with _room(page.parent) as folder:
@@ -59,9 +59,9 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
 
 @contextmanager
 def _room(folder: Path) -> Iterator[Path]:
-    """A temporary folder for the sections of a page, which all workers see.
+    """A folder for the sections of a page, which all workers see; it goes when the page is there.
 
-    In memory, the sections of all layers would take more than anything else in the flow.
+    Held in memory, the sections of all layers would take more than anything else in the flow.
     """
     for left in folder.glob(f"{_SECTIONS}*"):  # of a run that was killed
         if left.is_dir() and not left.is_symlink():

@@ -14,8 +14,8 @@ from ddp_tasks.store import groups, regions, shards
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import slabs
 from ddp_tasks.visualization import exemplars
-from ddp_tasks.workers import reductions
-from ddp_tasks.workers.hypergraphs import build_hypergraph, is_built
+from ddp_tasks.workers import kept, reductions
+from ddp_tasks.workers.hypergraphs import build_hypergraph
 from schemas.parameters import RunError, RunParameters
 
 
@@ -23,7 +23,7 @@ from schemas.parameters import RunError, RunParameters
 def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None:
     """Compute thresholds and class tables at all quantile levels of the run.
 
-    Results that were computed from the same cube are kept.
+    What was computed of the finished cube before is kept.
     """
     if _kept(path, "significance"):
         return
@@ -41,7 +41,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
         total=total,
     ) as mapped:
         threshold = reductions.thresholds(path, pieces, quantiles, mapped)
-        # An array of this shape may be larger than memory; only the shape is used.
+        # An array of this shape may be larger than memory; only its shape is used.
         shape = (*threshold.shape[:2], classes, len(cube.ranks), max(cube.ranks))
         none_yet = ClassFractions(
             fraction=np.broadcast_to(np.float32(np.nan), shape),
@@ -49,7 +49,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
             reached=np.zeros((classes, len(cube.ranks)), dtype=np.int64),
         )
         empty = tables_dataset(threshold, none_yet, layers, target_classes, quantiles)
-        # The widest slab sets the width, so that each slab is written to a file of its own.
+        # The widest slab sets the width: each of them is then written to a file of its own.
         region = (*shape[:3], 1, max(slab.width for slab in narrow))
         regions.write_template(
             path, "significance", empty, {"fraction": region}, within=(1, 1, *region[2:])
@@ -67,14 +67,14 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
             missed[layer],
             images.sum(),
         )
-    groups.record(path, "significance", _of_the_cube(path))
+    groups.record(path, "significance", kept.of_cube(path))
 
 
 @stage("exemplars")
 def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
     """Find the strongest images of every singular vector.
 
-    Exemplars that were found in the same cube are kept.
+    What was found in the finished cube before is kept.
     """
     if _kept(path, "exemplars"):
         return
@@ -95,40 +95,34 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
         description="strongest images",
         total=len(pieces),
     ) as mapped:
-        for layer, strongest in reductions.strongest_images(path, pieces, places, mapped):
+        for layer, found in reductions.strongest_images(path, pieces, places, mapped):
             padded = exemplars.no_images(*row[1:])
-            padded.image[: len(strongest.image)] = strongest.image
-            padded.signal[: len(strongest.image)] = strongest.signal
+            padded.image[: len(found.image)] = found.image
+            padded.signal[: len(found.image)] = found.signal
             images = exemplars.image_ids(padded.image, ids)
             regions.write_region(path, "exemplars", "image", (layer,), images)
             regions.write_region(path, "exemplars", "signal", (layer,), padded.signal)
-    groups.record(path, "exemplars", _of_the_cube(path))
+    groups.record(path, "exemplars", kept.of_cube(path))
 
 
 def _kept(path: Path, group: str) -> bool:
     """Whether a reduction of the cube is finished; refuses a cube that is not."""
     if missing := shards.missing_shards(path):
         raise RunError(f"{len(missing)} shards of {path} are not written yet")
-    if kept := groups.is_recorded(path, group, _of_the_cube(path)):
+    if is_kept := groups.is_recorded(path, group, kept.of_cube(path)):
         get_run_logger().info("%s: kept from before", group)
-    return kept
-
-
-def _of_the_cube(path: Path) -> dict[str, str]:
-    """The mark of a reduction: the cube that it was made from."""
-    return {"signals": groups.fingerprint(path, "signals")}
+    return is_kept
 
 
 @stage("hypergraphs")
 def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: str) -> None:
     """Have the Dask workers build each layer's hypergraph and semantic hierarchy.
 
-    HIF files go to the folder, relations of classes and hierarchies to the store. Hypergraphs that
-    were built from the same significance are kept.
+    HIF files go to the folder, relations of classes and hierarchies to the store. What was built
+    of the same significance before is kept.
     """
     folder.mkdir(exist_ok=True)
-    names = [str(name) for name in groups.read(path, "layers")["layer"].to_numpy()]
-    missing = [name for name in names if not is_built(path, folder, run.significance, name)]
+    missing = kept.unbuilt_layers(run, path, folder)
     if not missing:
         get_run_logger().info("hypergraphs: kept from before")
         return

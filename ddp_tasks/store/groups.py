@@ -237,6 +237,11 @@ def unseal(path: Path) -> None:
         write_whole(path / "zarr.json", json.dumps(metadata, indent=2))
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether the metadata of all groups are gathered at the root."""
+    return "consolidated_metadata" in json.loads((path / "zarr.json").read_bytes())
+
+
 def seal(path: Path) -> None:
     """Gather the metadata of all groups at the root, so that the whole tree opens with one read."""
     with warnings.catch_warnings():

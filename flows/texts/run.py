@@ -14,7 +14,7 @@ from flows.texts.columns import columns
 
 if TYPE_CHECKING:
     from flows.capacity import ZooOutcome
-    from flows.pipeline import Outcome
+    from flows.outcome import Outcome
 
 #: Classes named of a vector; of more, how many are left out is said.
 _CLASSES_NAMED = 20

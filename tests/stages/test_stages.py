@@ -15,6 +15,7 @@ from runs import Noise, TinyNetwork, tiny_run, unreadable_run
 from zoos import model, tiny_zoo
 
 from ddp_tasks.capacity.toeplitz import SpectrumSize
+from ddp_tasks.prepared_run import training_digest
 from ddp_tasks.stages import capacity, decomposition, extraction, family, significance
 from ddp_tasks.store import creation, shards, taken_back
 from ddp_tasks.store import groups as stores
@@ -273,7 +274,7 @@ def test_a_network_trained_on_the_spot_is_kept_and_used_again(tmp_path):
 def test_a_training_on_other_data_is_another_and_its_place_is_not_kept():
     def asked(root):
         training = {"kwargs": {"root": root}}
-        return decomposition._training_digest(
+        return training_digest(
             tiny_run(model={"factory": tiny_run().model.factory, "training": training})
         )
 

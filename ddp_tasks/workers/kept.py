@@ -1,0 +1,127 @@
+"""What a store holds of a run already, so that no stage makes it anew.
+
+Each stage asks for its own part. A run of which all is there needs neither workers nor stages.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from uuid import uuid4
+
+from ddp_tasks.report.provenance import made_of, made_of_page
+from ddp_tasks.store import groups, marks, shards, spatial_cube, taken_back
+from ddp_tasks.workers.family import is_judged
+from ddp_tasks.workers.hypergraphs import is_built
+from ddp_tasks.workers.replaced_images import replaced_images
+from ddp_tasks.workers.stored_run import StoredRun
+from schemas.parameters import RunParameters
+
+
+def of_cube(path: Path) -> dict[str, str]:
+    """What a reduction is marked with: it holds for the cube that it was made of."""
+    return {"signals": groups.fingerprint(path, "signals")}
+
+
+def of_capacity(run: RunParameters) -> dict[str, str]:
+    """What the group ``capacity`` is marked with."""
+    return {"matrizations": ", ".join(run.capacity)}
+
+
+def of_superclasses(run: RunParameters, path: Path) -> dict[str, str]:
+    """What the group ``superclasses`` is marked with."""
+    return {"superclasses": json.dumps(run.significance.superclasses), **_of_significance(path)}
+
+
+def of_family(run: RunParameters, path: Path) -> dict[str, str]:
+    """What the group ``family`` is marked with."""
+    percentages = ", ".join(f"{p:g}" for p in run.significance.all_percentages)
+    return {"percentages": percentages, **_of_significance(path)}
+
+
+def _of_significance(path: Path) -> dict[str, str]:
+    return {"significance": groups.fingerprint(path, "significance")}
+
+
+def layer_names(path: Path) -> list[str]:
+    """The layers of a store, in forward order."""
+    return [str(name) for name in groups.read(path, "layers")["layer"].to_numpy()]
+
+
+def unbuilt_layers(run: RunParameters, path: Path, folder: Path) -> list[str]:
+    """Layers whose hypergraph and hierarchy are not there, or of other levels.
+
+    Parameters
+    ----------
+    folder
+        of the HIF files.
+    """
+    levels = run.significance
+    return [name for name in layer_names(path) if not is_built(path, folder, levels, name)]
+
+
+def unjudged_layers(run: RunParameters, path: Path) -> list[str]:
+    """Layers whose findings are not judged by resampling as the run asks."""
+    levels = run.significance
+    if not levels.resamples and not levels.sample_sizes:
+        return []
+    return [name for name in layer_names(path) if not is_judged(path, levels, name)]
+
+
+def is_laid_out(run: RunParameters, path: Path, page: Path) -> bool:
+    """Whether a page is the report of this store as it is."""
+    return made_of_page(page) == made_of(run, path)
+
+
+def is_finished(run: RunParameters, path: Path, page: Path, folder: Path) -> bool:
+    """Whether all results of a run are there, each file as it was written.
+
+    All of the cube is read, and all images are compared with what is recorded of them.
+
+    Parameters
+    ----------
+    path
+        of a store that belongs to this run: see ``wholeness.check_continuable``.
+    page
+        the report.
+    folder
+        of the HIF files.
+    """
+    try:
+        return (
+            groups.is_sealed(path)
+            and _is_cube_whole(run, path)
+            and all(groups.is_recorded(path, *part) for part in _parts(run, path))
+            and not unbuilt_layers(run, path, folder)
+            and not unjudged_layers(run, path)
+            and is_laid_out(run, path, page)
+        )
+    except marks.DamagedStoreError:
+        return False
+
+
+def _is_cube_whole(run: RunParameters, path: Path) -> bool:
+    cubes = ["signals", *([spatial_cube.GROUP] if run.spatial_statistics else [])]
+    if any(shards.missing_shards(path, group) for group in cubes):
+        return False
+    # An image that could not be read may be readable by now.
+    if taken_back.unreadable_images(path):
+        return False
+    stored, comparison = StoredRun.of(path, run), uuid4().hex
+    return not any(
+        shards.damaged_signals(path, shard) or replaced_images(stored, comparison, shard)
+        for shard in shards.shards(path)
+    )
+
+
+def _parts(run: RunParameters, path: Path) -> list[tuple[str, dict[str, str]]]:
+    """Groups of all layers, and what each is marked with."""
+    parts = [(name, of_cube(path)) for name in ("significance", "exemplars")]
+    parts.append(("family", of_family(run, path)))
+    if run.significance.superclasses:
+        parts.append(("superclasses", of_superclasses(run, path)))
+    if run.capacity:
+        parts.append(("capacity", of_capacity(run)))
+    if not run.extraction.plain:
+        parts.append(("extraction", {}))
+    return parts
