@@ -152,9 +152,7 @@ def _traced(run: RunParameters, model: nn.Module, images: ImageSet) -> Layers:
         ) from error
 
 
-def opened(
-    run: RunParameters, labelled: bool = True
-) -> tuple[ImageSet, nn.Module, Weights | None]:
+def opened(run: RunParameters, labelled: bool = True) -> tuple[ImageSet, nn.Module, Weights | None]:
     """A run's images and model, which are not checked against each other.
 
     Raises

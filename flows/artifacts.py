@@ -14,7 +14,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import unreadable_sentence
-from ddp_tasks.queries.summary import Discriminating, Summary, significant_vectors
+from ddp_tasks.queries.summary import Discriminating, LayerSummary, Summary, significant_vectors
 from ddp_tasks.report.fragments import anchors
 from ddp_tasks.stages.artifacts import as_text, await_shown, show
 from schemas.parameters import RunParameters
@@ -29,10 +29,7 @@ _MOST_CLASSES, _CLASSES_OF_VECTOR = 5, 20
 
 
 def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folder: Path) -> None:
-    """Create the artifacts: the run's summary, significance tables of layers, and the links.
-
-    Layers that have no section in the report have no table either; the summary names them all.
-    """
+    """Create the artifacts of a finished run: its summary and the links."""
     _show(
         create_markdown_artifact,
         key="summary",
@@ -47,17 +44,27 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
             link_text=as_text(str(path), _LONGEST_PATH),
             description=as_text(f"{run.name}: {path}", _LONGEST_PATH),
         )
-    for layer in (one for one in summary.layers if one.layer in anchors(summary)):
-        vectors = significant_vectors(run, store, layer.layer)
-        _show(
-            create_table_artifact,
-            key=artifact_key(f"significance-{layer.layer}"),
-            table=[significance_row(vector) for vector in vectors[:_MOST_ROWS]],
-            description=f"{as_text(layer.layer)}: singular vectors significant for at least "
-            f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
-            f"(q = {layer.threshold:.4g}); {min(len(vectors), _MOST_ROWS)} of {len(vectors)} shown",
-        )
     await_shown()
+
+
+def publish_tables(run: RunParameters, summary: Summary, store: Path) -> None:
+    """Have the significance tables of layers read and created while the report is drawn.
+
+    Layers that have no section in the report have no table either; the summary names them all.
+    """
+    for layer in (one for one in summary.layers if one.layer in anchors(summary)):
+        show(partial(_create_table, run, store, layer))
+
+
+def _create_table(run: RunParameters, store: Path, layer: LayerSummary) -> None:
+    vectors = significant_vectors(run, store, layer.layer)
+    create_table_artifact(
+        key=artifact_key(f"significance-{layer.layer}"),
+        table=[significance_row(vector) for vector in vectors[:_MOST_ROWS]],
+        description=f"{as_text(layer.layer)}: singular vectors significant for at least "
+        f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
+        f"(q = {layer.threshold:.4g}); {min(len(vectors), _MOST_ROWS)} of {len(vectors)} shown",
+    )
 
 
 def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) -> None:

@@ -10,6 +10,7 @@ from prefect import flow, get_run_logger
 from ddp_tasks.files.whole import clear_parts
 from ddp_tasks.prepared_run import opened_once
 from ddp_tasks.queries.progress import shards_written
+from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, significance
 from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.store import run_lock
@@ -112,7 +113,9 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
         with timings.part("stability"):
             family.judge_stability(run, store, address)
         with timings.part("report"):
-            summary = report_tasks.write_report(run, store, page, address)
+            summary = read_summary(run, store)
+            artifacts.publish_tables(run, summary, store)
+            report_tasks.write_report(run, summary, store, page, address)
             artifacts.publish(run, summary, store, page, hypergraphs)
     log.info("%s, %s and %s are written", store, page, hypergraphs)
     return Outcome(store, page, hypergraphs, summary, timings.seconds)

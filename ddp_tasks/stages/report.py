@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from prefect import get_run_logger
 
-from ddp_tasks.queries.summary import Summary, read_summary
+from ddp_tasks.queries.summary import Summary
 from ddp_tasks.report.fragments import FragmentFiles, anchors
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
@@ -24,13 +24,14 @@ _SECTIONS = ".ddp-sections-"
 
 
 @stage("report")
-def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> Summary:
+def write_report(
+    run: RunParameters, summary: Summary, path: Path, page: Path, scheduler: str
+) -> None:
     """Seal the store and lay its figures out as one page that opens with no network."""
     groups.seal(path)
-    summary = read_summary(run, path)
     if kept.is_laid_out(run, path, page):
         get_run_logger().info("%s: kept from before", page)
-        return summary
+        return
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors(summary).items()}
         stored = StoredRun.of(path, run)
@@ -54,7 +55,6 @@ def write_report(run: RunParameters, path: Path, page: Path, scheduler: str) -> 
         ) as mapped:
             for _ in mapped(partial(write_page, stored, files), [str(page)]):
                 pass
-    return summary
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from distributed import LocalCluster
 from prefect import flow
 from runs import HERE, tiny_run
 
+from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.stages import capacity as capacity_tasks
 from ddp_tasks.stages import decomposition
 from ddp_tasks.stages import extraction as extraction_tasks
@@ -83,7 +84,8 @@ def stability(run, out, address):
 
 
 def report(run, out, address):
-    report_tasks.write_report(run, out / "store.zarr", out / "report.html", address)
+    summary = read_summary(run, out / "store.zarr")
+    report_tasks.write_report(run, summary, out / "store.zarr", out / "report.html", address)
 
 
 each_stage = pytest.mark.parametrize(

@@ -59,7 +59,7 @@ DAMAGES = {
             "family/depth",
             "capacity/alpha",
             "hypergraphs/fc2/vectors",
-            "hierarchies/fc2/covers",
+            "hierarchies/fc2/singular_vectors",
             "stability/fc2/incidence",
         )
     },
