@@ -262,11 +262,11 @@ def table(
     Printed are the pairs that are significant; a file receives all, with their Wilson intervals.
     """
     without_dask()
-    from ddp_tasks.queries import significance
+    from ddp_tasks.queries import significance, table_files
     from flows.texts import significance as significance_texts
 
     if out is not None:
-        significance.check_table_file(out)
+        table_files.check_table_file(out)
     stored = significance.open_significance(folder, superclasses)
     frame = stored.table(layer, quantile, percentage, direction)
     if out is None:
@@ -274,7 +274,7 @@ def table(
         confidence = stored.run.significance.confidence
         say(significance_texts.table_lines(frame, place, confidence))
     else:
-        significance.write_table(frame, out)
+        table_files.write_table(frame, out)
         say(out)
 
 
@@ -301,10 +301,10 @@ def hypergraph(
     A file receives the hypergraph itself, as HyperNetX, XGI and others read it.
     """
     without_dask()
-    from ddp_tasks.queries import significance
+    from ddp_tasks.queries import significance, table_files
 
     if out is not None:
-        significance.check_file(out, (".json",))
+        table_files.check_file(out, (".json",))
     stored = significance.open_significance(folder, superclasses)
     if out is None:
         from flows.texts import significance as significance_texts

@@ -11,7 +11,7 @@ import xarray as xr
 from ddp_tasks.figures import layer_figures
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.hypergraphs.family import Family, family_dataset
-from ddp_tasks.hypergraphs.layer_hypergraphs import layer_hypergraph
+from ddp_tasks.hypergraphs.hypergraph import layer_hypergraph
 from ddp_tasks.hypergraphs.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.networks import decomposition
@@ -19,9 +19,9 @@ from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.queries.summary import Summary, summarise
 from ddp_tasks.report import fragments, layer_section, run_page
 from ddp_tasks.report.layer_section import LayerFindings
-from ddp_tasks.significance.layer_stability import layer_stability
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import significance_dataset
+from ddp_tasks.significance.stability import layer_stability
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters

@@ -22,7 +22,7 @@ from ddp_tasks.figures.style import (
 )
 from ddp_tasks.significance.confidence_intervals import wilson_interval
 from ddp_tasks.significance.layer_table import LayerTable
-from ddp_tasks.significance.tables import significant_images
+from ddp_tasks.significance.significance import significant_images
 
 #: Quantities that the maps show, with their titles.
 MAPPED = {

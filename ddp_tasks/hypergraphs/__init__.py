@@ -7,6 +7,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "family": ["Family"],
         "hif": ["read_hif", "write_hif"],
-        "layer_hypergraphs": ["LayerHypergraph", "layer_hypergraph"],
+        "hypergraph": ["LayerHypergraph", "layer_hypergraph"],
     },
 )

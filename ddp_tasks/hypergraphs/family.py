@@ -12,7 +12,7 @@ import xarray as xr
 
 from ddp_tasks.hypergraphs.sizes import Sizes, sizes
 from ddp_tasks.significance.layer_table import LayerTable
-from ddp_tasks.significance.tables import least_images, significant_images
+from ddp_tasks.significance.significance import least_images, significant_images
 from schemas.parameters import RunError
 from schemas.run_files import nearest
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import hypernetx as hnx
 
 from ddp_tasks.hypergraphs.hif import write_hif
-from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_graph
+from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_graph
 from ddp_tasks.queries.significance import StoredSignificance
 
 

@@ -5,8 +5,6 @@ Neither the model nor the images are opened, so this needs only the store.
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,18 +13,16 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.queries.slices import SliceFindings, SlicePlace, slice_findings
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.layer_table import LayerTable
-from ddp_tasks.significance.tables import layer_frame, over_superclasses
+from ddp_tasks.significance.superclasses import over_superclasses
+from ddp_tasks.significance.tables import layer_frame
 from ddp_tasks.store import groups
 from schemas.parameters import Levels, RunError, RunParameters
 from schemas.run_files import nearest, recorded_run
 from schemas.variables import FORMAT_VERSION
-
-_SUFFIXES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -235,57 +231,3 @@ def open_significance(folder: Path, superclasses: bool = False) -> StoredSignifi
         significance=significance,
         class_axis="superclass" if superclasses else "target_class",
     )
-
-
-def check_file(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse a file that cannot be written, before its contents are computed.
-
-    Raises
-    ------
-    RunError
-        If its ending is none of these, its folder is missing or may not be written to, or a
-        folder is in its place.
-    """
-    if not path.name.endswith(tuple(suffixes)):
-        raise RunError(f"out: {str(path)!r}: the ending must be {' or '.join(suffixes)}")
-    place = path.expanduser()
-    if not place.parent.is_dir():
-        raise RunError(f"out: {str(path)!r}: there is no folder {str(path.parent)!r}")
-    if not os.access(place.parent, os.W_OK | os.X_OK):
-        raise RunError(f"out: {str(path)!r}: {str(path.parent)!r} may not be written to")
-    if place.is_dir():
-        raise RunError(f"out: {str(path)!r} is a folder")
-
-
-def check_table_file(path: Path) -> None:
-    """Refuse a file that a table cannot be written to, before it is computed.
-
-    Raises
-    ------
-    RunError
-        If its ending is not .csv or .parquet, its folder is missing, or Parquet is not
-        installed.
-    """
-    check_file(path, _SUFFIXES)
-    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
-        raise RunError(
-            f"out: {str(path)!r}: Parquet needs pyarrow; pip install 'ddp-flows[parquet]', "
-            "or write .csv"
-        )
-
-
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV or Parquet, by its ending, whole or not at all.
-
-    Raises
-    ------
-    RunError
-        As ``check_table_file`` does.
-    """
-    check_table_file(path)
-    path = path.expanduser()
-    with replacing(path) as file:
-        if path.suffix == ".csv":
-            frame.to_csv(file, index=False)
-        else:
-            frame.to_parquet(file, index=False)

@@ -5,35 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ddp_tasks.figures.map_grids import DIVERGING, WIDTH
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.figures.step_figures import circle_figure, step_figures
 from ddp_tasks.figures.thumbnails import thumbnail
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.networks.layers import LinearLayer, unfolded_weight
-from ddp_tasks.prepared_run import Prepared
-from ddp_tasks.queries.finished_run import FinishedRun, open_finished
+from ddp_tasks.queries.finished_run import open_finished
+from ddp_tasks.queries.layer_on_image import LayerOnImage, check_kind, check_vectors, follow_layer
 from ddp_tasks.report import page
-from ddp_tasks.signals.layer_steps import (
-    ProjectedCircle,
-    Steps,
-    capture,
-    layer_steps,
-    project_circle,
-)
-from ddp_tasks.store import groups
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
-from ddp_tasks.weights.tensor_svd import TensorSVD
-from ddp_tasks.weights.unfolding import linear_part
-from schemas.names import LONGEST, file_name, group_path
+from schemas.names import LONGEST, file_name
 from schemas.parameters import RunError
 
 #: Operation that gives each array from the one before.
@@ -45,23 +31,6 @@ _OPERATIONS = {
     "activation": "ReLU",
     "activation_projection": "Uᵀ ·",
 }
-
-
-@dataclass(frozen=True)
-class LayerOnImage:
-    """Everything that the page shows."""
-
-    finished: FinishedRun
-    prepared: Prepared
-    layer: LinearLayer
-    position: int
-    """position of the image in the run."""
-    svd: TensorSVD
-    steps: Steps
-    output: Tensor
-    """Ȳ as the network itself computes it, shape (d, positions)."""
-    circle: ProjectedCircle | None
-    """None where the layer has a single singular vector or channel."""
 
 
 def write(
@@ -100,61 +69,17 @@ def write(
     """
     finished = open_finished(folder, overrides, trust=trust, run_file=run_file)
     finished.check_layer(layer)
-    _check_kind(finished, layer)
+    check_kind(finished, layer)
     position = finished.position(image)
-    _check_vectors(finished, layer, vectors)
+    check_vectors(finished, layer, vectors)
     file = out.expanduser() if out else finished.store.parent / _file_name(layer, image)
     if file.is_dir() or not file.parent.is_dir():
         raise RunError(f"out: {str(file)!r} is not a file in an existing folder")
     if not os.access(file.parent, os.W_OK | os.X_OK):
         raise RunError(f"out: {str(file)!r}: no permission to write to {str(file.parent)!r}")
-    content = render(compute(finished, layer, position, vectors))
+    content = render(follow_layer(finished, layer, position, vectors))
     write_whole(file, content)
     return file.resolve()
-
-
-def compute(
-    finished: FinishedRun, layer: str, position: int, vectors: tuple[int, int] | None = None
-) -> LayerOnImage:
-    """Show the run's network one of the run's images and follow one layer's computation.
-
-    Parameters
-    ----------
-    position
-        position of the image in the run.
-    vectors
-        as in ``write``.
-
-    Raises
-    ------
-    RunError
-        If the model or images are not those of the store, or do not give the layer an input.
-    """
-    prepared = finished.prepared()
-    finished.check_image(prepared.images, position)
-    shown = prepared.images.batch(position, position + 1)
-    try:
-        of_name = {linear.name: linear for linear in prepared.layers.linear}
-        captured = capture(prepared.model, of_name[layer], shown, prepared.layers.convention)
-        module: Any = prepared.model.get_submodule(of_name[layer].module)
-        W = unfolded_weight(prepared.model, of_name[layer])
-        svd = finished.decomposition(layer, W, of_name[layer].groups)
-        steps = layer_steps(module, captured.X, svd)
-    except (KeyError, ValueError) as error:
-        raise RunError(f"layer {layer} cannot be followed on this image: {error}") from None
-    output = captured.output.to(torch.float64)
-    if vectors is None and min(svd.rank, len(svd.U)) > 1:
-        vectors = (0, 1)
-    return LayerOnImage(
-        finished=finished,
-        prepared=prepared,
-        layer=of_name[layer],
-        position=position,
-        svd=svd,
-        steps=steps,
-        output=linear_part(module, output).transpose(0, 1).flatten(1),
-        circle=project_circle(svd, vectors) if vectors else None,
-    )
 
 
 def render(shown: LayerOnImage) -> str:
@@ -204,38 +129,12 @@ def render(shown: LayerOnImage) -> str:
     )
 
 
-def _check_kind(finished: FinishedRun, layer: str) -> None:
-    """Refuse layers whose steps figure 5 does not show."""
-    kind = str(finished.layers["kind"].sel(layer=layer).item())
-    if kind not in ("Conv2d", "Linear"):
-        raise RunError(f"layer {layer!r} is a {kind}; steps are shown of Conv2d and Linear alone")
-    folded = groups.group_attributes(finished.store, group_path("decomposition", layer)).get(
-        "batch_norm"
-    )
-    if folded:
-        raise RunError(
-            f"layer {layer!r} was decomposed together with {folded}; steps are shown of layers "
-            "decomposed alone"
-        )
-
-
 def _file_name(layer: str, image: str) -> str:
     """Name of the page's file. Image ids may be paths; a hyphen ends the layer's name."""
     escaped = file_name(layer)
     if len(hyphenless := escaped.replace("-", "%2D")) <= LONGEST:
         escaped = hyphenless
     return f"steps-{escaped}-{file_name(image)}.html"
-
-
-def _check_vectors(finished: FinishedRun, layer: str, vectors: tuple[int, int] | None) -> None:
-    if vectors is None:
-        return
-    rank = int(finished.layers["rank"].sel(layer=layer))
-    if vectors[0] == vectors[1] or not all(0 <= v < rank for v in vectors):
-        raise RunError(
-            f"vectors: {vectors[0]} {vectors[1]} is refused; layer {layer} has singular vectors "
-            f"0 to {rank - 1}, and two different ones are needed"
-        )
 
 
 def _class_name(names: Sequence[str], predicted: int) -> str:

@@ -11,8 +11,7 @@ import xarray as xr
 
 from ddp_tasks.significance.confidence_intervals import difference_interval
 from ddp_tasks.significance.layer_table import LayerTable
-from ddp_tasks.significance.significance import by_discrimination
-from ddp_tasks.significance.tables import significant_images
+from ddp_tasks.significance.significance import by_discrimination, significant_images
 from ddp_tasks.weights.arbitrary_vectors import arbitrary
 from schemas.parameters import Levels
 

@@ -238,8 +238,10 @@ def share(
 
 
 def significant(
-    fraction: npt.NDArray[np.float32], images: npt.NDArray[np.int64], percentage: float
-) -> npt.NDArray[np.bool_]:
+    fraction: Shaped[npt.NDArray[np.float32], "*grid class v"],
+    images: Shaped[npt.NDArray[np.int64], " class"],
+    percentage: float,
+) -> Shaped[npt.NDArray[np.bool_], "*grid class v"]:
     """Whether a singular vector is significant for a class: for at least p % of its images.
 
     Parameters
@@ -260,6 +262,53 @@ def significant(
     # The slack is for percentages such as 1.1, whose product with 3000 comes out above 3300.
     enough = percentage * images[:, None] * (1 - 1e-12)
     return (count * 100 >= enough) & np.isfinite(fraction)
+
+
+def significant_images(
+    fraction: Shaped[npt.NDArray[np.float32], "*grid class v"],
+    images: Shaped[npt.NDArray[np.int64], " class"],
+) -> Shaped[npt.NDArray[np.int64], "*grid class v"]:
+    """How many images of each class a singular vector is significant for.
+
+    Exact, though fractions are stored as float32, up to eight million images per class.
+
+    Parameters
+    ----------
+    fraction
+        shape (..., class, singular vector).
+    images
+        shape (class,).
+
+    Returns
+    -------
+    shape of ``fraction``; 0 where it is NaN
+    """
+    return np.rint(np.nan_to_num(fraction).astype(np.float64) * images[:, None]).astype(np.int64)
+
+
+def least_images(
+    images: Shaped[npt.NDArray[np.int64], " class"], percentage: float
+) -> Shaped[npt.NDArray[np.int64], " class"]:
+    """The least number of images of each class that make a vector significant for it.
+
+    Parameters
+    ----------
+    images
+        shape (class,).
+    percentage
+        p, above 0 and at most 100.
+
+    Returns
+    -------
+    shape (class,); 1 for a class without images, which no count reaches
+    """
+    sizes, class_size = np.unique(images, return_inverse=True)
+    least = np.ones(len(sizes), dtype=np.int64)
+    for place, size in enumerate(sizes):
+        if size:
+            shares = (np.arange(size + 1) / size).astype(np.float32)
+            least[place] = significant(shares[None], np.array([size]), percentage)[0].argmax()
+    return least[class_size]
 
 
 def discrimination(

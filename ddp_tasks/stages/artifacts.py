@@ -1,6 +1,6 @@
-"""What a run shows in Prefect: sent in the background, never waited for long, never an error.
+"""Artifacts that a run shows in Prefect, sent in the background.
 
-A server that refuses artifacts, or is away, costs a run nothing but them.
+A run never waits long for them. If a server refuses them or is away, the run goes on without them.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from schemas.shown import shown
 
-#: Attempts after the first: what is shown is soon out of date. None once one was refused.
+#: Attempts after the first; few, since artifacts are soon out of date. None after a refusal.
 _RETRIES = 2
 
-#: At the end of a run, for what is still to be sent.
+#: Time at the end of a run for artifacts that are still to be sent.
 _SECONDS_TO_SHOW = 15.0
 
 
 class _Sender:
-    """A thread that sends what is shown, one after the other."""
+    """A thread that sends artifacts, one after the other."""
 
     def __init__(self) -> None:
         self._waiting: SimpleQueue[tuple[Context, Callable[[], object]]] = SimpleQueue()
@@ -36,11 +36,11 @@ class _Sender:
         self._warned = False
 
     def warn(self, why: str) -> None:
-        """Say in the run's log that not all is shown; once in this process."""
+        """Say in the run's log, once in this process, that artifacts are missing."""
         if not self._warned:
             self._warned = True
             get_run_logger().warning(
-                "Prefect does not take all artifacts, the run goes on without them: %s", why
+                "Prefect does not accept all artifacts; the run goes on without them: %s", why
             )
 
     def put(self, send: Callable[[], object]) -> None:
@@ -60,7 +60,7 @@ class _Sender:
         try:
             with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: retries}):
                 send()
-        # Whatever becomes of what is shown, the run goes on.
+        # An artifact that cannot be sent does not stop the run.
         except Exception as error:  # noqa: BLE001
             self.warn(f"{type(error).__name__}: {error}".partition("\n")[0])
 
@@ -69,37 +69,37 @@ _SENDER = _Sender()
 
 
 def show(send: Callable[[], object]) -> None:
-    """Have an artifact sent, in the background and in the context of the run that asks.
+    """Send an artifact in the background, in the context of the run.
 
     Parameters
     ----------
     send
-        calls one of Prefect's functions; an error is a warning, once.
+        calls one of Prefect's functions; the first error is logged as a warning.
     """
     _SENDER.put(send)
 
 
 def await_shown() -> None:
-    """Wait until all is sent, but not for long; a warning says that it took longer."""
+    """Wait until all artifacts are sent; after 15 s, give up with a warning."""
     sent = threading.Event()
     _SENDER.put(sent.set)
     if not sent.wait(_SECONDS_TO_SHOW):
-        _SENDER.warn(f"they are not sent after {_SECONDS_TO_SHOW:g} s")
+        _SENDER.warn(f"they were not sent within {_SECONDS_TO_SHOW:g} s")
 
 
 def as_text(name: str, most: int = 120) -> str:
-    """A name in Markdown as the text that it is, on one line: neither markup nor HTML.
+    """A name escaped for Markdown, on one line: neither markup nor HTML.
 
     Parameters
     ----------
     most
-        characters, before any are escaped.
+        characters kept, counted before any are escaped.
     """
     return re.sub(r"([\\`*_{}\[\]()<>#+!|$~&:-])", r"\\\1", shown(name, most))
 
 
 class ProgressBar:
-    """A stage's progress as Prefect shows it: the last value counts, those on the way do not."""
+    """A stage's progress in Prefect; of values that wait to be sent, only the last is."""
 
     def __init__(self, key: str, description: str) -> None:
         self._key, self._description = key, as_text(description)
@@ -109,7 +109,7 @@ class ProgressBar:
         self.show(0.0)
 
     def show(self, percent: float) -> None:
-        """Show how much is done."""
+        """Show the share that is done, in percent."""
         with self._lock:
             self._percent = percent
             if self._waits:

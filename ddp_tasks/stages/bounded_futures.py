@@ -1,4 +1,4 @@
-"""The one way to Dask: futures, few at a time; what waits and what is done take no memory.
+"""The one way to Dask: few futures at a time, so that waiting and finished tasks take no memory.
 
 ``Client.map`` sends every task at once and holds every result; here the scheduler knows a few
 tasks for each thread of the cluster, and a result is forgotten as soon as it is used.
@@ -22,13 +22,13 @@ from distributed.scheduler import KilledWorker
 from ddp_tasks.stages.dead_workers import why_killed
 from schemas.parameters import RunError
 
-#: Attempts after the first that an item gets, on another worker where its own died.
+#: Attempts at an item after the first, on another worker if its own died.
 RETRIES = 2
 
-#: Tasks in flight for each thread: one at work, one that waits beside it, one on its way.
+#: Tasks in flight for each thread: one at work, one waiting on the worker, one on its way.
 FUTURES_PER_THREAD = 3
 
-#: In flight at least, also while no worker is there: a cluster that adapts grows by what waits.
+#: Fewest tasks in flight, even without workers: an adaptive cluster grows with waiting tasks.
 FEWEST_FUTURES = 8
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -69,18 +69,18 @@ def connected(scheduler: str) -> Iterator[Client]:
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Result]):
-    """What became of one item: a result, or what its last attempt raised."""
+    """The outcome of one item: a result, or the error of its last attempt."""
 
     item: Item
     result: Result | None = None
     error: BaseException | None = None
 
 
-#: Calls of an item's own, whose results its function takes too.
+#: Further calls for an item, whose results its function takes too.
 Parts = Callable[[Item], Sequence[Callable[[], object]]]
 
 
-def _unseen(_: int) -> None:
+def _ignore(_: int) -> None:
     pass
 
 
@@ -92,22 +92,21 @@ def _one(_: object) -> int:
 class OverWorkers:
     """Applies functions to items on the Dask workers, a few items at a time.
 
-    Everything that a stage spreads goes this way. An item that fails, or whose worker dies, is
-    tried again, on another worker where its own died: a function must bear being called twice for
-    an item.
+    All stages use it. An item that fails is tried again, on another worker if its own died; so a
+    function may be called twice for an item.
     """
 
     client: Client
     patience: float | None
     """seconds to wait while no worker is connected; None waits for ever."""
-    advance: Callable[[int], None] = _unseen
-    """called with how far each item brings the stage."""
+    advance: Callable[[int], None] = _ignore
+    """called with the size of each finished item."""
     size: Callable[[Any], int] = _one
-    """how far that is."""
+    """size of an item, in the units of the stage's progress."""
     named: Callable[[Any], str] = str
-    """what messages call an item."""
+    """name of an item in messages."""
     retries: int = RETRIES
-    """attempts after the first that raised."""
+    """attempts at an item after the first."""
 
     @overload
     def __call__(
@@ -130,15 +129,15 @@ class OverWorkers:
         /,
         parts: Parts[Item] | None = None,
     ) -> Iterator[tuple[Item, Result]]:
-        """Apply a function to items as ``outcomes`` does, where no item may fail.
+        """Apply a function to items as ``outcomes`` does; the first failure ends it.
 
         Parameters
         ----------
         function
-            called with an item; with ``parts`` also with the list of their results.
+            called with an item, and with ``parts`` also with the list of their results.
         parts
-            calls that each item's own call waits for. Any workers carry them out, and their
-            results stay there, so an item of many parts keeps all workers busy.
+            calls for an item that its own call waits for. Any workers carry them out and keep
+            their results, so an item of many parts keeps all workers busy.
 
         Yields
         ------
@@ -147,11 +146,11 @@ class OverWorkers:
         Raises
         ------
         RunError
-            Naming the item, if its workers died.
+            If the workers of an item died; the message names the item.
         OSError
-            Naming the item, if the system refused its last attempt something.
+            If the system refused an item's last attempt something; the message names the item.
         Exception
-            What else the function raised in an item's last attempt.
+            Any other error of an item's last attempt.
         """
         with closing(self._outcomes(function, items, parts)) as outcomes:
             for outcome in outcomes:
@@ -164,15 +163,14 @@ class OverWorkers:
     def outcomes(
         self, function: Callable[[Item], Result], items: Iterable[Item], /
     ) -> Generator[Outcome[Item, Result], None, None]:
-        """Apply a function to items, and give each outcome as it comes.
+        """Apply a function to items, and yield each outcome as it arrives.
 
-        What is in flight when the caller leaves is cancelled. An item that fails does not bring
-        the stage further by itself.
+        Calls in flight are cancelled when the caller stops. Failed items do not count as progress.
 
         Parameters
         ----------
         items
-            taken as there is room for them in flight.
+            taken one by one, as there is room for them in flight.
 
         Raises
         ------
@@ -199,7 +197,7 @@ class OverWorkers:
                     continue
                 item, future, advanced = landed
                 if future.status == "error":
-                    error = _told(self.client, future.exception(), self.named(item))
+                    error = _explained(self.client, future.exception(), self.named(item))
                     yield Outcome(item, error=error)
                     continue
                 result = cluster.result(future)
@@ -210,14 +208,14 @@ class OverWorkers:
 
 
 class _Flight(Generic[Item]):
-    """Calls that the scheduler knows of, and those that have come to an end."""
+    """Calls that the scheduler has, and those that are finished."""
 
     def __init__(
         self, mapped: OverWorkers, function: Callable[..., object], parts: Parts[Item] | None
     ) -> None:
         self._mapped, self._function, self._parts_of = mapped, function, parts
         self._ended: SimpleQueue[Future] = SimpleQueue()
-        #: And how far each brings the stage.
+        #: Items and their sizes, less the sizes of their parts.
         self._items: dict[Future, tuple[Item, int]] = {}
         self._parts: dict[Future, int] = {}
 
@@ -226,7 +224,7 @@ class _Flight(Generic[Item]):
         return len(self._items) + len(self._parts)
 
     def send(self, item: Item) -> None:
-        """Have an item worked on, its parts first; each of them brings the stage equally far."""
+        """Submit an item after its parts, which share its size equally."""
         calls = None if self._parts_of is None else list(self._parts_of(item))
         size = self._mapped.size(item)
         each = size // (len(calls or ()) + 1)
@@ -234,16 +232,16 @@ class _Flight(Generic[Item]):
         future = self._submit(self._function, item, *(() if calls is None else (parts,)))
         self._parts |= dict.fromkeys(parts, each)
         self._items[future] = item, size - each * len(parts)
-        for one in (*parts, future):
-            one.add_done_callback(self._ended.put)
+        for submitted in (*parts, future):
+            submitted.add_done_callback(self._ended.put)
 
     def _submit(self, function: Callable[..., object], *args: object) -> Future:
         return self._mapped.client.submit(function, *args, pure=False, retries=self._mapped.retries)
 
     def landed(self) -> tuple[Item, Future, int] | None:
-        """An item that has come to an end, and how far it brings the stage.
+        """An item whose call has ended, its future and its size.
 
-        None if there is none after a while, or a part came to its end.
+        None if there is none after a second, or if a part has ended.
         """
         try:
             future = self._ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
@@ -258,41 +256,41 @@ class _Flight(Generic[Item]):
         return item, future, advanced
 
     def cancel(self) -> None:
-        """Leave nothing in flight."""
+        """Cancel all calls in flight."""
         client = self._mapped.client
         if len(self) and client.status == "running":
             with suppress(OSError, CancelledError):
                 client.cancel([*self._items, *self._parts], force=True)
 
 
-def _told(client: Client, error: BaseException, item: str) -> BaseException:
-    """An item's error; a worker that died has no word of its own for it."""
+def _explained(client: Client, error: BaseException, item: str) -> BaseException:
+    """The error of an item, with an explanation if its workers died."""
     if not isinstance(error, KilledWorker):
         return error
     return WorkerKilledError(why_killed(client, error, item))
 
 
 def _of_item(error: OSError, item: str) -> OSError:
-    said = f"{item}: {error.strerror or error}"
-    return OSError(error.errno, said, error.filename) if error.errno else OSError(said)
+    message = f"{item}: {error.strerror or error}"
+    return OSError(error.errno, message, error.filename) if error.errno else OSError(message)
 
 
 def on_each_worker(
     scheduler: str, patience: float | None, function: Callable[[int, int | None], Result]
 ) -> list[Result]:
-    """Call a function once on each worker that is connected, after the first has come.
+    """Call a function once on each connected worker; wait for the first one.
 
     Parameters
     ----------
     patience
-        as of ``OverWorkers``.
+        as in ``OverWorkers``.
     function
-        called with the worker's number of threads and its memory limit in bytes, None without.
+        called with the worker's number of threads and its memory limit in bytes, or None.
 
     Raises
     ------
     ClusterLostError
-        If there is no worker for too long, or no scheduler.
+        If no worker is connected for too long, or there is no scheduler.
     """
     with connected(scheduler) as client:
         cluster = _Cluster(client, patience)
@@ -306,7 +304,7 @@ def _with_its_size(function: Callable[[int, int | None], Result], dask_worker: W
 
 
 class _Cluster:
-    """How many tasks the cluster can use, looked up now and then, and whether it is there."""
+    """Number of tasks that the cluster can use, looked up now and then, and whether it is there."""
 
     def __init__(self, client: Client, patience: float | None) -> None:
         self._client, self._patience = client, patience
@@ -318,7 +316,7 @@ class _Cluster:
         return max(FEWEST_FUTURES, FUTURES_PER_THREAD * self.threads())
 
     def threads(self) -> int:
-        """Threads of all workers, at the last look."""
+        """Number of threads of all workers, looked up at most once a second."""
         if self._client.status != "running":
             raise self._lost(f"the client is {self._client.status}")
         now = time.monotonic()
@@ -338,12 +336,12 @@ class _Cluster:
         return self._threads
 
     def _nthreads(self) -> dict[str, int]:
-        """By worker; a scheduler that does not answer in time is as good as gone."""
+        """Threads by worker; a scheduler that does not answer in time counts as lost."""
         longest = None if self._patience is None else max(self._patience, _SECONDS_TO_CONNECT)
         return self._client.nthreads(callback_timeout=longest)
 
     def result(self, future: Future) -> Any:
-        """A finished task's result, for which its worker is asked."""
+        """The result of a finished task, fetched from its worker."""
         try:
             return future.result(timeout=self._patience)
         except (CancelledError, OSError) as error:  # a timeout is an OSError

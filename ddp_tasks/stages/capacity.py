@@ -42,7 +42,7 @@ from schemas.zoo import ZooModel, ZooParameters
 def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: str) -> None:
     """Compute a model's spectra and power laws on the Dask workers, and store them.
 
-    What the store holds of the same weights is kept.
+    Results of the same weights are kept.
 
     Raises
     ------
@@ -53,8 +53,8 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     input_size = tuple(model.input_size or zoo.input_size)
     network = open_model(model.parameters)
     layers = [
-        _Layer(one, one.name, toeplitz_size(network, one))
-        for one in trace(network, input_size, model.factory)
+        _Layer(linear, linear.name, toeplitz_size(network, linear))
+        for linear in trace(network, input_size, model.factory)
     ]
     attributes = {
         "model_digest": model_digest(network),
@@ -85,9 +85,9 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
 def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     """Compute spectra and power laws of a run's layers on the Dask workers, and store them.
 
-    Of the unfolded weights the store has the singular values already. Where the group
-    ``capacity`` is whole, or the run asks for no matrization, nothing is done: a store belongs
-    to runs of the same parameters and weights.
+    The singular values of the unfolded weights are read from the store. Nothing is done if the
+    group ``capacity`` is finished, or if the run asks for no matrization: a store belongs to runs
+    of the same parameters and weights.
     """
     log = get_run_logger()
     if not run.capacity:
@@ -117,7 +117,7 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
 
 @dataclass(frozen=True)
 class _Layer:
-    """A layer, what workers are asked for of it, and how large its W̄2 is."""
+    """A layer, the item that workers get for it, and the size of its W̄2."""
 
     linear: LinearLayer
     item: str | DecomposedLayer
@@ -142,19 +142,19 @@ def _over_layers(
 
     Returns
     -------
-    as of ``model_dataset``
+    as in ``model_dataset``
     """
     toeplitz = Matrization.TOEPLITZ in request.matrizations
-    by_cost = sorted(layers, key=lambda one: cost(one.linear), reverse=True)
-    by_name = {one.linear.name: one for one in by_cost}
-    size = {name: one.toeplitz.values if toeplitz else 1 for name, one in by_name.items()}
+    by_cost = sorted(layers, key=lambda layer: cost(layer.linear), reverse=True)
+    by_name = {layer.linear.name: layer for layer in by_cost}
+    size = {name: layer.toeplitz.values if toeplitz else 1 for name, layer in by_name.items()}
 
     def blocks(item: str | DecomposedLayer) -> list[Callable[[], Tensor]]:
         name = str(item)
         several = by_name[name].toeplitz.blocks() if toeplitz else []
         if len(several) < 2:
             return []
-        return [partial(toeplitz_block, request, name, one) for one in several]
+        return [partial(toeplitz_block, request, name, block) for block in several]
 
     with over_workers(
         *workers,
@@ -164,12 +164,12 @@ def _over_layers(
         size=lambda item: size[str(item)],
         named=lambda item: f"layer {item}",
     ) as mapped:
-        items = [one.item for one in by_cost]
+        items = [layer.item for layer in by_cost]
         rows = {
             str(item): row for item, row in mapped(partial(layer_spectra, request), items, blocks)
         }
-    linear = [one.linear for one in layers]
-    dataset = model_dataset([rows[one.name] for one in linear], linear, request.matrizations)
+    linear = [layer.linear for layer in layers]
+    dataset = model_dataset([rows[each.name] for each in linear], linear, request.matrizations)
     _warn_of_refusals(model, dataset)
     return dataset
 
@@ -189,25 +189,25 @@ def _warn_of_refusals(name: str, dataset: xr.Dataset) -> None:
 
 @stage("zoo-report")
 def write_zoo(zoo: ZooParameters, path: Path, page: Path, errors: dict[str, str]) -> None:
-    """Write the table over models, seal the store and lay the page out.
+    """Write the table over models, seal the store and write the page.
 
     Parameters
     ----------
     errors
-        why models failed, by name.
+        reasons why models failed, by name.
     """
-    found = {
+    capacities = {
         model.name: groups.read(path, group_path("capacity", model.name)).load()
         for model in zoo.models
         if model.name not in errors
     }
-    table = zoo_dataset(zoo, found, errors)
+    table = zoo_dataset(zoo, capacities, errors)
     groups.write(path, "zoo", table)
     groups.seal(path)
-    # A run that measures its own capacity need not load what draws a page of many models.
+    # A run that measures its own capacity need not load the page of many models.
     from ddp_tasks.report import capacity_page
 
     findings = capacity_page.CapacityFindings(
-        title=zoo.name, zoo=table, capacity=found, attributes=groups.zoo_attributes(path)
+        title=zoo.name, zoo=table, capacity=capacities, attributes=groups.zoo_attributes(path)
     )
     write_whole(page, capacity_page.render(findings))

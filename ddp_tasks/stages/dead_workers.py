@@ -8,7 +8,7 @@ from dask.utils import format_bytes
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
-#: Under which a worker's nanny reports that it ended it for its use of memory.
+#: Topic under which a nanny reports that it ended its worker because of its memory.
 _OF_MEMORY = "worker-restart-memory"
 
 _CAUSES = (
@@ -18,30 +18,30 @@ _CAUSES = (
 
 
 def why_killed(client: Client, error: KilledWorker, item: str) -> str:
-    """What to say of an item whose workers all died.
+    """The message about an item whose workers all died.
 
     Parameters
     ----------
     item
-        what the workers were at work on.
+        name of the item.
     """
     worker = error.last_worker
     limit = worker.memory_limit
     before = f", as {n} before it" if (n := error.allowed_failures) else ""
-    said = f"worker {worker.address} was killed while at work on {item}{before}: "
+    message = f"worker {worker.address} was killed while at work on {item}{before}: "
     used = _memory_used(client, worker.address)
     if used is not None:
-        return said + (
+        return message + (
             f"it used {format_bytes(used)} and its memory limit of {format_bytes(limit)} was "
             "reached. Give the workers more memory, have fewer on a machine, or make "
             "shards.batch_size smaller"
         )
     has = f" (its memory limit was {format_bytes(limit)})" if limit else ""
-    return f"{said}nothing is known of why{has}. {_CAUSES}"
+    return f"{message}the cause is not known{has}. {_CAUSES}"
 
 
 def _memory_used(client: Client, address: str) -> int | None:
-    """Bytes that a worker used when its nanny ended it for that; None if it did not."""
+    """Bytes that a worker used when its nanny ended it for that; None if it was not."""
     with suppress(OSError, ValueError):
         for _, event in reversed(client.get_events(_OF_MEMORY)):
             if event["worker"] == address:

@@ -1,4 +1,4 @@
-"""From a run's model to its store, as Prefect tasks: train where asked, decompose every layer."""
+"""Training a run's model if asked, and decomposing its layers into a store, as Prefect tasks."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ from schemas.recording import stored_identity
 
 @stage("train")
 def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
-    """Train the run's network where it asks for that, and keep it; give the trained model.
+    """Train the run's network if it asks for that, save it, and return the trained model.
 
-    A checkpoint that the same training left is used again.
+    A checkpoint of the same training is used again.
 
     Raises
     ------
     RunError
         If the checkpoint comes from another training, or the network cannot be trained: it fails
-        in training mode, or its weights go beyond all bounds.
+        in training mode, or its weights become infinite or NaN.
     """
     training = run.model.training
     if training is None:
@@ -121,17 +121,17 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     if not spectra:
         raise RunError(f"no layer of {run.model.factory!r} has a decomposition: {refused}")
     if run.shards.images == "auto":
-        ranks = [one.rank for one in spectra.values()]
+        ranks = [spectrum.rank for spectrum in spectra.values()]
         run = _with_shards(run, prepared, ranks, scheduler)
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in spectra)
-    of_layers = decomposition.layers_dataset(layers, spectra)
-    coordinates = decomposition.layer_coordinates(layers, of_layers.sizes["singular_vector"])
+    layers_table = decomposition.layers_dataset(layers, spectra)
+    coordinates = decomposition.layer_coordinates(layers, layers_table.sizes["singular_vector"])
     creation.create(
         path,
         run,
         replace(identity, parameters=stored_identity(run), weights=str(prepared.weights or "")),
         not_analysed=not_analysed,
-        groups={"layers": of_layers},
+        groups={"layers": layers_table},
         signals=prepared.images.described().assign_coords(coordinates),
     )
 
@@ -142,19 +142,19 @@ def _decompositions(
     layers: Sequence[LinearLayer],
     scheduler: str,
 ) -> tuple[dict[str, Spectrum], dict[str, str]]:
-    """Have the Dask workers decompose layers, the costliest first, and write what they find.
+    """Have the Dask workers decompose layers, the costliest first, and write the results.
 
     Parameters
     ----------
     decompose
-        carried out on a worker for a layer's name.
+        called on a worker with a layer's name.
 
     Returns
     -------
-    singular values in forward order, and why layers without a decomposition have none
+    spectra in forward order, and reasons why other layers have no decomposition
     """
     log = get_run_logger()
-    found: dict[str, Spectrum] = {}
+    spectra: dict[str, Spectrum] = {}
     refused: dict[str, str] = {}
     by_name = {layer.name: layer for layer in sorted(layers, key=cost, reverse=True)}
     with over_workers(
@@ -174,22 +174,22 @@ def _decompositions(
             if outcome.error is not None:
                 raise RunError(f"layer {layer.name}: {outcome.error}") from outcome.error
             assert outcome.result is not None
-            found[layer.name] = outcome.result
+            spectra[layer.name] = outcome.result
             shape, rank = "×".join(map(str, layer.shape)), outcome.result.rank
             log.info("%s: %s, rank %d", layer.name, shape, rank)
             if close := int((relative_gaps(outcome.result.S) < GAP_TOLERANCE).sum()):
                 log.warning(
-                    "%s: %d singular values are too close to tell their vectors apart",
+                    "%s: %d singular values are so close that their vectors are arbitrary",
                     layer.name,
                     close,
                 )
-    return {one.name: found[one.name] for one in layers if one.name in found}, refused
+    return {layer.name: spectra[layer.name] for layer in layers if layer.name in spectra}, refused
 
 
 def _with_shards(
     run: RunParameters, prepared: Prepared, ranks: Sequence[int], scheduler: str
 ) -> RunParameters:
-    """The run with the images of one shard chosen by what the workers are."""
+    """The run with a number of images per shard that suits its workers."""
     shards = run.shards
     workers = on_each_worker(scheduler, shards.patience, worker_size)
     layers = prepared.layers
@@ -198,7 +198,7 @@ def _with_shards(
         len(prepared.images), shards.batch_size, ImageCost(ranks, operations), workers
     )
     get_run_logger().info(
-        "%d images a shard: %.3g MB of signals, %.3g operations an image, %d threads",
+        "%d images per shard: %.3g MB of signals, %.3g operations per image, %d threads",
         images,
         4e-6 * sum(ranks) * images,
         operations,

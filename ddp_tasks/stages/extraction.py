@@ -1,4 +1,4 @@
-"""What a faster pass costs in accuracy, and statistics beside the mean, as Prefect tasks."""
+"""The error of a faster pass, and statistics over positions, as Prefect tasks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from schemas.parameters import RunParameters
 
 @stage("extraction")
 def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
-    """Measure, on a sample of images, what the run's pass does to the signals, and store it.
+    """Measure the error that the run's pass makes in the signals of a sample of images; store it.
 
     Raises
     ------
     RunError
-        If the pass cannot be had as the run asks for it.
+        If the pass cannot be made as the run asks.
     """
     with over_workers(
         scheduler,
@@ -31,16 +31,16 @@ def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
         total=1,
         named=lambda _: "the sample of images",
     ) as mapped:
-        ((_, found),) = mapped(extraction_error, [StoredRun.of(path, run)])
-    groups.write(path, "extraction", found)
-    relative = found["relative_error"].to_numpy()
+        ((_, errors),) = mapped(extraction_error, [StoredRun.of(path, run)])
+    groups.write(path, "extraction", errors)
+    relative = errors["relative_error"].to_numpy()
     get_run_logger().info(
         "error of the signals on %d images: at most %.1e of a layer's root mean square (%s); "
         "%d predictions changed",
-        found.attrs["images"],
+        errors.attrs["images"],
         float(relative.max()),
-        found["layer"].to_numpy()[int(relative.argmax())],
-        found.attrs["predictions_changed"],
+        errors["layer"].to_numpy()[int(relative.argmax())],
+        errors.attrs["predictions_changed"],
     )
 
 
@@ -51,7 +51,7 @@ def measure_positions(run: RunParameters, path: Path, scheduler: str) -> None:
     Raises
     ------
     RunError
-        Naming the shard that failed, and why.
+        If a shard fails; the message names it and the reason.
     """
     spatial_cube.create(path)
     missing = shards.missing_shards(path, spatial_cube.GROUP)

@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 from prefect import get_run_logger
 
-from ddp_tasks.significance.tables import superclass_dataset
+from ddp_tasks.significance.superclasses import superclass_dataset
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups as store
 from ddp_tasks.workers import kept

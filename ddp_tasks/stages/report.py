@@ -27,7 +27,7 @@ _SECTIONS = ".ddp-sections-"
 def write_report(
     run: RunParameters, summary: Summary, path: Path, page: Path, scheduler: str
 ) -> None:
-    """Seal the store and lay its figures out as one page that opens with no network."""
+    """Seal the store, and write its report as one page that needs no network."""
     groups.seal(path)
     if kept.is_laid_out(run, path, page):
         get_run_logger().info("%s: kept from before", page)
@@ -59,9 +59,9 @@ def write_report(
 
 @contextmanager
 def _room(folder: Path) -> Iterator[Path]:
-    """A folder for the sections of a page, which all workers see; it goes when the page is there.
+    """A temporary folder for the sections of a page, which all workers see.
 
-    Held in memory, the sections of all layers would take more than anything else in the flow.
+    In memory, the sections of all layers would take more than anything else in the flow.
     """
     for left in folder.glob(f"{_SECTIONS}*"):  # of a run that was killed
         if left.is_dir() and not left.is_symlink():

@@ -19,7 +19,7 @@ from ddp_tasks.workers.signals import fill_shard
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import RunError, RunParameters
 
-#: One bad shard does not keep the others from being written; this many stop the run.
+#: One failed shard does not stop the others; this many stop the run.
 _MOST_FAILED_SHARDS = 3
 
 
@@ -30,10 +30,10 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     Raises
     ------
     RunError
-        Naming the shard that failed, and why; or that the cluster is lost. It says how many
-        shards are written, and that a run started again writes the others. Also if more images
-        cannot be read than the run allows. A run started again tries those images once more.
-        Naming images that were replaced since their shards were written.
+        If a shard fails or the cluster is lost; the message names the shard and the cause, and
+        says how many shards are written. If more images cannot be read than the run allows; a
+        run started again tries those images once more. If images were replaced since their shards
+        were written; the message names them.
     """
     log = get_run_logger()
     if left := shards.clear_partial_files(path):
@@ -69,11 +69,11 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     except ClusterLostError as lost:
         failed.insert(0, lost)
     if not failed and (lacking := shards.missing_shards(path)):
-        failed = [RunError(f"{lacking[0]} is not in {path}, though its worker wrote it")]
+        failed = [RunError(f"{lacking[0]} is not in {path}, although its worker wrote it")]
     if failed:
         raise RunError(
             f"{failed[0]}\n{written} of {every} shards are written; started again, the run "
-            "writes the others"
+            "writes the rest"
         ) from failed[0]
     if unreadable:
         log.warning("%s", unreadable.sentence())
@@ -81,7 +81,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
 
 
 def _take_back_damaged(run: RunParameters, path: Path, scheduler: str) -> None:
-    """Read all shards written before; those that are not as they were written are written anew."""
+    """Read all shards written before, and mark damaged ones to be written again."""
     log = get_run_logger()
     missing = {shard.index for shard in shards.missing_shards(path)}
     damaged = [
@@ -103,13 +103,15 @@ def _take_back_damaged(run: RunParameters, path: Path, scheduler: str) -> None:
                     damaged.append(shard)
     if damaged:
         taken_back.forget(path, damaged)
-        log.warning("%d damaged shards are written anew, and what follows from them", len(damaged))
+        log.warning(
+            "%d damaged shards and the results that depend on them are written again", len(damaged)
+        )
 
 
 def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
     """Images of shards written before that cannot be read now either.
 
-    Shards with an image that was repaired since count as not written from here on.
+    Shards with an image that can be read now are marked to be written again.
     """
     before = taken_back.unreadable_images(path)
     unreadable = Unreadable(run.images.unreadable, shards.shards(path)[-1].stop)
@@ -119,17 +121,17 @@ def _still_unreadable(run: RunParameters, path: Path) -> Unreadable:
     now = {
         image: images.read(at, at + 1)[0] for at, image in enumerate(images.ids) if image in before
     }
-    still = {image: found for image, found in now.items() if isinstance(found, str)}
+    still = {image: reason for image, reason in now.items() if isinstance(reason, str)}
     if repaired := before.keys() - still.keys():
         taken_back.take_back(path, repaired)
         log = get_run_logger()
-        log.info("%d images can be read now; their shards are written anew", len(repaired))
+        log.info("%d images can be read now; their shards are written again", len(repaired))
     unreadable.add(still)
     return unreadable
 
 
 def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
-    """Hold the images of shards written before against what is recorded of them."""
+    """Compare the images of shards written before with their records."""
     missing = {shard.index for shard in shards.missing_shards(path)}
     written = [shard for shard in shards.shards(path) if shard.index not in missing]
     if not written:
@@ -146,9 +148,9 @@ def _refuse_replaced(run: RunParameters, path: Path, scheduler: str) -> None:
         for _, images in mapped(compare, written):
             replaced |= images
     if replaced:
-        raise RunError(f"{path} was made of other images: {replaced_sentence(replaced)}")
+        raise RunError(f"{path} was made from other images: {replaced_sentence(replaced)}")
 
 
 def _named(shard: shards.Shard, error: BaseException) -> RunError:
-    """What went wrong with a shard; a worker that died has no word of its own for it."""
+    """The error of a shard, naming the shard."""
     return error if isinstance(error, RunError) else RunError(f"{shard}: {error}")

@@ -23,7 +23,7 @@ from schemas.parameters import RunError, RunParameters
 def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None:
     """Compute thresholds and class tables at all quantile levels of the run.
 
-    What was computed of the finished cube before is kept.
+    Results that were computed from the same cube are kept.
     """
     if _kept(path, "significance"):
         return
@@ -41,7 +41,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
         total=total,
     ) as mapped:
         threshold = reductions.thresholds(path, pieces, quantiles, mapped)
-        # An array of this shape may be larger than memory; only its shape is used.
+        # An array of this shape may be larger than memory; only the shape is used.
         shape = (*threshold.shape[:2], classes, len(cube.ranks), max(cube.ranks))
         none_yet = ClassFractions(
             fraction=np.broadcast_to(np.float32(np.nan), shape),
@@ -49,7 +49,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
             reached=np.zeros((classes, len(cube.ranks)), dtype=np.int64),
         )
         empty = tables_dataset(threshold, none_yet, layers, target_classes, quantiles)
-        # The widest slab sets the width: each of them is then written to a file of its own.
+        # The widest slab sets the width, so that each slab is written to a file of its own.
         region = (*shape[:3], 1, max(slab.width for slab in narrow))
         regions.write_template(
             path, "significance", empty, {"fraction": region}, within=(1, 1, *region[2:])
@@ -74,7 +74,7 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
 def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
     """Find the strongest images of every singular vector.
 
-    What was found in the finished cube before is kept.
+    Exemplars that were found in the same cube are kept.
     """
     if _kept(path, "exemplars"):
         return
@@ -95,10 +95,10 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
         description="strongest images",
         total=len(pieces),
     ) as mapped:
-        for layer, found in reductions.strongest_images(path, pieces, places, mapped):
+        for layer, strongest in reductions.strongest_images(path, pieces, places, mapped):
             padded = exemplars.no_images(*row[1:])
-            padded.image[: len(found.image)] = found.image
-            padded.signal[: len(found.image)] = found.signal
+            padded.image[: len(strongest.image)] = strongest.image
+            padded.signal[: len(strongest.image)] = strongest.signal
             images = exemplars.image_ids(padded.image, ids)
             regions.write_region(path, "exemplars", "image", (layer,), images)
             regions.write_region(path, "exemplars", "signal", (layer,), padded.signal)
@@ -118,8 +118,8 @@ def _kept(path: Path, group: str) -> bool:
 def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: str) -> None:
     """Have the Dask workers build each layer's hypergraph and semantic hierarchy.
 
-    HIF files go to the folder, relations of classes and hierarchies to the store. What was built
-    of the same significance before is kept.
+    HIF files go to the folder, relations of classes and hierarchies to the store. Hypergraphs that
+    were built from the same significance are kept.
     """
     folder.mkdir(exist_ok=True)
     missing = kept.unbuilt_layers(run, path, folder)

@@ -1,7 +1,7 @@
-"""What the stages of a run share as Prefect tasks: how they are named and show progress.
+"""Parts that all stages share: Prefect tasks, progress, and the way to the workers.
 
 Every stage reads its inputs from the store and writes its outputs there, so tasks pass paths
-and parameters, never arrays; and every stage may run twice.
+and parameters, never arrays. Every stage may run twice.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ Result = TypeVar("Result")
 
 
 def stage(name: str) -> Callable[[Callable[Arguments, Result]], Task[Arguments, Result]]:
-    """A Prefect task that is never looked up in a cache: the store itself knows what is done.
+    """Make a function a Prefect task without a cache: the store knows which work is done.
 
-    What the system refuses it, such as room on a full disk, is a ``RunError`` that names stage,
-    cause and place.
+    An ``OSError``, such as that of a full disk, becomes a ``RunError`` that names stage, cause and
+    place.
     """
 
     def of(function: Callable[Arguments, Result]) -> Task[Arguments, Result]:
         @wraps(function)
-        def told(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        def refusing(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
             try:
                 return function(*args, **kwargs)
             except OSError as error:
-                place = next((one for one in args if isinstance(one, Path)), None)
+                place = next((argument for argument in args if isinstance(argument, Path)), None)
                 raise RunError(f"{name}: {refusal_of(error, place)}") from error
 
-        return task(name=name, cache_policy=NO_CACHE, persist_result=False)(told)
+        return task(name=name, cache_policy=NO_CACHE, persist_result=False)(refusing)
 
     return of
 
 
 @contextmanager
 def progress(key: str, description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how far a stage is, as a bar in the terminal and as an artifact in Prefect.
+    """Show the progress of a stage, as a bar in the terminal and as an artifact in Prefect.
 
-    Yields a function that is told the number of items just finished.
+    Yields a function to call with the number of items just finished.
     """
     shown_in_prefect = ProgressBar(key, description)
     description = shown(description)
@@ -70,18 +70,18 @@ def progress(key: str, description: str, total: int) -> Iterator[Callable[[int],
         transient=True,
         disable=not sys.stderr.isatty(),
     )
-    finished, updated, told = 0, time.monotonic(), time.monotonic()
+    finished, updated, logged = 0, time.monotonic(), time.monotonic()
 
     def advance(items: int) -> None:
-        nonlocal finished, updated, told
+        nonlocal finished, updated, logged
         finished += items
         bar.update(line, completed=finished)
         now = time.monotonic()
         if now - updated > _SECONDS_BETWEEN_UPDATES:
             updated = now
             shown_in_prefect.show(100 * finished / total)
-        if bar.disable and now - told > _SECONDS_BETWEEN_LINES:
-            told = now
+        if bar.disable and now - logged > _SECONDS_BETWEEN_LINES:
+            logged = now
             get_run_logger().info("%s: %d of %d", description, finished, total)
 
     with bar:
@@ -101,19 +101,19 @@ def over_workers(
     size: Callable[[Any], int] = lambda _: 1,
     named: Callable[[Any], str] = str,
 ) -> Iterator[OverWorkers]:
-    """What maps functions over the Dask workers for one stage, and shows how far the stage is.
+    """Maps functions over the Dask workers for one stage, and shows its progress.
 
     Parameters
     ----------
     key, description, total
-        as of ``progress``.
+        as in ``progress``.
     patience, size, named
-        as of ``OverWorkers``.
+        as in ``OverWorkers``.
 
     Raises
     ------
     ClusterLostError
-        If no scheduler answers at the address; when mapping, also as ``OverWorkers.outcomes``.
+        If no scheduler answers at the address; when mapping, also as in ``OverWorkers.outcomes``.
     """
     with connected(scheduler) as client, progress(key, description, total) as advance:
         yield OverWorkers(client, patience, advance, size, named)

@@ -9,7 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from ddp_tasks.hypergraphs.family import family_dataset
-from ddp_tasks.significance.layer_stability import layer_stability, made_with
+from ddp_tasks.significance.stability import layer_stability, made_with
 from ddp_tasks.store import cube, groups
 from schemas.names import group_path
 from schemas.parameters import SignificanceParameters

@@ -39,7 +39,7 @@ def build_hypergraph(
     """
     # The flow, which sends this function to the workers, need not load HyperNetX.
     from ddp_tasks.hypergraphs import hif
-    from ddp_tasks.hypergraphs.layer_hypergraphs import file_metadata, layer_hypergraph
+    from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_hypergraph
 
     at = Path(path)
     significance = groups.read(at, "significance").sel(layer=layer)

@@ -9,7 +9,7 @@ import torch
 from runs import HERE
 
 from ddp_tasks.files.whole import replacing, write_whole
-from ddp_tasks.queries.significance import write_table
+from ddp_tasks.queries.table_files import write_table
 from flows import cli
 from schemas.parameters import RunError
 

@@ -89,7 +89,7 @@ def test_a_shard_that_fails_for_good_is_named_and_the_others_are_written(
     with pytest.raises(
         RunError,
         match=r"(?s)^shard 2 \(images 16 to 23\): the accelerator fell off the bus.*"
-        r"3 of 4 shards are written; started again, the run writes the others",
+        r"3 of 4 shards are written; started again, the run writes the rest",
     ):
         fill(run, path, address)
     assert attempts.read_text() == "..."

@@ -12,7 +12,7 @@ from pages import opened
 from runs import HERE, TinyNetwork, tiny_run
 
 from ddp_tasks.networks.paper_networks import PaperNetwork
-from ddp_tasks.queries import finished_run
+from ddp_tasks.queries import finished_run, layer_on_image
 from ddp_tasks.report import steps_page
 from ddp_tasks.store import groups, marks
 from flows import cli
@@ -46,7 +46,7 @@ def folder(finished, tmp_path):
 def shown(finished):
     code = [f"model.factory={HERE}:TinyNetwork", f"images.factory={HERE}:Noise"]
     run = finished_run.open_finished(finished.store.parent, code, trust=True)
-    return steps_page.compute(run, "conv2", run.position("04"))
+    return layer_on_image.follow_layer(run, "conv2", run.position("04"))
 
 
 def _text(page):

@@ -12,10 +12,11 @@ from strategies import LEVELS, cubes
 from ddp_tasks.hypergraphs.family import why_empty
 from ddp_tasks.hypergraphs.hif import read_hif, write_hif
 from ddp_tasks.queries.hypergraphs import stored_hypergraph
-from ddp_tasks.queries.significance import open_significance, write_table
+from ddp_tasks.queries.significance import open_significance
+from ddp_tasks.queries.table_files import write_table
 from ddp_tasks.significance.confidence_intervals import difference_interval
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
-from ddp_tasks.significance.tables import superclass_dataset
+from ddp_tasks.significance.superclasses import superclass_dataset
 from ddp_tasks.store import creation
 from ddp_tasks.store.identity import Identity
 from schemas.parameters import RunError

@@ -11,7 +11,9 @@ from ddp_tasks.significance.significance import (
     DIRECTIONS,
     discrimination,
     fractions,
+    least_images,
     significant,
+    significant_images,
     thresholds,
 )
 
@@ -179,3 +181,21 @@ def test_discrimination_is_the_variance_that_classes_explain(indicators):
     # Fractions are stored as float32: a relative error of 6e-8, over a variance of 1/24 or more.
     expected = reference.explained_share(indicators)
     assert discrimination(fraction, images)[0] == pytest.approx(expected, abs=1e-5)
+
+
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=6), st.decimals("0.01", "100", places=2))
+def test_the_least_count_is_the_first_that_is_enough(images, percentage):
+    p = float(percentage)
+    for size, least in zip(images, least_images(np.array(images), p), strict=True):
+        if size:
+            assert reference.significant_for_class(int(least), size, p)
+            assert not reference.significant_for_class(int(least) - 1, size, p)
+        else:
+            assert least > size
+
+
+@given(st.integers(1, 8_000_000), st.data())
+def test_counts_come_back_from_stored_fractions(images, data):
+    count = data.draw(st.integers(0, images))
+    fraction = np.array([[count / images]], dtype=np.float32)
+    assert significant_images(fraction, np.array([images])).item() == count

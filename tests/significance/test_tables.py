@@ -9,32 +9,7 @@ from scipy import stats
 from stored_cubes import significance_of
 from strategies import LEVELS, cubes
 
-from ddp_tasks.significance.tables import (
-    layer_frame,
-    least_images,
-    over_superclasses,
-    significant_images,
-    superclass_dataset,
-)
-from schemas.variables import validate
-
-
-@given(st.lists(st.integers(0, 400), min_size=1, max_size=6), st.decimals("0.01", "100", places=2))
-def test_the_least_count_is_the_first_that_is_enough(images, percentage):
-    p = float(percentage)
-    for size, least in zip(images, least_images(np.array(images), p), strict=True):
-        if size:
-            assert reference.significant_for_class(int(least), size, p)
-            assert not reference.significant_for_class(int(least) - 1, size, p)
-        else:
-            assert least > size
-
-
-@given(st.integers(1, 8_000_000), st.data())
-def test_counts_come_back_from_stored_fractions(images, data):
-    count = data.draw(st.integers(0, images))
-    fraction = np.array([[count / images]], dtype=np.float32)
-    assert significant_images(fraction, np.array([images])).item() == count
+from ddp_tasks.significance.tables import layer_frame
 
 
 def layers_of(cube):
@@ -78,32 +53,6 @@ def test_the_frame_has_a_row_for_every_class_and_vector(cube, levels, direction)
                 np.testing.assert_allclose((row.low, row.high), interval, rtol=1e-11, atol=1e-14)
             else:
                 assert np.isnan([row.fraction, row.low, row.high]).all()
-
-
-@settings(max_examples=25)
-@given(cubes(), LEVELS)
-def test_superclasses_are_what_one_label_for_their_images_gives(cube, levels):
-    significance = significance_of(cube, levels)
-    groups = {"even": [f"class {c}" for c in range(0, cube.target_classes, 2)]}
-    if cube.target_classes > 1:
-        groups["first odd"] = ["class 1"]
-    stored = validate(superclass_dataset(significance, groups), "superclasses")
-    found = over_superclasses(significance, stored)
-    assert found["target_class"].values.tolist() == list(groups)
-    member = stored["member"].to_numpy()
-    for g, direction, number, layer in np.ndindex(len(groups), 2, len(levels), len(cube.ranks)):
-        rank = cube.ranks[layer]
-        images = np.flatnonzero(member[g][cube.targets])
-        assert found["images"].values[g] == len(images)
-        q = float(significance["threshold"].values[direction, number, layer])
-        signals = (1, -1)[direction] * cube.signals[images, layer].astype(float)
-        fraction = found["fraction"].values[direction, number, g, layer]
-        assert np.isnan(fraction[rank:]).all()
-        if len(images):
-            share = (signals[:, :rank] > q).sum(axis=0) / len(images)
-            np.testing.assert_array_equal(fraction[:rank], share.astype(np.float32))
-        else:
-            assert np.isnan(fraction).all()
 
 
 def test_the_frame_survives_parquet_and_csv(tmp_path):

@@ -91,6 +91,18 @@ def test_parts_that_a_dead_worker_held_are_computed_again(client, tmp_path):
     assert found == (1, list(range(6)))
 
 
+def test_a_part_that_kills_its_workers_is_explained_as_its_item_is():
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        ending(LocalCluster(n_workers=1, **OPTIONS)) as cluster,
+        Client(cluster.scheduler_address, set_as_default=False) as connected,
+    ):
+        mapped = OverWorkers(connected, 60, named="layer {}".format)
+        outcome = mapped(total, [7], lambda _: [partial(double, 1), partial(kills_itself, 2)])
+        with pytest.raises(WorkerKilledError, match="killed while at work on layer 7: nothing is"):
+            list(outcome)
+
+
 def test_what_a_part_raises_is_the_items_error(client):
     mapped = OverWorkers(client, 60, named="item {}".format, retries=0)
     with pytest.raises(PermissionError, match="item 3: Permission denied"):
@@ -185,7 +197,7 @@ def kills_itself(_):
     ("function", "said"),
     [
         (fills_memory, r"it used \d.*iB and its memory limit of 1.46 GiB was reached"),
-        (kills_itself, r"nothing is known of why .its memory limit was 1.46 GiB.*ran out of mem"),
+        (kills_itself, r"the cause is not known .its memory limit was 1.46 GiB.*ran out of mem"),
     ],
 )
 def test_a_worker_that_dies_is_named_with_its_item_and_whether_it_was_for_memory(function, said):
