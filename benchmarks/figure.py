@@ -26,6 +26,7 @@ from ddp_tasks.figures import hierarchy_figures, hypergraph_figures
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.store import groups
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.parameters import RunParameters
 
 _PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8"><script>{js}</script>
@@ -48,11 +49,11 @@ def draw(folder: Path, layer: str, file: Path) -> None:
     path = folder / "store.zarr"
     run = RunParameters.model_validate(json.loads(groups.root_attributes(path)["run_parameters"]))
     hierarchy = groups.read(path, f"hierarchies/{layer}").load()
-    of_layer = groups.read(path, "layers").load().sel(layer=layer)
+    vectors = LayerVectors.of(groups.read(path, "layers").load().sel(layer=layer))
     thumbnails = Thumbnails(open_images(run.images))
     figures = {
-        "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, of_layer),
-        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, of_layer, thumbnails),
+        "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, vectors),
+        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, vectors, thumbnails),
     }
     renderer = hv.renderer("bokeh")
     script, figure = components({k: renderer.get_plot(f).state for k, f in figures.items()})

@@ -23,6 +23,7 @@ from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.significance.stability import layer_stability
 from ddp_tasks.visualization import exemplars
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters
 
@@ -91,7 +92,7 @@ class Made:
         return LayerFindings(
             levels=levels,
             summary=summary,
-            layer=self.layers.sel(layer=layer),
+            layer=LayerVectors.of(self.layers.sel(layer=layer)),
             signals=layer_figures.signal_counts(self.cube_of(layer), self.signals.sizes["image"]),
             table=LayerTable.of(self.significance.sel(layer=layer), *own),
             family=self.family,
@@ -161,15 +162,16 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
     tables = significance_dataset(parts, of_layers, target_classes, run.significance.quantiles)
     strongest = exemplars.strongest_images(parts, 5)
     place = ("layer", "singular_vector", "place")
+    vectors = {name: LayerVectors.of(of_layers.sel(layer=name)) for name in names}
     built = {
         name: layer_hypergraph(
             LayerTable.of(tables.sel(layer=name), *run.significance.levels(name)),
-            of_layers.sel(layer=name),
+            vectors[name],
         )
         for name in names
     }
     hierarchies = {
-        name: _hierarchy(built[name].hierarchy, of_layers.sel(layer=name), cube[:, i], image_set)
+        name: _hierarchy(built[name].hierarchy, vectors[name], cube[:, i], image_set)
         for i, name in enumerate(names)
     }
     family = family_dataset(tables, run.significance.all_percentages)
@@ -205,12 +207,12 @@ def _linear(name, shape):
     return LinearLayer(name=name, module=name, call=0, kind="Linear", shape=shape, groups=1)
 
 
-def _hierarchy(hierarchy, of_layer, signals, image_set) -> xr.Dataset:
+def _hierarchy(hierarchy, vectors, signals, image_set) -> xr.Dataset:
     names = image_set.target_classes
     best = exemplars.class_exemplars(
         lambda: [(signals, image_set.target)], hierarchy.singular_vectors, len(names)
     )
-    return hierarchy_dataset(hierarchy, of_layer, names, best, image_set.ids)
+    return hierarchy_dataset(hierarchy, vectors, names, best, image_set.ids)
 
 
 def nested(classes: int = 4, vectors: int = 6) -> np.ndarray:

@@ -16,6 +16,7 @@ from bokeh.palettes import interp_palette
 from ddp_tasks.figures.notation import short, text_width, vector_names
 from ddp_tasks.figures.style import BLUES, FONT, GREENS, TABLE_AXES, cell_texts, plain, shown_of
 from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 #: From never, through undecided (orange), to always.
 _UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
@@ -55,16 +56,11 @@ class _Shown:
         return width, 22 if len(self.rows) <= 30 else 14
 
 
-def significance_heatmap(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
+def significance_heatmap(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     """Share of each class's images that each singular vector is significant for.
 
     The figure shows the singular vectors that are significant for a class, most discriminating
     first; dots mark the incidences.
-
-    Parameters
-    ----------
-    layer
-        the layer's slice of the store's group ``layers``.
 
     Raises
     ------
@@ -77,7 +73,7 @@ def significance_heatmap(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
     """
     shown = _most_discriminating(table)
     _, x = shown.places
-    singular_values = layer["singular_value"].to_numpy()
+    singular_values = layer.singular_values
     cell_values = {
         "fraction": shown.select(table.fraction),
         "singular_value": singular_values[shown.columns][x],
@@ -98,7 +94,7 @@ def significance_heatmap(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
 
 
 def highest_level_heatmap(
-    highest_level: xr.DataArray, table: LayerTable, layer: xr.Dataset, levels: Sequence[float]
+    highest_level: xr.DataArray, table: LayerTable, layer: LayerVectors, levels: Sequence[float]
 ) -> hv.Overlay:
     """The greatest quantile level at which each incidence holds.
 
@@ -165,7 +161,7 @@ def _written(
     return parts
 
 
-def stability_heatmap(stability: xr.Dataset, table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
+def stability_heatmap(stability: xr.Dataset, table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     """Share of resamples in which each incidence holds, for the least certain vectors.
 
     Cells are orange where the resamples are undecided: half of them have the incidence and half
@@ -243,7 +239,7 @@ def _most_discriminating(table: LayerTable) -> _Shown:
 def _heatmap(
     shown: _Shown,
     table: LayerTable,
-    layer: xr.Dataset,
+    layer: LayerVectors,
     cell_values: Mapping[str, npt.NDArray[Any]],
     *,
     tooltips: Sequence[tuple[str, str]],

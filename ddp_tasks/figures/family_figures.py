@@ -23,6 +23,7 @@ from ddp_tasks.figures.style import (
 from ddp_tasks.significance.confidence_intervals import wilson_interval
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import significant_images
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 #: Quantities that the maps show, with their titles.
 MAPPED = {
@@ -113,15 +114,13 @@ def _count(value: int) -> str:
     return f"{value}" if value < 10_000 else f"{value / 1000:.0f}k"
 
 
-def intervals(table: LayerTable, layer: xr.Dataset, confidence: float) -> hv.Overlay:
+def intervals(table: LayerTable, layer: LayerVectors, confidence: float) -> hv.Overlay:
     """Fractions of the most discriminating singular vectors with their Wilson intervals.
 
     Parameters
     ----------
     table
         its percentage p is drawn as a line.
-    layer
-        the layer's slice of the store's group ``layers``.
     confidence
         level of the intervals.
 
@@ -198,7 +197,7 @@ def intervals(table: LayerTable, layer: xr.Dataset, confidence: float) -> hv.Ove
     )
 
 
-def discrimination_bars(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
+def discrimination_bars(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     """η² of the most discriminating significant vectors; those of a single class are marked.
 
     Parameters

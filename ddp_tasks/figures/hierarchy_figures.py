@@ -23,6 +23,7 @@ from ddp_tasks.figures.notation import (
 from ddp_tasks.figures.style import GLYPH_FONT, canvas
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
 from ddp_tasks.hypergraphs.semantic_hierarchy import levels, number_of_levels, strict_order
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 _BOXES = 60
 #: In pixels: browsers draw no canvas wider than twice this, and fine screens double the width.
@@ -74,7 +75,7 @@ class Box:
 
 
 def hierarchy_boxes(
-    hierarchy: xr.Dataset, layer: xr.Dataset, most_boxes: int = _BOXES
+    hierarchy: xr.Dataset, layer: LayerVectors, most_boxes: int = _BOXES
 ) -> list[Box]:
     """Boxes of the most general equivalence classes, with sizes but without places."""
     names, vectors = vector_names(layer), hierarchy["singular_vectors"].to_numpy()
@@ -120,7 +121,7 @@ def _per_row(images: int) -> int:
 
 
 def hierarchy_figure(
-    hierarchy: xr.Dataset, layer: xr.Dataset, thumbnails: Mapping[str, Thumbnail]
+    hierarchy: xr.Dataset, layer: LayerVectors, thumbnails: Mapping[str, Thumbnail]
 ) -> hv.Overlay:
     """Diagram of a semantic hierarchy: boxes of equivalence classes, the most general on top.
 
@@ -131,8 +132,6 @@ def hierarchy_figure(
     ----------
     hierarchy
         the store's group ``hierarchies/LAYER``.
-    layer
-        the layer's slice of the store's group ``layers``.
     thumbnails
         by image id.
 

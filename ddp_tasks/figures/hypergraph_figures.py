@@ -10,6 +10,7 @@ import xarray as xr
 from ddp_tasks.figures.diagram_layout import hulls, place_circles
 from ddp_tasks.figures.notation import COLOURS, abbreviated, short, text_width, vector_names
 from ddp_tasks.figures.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 #: Larger hypergraphs are drawn as a matrix of dots, since their hulls could not be read.
 _HULLS, _CIRCLES = 12, 40
@@ -17,7 +18,7 @@ _EQUIVALENCE_CLASSES_IN_MATRIX, _CLASSES_IN_MATRIX = 120, 100
 _RING = 5.0
 
 
-def hypergraph_figure(hierarchy: xr.Dataset, layer: xr.Dataset) -> hv.Overlay:
+def hypergraph_figure(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
     """Hypergraph of a layer, its nodes collapsed to equivalence classes.
 
     A circle is an equivalence class, labelled representative:number of singular vectors, its
@@ -28,8 +29,6 @@ def hypergraph_figure(hierarchy: xr.Dataset, layer: xr.Dataset) -> hv.Overlay:
     ----------
     hierarchy
         the store's group ``hierarchies/LAYER``.
-    layer
-        the layer's slice of the store's group ``layers``.
 
     Raises
     ------
@@ -105,7 +104,7 @@ def has_matrix(hierarchy: xr.Dataset) -> bool:
 def _hulls(
     outlines: list[npt.NDArray[np.float64]],
     hierarchy: xr.Dataset,
-    layer: xr.Dataset,
+    layer: LayerVectors,
     classes: npt.NDArray[np.int64],
 ) -> hv.Polygons:
     names = hierarchy["target_class"].to_numpy()
@@ -131,7 +130,7 @@ def _hulls(
     )
 
 
-def _vectors_of(hierarchy: xr.Dataset, layer: xr.Dataset, target_class: int) -> str:
+def _vectors_of(hierarchy: xr.Dataset, layer: LayerVectors, target_class: int) -> str:
     """The singular vectors of a hyperedge, by name."""
     chosen = hierarchy["target_classes"].to_numpy()[:, target_class]
     vectors = np.flatnonzero(hierarchy["singular_vectors"].to_numpy()[chosen].any(axis=0))
@@ -141,7 +140,7 @@ def _vectors_of(hierarchy: xr.Dataset, layer: xr.Dataset, target_class: int) -> 
 
 def _circles(
     hierarchy: xr.Dataset,
-    layer: xr.Dataset,
+    layer: LayerVectors,
     centre: npt.NDArray[np.float64],
     radius: npt.NDArray[np.float64],
     labels: list[str],
@@ -169,15 +168,13 @@ def _circles(
     return [circles, text]
 
 
-def incidence_matrix(hierarchy: xr.Dataset, layer: xr.Dataset) -> hv.Overlay:
+def incidence_matrix(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
     """Which equivalence classes belong to which target classes, as a matrix of dots.
 
     Parameters
     ----------
     hierarchy
         the store's group ``hierarchies/LAYER``.
-    layer
-        the layer's slice of the store's group ``layers``.
 
     References
     ----------
@@ -242,7 +239,7 @@ def incidence_matrix(hierarchy: xr.Dataset, layer: xr.Dataset) -> hv.Overlay:
     )
 
 
-def equivalence_class_labels(hierarchy: xr.Dataset, layer: xr.Dataset) -> list[str]:
+def equivalence_class_labels(hierarchy: xr.Dataset, layer: LayerVectors) -> list[str]:
     """Label of each equivalence class as in the paper's figures: representative:vectors."""
     members = hierarchy["singular_vectors"].to_numpy()
     names = vector_names(layer)

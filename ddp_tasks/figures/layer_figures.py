@@ -14,13 +14,13 @@ from ddp_tasks.figures.notation import NEUTRAL, vector_names
 from ddp_tasks.figures.style import GLYPH_FONT, canvas, with_axes
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
 from ddp_tasks.significance.layer_table import LayerTable
-from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 _VECTORS_IN_STRONGEST = 6
 _BINS = 120
 
 
-def spectrum(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
+def spectrum(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     """Singular values of a layer; those significant for a class are marked.
 
     Parameters
@@ -32,8 +32,8 @@ def spectrum(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
     ----------
     Praggastis et al. 2022, section 4.2.
     """
-    rank = int(layer["rank"])
-    values = layer["singular_value"].to_numpy()[:rank]
+    rank = layer.rank
+    values = layer.singular_values
     names = np.array(vector_names(layer), dtype=object)
     classes = np.zeros(rank, dtype=int)
     classes[: table.significant.shape[1]] = table.significant.sum(axis=0)
@@ -47,7 +47,7 @@ def spectrum(table: LayerTable, layer: xr.Dataset) -> hv.Overlay:
         ("significant for a class", classes > 0, {"color": "#2171b5", "size": 7}),
         (
             "arbitrary singular vector (*)",
-            arbitrary(layer)[:rank],
+            layer.arbitrary,
             {"color": "#d62728", "marker": "asterisk", "size": 9},
         ),
     ):
@@ -142,7 +142,7 @@ def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
 def strongest_images(
     exemplars: xr.Dataset,
     table: LayerTable,
-    layer: xr.Dataset,
+    layer: LayerVectors,
     thumbnails: Mapping[str, Thumbnail],
     target_class_of: Mapping[str, str],
 ) -> hv.Overlay:
@@ -167,7 +167,7 @@ def strongest_images(
     Praggastis et al. 2022, section 6, Eq. 19 restricted to images.
     """
     chosen = table.most_discriminating()[:_VECTORS_IN_STRONGEST]
-    place = {"layer": str(layer["layer"].item()), "singular_vector": chosen}
+    place = {"layer": layer.layer, "singular_vector": chosen}
     strongest = exemplars.sel(place)
     ids, signal = strongest["image"].to_numpy().astype(object), strongest["signal"].to_numpy()
     row, column = np.nonzero(ids != "")

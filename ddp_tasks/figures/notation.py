@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import xarray as xr
-
-from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.shown import escaped, shown
 
 #: Lines of twelve target classes that can be told apart on white.
@@ -26,9 +24,9 @@ _LONGEST_OF_SEVERAL = 120
 _NARROW, _WIDE = set("ijltfrI.,:;|'()[] -"), set("mwMW%@—")
 
 
-def vector_names(layer: xr.Dataset) -> list[str]:
+def vector_names(layer: LayerVectors) -> list[str]:
     """Names v0, v1, ... of a layer's singular vectors; an asterisk marks the arbitrary ones."""
-    return [f"v{i}{'*' if close else ''}" for i, close in enumerate(arbitrary(layer))]
+    return [f"v{i}{'*' if close else ''}" for i, close in enumerate(layer.arbitrary)]
 
 
 def abbreviated(names: Sequence[str], most: int) -> str:

@@ -16,6 +16,7 @@ from scipy.spatial.distance import squareform
 from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.figures.notation import NEUTRAL, short
 from ddp_tasks.figures.style import BLUES, GLYPH_FONT, TABLE_AXES, plain, shown_of
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 #: At most this many rows and columns in a heat map; of more, neighbours are averaged.
 _ROWS, _COLUMNS = 400, 800
@@ -77,7 +78,7 @@ def jaccard_heatmap(relations: xr.Dataset) -> hv.Overlay:
 
 
 def incidence_overview(
-    hierarchy: xr.Dataset, relations: xr.Dataset, layer: xr.Dataset
+    hierarchy: xr.Dataset, relations: xr.Dataset, layer: LayerVectors
 ) -> hv.Overlay:
     """The whole incidence of a large hypergraph: target classes by equivalence classes.
 
@@ -89,8 +90,6 @@ def incidence_overview(
     ----------
     hierarchy, relations
         the store's groups ``hierarchies/LAYER`` and ``hypergraphs/LAYER``.
-    layer
-        the layer's slice of the store's group ``layers``.
 
     Raises
     ------

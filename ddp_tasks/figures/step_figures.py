@@ -18,7 +18,7 @@ from torch import Tensor
 from ddp_tasks.figures.map_grids import MapGrid, averaged_down, is_strip
 from ddp_tasks.figures.style import PLAIN_AXES, canvas, plain
 from ddp_tasks.signals.layer_steps import ProjectedCircle, Steps
-from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
+from ddp_tasks.weights.layer_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import TensorSVD, relative_gaps
 
 #: Greatest number of maps, strips and cells shown of an array.

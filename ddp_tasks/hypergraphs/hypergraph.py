@@ -16,6 +16,7 @@ from ddp_tasks.hypergraphs.class_relations import relations_dataset
 from ddp_tasks.hypergraphs.family import why_empty
 from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
 from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -98,35 +99,29 @@ class LayerHypergraph:
         return str(self.relations["empty"].item())
 
 
-def layer_hypergraph(table: LayerTable, layer: xr.Dataset) -> LayerHypergraph:
-    """Hypergraph, relations of classes and semantic hierarchy of one layer.
-
-    Parameters
-    ----------
-    layer
-        the layer's slice of the store's group ``layers``.
-    """
-    graph = layer_graph(table, layer)
+def layer_hypergraph(table: LayerTable, vectors: LayerVectors) -> LayerHypergraph:
+    """Hypergraph, relations of classes and semantic hierarchy of one layer."""
+    graph = layer_graph(table, vectors)
     relations = relations_dataset(table.significant, graph, table.target_classes, why_empty(table))
     return LayerHypergraph(graph, relations, semantic_hierarchy(table.significant))
 
 
-def layer_graph(table: LayerTable, layer: xr.Dataset) -> hnx.Hypergraph:
+def layer_graph(table: LayerTable, vectors: LayerVectors) -> hnx.Hypergraph:
     """The hypergraph alone, with all known properties of nodes, hyperedges and incidences.
 
     Parameters
     ----------
-    table, layer
+    table, vectors
         as ``layer_hypergraph`` takes them; the table may be over groups of classes.
     """
     return hypergraph(
         table.significant,
         table.fraction,
         table.target_classes,
-        layer["singular_value"].to_numpy(),
+        vectors.singular_values,
         table.layer,
         node_properties={
-            "relative_gap": layer["relative_gap"].to_numpy(),
+            "relative_gap": vectors.relative_gaps,
             "discrimination": table.eta_squared,
         },
         edge_properties={"images": table.images},

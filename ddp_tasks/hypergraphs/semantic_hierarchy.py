@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.visualization.exemplars import StrongestImages, image_ids
-from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -200,7 +200,7 @@ def levels(covers: Shaped[Flags, "part part"]) -> Shaped[Integers, " part"]:
 
 def hierarchy_dataset(
     hierarchy: SemanticHierarchy,
-    layer: xr.Dataset,
+    layer: LayerVectors,
     target_classes: Sequence[str],
     exemplars: StrongestImages,
     ids: Sequence[str],
@@ -209,8 +209,6 @@ def hierarchy_dataset(
 
     Parameters
     ----------
-    layer
-        the layer's slice of the store's group ``layers``.
     target_classes
         names of all classes.
     exemplars
@@ -221,8 +219,8 @@ def hierarchy_dataset(
     """
     member, contains = hierarchy.singular_vectors, hierarchy.target_classes
     vectors = member.shape[1]
-    value = layer["singular_value"].to_numpy()[:vectors]
-    close = arbitrary(layer)[:vectors]
+    value = layer.singular_values[:vectors]
+    close = layer.arbitrary[:vectors]
     by_class = ("equivalence_class", "target_class")
     return xr.Dataset(
         {

@@ -9,6 +9,7 @@ import hypernetx as hnx
 from ddp_tasks.hypergraphs.hif import write_hif
 from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_graph
 from ddp_tasks.queries.significance import StoredSignificance
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 
 def stored_hypergraph(
@@ -30,7 +31,7 @@ def stored_hypergraph(
     """
     table = stored.at(layer, quantile, percentage, direction)
     metadata = file_metadata(stored.run.name, table, stored.class_axis)
-    return layer_graph(table, stored.layers.sel(layer=layer)), metadata
+    return layer_graph(table, LayerVectors.of(stored.layers.sel(layer=layer))), metadata
 
 
 def write_stored_hypergraph(

@@ -14,7 +14,7 @@ from ddp_tasks.hypergraphs.sizes import Sizes
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import by_discrimination
 from ddp_tasks.store import groups
-from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.parameters import RunParameters
 
 
@@ -114,17 +114,19 @@ def summarise(
         # One table at a time: those of all layers may be larger than memory.
         layer_significance = significance.sel(layer=layer)
         table = LayerTable.of(layer_significance, *run.significance.levels(layer))
-        vectors = _vectors(layers.sel(layer=layer), table, strongest)
+        vectors = LayerVectors.of(layers.sel(layer=layer))
+        strongest_of_layer = _discriminating(vectors, table, strongest)
         layer_summaries.append(
             _layer_summary(
                 layers.sel(layer=layer),
                 table,
                 _sizes(family, table),
-                eta_squared=max((vector.eta_squared for vector in vectors), default=0.0),
+                close_singular_values=int(vectors.arbitrary.sum()),
+                eta_squared=max((vector.eta_squared for vector in strongest_of_layer), default=0.0),
                 missed=int(table.images.sum() - layer_significance["reached"].sum()),
             )
         )
-        ranked += vectors
+        ranked += strongest_of_layer
         order = by_discrimination(np.array([vector.eta_squared for vector in ranked]))
         ranked = [ranked[i] for i in order[:strongest]]
     error = signals["error"].to_numpy().astype(object)
@@ -146,6 +148,7 @@ def _layer_summary(
     table: LayerTable,
     sizes: Sizes,
     *,
+    close_singular_values: int,
     eta_squared: float,
     missed: int,
 ) -> LayerSummary:
@@ -161,7 +164,7 @@ def _layer_summary(
         hyperedges=sizes.hyperedges,
         equivalence_classes=sizes.equivalence_classes,
         depth=sizes.depth,
-        close_singular_values=int(arbitrary(layer).sum()),
+        close_singular_values=close_singular_values,
         eta_squared=eta_squared,
         missed=missed,
     )
@@ -185,23 +188,25 @@ def significant_vectors(run: RunParameters, path: Path, layer: str) -> list[Disc
     """
     significance = groups.read(path, "significance").sel(layer=layer)
     table = LayerTable.of(significance, *run.significance.levels(layer))
-    return _vectors(groups.read(path, "layers").sel(layer=layer), table)
+    vectors = LayerVectors.of(groups.read(path, "layers").sel(layer=layer))
+    return _discriminating(vectors, table)
 
 
-def _vectors(layer: xr.Dataset, table: LayerTable, most: int | None = None) -> list[Discriminating]:
+def _discriminating(
+    vectors: LayerVectors, table: LayerTable, most: int | None = None
+) -> list[Discriminating]:
     """The layer's most discriminating vectors, equal ones in their order."""
     if not table.significant.any():
         return []
-    values, close = layer["singular_value"].to_numpy(), arbitrary(layer)
     return [
         Discriminating(
             layer=table.layer,
             singular_vector=int(i),
-            singular_value=float(values[i]),
+            singular_value=float(vectors.singular_values[i]),
             eta_squared=float(table.eta_squared[i]),
             significant_for=tuple(compress(table.target_classes, table.significant[:, i])),
             fractions=tuple(table.fraction[table.significant[:, i], i].tolist()),
-            arbitrary=bool(close[i]),
+            arbitrary=bool(vectors.arbitrary[i]),
         )
         for i in table.most_discriminating()[:most]
     ]

@@ -12,6 +12,7 @@ import xarray as xr
 from ddp_tasks.figures import class_heatmaps, family_figures
 from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.parameters import SignificanceParameters
 
 #: A finding counts as sure if it holds in at least this share of the resamples.
@@ -45,7 +46,7 @@ def certainty(
     stability: xr.Dataset | None,
     table: LayerTable,
     hierarchy: xr.Dataset,
-    layer: xr.Dataset,
+    layer: LayerVectors,
     levels: SignificanceParameters,
 ) -> Certainty | None:
     """How certain the findings of one layer are; None if the run tested nothing.
@@ -58,8 +59,6 @@ def certainty(
         at the layer's own levels.
     hierarchy
         the store's group ``hierarchies/LAYER``.
-    layer
-        the layer's slice of the store's group ``layers``.
     """
     if stability is None:
         return None
@@ -97,7 +96,7 @@ def family_figures_of(
     highest_level: xr.DataArray,
     stability: xr.Dataset | None,
     table: LayerTable,
-    layer: xr.Dataset,
+    layer: LayerVectors,
     *,
     levels: SignificanceParameters,
 ) -> Mapping[str, hv.Overlay]:

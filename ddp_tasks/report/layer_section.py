@@ -24,7 +24,7 @@ from ddp_tasks.report import family_section, page
 from ddp_tasks.report.fragments import Fragment
 from ddp_tasks.report.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
 from ddp_tasks.significance.layer_table import LayerTable
-from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.parameters import SignificanceParameters
 
 
@@ -34,8 +34,7 @@ class LayerFindings:
 
     levels: SignificanceParameters
     summary: LayerSummary
-    layer: xr.Dataset
-    """the layer's slice of the group ``layers``."""
+    layer: LayerVectors
     signals: SignalCounts
     table: LayerTable
     """at the layer's own levels."""
@@ -140,7 +139,7 @@ def _section(findings: LayerFindings, anchor: str) -> _Section:
         certainty=family_section.certainty(
             findings.stability, findings.table, hierarchy, layer, findings.levels
         ),
-        footnote=ARBITRARY_FOOTNOTE if arbitrary(layer).any() else "",
+        footnote=ARBITRARY_FOOTNOTE if layer.arbitrary.any() else "",
         matrix_only=not hypergraph_figures.has_hulls(hierarchy),
         overview=not hypergraph_figures.has_matrix(hierarchy),
         walks=walk_rows(relations),

@@ -18,7 +18,7 @@ from ddp_tasks.files.whole import write_whole
 from ddp_tasks.queries.finished_run import open_finished
 from ddp_tasks.queries.layer_on_image import LayerOnImage, check_kind, check_vectors, follow_layer
 from ddp_tasks.report import page
-from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.names import LONGEST, file_name
 from schemas.parameters import RunError
 
@@ -148,5 +148,5 @@ def _relative_difference(ours: Any, theirs: Any) -> float:
 
 
 def _footnote(shown: LayerOnImage) -> str:
-    layer = shown.finished.layers.sel(layer=shown.layer.name)
-    return ARBITRARY_FOOTNOTE if arbitrary(layer).any() else ""
+    vectors = LayerVectors.of(shown.finished.layers.sel(layer=shown.layer.name))
+    return ARBITRARY_FOOTNOTE if vectors.arbitrary.any() else ""

@@ -12,7 +12,7 @@ import xarray as xr
 from ddp_tasks.significance.confidence_intervals import difference_interval
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import by_discrimination, significant_images
-from ddp_tasks.weights.arbitrary_vectors import arbitrary
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.parameters import Levels
 
 #: The levels of a layer, by its name.
@@ -85,7 +85,7 @@ def distinguishing(
                 pd.DataFrame(
                     {
                         "layer": layer,
-                        **_vectors(layers.sel(layer=layer), table.fraction.shape[1]),
+                        **_vectors(layers.sel(layer=layer), table),
                         "direction": direction,
                         "fraction_a": share[0],
                         "fraction_b": share[1],
@@ -131,7 +131,7 @@ def ranked_vectors(
     every = np.arange(fraction.shape[1])
     frame = pd.DataFrame(
         {
-            **_vectors(layers.sel(layer=layer), table.fraction.shape[1]),
+            **_vectors(layers.sel(layer=layer), table),
             "eta_squared": table.eta_squared,
             "classes": classes,
             "only": np.where(classes == 1, names[significant.argmax(axis=0)], ""),
@@ -145,10 +145,11 @@ def ranked_vectors(
     return frame.iloc[order].reset_index(drop=True)
 
 
-def _vectors(layer: xr.Dataset, rank: int) -> Mapping[str, npt.NDArray[np.generic]]:
+def _vectors(layer: xr.Dataset, table: LayerTable) -> Mapping[str, npt.NDArray[np.generic]]:
     """Columns that identify the singular vector of each row."""
+    vectors, columns = LayerVectors.of(layer), table.fraction.shape[1]
     return {
-        "singular_vector": np.arange(rank),
-        "singular_value": layer["singular_value"].to_numpy()[:rank],
-        "arbitrary": arbitrary(layer)[:rank],
+        "singular_vector": np.arange(columns),
+        "singular_value": vectors.singular_values[:columns],
+        "arbitrary": vectors.arbitrary[:columns],
     }

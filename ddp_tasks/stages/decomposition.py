@@ -29,7 +29,7 @@ from ddp_tasks.stages.bounded_futures import on_each_worker
 from ddp_tasks.stages.stage import over_workers, progress, stage
 from ddp_tasks.store import creation, groups, wholeness
 from ddp_tasks.store.identity import Identity, MadeOf
-from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
+from ddp_tasks.weights.layer_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import Spectrum, relative_gaps
 from ddp_tasks.workers.decomposition import cost, decompose_layer, folding_of
 from ddp_tasks.workers.shard_sizes import (

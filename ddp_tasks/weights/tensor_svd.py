@@ -262,7 +262,7 @@ def signs(U: Float[Tensor, "d r"]) -> Float[Tensor, " r"]:
 def relative_gaps(S: Float[Tensor, " r"]) -> Float[Tensor, " r"]:
     """Distance of each singular value to its nearest neighbour, divided by the greatest.
 
-    A value below ``arbitrary_vectors.GAP_TOLERANCE`` means that the arithmetic cannot tell the
+    A value below ``layer_vectors.GAP_TOLERANCE`` means that the arithmetic cannot tell the
     two singular vectors apart. A single value has gap 1.
 
     Parameters

@@ -12,6 +12,7 @@ from ddp_tasks.store import groups, marks
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import Slab
 from ddp_tasks.visualization.exemplars import vector_sets
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.workers.reductions import class_exemplars
 from schemas.names import file_name, group_path
 from schemas.parameters import SignificanceParameters
@@ -45,7 +46,7 @@ def build_hypergraph(
     significance = groups.read(at, "significance").sel(layer=layer)
     table = LayerTable.of(significance, *parameters.levels(layer))
     layers = groups.read(at, "layers").load()
-    built = layer_hypergraph(table, layers.sel(layer=layer))
+    built = layer_hypergraph(table, LayerVectors.of(layers.sel(layer=layer)))
     metadata = file_metadata(run, table)
     file = _file(Path(folder), layer)
     hif.write_hif(built.graph, metadata, file)
@@ -105,4 +106,5 @@ def _hierarchy(
     members = vector_sets(hierarchy.singular_vectors)
     best = class_exemplars(path, members, len(target_classes), whole_layer)
     ids = signals["image"].to_numpy().tolist()
-    return hierarchy_dataset(hierarchy, layers.isel(layer=position), target_classes, best, ids)
+    vectors = LayerVectors.of(layers.isel(layer=position))
+    return hierarchy_dataset(hierarchy, vectors, target_classes, best, ids)

@@ -16,6 +16,7 @@ from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report.fragments import FragmentFiles
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import cube, groups
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
@@ -90,13 +91,13 @@ def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -
     levels = parameters.levels(name)
     layers, significance = (_opened(path, group) for group in ("layers", "significance"))
     resampled = group_path("stability", name)
-    layer = layers.sel(layer=name)
+    vectors = LayerVectors.of(layers.sel(layer=name))
     position = layers["layer"].to_numpy().tolist().index(name)
-    signals = cube.spread_signals(path, position, int(layer["rank"]), _SIGNALS_COUNTED)
+    signals = cube.spread_signals(path, position, vectors.rank, _SIGNALS_COUNTED)
     return LayerFindings(
         levels=parameters,
         summary=summary,
-        layer=layer,
+        layer=vectors,
         signals=signal_counts(signals, len(images)),
         table=LayerTable.of(significance.sel(layer=name), *levels),
         family=_opened(path, "family").sel(layer=[name]).load(),

@@ -6,6 +6,7 @@ from findings import findings, nested, nothing
 from ddp_tasks.figures import family_figures
 from ddp_tasks.report import family_section
 from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_a_depth_that_was_not_computed_is_no_number(found):
 
 
 def test_intervals_enclose_the_fractions(found):
-    table, layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
+    table, layer = table_of(found, "layer0"), LayerVectors.of(found.layers.sel(layer="layer0"))
     drawn = family_figures.intervals(table, layer, 0.95)
     whiskers = [e for e in drawn if isinstance(e, hv.Segments)]
     dots = [e for e in drawn if isinstance(e, hv.Points)]
@@ -61,7 +62,7 @@ def test_intervals_enclose_the_fractions(found):
 
 
 def test_bars_name_the_class_that_a_vector_is_significant_for_alone(found):
-    table, layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
+    table, layer = table_of(found, "layer0"), LayerVectors.of(found.layers.sel(layer="layer0"))
     drawn = family_figures.discrimination_bars(table, layer)
     several, alone = (e for e in drawn if isinstance(e, hv.Rectangles))
     assert several.dimension_values("vector").tolist() == ["v1*", "v2", "v3", "v0*"]
@@ -72,7 +73,7 @@ def test_bars_name_the_class_that_a_vector_is_significant_for_alone(found):
 
 
 def test_a_layer_is_judged_in_numbers(found):
-    table, layer = table_of(found, "layer0"), found.layers.sel(layer="layer0")
+    table, layer = table_of(found, "layer0"), LayerVectors.of(found.layers.sel(layer="layer0"))
     stability = found.stability["layer0"].copy(deep=True)
     hierarchy = found.hierarchies["layer0"]
     levels = found.run.significance
@@ -97,7 +98,7 @@ def test_a_layer_is_judged_in_numbers(found):
 
 
 def test_nothing_significant_leaves_the_maps_alone(found):
-    table, layer = table_of(found, "layer1"), found.layers.sel(layer="layer1")
+    table, layer = table_of(found, "layer1"), LayerVectors.of(found.layers.sel(layer="layer1"))
     drawn = family_section.family_figures_of(
         found.family,
         found.of_layer("layer1").highest_level,

@@ -12,6 +12,7 @@ from ddp_tasks.figures import (
 )
 from ddp_tasks.figures.thumbnails import Thumbnails, thumbnail
 from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,7 @@ def small():
 def _layer(found, name="layer0"):
     levels = found.run.significance.levels(name)
     table = LayerTable.of(found.significance.sel(layer=name), *levels)
-    return table, found.layers.sel(layer=name), found.hierarchies[name]
+    return table, LayerVectors.of(found.layers.sel(layer=name)), found.hierarchies[name]
 
 
 def _part(overlay, group):
@@ -43,7 +44,7 @@ def test_spectrum_marks_significant_and_arbitrary_vectors(small):
     values = np.concatenate(
         [parts[label]["value"] for label in parts if not label.startswith("arbitrary")]
     )
-    np.testing.assert_array_equal(np.sort(values)[::-1], layer["singular_value"])
+    np.testing.assert_array_equal(np.sort(values)[::-1], layer.singular_values)
 
 
 def test_distribution_counts_every_signal_and_its_line_is_at_q(small):

@@ -6,6 +6,7 @@ from findings import findings, nested, nothing
 from ddp_tasks.figures import relation_figures
 from ddp_tasks.hypergraphs import class_relations
 from ddp_tasks.report.relation_rows import class_rows, walk_rows
+from ddp_tasks.weights.layer_vectors import LayerVectors
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_past_a_number_of_classes_the_largest_are_shown_and_the_others_counted(m
     monkeypatch.setattr(class_relations, "_MOST_RELATED", 2)
     found = findings(nested())
     relations, hierarchy = found.hypergraphs["layer0"], found.hierarchies["layer0"]
-    layer = found.layers.sel(layer="layer0")
+    layer = LayerVectors.of(found.layers.sel(layer="layer0"))
     overview = relation_figures.incidence_overview(hierarchy, relations, layer)
     told = "Shown: 2 of 4 target classes, with most significant vectors first."
     for overlay in (relation_figures.jaccard_heatmap(relations), overview):
@@ -90,7 +91,7 @@ def test_past_a_number_of_classes_the_largest_are_shown_and_the_others_counted(m
 
 def test_the_overview_shows_every_incidence_by_level(small):
     hierarchy, relations = small.hierarchies["layer0"], small.hypergraphs["layer0"]
-    layer = small.layers.sel(layer="layer0")
+    layer = LayerVectors.of(small.layers.sel(layer="layer0"))
     overlay = relation_figures.incidence_overview(hierarchy, relations, layer)
     columns = _names(overlay, "$x")
     assert columns[0] == "v0*:1 at level 0"
@@ -112,7 +113,9 @@ def test_one_class_or_one_equivalence_class_of_many_has_its_overview():
     found = findings(strong)
     for layer, shape in (("layer0", (4, 1)), ("layer1", (1, 1))):
         overview = relation_figures.incidence_overview(
-            found.hierarchies[layer], found.hypergraphs[layer], found.layers.sel(layer=layer)
+            found.hierarchies[layer],
+            found.hypergraphs[layer],
+            LayerVectors.of(found.layers.sel(layer=layer)),
         )
         assert _cells(overview).tolist() == np.full(shape, 100).tolist()
         hv.renderer("bokeh").get_plot(overview)
@@ -124,7 +127,9 @@ def test_figures_of_an_empty_hypergraph_say_why():
     with pytest.raises(ValueError, match="No singular vector exceeds"):
         relation_figures.jaccard_heatmap(relations)
     with pytest.raises(ValueError, match="No singular vector exceeds"):
-        relation_figures.incidence_overview(hierarchy, relations, found.layers.sel(layer="layer0"))
+        relation_figures.incidence_overview(
+            hierarchy, relations, LayerVectors.of(found.layers.sel(layer="layer0"))
+        )
     assert walk_rows(relations) == []
     assert class_rows(relations) == ([], 0)
 

@@ -2,7 +2,6 @@ import networkx as nx
 import numpy as np
 import pytest
 import reference
-import xarray as xr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import incidence_tables
@@ -19,6 +18,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import (
     transitive_reduction,
 )
 from ddp_tasks.visualization.exemplars import StrongestImages
+from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas import validate
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -153,17 +153,16 @@ def test_many_classes_agree_with_networkx():
 
 
 def _stored(table):
-    of_layer = xr.Dataset(
-        {
-            # The first two singular values are one to float32.
-            "singular_value": ("singular_vector", [5.0, 5.0, 3.0, 2.0, 1.0, 0.5, np.nan]),
-            "relative_gap": ("singular_vector", [1e-9, 1e-9, 0.2, 0.2, 0.1, 0.1, np.nan]),
-        }
+    vectors = LayerVectors(
+        layer="conv2",
+        # The first two singular values are one to float32.
+        singular_values=np.array([5.0, 5.0, 3.0, 2.0, 1.0, 0.5]),
+        relative_gaps=np.array([1e-9, 1e-9, 0.2, 0.2, 0.1, 0.1]),
     )
     hierarchy = semantic_hierarchy(table)
     shape = hierarchy.target_classes.shape
     strongest = StrongestImages(np.full(shape, 1), np.full(shape, 2.5, dtype=np.float32))
-    return hierarchy_dataset(hierarchy, of_layer, NAMES[: len(table)], strongest, ["x", "y"])
+    return hierarchy_dataset(hierarchy, vectors, NAMES[: len(table)], strongest, ["x", "y"])
 
 
 def test_the_stored_hierarchy_tells_of_singular_values_and_arbitrary_vectors():

@@ -28,7 +28,11 @@ def layers_of(cube):
     values = np.broadcast_to(np.arange(shape[1], 0, -1.0), shape)
     names = np.array([f"layer{i}" for i in range(shape[0])], dtype=object)
     return xr.Dataset(
-        {"singular_value": (dims, values), "relative_gap": (dims, np.ones(shape))},
+        {
+            "rank": ("layer", list(cube.ranks)),
+            "singular_value": (dims, values),
+            "relative_gap": (dims, np.ones(shape)),
+        },
         coords={"layer": names},
     )
 

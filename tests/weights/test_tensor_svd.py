@@ -8,7 +8,7 @@ from strategies import SEEDS, grouped_weights, whole_numbers
 
 from ddp_tasks.networks.decomposition import decomposition_dataset, stores_right_singular_vectors
 from ddp_tasks.weights import gram_matrix
-from ddp_tasks.weights.arbitrary_vectors import GAP_TOLERANCE
+from ddp_tasks.weights.layer_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import (
     decompose,
     relative_gaps,
