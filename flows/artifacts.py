@@ -1,4 +1,4 @@
-"""What a run shows in the Prefect UI."""
+"""The artifacts of a run in the Prefect UI."""
 
 from __future__ import annotations
 
@@ -98,16 +98,16 @@ def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) 
 
 
 def _show(create: Callable[..., object], **what: object) -> None:
-    """Have an artifact created; Prefect may refuse it."""
+    """Create an artifact in the background; Prefect may refuse it."""
     show(partial(create, **what))
 
 
 def artifact_key(name: str) -> str:
-    """A key that Prefect allows, lower-case letters, digits and dashes, another for each name."""
+    """A key that Prefect allows: lower-case letters, digits and dashes, different for each name."""
     key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if re.fullmatch(r"[a-z0-9_.-]+", name) and len(key) <= _LONGEST_KEY:
         return key
-    # Other names may come to the same letters.
+    # Another name may give the same letters.
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{key[:_LONGEST_KEY]}-{digest}".strip("-")
 
@@ -156,7 +156,7 @@ def significance_row(vector: Discriminating) -> dict[str, object]:
 
 
 def _classes(fractions: Sequence[tuple[str, float]]) -> str:
-    """Classes with their fractions, the highest first; past the first few only their number."""
+    """The first classes with their fractions, greatest first, and how many more there are."""
     named = [f"{shown(name, 120)} ({share:.0%})" for name, share in fractions[:_MOST_CLASSES]]
     more = len(fractions) - len(named)
     return ", ".join(named) + (f" and {more} more (from {fractions[-1][1]:.0%})" if more else "")

@@ -24,7 +24,7 @@ from schemas.zoo import ZooParameters
 
 @dataclass(frozen=True)
 class ZooOutcome:
-    """Where the results are, the table over models, and which models failed and why."""
+    """Paths of the results, the table over models, and the reasons why models failed."""
 
     store: Path
     report: Path
@@ -33,20 +33,20 @@ class ZooOutcome:
 
 
 def check(zoo: ZooParameters, out: Path) -> None:
-    """Refuse, before any work, a list of which no model can be had.
+    """Refuse a list before any work, if none of its models can be opened.
 
     Raises
     ------
     RunError
-        If results cannot go to the folder, the cluster cannot be had, or no checkpoint is there.
+        If the folder cannot hold the results, the cluster cannot be used, or no checkpoint exists.
     """
     check_places(output_folder(out), folders=("capacity.zarr",), files=("capacity.html",))
     files = [model.parameters.weights_file for model in zoo.models]
     missing = [file for file in files if file is not None and not file.is_file()]
     if len(missing) == len(files):
         raise RunError(
-            f"none of the {len(files)} checkpoints of {zoo.name} is there, such as "
-            f"{str(missing[0])!r}; folder says where they lie",
+            f"none of the {len(files)} checkpoints of {zoo.name} exists, such as "
+            f"{str(missing[0])!r}; folder names where they are",
             change=("folder",),
         )
     check_cluster(zoo.cluster)
@@ -62,14 +62,14 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
     Parameters
     ----------
     zoo
-        as ``schemas.run_files.load_zoo`` gives it.
+        as ``schemas.run_files.load_zoo`` returns it.
     out
         receives ``capacity.zarr`` and ``capacity.html``.
 
     Raises
     ------
     RunError
-        If the cluster cannot be had, the folder holds another list's store or is in use, or every
+        If the cluster cannot be used, the folder holds another list's store or is in use, or every
         model failed.
     """
     check(zoo, out)
@@ -98,7 +98,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
 
 
 def standing(zoo: ZooParameters, out: Path) -> str:
-    """What of a list is written in its folder, and what continues it, to end a sentence with."""
+    """The end of a sentence: how many models are written, and the command that continues."""
     written = models_written(out.expanduser() / "capacity.zarr", zoo)
     return (
         f"; {written} of {len(zoo.models)} models are written. The same command continues: "

@@ -1,4 +1,4 @@
-"""What must hold of a run and its folder before any work; the cluster is checked by itself."""
+"""Checks of a run and its folder before any work; the cluster is checked separately."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flows.output_folder import RunFiles
 from schemas.parameters import RunParameters
 from schemas.run_error import RunError
 
-#: Models that their factories gave twice with the same weights.
+#: Models whose factories returned the same weights twice.
 _SAME_WEIGHTS: WeakSet[Any] = WeakSet()
 
 
@@ -23,27 +23,27 @@ def check_run(run: RunParameters, files: RunFiles) -> None:
     Raises
     ------
     RunError
-        If model, images or layers cannot be had as asked or do not fit each other, or the folder
-        holds another run's store.
+        If model, images or layers cannot be used or do not fit each other, or the folder holds
+        another run's store.
     """
     if run.model.training is not None and files.checkpoint.exists():
         check_trained(run, files.checkpoint)
     prepared = prepare(run)
     _check_same_weights(run, prepared)
     if files.store.exists():
-        # Weights that are still to be trained are compared once they are there.
+        # Weights that are still to be trained are compared after training.
         weights = None if run.model.training else model_digest(prepared.model)
         identity = Identity.of_run(run, weights, prepared.images.digest())
         wholeness.check_continuable(files.store, identity)
 
 
 def _check_same_weights(run: RunParameters, prepared: Prepared) -> None:
-    """Refuse a network that each worker would find with random weights of its own."""
+    """Refuse a network that would have other random weights in each worker."""
     if run.model.weights or run.model.training or prepared.model in _SAME_WEIGHTS:
         return
     if model_digest(open_model(run.model)) != model_digest(prepared.model):
         raise RunError(
-            f"model.factory {run.model.factory!r} gives other weights at every call, so that each "
-            "worker would have a network of its own; name a checkpoint with model.weights"
+            f"model.factory {run.model.factory!r} gives other weights at every call, so "
+            "each worker would have a different network; name a checkpoint with model.weights"
         )
     _SAME_WEIGHTS.add(prepared.model)

@@ -1,4 +1,4 @@
-"""The command ``ddp``: parse, validate, call a flow; nothing else."""
+"""The command ``ddp``: parse, validate, call a flow or a query."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-# Little is imported before signals are watched: Ctrl-C in an import is a traceback.
+# Import little before signals are watched: Ctrl-C during an import gives a traceback.
 from flows import stopping
 from flows.commands import Commands, path, without_dask
 from flows.quick_exit import leave, quick_exit
@@ -44,14 +44,15 @@ Folder = Annotated[
 ]
 Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")]
 Quantile = Annotated[
-    float | None, typer.Option(help="A stored quantile level; default the layer's own.")
+    float | None, typer.Option(help="A stored quantile level; by default the layer's own.")
 ]
 Percentage = Annotated[
-    float | None, typer.Option(help="p, above 0, at most 100; default the layer's own.")
+    float | None, typer.Option(help="p, above 0 and at most 100; by default the layer's own.")
 ]
 Direction = Annotated[str, typer.Option(help="positive or negative.")]
 Superclasses = Annotated[
-    bool, typer.Option("--superclasses", help="Over the run's groups of classes.")
+    bool,
+    typer.Option("--superclasses", help="Use the run's groups of classes instead of classes."),
 ]
 
 
@@ -117,7 +118,7 @@ def _carry_out(parameters: RunParameters, folder: Path, started: float) -> None:
         with opened_once():
             check(parameters, folder)
             checked = time.time()
-            with server.used(), stopping.told_by(lambda: standing(folder)):
+            with server.used(), stopping.described_by(lambda: standing(folder)):
                 outcome = prefect_server.carry_out(run_pipeline, parameters, folder)
     seconds = {"imports": imported - started, "checks": checked - imported, **outcome.seconds}
     total = time.time() - started
@@ -165,7 +166,7 @@ def capacity(
     """Compute the capacity metric of a list of models with known accuracies (figures 3 and 4).
 
     DIR receives capacity.zarr and capacity.html. A model that fails does not stop the others;
-    it is named at the end, and the command then ends with status 1.
+    it is named at the end, and the command ends with status 1.
     """
     from schemas.names import file_name
     from schemas.run_files import load_zoo
@@ -180,7 +181,7 @@ def capacity(
         from flows.texts import run as run_texts
 
         check(zoo, folder)
-        with server.used(), stopping.told_by(lambda: standing(zoo, folder)):
+        with server.used(), stopping.described_by(lambda: standing(zoo, folder)):
             outcome = prefect_server.carry_out(run_capacity, zoo, folder)
     say(run_texts.zoo_lines(outcome))
     if outcome.errors:
@@ -220,9 +221,9 @@ def steps(
 ) -> None:
     """Show each step of a layer's computation on one image, and a circle (figures 5 and 8).
 
-    Writes a page that opens without a network. --set tells where files lie that were moved since
-    the run, such as images.kwargs.root=FOLDER. A store is data: of the code that it names, only
-    that of presets is run, unless --run gives your run file or --trust says that all may be.
+    Writes a page that opens without a network. Use --set to name files that were moved since the
+    run, such as images.kwargs.root=FOLDER. A store may name any code. Only the code of presets is
+    run, unless --run names your run file or --trust allows all of it.
     """
     from ddp_tasks.report import steps_page
 
@@ -259,7 +260,7 @@ def table(
 ) -> None:
     """Show which singular vectors of a layer are significant for which classes, and how surely.
 
-    Printed are the pairs that are significant; a file receives all, with their Wilson intervals.
+    Prints the pairs that are significant. A file receives all pairs, with their Wilson intervals.
     """
     without_dask()
     from ddp_tasks.queries import significance, table_files
@@ -338,7 +339,7 @@ def distinguish(
 ) -> None:
     """Show what distinguishes one class from another: singular vectors, the surest first.
 
-    Compared are the shares of their images that a vector is significant for, at the run's own
+    Compares the shares of their images for which a vector is significant, at the run's own
     quantile levels, with Newcombe's interval of the difference.
     """
     without_dask()
@@ -368,9 +369,9 @@ def check(
     """Read every file of a run's results, and say which are not as they were written.
 
     With two folders, compare their results bit for bit instead: every array of both stores and
-    every hypergraph. What only says how or when a run was made is a note. Ends with status 0
-    where all is whole, or equal, and with 1 where it is not; each damage and each difference is
-    one line.
+    every hypergraph. Differences in how or when a run was made are printed as notes. Ends with
+    status 0 if everything is whole or equal, and with 1 otherwise; each damage and each
+    difference is one line.
     """
     from rich.console import Console
     from rich.text import Text
@@ -393,7 +394,7 @@ def check(
 
 
 def _damages(folder: Path, reading: Callable[[str], None]) -> int:
-    """Say every damage of a folder; how many there are."""
+    """Print every damage of a folder; return their number."""
     from ddp_tasks.store import wholeness
 
     count = 0
@@ -404,7 +405,7 @@ def _damages(folder: Path, reading: Callable[[str], None]) -> int:
 
 
 def _differences(folder: Path, other: Path, reading: Callable[[str], None]) -> int:
-    """Say every difference of two folders' results, and the notes last; how many differ."""
+    """Print every difference of two folders' results, then the notes; return their number."""
     from ddp_tasks.queries import comparison
 
     count, notes = 0, []
@@ -422,8 +423,8 @@ def _differences(folder: Path, other: Path, reading: Callable[[str], None]) -> i
 def main() -> None:
     """Entry point: no error ends in a traceback.
 
-    What a person can act on ends with status 2, and what nobody foresaw with status 70 and the
-    path of a log.
+    A refusal, which a person can act on, ends with status 2. An unexpected error ends with status
+    70 and the path of a log.
     """
     quick_exit()
     stopping.watch()
@@ -437,7 +438,7 @@ def main() -> None:
     except RunError as error:
         say(f"ddp: {refusal_text(error)}", err=True)
         leave(2)
-    except Exception as error:  # noqa: BLE001 - whatever is left is written down and named
+    except Exception as error:  # noqa: BLE001 - any other error is logged to a file
         say(f"ddp: {unexpected_text(error)}", err=True)
         leave(70)
 

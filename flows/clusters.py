@@ -1,4 +1,4 @@
-"""From a run's ``cluster`` to a Dask scheduler: moving to another cluster changes no code."""
+"""The Dask scheduler that a run's ``cluster`` names; another cluster needs no other code."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from schemas.shown import error_shown
 
 _SECONDS_TO_CONNECT = 15
 
-#: What is started here, in processes that end with this one.
+#: Clusters whose processes are started here, and end with this process.
 _OF_THIS_MACHINE = ("auto", "local", "cuda")
 
 _LOG = logging.getLogger(__name__)
 
 
 def check_cluster(cluster: str) -> None:
-    """Refuse a cluster that cannot be had, before any work starts.
+    """Refuse a cluster that cannot be used, before any work starts.
 
     Raises
     ------
     RunError
-        Naming it and what is allowed.
+        If it cannot be used; the message names it and what is allowed.
     """
     if cluster == "cuda" and cuda_devices() == 0:
-        raise RunError("cluster: cuda is asked for, and this machine has no CUDA device; use auto")
+        raise RunError("cluster: cuda needs a CUDA device, and this machine has none; use auto")
     if "://" in cluster:
         _connected(cluster).close()
     elif cluster not in _OF_THIS_MACHINE:
@@ -59,25 +59,25 @@ def scheduler(cluster: str) -> Iterator[str]:
     Parameters
     ----------
     cluster
-        auto (GPUs where there are any), local, cuda, a scheduler address, or a cluster file.
+        auto (GPUs if there are any), local, cuda, a scheduler address, or a cluster file.
 
     Raises
     ------
     RunError
-        If the cluster cannot be had.
+        If the cluster cannot be used.
     """
     check_cluster(cluster)
     if "://" in cluster:
         yield cluster
         return
-    # Their comings and goings at INFO would bury the run's own lines.
+    # At INFO, messages about workers would hide the run's own lines.
     logging.getLogger("distributed").setLevel(logging.WARNING)
     quick_exit.quiet_tracker()
     with ExitStack() as stack:
         with stopping.kept_from_children():
             started = stack.enter_context(ending(_started(cluster)))
         if cluster not in _OF_THIS_MACHINE:
-            # What runs elsewhere does not end with this process.
+            # Processes on other machines do not end with this one.
             stack.enter_context(stopping.closed_by(lambda _: started.close()))
         yield started.scheduler_address
 
@@ -86,8 +86,8 @@ def scheduler(cluster: str) -> Iterator[str]:
 def ending(cluster: Any) -> Iterator[Any]:
     """A cluster that ends with the context.
 
-    On a machine with much else to do, workers take longer to end than Dask waits for them: they
-    are killed then, and what they have written stays written, so that is no failure of the run.
+    On a busy machine, workers may take longer to end than Dask waits, and are killed. What they
+    have written stays written, so the run has not failed.
     """
     try:
         yield cluster
@@ -114,16 +114,16 @@ def _started(cluster: str) -> Any:
         return _from_file(load_cluster(Path(cluster)))
     except RunError:
         raise
-    # What the factory of a file raises is of any kind, and a person can act on it.
+    # The factory of a file may raise any error, and a person can act on it.
     except Exception as error:
         raise RunError(f"cluster {cluster}: {error_shown(error)}") from error
 
 
 def local_cluster(workers: int, threads: int) -> LocalCluster:
-    """Worker processes of one shard each, with so many threads for what computes it."""
+    """Worker processes that compute one shard each, with this many threads of torch."""
     environment = worker_environment(threads)
-    # Dask hands its workers these variables as this process has them, whatever it is configured
-    # to: eight threads that a shell asks for would be eight in each worker.
+    # Dask passes these variables of this process on to its workers, despite its configuration:
+    # eight threads set in a shell would be eight in each worker.
     os.environ.update({name: str(environment[name]) for name in THREAD_VARIABLES})
     settings: dict[str, object] = {
         f"distributed.nanny.pre-spawn-environ.{v}": n for v, n in environment.items()
@@ -145,8 +145,8 @@ def _from_file(parameters: ClusterParameters) -> Any:
     lacks = [name for name in ("scheduler_address", "close") if not hasattr(started, name)]
     if lacks:
         raise RunError(
-            f"cluster: factory {parameters.factory!r} gave a {type(started).__name__}, no Dask "
-            f"cluster: it has no {' and no '.join(lacks)}"
+            f"cluster: factory {parameters.factory!r} returned a {type(started).__name__}, not a "
+            f"Dask cluster: it has no {' and no '.join(lacks)}"
         )
     if parameters.workers is not None:
         started.scale(parameters.workers)
@@ -169,19 +169,17 @@ def _connected(address: str) -> Client:
     protocol, _, place = address.partition("://")
     if protocol not in registry.backends:
         allowed = ", ".join(f"{name}://" for name in sorted(registry.backends))
-        raise RunError(f"cluster: {address!r} has no protocol that Dask knows here; {allowed} are")
+        raise RunError(f"cluster: {address!r} has an unknown protocol; known: {allowed}")
     port = place.rpartition(":")[2]
     if protocol != "inproc" and not (port.isdecimal() and 0 < int(port) < 2**16):
-        raise RunError(
-            f"cluster: {address!r} does not end with a port, such as {protocol}://host:8786"
-        )
+        raise RunError(f"cluster: {address!r} must end with a port, such as {protocol}://host:8786")
     if protocol in ("tls", "wss") and not Security().tls_client_cert:
         raise RunError(
-            f"cluster: {address!r} needs certificates; name them in Dask's configuration, "
+            f"cluster: {address!r} needs certificates; name them in Dask's configuration: "
             "distributed.comm.tls.ca-file, and client.cert and client.key beside it"
         )
     try:
         return Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
-    # What Dask raises of an address, of certificates, or of what answers there is of any kind.
+    # Dask may raise any error about the address, the certificates or the answer.
     except Exception as error:  # noqa: BLE001
         raise RunError(f"cluster: no Dask scheduler answers at {address!r}: {error}") from None

@@ -1,4 +1,4 @@
-"""How the commands of ``ddp`` are called: paths as they are written, and an end of their own.
+"""How the commands of ``ddp`` are called: their paths, and how they end.
 
 Little is imported here: see ``flows.cli``.
 """
@@ -14,30 +14,30 @@ from typer.core import TyperGroup
 
 
 class Commands(TyperGroup):
-    """Commands that no code which a person named ends, be it by ``sys.exit``."""
+    """Commands that code which a person named cannot end, not even by ``sys.exit``."""
 
     def invoke(self, ctx: Any) -> Any:
-        """As of Click."""
+        """As in Click."""
         from ddp_tasks.callables.called_code import answering
         from schemas.run_error import RunError
 
         try:
             with answering("the code that is run"):
                 return self._invoked(ctx)
-        except KeyboardInterrupt:  # no Ctrl-C, which ends the process: see ``stopping``
+        except KeyboardInterrupt:  # not Ctrl-C, which ends the process: see ``stopping``
             raise RunError("the code that is run raises KeyboardInterrupt") from None
 
     def _invoked(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except SystemExit as ended:  # of Rich, where nobody reads a help text to its end
+        except SystemExit as ended:  # of Rich, if a help text is not read to its end
             if isinstance(ended.__context__, BrokenPipeError):
                 raise typer.Exit(1) from None
             raise
 
 
 def path(text: str) -> Path:
-    """A path as it is written, which is not the folder at hand where it is empty."""
+    """A path as a person writes it; an empty one is refused, not taken for the current folder."""
     from schemas.paths import expanded
     from schemas.run_error import RunError
     from schemas.shown import shown
@@ -50,9 +50,9 @@ def path(text: str) -> Path:
 
 
 def without_dask() -> None:
-    """Have xarray take Dask for not installed in this process, which reads numbers and ends.
+    """Make xarray believe that Dask is not installed, in a process that only reads numbers.
 
-    Where Dask is installed, the first selection by label imports ``dask.array``, which with SciPy
-    takes longer than all else that such a command does.
+    Otherwise the first selection by label imports ``dask.array``, which with SciPy takes longer
+    than everything else that such a command does.
     """
     sys.modules.setdefault("dask", None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a finished run left."""
+"""The results of a finished run."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ddp_tasks.queries.summary import Summary
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a finished run left its results, what it found, and where its time went."""
+    """Paths of a finished run's results, its summary, and the seconds of each part."""
 
     store: Path
     report: Path
     hypergraphs: Path
     summary: Summary
     seconds: dict[str, float] = field(default_factory=dict)
-    """of each part of the run; empty for one that was finished before."""
+    """seconds of each part; empty if the run was finished before."""

@@ -1,4 +1,4 @@
-"""The folder that a run's results go to, refused where it cannot be one."""
+"""The folder for the results of a run, refused if it cannot hold them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from schemas.paths import expanded
 from schemas.run_error import RunError
 from schemas.shown import shown
 
-#: What a run or a list of models writes into by name.
+#: Names in the folder that a run or a list of models writes to.
 _PLACES = (
     "store.zarr",
     "store.zarr.part",
@@ -27,23 +27,23 @@ _PLACES = (
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The places of a run's results in its folder."""
+    """Paths of a run's results in its folder."""
 
     store: Path
     report: Path
     hypergraphs: Path
     """folder of the HIF files."""
     checkpoint: Path
-    """of a network that the run trains."""
+    """checkpoint of a network that the run trains."""
 
     @classmethod
     def of(cls, out: Path) -> RunFiles:
-        """Those of a folder that is there or can be made.
+        """The paths in a folder that exists or can be made.
 
         Raises
         ------
         RunError
-            As ``output_folder`` does; also if something of another kind is in one of the places.
+            As in ``output_folder``; also if one of the paths is something of another kind.
         """
         out = output_folder(out)
         names = ("store.zarr", "report.html", "hypergraphs", "checkpoint.pt")
@@ -52,13 +52,13 @@ class RunFiles:
 
 
 def output_folder(out: Path) -> Path:
-    """The absolute path of a folder that is there or can be made.
+    """The absolute path of a folder that exists or can be made.
 
     Raises
     ------
     RunError
-        If there is a file at the path or above it, it may not be written, readers of the store
-        would take its name for an address, or links in it lead elsewhere.
+        If the path or one above it is a file, if the folder is not writable, if readers of the
+        store would take its name for an address, or if links in it lead elsewhere.
     """
     written = f"out: {shown(repr(str(out)))}"
     path = Path(os.path.realpath(expanded(out, "out")))
@@ -73,11 +73,11 @@ def output_folder(out: Path) -> Path:
         above = "" if place == path else f": {place}"
         raise RunError(f"{written}{above} is a file, not a folder", change=("out",))
     if not _is_writable(place):
-        raise RunError(f"{written}: {place} may not be written to", change=("out",))
+        raise RunError(f"{written}: no permission to write to {place}", change=("out",))
     for name in _PLACES:
         if (path / name).is_symlink():
             raise RunError(
-                f"{written}: {path / name} is a link, and results go into their own folder alone; "
+                f"{written}: {path / name} is a link, and results go only into their own folder; "
                 "remove it, or name the folder that it leads to",
                 change=("out",),
             )
@@ -85,12 +85,12 @@ def output_folder(out: Path) -> Path:
 
 
 def check_places(out: Path, *, folders: Sequence[str], files: Sequence[str]) -> None:
-    """Refuse a folder in which something of another kind has the name of a result.
+    """Refuse a folder in which a result's name belongs to something of another kind.
 
     Raises
     ------
     RunError
-        Naming it.
+        If there is one; the message names it.
     """
     for name in (*folders, *files):
         place = out / name
@@ -98,22 +98,25 @@ def check_places(out: Path, *, folders: Sequence[str], files: Sequence[str]) -> 
             continue
         wanted = "folder" if name in folders else "file"
         if not (place.is_dir() if wanted == "folder" else place.is_file()):
-            raise RunError(f"out: {place} is there and no {wanted}; move it away", change=("out",))
+            raise RunError(f"out: {place} is not a {wanted}; move it away", change=("out",))
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, which its permissions alone do not say."""
+    """Whether files can be made in a folder; its permissions alone do not show that."""
     if not os.access(folder, os.W_OK | os.X_OK):
         return False
     try:
         Path(tempfile.mkdtemp(prefix=".ddp-", dir=folder)).rmdir()
     except OSError as error:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)  # told where room is needed
+        return error.errno in (
+            errno.ENOSPC,
+            errno.EDQUOT,
+        )  # a full disk is reported later
     return True
 
 
 def made_folder(out: Path) -> Path:
-    """As ``output_folder``, and make it where it is not there yet."""
+    """The same as ``output_folder``, but make the folder if it does not exist."""
     path = output_folder(out)
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -24,13 +24,13 @@ from schemas.parameters import RunParameters
 
 
 def check(run: RunParameters, out: Path) -> None:
-    """Refuse, before any work, a run that cannot be carried out in a folder.
+    """Refuse a run before any work, if it cannot be carried out in a folder.
 
     Raises
     ------
     RunError
-        If model, images, layers or cluster cannot be had as asked or do not fit each other, or
-        the folder holds another run's store.
+        If model, images, layers or cluster cannot be used or do not fit each other, or the folder
+        holds another run's store.
     """
     files = RunFiles.of(out)
     check_cluster(run.cluster)
@@ -47,10 +47,10 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
     Parameters
     ----------
     run
-        as ``schemas.load_run`` gives it.
+        as ``schemas.load_run`` returns it.
     out
         receives ``store.zarr``, ``report.html`` and ``hypergraphs/LAYER.hif.json``; on a
-        cluster of several machines, a folder that all of them see.
+        cluster of several machines, a folder that all of them can reach.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _carried_out(run: RunParameters, out: Path) -> Outcome:
 
 
 def standing(out: Path) -> str:
-    """What of a run is written in its folder, and what continues it, to end a sentence with."""
+    """The end of a sentence: how many shards are written, and the command that continues."""
     written = "nothing of the store is written yet"
     if shards := shards_written(out.expanduser() / "store.zarr"):
         written = "{} of {} shards are written".format(*shards)

@@ -1,4 +1,4 @@
-"""The Prefect server of a command: a person's own, or a temporary one that ends with it."""
+"""The Prefect server of a command: the person's own, or a temporary one that ends with it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from schemas.run_error import RunError
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-#: What the flow that ``carry_out`` calls has left, before Prefect is told that it has ended.
+#: The result of the flow that ``carry_out`` calls, before Prefect learns that the flow has ended.
 _LEFT: ContextVar[list[Any] | None] = ContextVar("left", default=None)
 
 #: The last line of a traceback.
@@ -49,12 +49,12 @@ _SECONDS_TO_END = 5.0
 
 
 class TemporaryServer:
-    """A server in a process of its own, whose data go to Prefect's home as always."""
+    """A server in a process of its own, with its data in Prefect's home as usual."""
 
     def __init__(self) -> None:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._started = time.monotonic()
-        # In a session of its own a Ctrl-C of the terminal does not end it before its run.
+        # In a session of its own, so that Ctrl-C in the terminal does not end it before its run.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "flows.temporary_server"],
             stdin=subprocess.PIPE,
@@ -64,7 +64,7 @@ class TemporaryServer:
         )
 
     def await_url(self) -> str:
-        """The address of its API, once it answers.
+        """Wait until it answers; return the address of its API.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class TemporaryServer:
             raise self._failed()
         url = f"http://127.0.0.1:{port}/api"
         limit = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
-        said = self._started
+        reported = self._started
         while not _is_well(url):
             now = time.monotonic()
             if self._process.poll() is not None:
@@ -85,11 +85,11 @@ class TemporaryServer:
             if now - self._started > limit:
                 raise RunError(
                     f"Prefect's temporary server did not answer within {limit:.0f} s; give it "
-                    "longer with PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or name a "
+                    "more time with PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS, or name a "
                     "running one in PREFECT_API_URL"
                 )
-            if now - said > _SECONDS_BETWEEN_LINES:
-                said = now
+            if now - reported > _SECONDS_BETWEEN_LINES:
+                reported = now
                 seconds = now - self._started
                 sys.stderr.write(f"waiting for Prefect's temporary server, {seconds:.0f} s\n")
             time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -99,16 +99,16 @@ class TemporaryServer:
         self._process.wait()
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").split("\n")]
-        # What uvicorn says last is only that it ends.
+        # The last line of uvicorn only says that it ends.
         errors = [line for line in lines if _ERROR.match(line)]
-        last = (errors or [line for line in lines if line] or ["it said nothing"])[-1]
+        last = (errors or [line for line in lines if line] or ["no message"])[-1]
         return RunError(
             f"Prefect's temporary server ended with status {self._process.returncode}: {last}. "
-            f"It keeps its data in {PREFECT_HOME.value()}; PREFECT_HOME names another place"
+            f"It keeps its data in {PREFECT_HOME.value()}; set PREFECT_HOME to use another folder"
         )
 
     def end(self) -> None:
-        """End it, orderly where that is quick."""
+        """End it; kill it if that takes too long."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             pipe.close()
@@ -121,7 +121,7 @@ class TemporaryServer:
 
 
 def _is_well(url: str) -> bool:
-    """Whether a server answers; it is on this machine, so no proxy is asked."""
+    """Whether a server answers; it is on this machine, so no proxy is used."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(f"{url}/health", timeout=5) as answer:
@@ -131,14 +131,14 @@ def _is_well(url: str) -> bool:
 
 
 class Server:
-    """What ``served`` gives: a server that is perhaps still starting."""
+    """A server from ``served``, which may still be starting."""
 
     def __init__(self, temporary: TemporaryServer | None) -> None:
         self._temporary = temporary
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Let flows run in the context use it, once it answers.
+        """Wait until it answers, and let flows in the context use it.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class Server:
             try:
                 yield
             finally:
-                # While the server is there; and no longer where it is not.
+                # Before the server ends; and not for long if it is away.
                 APILogWorker.drain_all(timeout=_SECONDS_TO_END)
                 EventsWorker.drain_all(timeout=_SECONDS_TO_END)
 
@@ -161,12 +161,12 @@ class Server:
 def served() -> Iterator[Server]:
     """A Prefect server: the person's, or else a temporary one that ends with the context.
 
-    A temporary server starts in the background. It ends with this process too, however that ends.
+    A temporary server starts in the background. It also ends whenever this process ends.
 
     Raises
     ------
     RunError
-        If Prefect is told to use no server at all.
+        If Prefect's settings allow no server.
     """
     if PREFECT_API_URL.value():
         yield Server(None)
@@ -186,14 +186,14 @@ def served() -> Iterator[Server]:
 def carry_out(
     flow: Flow[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Result:
-    """Call a flow; what its server refuses once the work is done costs nothing.
+    """Call a flow; a server's error after the work is done does not fail it.
 
-    The flow's function is to hand its result to ``left``.
+    The flow's function must pass its result to ``left``.
 
     Raises
     ------
     RunError
-        As of the flow; also if the server does not take the run at all.
+        As in the flow; also if the server does not accept the run.
     """
     before: list[Any] = []
     token = _LEFT.set(before)
@@ -204,31 +204,31 @@ def carry_out(
             raise
         if isinstance(reason := _refusal_behind(error), RunError):
             raise reason from None
-        said = f"{type(error).__name__}: {error}".partition("\n")[0]
+        message = f"{type(error).__name__}: {error}".partition("\n")[0]
         where = PREFECT_API_URL.value()
         if before:
             sys.stderr.write(
-                f"ddp: the run is finished, but the Prefect server at {where} did not take that: "
-                f"{said}\n"
+                f"ddp: the run is finished, but the Prefect server at {where} did not record that: "
+                f"{message}\n"
             )
             return before[0]
         raise RunError(
-            f"the Prefect server at {where} does not take the run: {said}. Started again, the run "
-            "continues with what is missing"
+            f"the Prefect server at {where} does not accept the run: {message}. Started again, the "
+            "run continues with what is missing"
         ) from error
     finally:
         _LEFT.reset(token)
 
 
 def left(result: Result) -> Result:
-    """A flow's result, which stays whatever its server makes of the end."""
+    """Keep a flow's result, whatever error its server gives at the end; return it."""
     if (kept := _LEFT.get()) is not None:
         kept.append(result)
     return result
 
 
 def _refusal_behind(error: BaseException) -> BaseException | None:
-    """The refusal whose telling to the server failed with this error."""
+    """The refusal that could not be reported to the server, behind the server's error."""
     behind = error.__context__
     while behind is not None and not isinstance(behind, RunError):
         behind = behind.__context__
@@ -237,7 +237,7 @@ def _refusal_behind(error: BaseException) -> BaseException | None:
 
 @contextmanager
 def cancelled_when_stopped() -> Iterator[None]:
-    """In a flow: have a stop of the command show the flow's run as cancelled in Prefect."""
+    """In a flow: when the command is stopped, mark the flow's run as cancelled in Prefect."""
     context, run = copy_context(), runtime.flow_run.id
 
     def cancel(name: str) -> None:

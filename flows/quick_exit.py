@@ -1,4 +1,4 @@
-"""Processes that end at once and without a word: no last search for garbage, no farewells."""
+"""Ending processes at once and silently: no last garbage collection, no closing messages."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 
 def quick_exit() -> None:
-    """Have this process leave its objects to the system when it ends.
+    """Skip the last garbage collection when this process ends.
 
-    Python looks through them all for cycles first. With what torch, HyperNetX and HoloViews make
-    that takes so long that a person waits for the prompt, and that Dask, which grants its workers
-    four seconds, kills them with a warning.
+    With the many objects of torch, HyperNetX and HoloViews it takes so long that a person waits
+    for the prompt, and that Dask, which waits four seconds for its workers, kills them with a
+    warning.
     """
     atexit.register(gc.freeze)
 
@@ -23,7 +23,7 @@ def quick_exit() -> None:
 def leave(code: object) -> None:
     """End the process with a status, as ``SystemExit`` would.
 
-    Where Prefect is loaded, without its last tries to reach a server that has ended by now.
+    If Prefect is loaded, skip its last attempts to reach a server that has already ended.
     """
     if "prefect" not in sys.modules or not isinstance(code, int | None):
         raise SystemExit(code)
@@ -33,9 +33,9 @@ def leave(code: object) -> None:
 
 
 def quiet_tracker() -> None:
-    """Have Python's tracker of semaphores, which outlives a killed process, clear up silently.
+    """Let Python's semaphore tracker, which outlives a killed process, clean up silently.
 
-    To be called before the first process is spawned.
+    Must be called before the first process is spawned.
     """
     sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
 
@@ -47,9 +47,10 @@ def dask_setup(_worker: Any) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether the flow does not say it: it says what failed in a task, with the item's name.
+    """Whether a line of a worker's log says something that the flow does not say.
 
-    Workers of a flow that was killed end with it; that each lost it is no news either.
+    The flow reports errors of tasks itself, with the item's name. Workers lose their connection
+    when their flow is killed; that is not worth a line from each either.
     """
     if record.exc_info and isinstance(record.exc_info[1], OSError):
         return False

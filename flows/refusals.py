@@ -1,4 +1,4 @@
-"""How the command line shows a refusal: the core names keys, and here they become options."""
+"""Refusals as the command line shows them: with options in place of keys and arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import traceback
 from schemas.run_error import RunError
 from schemas.shown import error_shown, shown
 
-#: Options of the commands by the argument of the functions that they are handed to.
+#: Options of the commands, by the names of the arguments that they set.
 _OPTIONS = {"out": "--out", "overrides": "--set", "vectors": "--vectors"}
 
 
@@ -16,10 +16,10 @@ _LONGEST_LINE, _MOST_LINES = 2000, 30
 
 
 def refusal_text(error: RunError) -> str:
-    """A refusal as the terminal shows it, with the options that change what it names."""
+    """A refusal as the terminal shows it, with the options that change the refused values."""
     argument, colon, rest = str(error).partition(": ")
     message = f"{_OPTIONS[argument]} {rest}" if colon and argument in _OPTIONS else str(error)
-    # What people's names and errors hold would act on the terminal.
+    # Names and errors may hold characters that control the terminal.
     lines = [shown(line, _LONGEST_LINE) for line in message.splitlines()]
     if (more := len(lines) - _MOST_LINES) > 0:
         lines = [*lines[:_MOST_LINES], f"  and {more:,} more lines"]
@@ -28,7 +28,7 @@ def refusal_text(error: RunError) -> str:
 
 
 def unexpected_text(error: Exception) -> str:
-    """An error that nobody foresaw in one line, its traceback in a file of its own."""
+    """One line about an unexpected error, whose traceback goes to a log file."""
     reason = error_shown(error)
     try:
         with tempfile.NamedTemporaryFile(

@@ -1,4 +1,4 @@
-"""Lines of a run's log that its Prefect server does not take: said once, not of every few lines."""
+"""Log lines that the Prefect server refuses: reported once, not for every batch."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from prefect.logging import handlers
 
 
 class _LogWorker(handlers.APILogWorker):
-    """Sends the log to one server, and leaves out what it refuses."""
+    """Sends the log to one server, and drops batches that it refuses."""
 
-    _said = False
+    _reported = False
 
     async def _handle_batch(self, items: list[dict[str, Any]]) -> None:
         try:
             await self._client.create_logs(items)
-        # Whatever becomes of the log's copy in Prefect, the run goes on.
+        # A lost copy of the log in Prefect does not stop the run.
         except Exception as error:  # noqa: BLE001
-            if not self._said:
-                self._said = True
-                said = f"{type(error).__name__}: {error}".partition("\n")[0]
+            if not self._reported:
+                self._reported = True
+                message = f"{type(error).__name__}: {error}".partition("\n")[0]
                 sys.stderr.write(
-                    "ddp: Prefect does not take all of the log, the run goes on without it there: "
-                    f"{said}\n"
+                    f"ddp: Prefect does not accept all of the log; the run goes on: {message}\n"
                 )
 
 
 def say_refused_logs_once() -> None:
-    """Have Prefect's log handler say once of each server that it refuses lines."""
+    """Let Prefect's log handler report refused lines once for each server."""
     handlers.APILogWorker = _LogWorker  # type: ignore[misc]

@@ -1,9 +1,9 @@
-"""Ctrl-C and SIGTERM end a command within seconds, with one line, wherever it is.
+"""Ctrl-C and SIGTERM end a command within seconds, with one line, at any time.
 
-What a run has written stays good however its process ends, so nothing is unwound: a thread that
-no work holds up says what is written, ends what was started, and then the process. The system
-tells it of a signal at once (``signal.set_wakeup_fd``), also while the main thread computes in C,
-or while Prefect has put a handler of its own in place of ours.
+What a run has written stays valid however its process ends, so no cleanup runs. A separate thread
+says what is written, ends what was started, and then ends the process. The system notifies it of a
+signal at once (``signal.set_wakeup_fd``), even while the main thread computes in C, or while
+Prefect's signal handler has replaced ours.
 """
 
 from __future__ import annotations
@@ -21,30 +21,29 @@ from types import FrameType
 
 import psutil
 
-#: Seconds that a stop may take in all; for a sentence on what is written; for what is to be
-#: ended elsewhere.
+#: Seconds that a stop may take in all, for the words on what is written, and for ending clusters.
 _LONGEST = 4.5
-_SECONDS_TO_TELL = 1.5
+_SECONDS_TO_DESCRIBE = 1.5
 _SECONDS_TO_CLOSE = 2.5
 
-#: Two deliveries of one signal, as a terminal's and that of a parent, lie closer than this.
+#: Seconds within which two deliveries of a signal, by terminal and parent, count as one.
 _SAME = 0.5
 
 _NAMES = {int(signal.SIGINT): "Ctrl-C", int(signal.SIGTERM): "SIGTERM"}
 
 
 class _Stop:
-    """What is done when a signal comes; one for each process."""
+    """Ends this process when a signal arrives; one for each process."""
 
     def __init__(self) -> None:
         self.watched = False
-        self.told: Callable[[], str] | None = None
+        self.describe: Callable[[], str] | None = None
         self.closings: list[Callable[[str], None]] = []
         self._begun: float | None = None
         self._lock, self._leaving = threading.Lock(), threading.Lock()
 
     def signalled(self, number: int) -> None:
-        """End the process; at once if that has begun already."""
+        """End the process; at once if it is already ending."""
         with self._lock:
             begun, now = self._begun, time.monotonic()
             if begun is None:
@@ -56,29 +55,29 @@ class _Stop:
             self._leave(number, "")
 
     def _end(self, number: int) -> None:
-        said: list[str] = []
+        words: list[str] = []
         begun = time.monotonic()
-        telling = _in_background(lambda: said.append(self.told() if self.told else ""))
+        describing = _in_background(lambda: words.append(self.describe() if self.describe else ""))
         closing = [
             _in_background(lambda close=close: close(_NAMES[number]))  # type: ignore[misc]
             for close in reversed(self.closings)
         ]
-        telling.join(_SECONDS_TO_TELL)
-        for one in closing:
-            one.join(max(0.0, begun + _SECONDS_TO_CLOSE - time.monotonic()))
-        self._leave(number, "".join(said))
+        describing.join(_SECONDS_TO_DESCRIBE)
+        for thread in closing:
+            thread.join(max(0.0, begun + _SECONDS_TO_CLOSE - time.monotonic()))
+        self._leave(number, "".join(words))
 
     def _end_at_the_latest(self, number: int) -> None:
         time.sleep(_LONGEST)
         self._leave(number, "")
 
-    def _leave(self, number: int, said: str) -> None:
-        self._leaving.acquire()  # and is never released: one thread leaves
+    def _leave(self, number: int, words: str) -> None:
+        self._leaving.acquire()  # never released: only one thread ends the process
         _end_children()
-        if sys.stderr.isatty():  # a progress bar may be there, and hides the cursor
+        if sys.stderr.isatty():  # a progress bar may hide the cursor
             os.write(2, b"\r\x1b[K\x1b[?25h")
         with suppress(OSError):
-            os.write(2, f"ddp: stopped by {_NAMES[number]}{said}\n".encode())
+            os.write(2, f"ddp: stopped by {_NAMES[number]}{words}\n".encode())
         os._exit(128 + number)
 
 
@@ -86,7 +85,7 @@ _STOP = _Stop()
 
 
 def watch() -> None:
-    """From here on Ctrl-C and SIGTERM end this process; to be called in its main thread."""
+    """Let Ctrl-C and SIGTERM end this process; must be called in its main thread."""
     if _STOP.watched:
         return
     _STOP.watched = True
@@ -98,30 +97,30 @@ def watch() -> None:
 
 
 def keep_watching() -> None:
-    """Put our handlers back in place, should others be there: Prefect replaces that of SIGTERM."""
+    """Set our handlers again if they were replaced: Prefect replaces that of SIGTERM."""
     if _STOP.watched and threading.current_thread() is threading.main_thread():
         for number in _NAMES:
             signal.signal(number, _held)
 
 
 @contextmanager
-def told_by(told: Callable[[], str]) -> Iterator[None]:
-    """While in the context, a stop's line goes on with what this gives.
+def described_by(describe: Callable[[], str]) -> Iterator[None]:
+    """In the context, add the text that a function returns to the line of a stop.
 
-    It is called in a thread of its own, and left out if it takes long.
+    The function is called in a thread of its own; its text is left out if it takes long.
     """
-    before, _STOP.told = _STOP.told, told
+    before, _STOP.describe = _STOP.describe, describe
     try:
         yield
     finally:
-        _STOP.told = before
+        _STOP.describe = before
 
 
 @contextmanager
 def closed_by(close: Callable[[str], None]) -> Iterator[None]:
-    """While in the context, a stop calls this with the signal's name, in a thread of its own.
+    """In the context, have a stop call a function with the signal's name, in a thread of its own.
 
-    The stop does not wait long for it, nor for its errors.
+    The stop does not wait long for it, and ignores its errors.
     """
     _STOP.closings.append(close)
     try:
@@ -132,9 +131,9 @@ def closed_by(close: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def kept_from_children() -> Iterator[None]:
-    """Have processes that threads begun in the context start not see a terminal's Ctrl-C.
+    """Keep the terminal's Ctrl-C from processes that are started by threads begun in the context.
 
-    Their parent ends them; by themselves each would write a traceback first.
+    Their parent ends them; otherwise each would write a traceback first.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -158,7 +157,7 @@ def _listen(ours: socket.socket) -> None:
 
 
 def _held(number: int, _frame: FrameType | None) -> None:
-    """Keep the main thread where it is, while other threads end the process."""
+    """Hold the main thread while other threads end the process."""
     _STOP.signalled(number)
     threading.Event().wait()
 
@@ -172,7 +171,7 @@ def _end_children() -> None:
 
 def _in_background(do: Callable[[], object]) -> threading.Thread:
     def quietly() -> None:
-        # The process ends: an error of what is done on the way has nobody to go to.
+        # The process is ending; nobody can act on an error here.
         with suppress(Exception):
             do()
 

@@ -1,7 +1,8 @@
 """A process that serves Prefect's API on this machine for as long as its standard input is open.
 
-``flows.prefect_server`` starts it and holds the other end: however that process ends, the system
-closes the end, and this one ends too. Prefect's own temporary server stays when its run is killed.
+``flows.prefect_server`` starts it and holds the other end of the pipe. However that process ends,
+the system closes the pipe, and this process ends too. Prefect's own temporary server would go on
+when its run is killed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _SECONDS_TO_END = 3.0
 
 
 def main() -> None:
-    """Serve on a free port, which is written to standard output in one line."""
+    """Serve on a free port, and write its number to standard output in one line."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.bind(("127.0.0.1", 0))
@@ -33,7 +34,7 @@ def main() -> None:
     )
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    # Nobody reads what else is printed, and a full pipe would stop the server.
+    # Nothing reads further output, and a full pipe would stop the server.
     os.dup2(2, 1)
     import uvicorn
 
@@ -46,7 +47,7 @@ def main() -> None:
 def _end_with_the_parent() -> None:
     while os.read(0, 1024):
         pass
-    # An orderly end where that is quick.
+    # Let it end by itself if that is quick.
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_SECONDS_TO_END)
     os._exit(1)

@@ -1,8 +1,7 @@
-"""What a terminal shows of a run: names as text, and what goes wrong once, at the end.
+"""Output of a run in the terminal: escaped names, and each error once, at the end.
 
-Prefect and Dask tell of each error where it comes up, with its traceback, and again wherever it
-passes. Prefect's server keeps all of that; the terminal gets the sentence that the command ends
-with.
+Prefect and Dask log each error where it occurs, with its traceback, and again wherever it passes.
+Prefect's server keeps all of that; the terminal gets one sentence when the command ends.
 """
 
 from __future__ import annotations
@@ -13,29 +12,29 @@ from typing import Any
 
 import typer
 
-#: How Prefect tells that a task or flow has failed, beside the error itself.
+#: Prefect's messages that a task or flow has failed, besides the error itself.
 _FAILED = re.compile(r"Finished in state (Failed|Crashed)|Crash detected!")
 
-#: How Dask's workers tell of tasks that failed, or that a run which ends no longer wants.
+#: Messages of Dask's workers about tasks that failed or were cancelled at the end of a run.
 _OF_TASKS = ("Compute Failed", "Async instruction for")
 
 _LONGEST_LINE = 10_000
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print lines in which nothing acts on the terminal, whatever names they hold."""
+    """Print lines, with characters that control the terminal escaped."""
     typer.echo(as_text(str(text)), err=err)
 
 
 def as_text(lines: str) -> str:
-    """Lines with all that is not seen escaped, but for their ends."""
+    """Lines with invisible characters escaped, except line breaks."""
     from schemas.shown import shown  # not before signals are watched: see ``flows.cli``
 
     return "\n".join(shown(line, _LONGEST_LINE) for line in lines.split("\n"))
 
 
 def quiet_errors() -> None:
-    """Have the log that Prefect shows in the terminal leave out errors that end the command."""
+    """Keep errors that end the command out of Prefect's log in the terminal."""
     from prefect.logging.handlers import PrefectConsoleHandler
 
     for handler in logging.getLogger().handlers:
@@ -46,7 +45,7 @@ def quiet_errors() -> None:
 
 def dask_setup(_worker: Any) -> None:
     """Called by Dask in each worker that loads this module as a preload."""
-    # Whoever asked for the task is told of its error, and the worker's terminal is ours.
+    # The flow gets the errors of its tasks, and shares the terminal with its workers.
     for name in ("distributed.worker", "distributed.worker.state_machine"):
         logging.getLogger(name).addFilter(lambda record: not str(record.msg).startswith(_OF_TASKS))
 
@@ -57,7 +56,7 @@ def _ends_no_command(record: logging.LogRecord) -> bool:
 
 
 class _AsText(logging.Formatter):
-    """Formats as another does, and escapes what is not seen."""
+    """Formats like another formatter, and escapes invisible characters."""
 
     def __init__(self, other: logging.Formatter | None) -> None:
         super().__init__()

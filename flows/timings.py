@@ -1,4 +1,4 @@
-"""Where the time of a run goes."""
+"""Measuring how long the parts of a run take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Local worker processes: forked from one process that loads what all of them need.
+"""Local worker processes: forked from one process that has loaded their libraries.
 
 torch, HyperNetX and HoloViews take seconds of processor time to import. One process imports them
 while the flow opens the model and the images, or trains; each worker then begins with everything
@@ -20,7 +20,7 @@ from dask.system import CPU_COUNT
 from flows import quick_exit, stopping
 from schemas.parameters import RunParameters
 
-#: What workers call, and what Dask needs to start one, in the order of a run.
+#: Modules that workers use, and that Dask needs to start one, in the order of a run.
 _MODULES = (
     "distributed.nanny",
     "ddp_tasks.workers.decomposition",
@@ -29,16 +29,16 @@ _MODULES = (
     "ddp_tasks.workers.family",
     "ddp_tasks.workers.hypergraphs",
     "ddp_tasks.workers.sections",
-    # What these import when they are called, since the flow needs none of it.
+    # Modules that these import only when they are called, since the flow does not need them.
     "ddp_tasks.hypergraphs.hif",
     "ddp_tasks.report.layer_section",
     "ddp_tasks.report.run_page",
 )
 
-#: Packages of factories that take seconds to import, and are no person's own.
+#: Packages of factories that take seconds to import, except a person's own.
 _OF_FACTORIES = ("torchvision",)
 
-#: Where NVIDIA's driver is, workers are those of the GPUs.
+#: Exists if NVIDIA's driver is installed; workers are then those of the GPUs.
 _NVIDIA = Path("/proc/driver/nvidia")
 
 #: Of the process that workers are forked from; empty before it is started.
@@ -57,9 +57,9 @@ THREAD_VARIABLES = (
     "ZARR_THREADING__MAX_WORKERS",
 )
 
-#: A pass frees and asks again for the same large blocks, which glibc by default hands back to the
-#: system each time, to have them zeroed anew. Workers keep them: no block is mapped by itself,
-#: one arena for all threads, nothing trimmed below 4 GiB.
+#: A pass frees and allocates the same large blocks again and again. By default, glibc returns them
+#: to the system each time and gets them zeroed anew. Workers keep them: no block is mapped by
+#: itself, one arena for all threads, nothing trimmed below 4 GiB.
 ALLOCATION = {
     "MALLOC_MMAP_MAX_": 0,
     "MALLOC_ARENA_MAX": 1,
@@ -68,13 +68,13 @@ ALLOCATION = {
 
 
 def local_workers(cores: int) -> tuple[int, int]:
-    """Workers on one machine and torch threads in each; together they never exceed the cores."""
+    """Workers on one machine and torch threads in each; their product is at most the cores."""
     workers = min(cores, _MOST_LOCAL_WORKERS)
     return workers, cores // workers
 
 
 def worker_environment(threads: int) -> dict[str, int]:
-    """Variables of a worker process of so many threads."""
+    """Environment variables of a worker process with this many threads."""
     return {**dict.fromkeys(THREAD_VARIABLES, threads), **ALLOCATION}
 
 

@@ -1,1 +1,1 @@
-"""What the terminal and Prefect's UI say."""
+"""Texts of the terminal and of Prefect's UI."""

@@ -1,4 +1,4 @@
-"""What the terminal says at the end of a command."""
+"""Texts of the terminal at the end of a command."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from flows.capacity import ZooOutcome
     from flows.outcome import Outcome
 
-#: Classes named of a vector; of more, how many are left out is said.
+#: Most classes named for a vector; the number of further ones is added.
 _CLASSES_NAMED = 20
 
 
 def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) -> str:
-    """Where the results are, what was found, and where the time went."""
+    """The findings of a run, the seconds of its parts, and the paths of its results."""
     summary = outcome.summary
     lines = [
         "",
@@ -50,8 +50,8 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
             ],
         ),
         "",
-        "The most discriminating singular vectors (η²: share of the variance of significant or",
-        "not that the class explains):",
+        "The most discriminating singular vectors (η²: share of the variance of “significant or",
+        "not” that the class explains):",
         *columns(
             ("vector", "s", "η²", "significant for"),
             [
@@ -79,7 +79,7 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
 
 
 def zoo_lines(outcome: ZooOutcome) -> str:
-    """α̂ of each model beside its accuracy, which models failed, and where the results are."""
+    """α̂ and accuracy of each model, the models that failed, and the paths of the results."""
     table = outcome.table
     matrizations = table["matrization"].to_numpy().tolist()
     models = model_rows(table, {})
@@ -105,7 +105,7 @@ def zoo_lines(outcome: ZooOutcome) -> str:
 
 
 def layer_lines(prepared: Prepared) -> str:
-    """The linear layers of a run with their shapes and ranks, and what is not analysed."""
+    """The linear layers of a run with their shapes and ranks, and modules not analysed."""
     ranks, refused = layer_ranks(prepared.model, prepared.layers.linear)
     rows = []
     for layer in prepared.layers.linear:

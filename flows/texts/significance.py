@@ -1,4 +1,4 @@
-"""Class tables as the terminal shows them."""
+"""Texts of class tables and hypergraphs for the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 from ddp_tasks.queries.slices import SliceFindings, SlicePlace
 from flows.texts.columns import columns
 
-#: Names of one kind that a line tells.
+#: Most names of one kind in a line.
 _MOST_NAMES = 10
 
 
@@ -17,9 +17,9 @@ def table_lines(frame: pd.DataFrame, place: SlicePlace, confidence: float) -> st
     Parameters
     ----------
     frame
-        as ``StoredSignificance.table`` gives it.
+        as ``StoredSignificance.table`` returns it.
     place
-        as ``StoredSignificance.place`` gives it for the same levels.
+        as ``StoredSignificance.place`` returns it for the same levels.
     """
     axis = str(frame.columns[0])
     chosen = frame[frame["significant"]]
@@ -91,18 +91,18 @@ def _place(place: SlicePlace) -> str:
 
 
 def _some(names: list[str]) -> str:
-    """Names, or the first of them and how many more there are."""
+    """The first names, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
     return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def distinguishing_lines(frame: pd.DataFrame, a: str, b: str, top: int, confidence: float) -> str:
-    """The first rows of what distinguishes one class from another.
+    """The first rows of a table of what distinguishes two classes.
 
     Parameters
     ----------
     frame
-        as ``StoredSignificance.distinguishing`` gives it.
+        as ``StoredSignificance.distinguishing`` returns it.
     top
         rows to show.
     """

@@ -53,7 +53,7 @@ def refused(function, *arguments):
         ("x" * 256, "is too long"),
         ("x/" * 3000, "is too long"),
         ("~nobody-of-this-name/x", "there is no home folder of that name"),
-        ("closed/x", "closed may not be written to"),
+        ("closed/x", "no permission to write to "),
     ],
 )
 def test_a_folder_that_results_cannot_go_to_is_refused(tmp_path, monkeypatch, out, why):
@@ -61,7 +61,7 @@ def test_a_folder_that_results_cannot_go_to_is_refused(tmp_path, monkeypatch, ou
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "closed").mkdir(mode=0o555)
-    if why.startswith("closed") and os.geteuid() == 0:
+    if out.startswith("closed") and os.geteuid() == 0:
         # Nothing is closed to root, save what a file system lets nobody write.
         monkeypatch.setattr(os, "access", lambda place, _mode: place.name != "closed")
     assert why in refused(output_folder, Path(out))
@@ -108,7 +108,7 @@ def test_a_list_none_of_whose_checkpoints_is_there_is_refused_before_a_server_st
         cli.main()
     assert end.value.code == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[1].startswith("ddp: none of the 4 checkpoints of cifar10-resnets is there")
+    assert said[1].startswith("ddp: none of the 4 checkpoints of cifar10-resnets exists")
     assert said[2:] == ["  change it with --set folder=VALUE"]
     assert list(tmp_path.iterdir()) == []
 

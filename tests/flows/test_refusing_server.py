@@ -118,13 +118,13 @@ def test_refused_artifacts_progress_and_logs_are_warned_of_once(
     with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):
         assert_same_cube()
     assert proxy.refusals >= 4
-    told = [line for line in warnings if "does not take" in line]
+    told = [line for line in warnings if "does not accept" in line]
     assert len(told) == 1
     assert str(status) in told[0]
     said = capfd.readouterr().err
     assert "Error logging to API" not in said
     assert "Traceback" not in said
-    assert said.count("does not take all of the log") == 1
+    assert said.count("does not accept all of the log") == 1
 
 
 def test_a_server_that_is_away_for_a_while_costs_no_number(proxy, assert_same_cube, capfd):

@@ -20,7 +20,7 @@ stopping.watch()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 def told():
     return "; 3 of 4 shards are written"
-with stopping.told_by(told), stopping.closed_by(lambda name: time.sleep(600)):
+with stopping.described_by(told), stopping.closed_by(lambda name: time.sleep(600)):
     {before}
     print(child.pid, flush=True)
     {work}
