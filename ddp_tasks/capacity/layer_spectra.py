@@ -122,16 +122,16 @@ def spectra(
     columns of ``Capacity`` with dims (matrization,), and ``density`` (matrization, bin) and
     ``edge`` (matrization, edge_index)
     """
-    found = [_row(partial(_spectrum, weight, m, S, blocks)) for m in matrizations]
+    rows = [_row(partial(_spectrum, weight, m, S, blocks)) for m in matrizations]
     variables: dict[str, Any] = {
-        column.name: ("matrization", np.array([getattr(row, column.name) for row, _, _ in found]))
+        column.name: ("matrization", np.array([getattr(row.capacity, column.name) for row in rows]))
         for column in fields(Capacity)
         if column.name != "refusal"
     }
-    refusals = np.array([row.refusal for row, _, _ in found], dtype=object)
+    refusals = np.array([row.capacity.refusal for row in rows], dtype=object)
     variables["refusal"] = ("matrization", refusals)
-    variables["density"] = (("matrization", "bin"), np.stack([one[1] for one in found]))
-    variables["edge"] = (("matrization", "edge_index"), np.stack([one[2] for one in found]))
+    variables["density"] = (("matrization", "bin"), np.stack([row.density for row in rows]))
+    variables["edge"] = (("matrization", "edge_index"), np.stack([row.edge for row in rows]))
     return xr.Dataset(variables)
 
 
@@ -226,23 +226,34 @@ def _capacities(layers: xr.Dataset) -> list[Capacity]:
     ]
 
 
-def _row(computed: Callable[[], Spectrum]) -> tuple[Capacity, Any, Any]:
-    """A layer's row and its spectral distribution; a layer that is refused has an empty one."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A layer under one matrization."""
+
+    capacity: Capacity
+    density: Floats
+    """shape (bin,); share of the eigenvalues in each bin, NaN for a layer that is refused."""
+    edge: Floats
+    """shape (bin + 1,); edges of the bins, NaN for a layer that is refused."""
+
+
+def _row(computed: Callable[[], Spectrum]) -> _Row:
+    """A layer's capacity metric and its spectral distribution."""
     try:
-        found = computed()
-        row = capacity(found)
+        values = computed()
+        metric = capacity(values)
     except ValueError as error:
-        row, found = refused_capacity(str(error)), None
-    squares = np.zeros(0) if found is None else found.S[found.floor < found.S].square().numpy()
+        metric, values = refused_capacity(str(error)), None
+    squares = np.zeros(0) if values is None else values.S[values.floor < values.S].square().numpy()
     if len(squares) == 0:
-        return row, np.full(BINS, np.nan), np.full(BINS + 1, np.nan)
+        return _Row(metric, np.full(BINS, np.nan), np.full(BINS + 1, np.nan))
     low, high = squares.min(), squares.max()
     if low == high:
         low, high = low / 2, high * 2
     edge = np.geomspace(low, high, BINS + 1)
     # geomspace rounds its ends; the extreme values belong to the first and last bin.
     edge[0], edge[-1] = low, high
-    return row, np.histogram(squares, bins=edge)[0] / len(squares), edge
+    return _Row(metric, np.histogram(squares, bins=edge)[0] / len(squares), edge)
 
 
 def _spectrum(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 import holoviews as hv
 import numpy as np
@@ -47,13 +47,13 @@ def spectral_distributions(
         m: histogram(capacity.sel(layer=layer, matrization=m))
         for m in texts(capacity["matrization"])
     }
-    panels = {m: bars for m, bars in panels.items() if len(bars["share"])}
+    panels = {m: bars for m, bars in panels.items() if len(bars)}
     if not panels:
         return {}
-    left = min(float(bars["left"].min()) for bars in panels.values())
-    right = max(float(bars["right"].max()) for bars in panels.values())
-    low = min(float(bars["density"].min()) for bars in panels.values())
-    high = max(float(bars["density"].max()) for bars in panels.values())
+    left = min(float(bars.left.min()) for bars in panels.values())
+    right = max(float(bars.right.max()) for bars in panels.values())
+    low = min(float(bars.density.min()) for bars in panels.values())
+    high = max(float(bars.density.max()) for bars in panels.values())
     limits = {
         "xlim": (left / (right / left) ** 0.02, right * (right / left) ** 0.04),
         "ylim": (low / max((high / low) ** 0.08, 1.5), high * max((high / low) ** 0.14, 2)),
@@ -74,7 +74,26 @@ def spectral_distributions(
     }
 
 
-def histogram(spectrum: xr.Dataset) -> dict[str, Floats]:
+@dataclass(frozen=True, slots=True)
+class SpectralBars:
+    """Bars of a spectral density; bars that would be empty are left out."""
+
+    left: Floats
+    """shape (bars,); eigenvalue at which each bar begins."""
+    right: Floats
+    """shape (bars,); eigenvalue at which each bar ends."""
+    share: Floats
+    """shape (bars,); share of the eigenvalues in the bar."""
+    density: Floats
+    """shape (bars,); share per unit of λ, along which a power law is a line of slope -α."""
+    left_out: float
+    """share of the eigenvalues more than 8 decades below the greatest, not among the bars."""
+
+    def __len__(self) -> int:
+        return len(self.share)
+
+
+def histogram(spectrum: xr.Dataset) -> SpectralBars:
     """Bars of one layer's spectral density under one matrization.
 
     Where there are few eigenvalues, bins are joined. Otherwise bars would be single spikes, higher
@@ -84,18 +103,6 @@ def histogram(spectrum: xr.Dataset) -> dict[str, Floats]:
     ----------
     spectrum
         one layer and matrization of the store's group ``capacity/MODEL``.
-
-    Returns
-    -------
-    left, right
-        shape (bars,); edges of the bars that are not empty.
-    share
-        shape (bars,); share of the eigenvalues in the bar.
-    density
-        shape (bars,); share per unit of λ, along which a power law is a line of slope -α.
-    left_out
-        shape (); share of the eigenvalues more than 8 decades below the greatest, not among the
-        bars.
     """
     share = spectrum["density"].to_numpy().astype(np.float64)
     edge = spectrum["edge"].to_numpy().astype(np.float64)
@@ -106,13 +113,13 @@ def histogram(spectrum: xr.Dataset) -> dict[str, Floats]:
     filled = np.isfinite(share) & (share > 0) & (left > 0) & (right > left)
     least = float(right[filled].max()) * 10**-_DECADES if filled.any() else 0.0
     shown = filled & (left >= least)
-    return {
-        "left": left[shown],
-        "right": right[shown],
-        "share": share[shown],
-        "density": share[shown] / (right - left)[shown],
-        "left_out": np.asarray(share[filled & ~shown].sum()),
-    }
+    return SpectralBars(
+        left=left[shown],
+        right=right[shown],
+        share=share[shown],
+        density=share[shown] / (right - left)[shown],
+        left_out=float(share[filled & ~shown].sum()),
+    )
 
 
 def power_law(spectrum: xr.Dataset) -> Floats:
@@ -136,12 +143,12 @@ def power_law(spectrum: xr.Dataset) -> Floats:
     return np.column_stack([at, tail / values * (alpha - 1) / xmin * (at / xmin) ** -alpha])
 
 
-def _distribution(spectrum: xr.Dataset, bars: Mapping[str, Floats], matrization: str) -> hv.Overlay:
+def _distribution(spectrum: xr.Dataset, bars: SpectralBars, matrization: str) -> hv.Overlay:
     edges = [f"{side}_{matrization}" for side in ("left", "low", "right", "high")]
     # Bars on a logarithmic axis need a lower end; this one lies below every panel.
-    low = np.full(len(bars["left"]), float(bars["density"].min()) * 1e-6)
+    low = np.full(len(bars), float(bars.density.min()) * 1e-6)
     drawn = hv.Rectangles(
-        (bars["left"], low, bars["right"], bars["density"], bars["share"]),
+        (bars.left, low, bars.right, bars.density, bars.share),
         kdims=edges,
         vdims=["share"],
         group="Bars",
@@ -170,7 +177,7 @@ def _distribution(spectrum: xr.Dataset, bars: Mapping[str, Floats], matrization:
     return hv.Overlay(parts)
 
 
-def _fit_in_words(spectrum: xr.Dataset, bars: Mapping[str, Floats]) -> str:
+def _fit_in_words(spectrum: xr.Dataset, bars: SpectralBars) -> str:
     refused = str(spectrum["refusal"].item())
     words = (
         f"no power law: {refused or 'not fitted'}"
@@ -180,6 +187,6 @@ def _fit_in_words(spectrum: xr.Dataset, bars: Mapping[str, Floats]) -> str:
         f"tail {int(spectrum['tail']):,} of {int(spectrum['values']):,}"
         + "".join(f",  {flag}" for flag in flags(spectrum))
     )
-    if left_out := float(bars["left_out"]):
+    if left_out := bars.left_out:
         words += f"\n{left_out:.1%} of λ lie below the figure"
     return words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import holoviews as hv
@@ -12,7 +12,14 @@ import xarray as xr
 
 from ddp_tasks.capacity.tables import flags, spread_names, texts
 from ddp_tasks.figures.notation import NEUTRAL, cut, text_width
-from ddp_tasks.figures.spectral_figures import BAR, POWER_LAW, XMIN, histogram, power_law
+from ddp_tasks.figures.spectral_figures import (
+    BAR,
+    POWER_LAW,
+    XMIN,
+    SpectralBars,
+    histogram,
+    power_law,
+)
 from ddp_tasks.figures.style import GLYPH_FONT, canvas, shown_of
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +53,7 @@ def layer_spectra(capacity: xr.Dataset, matrization: str = "unfolded") -> hv.Ove
         layer: histogram(capacity.sel(layer=layer, matrization=matrization))
         for layer in texts(capacity["layer"])
     }
-    spectra = {layer: bars for layer, bars in spectra.items() if len(bars["share"])}
+    spectra = {layer: bars for layer, bars in spectra.items() if len(bars)}
     if not spectra:
         raise ValueError(f"no layer has a spectrum under {matrization}")
     layers = spread_names(list(spectra), _LAYERS_SHOWN)
@@ -89,13 +96,13 @@ class _Panels:
     """decades of density in every panel."""
 
     @staticmethod
-    def of(spectra: Sequence[Mapping[str, Floats]]) -> _Panels:
-        tops = np.array([bars["density"].max() for bars in spectra])
-        lows = np.array([bars["density"].min() for bars in spectra])
+    def of(spectra: Sequence[SpectralBars]) -> _Panels:
+        tops = np.array([bars.density.max() for bars in spectra])
+        lows = np.array([bars.density.min() for bars in spectra])
         return _Panels(
             number=len(spectra),
-            first=float(np.log10(min(bars["left"].min() for bars in spectra))),
-            last=float(np.log10(max(bars["right"].max() for bars in spectra))),
+            first=float(np.log10(min(bars.left.min() for bars in spectra))),
+            last=float(np.log10(max(bars.right.max() for bars in spectra))),
             tops=tops,
             # Slightly more, so that the least density can be seen.
             span=float(np.log10(tops / lows).max()) * 1.05 + 0.3,
@@ -123,11 +130,11 @@ class _Panels:
         up = np.log10(density / self.tops[i]) / self.span + 1
         return np.asarray(self.corner(i) + np.column_stack([right, up]) * _PANEL)
 
-    def bars(self, i: int, spectrum: Mapping[str, Floats]) -> Floats:
+    def bars(self, i: int, spectrum: SpectralBars) -> Floats:
         """Left, lower, right and upper sides of a panel's bars, of shape (bars, 4)."""
-        floor = np.full(len(spectrum["left"]), self.tops[i] * 10**-self.span)
-        low = self.place(i, spectrum["left"], floor)
-        return np.column_stack([low, self.place(i, spectrum["right"], spectrum["density"])])
+        floor = np.full(len(spectrum), self.tops[i] * 10**-self.span)
+        low = self.place(i, spectrum.left, floor)
+        return np.column_stack([low, self.place(i, spectrum.right, spectrum.density)])
 
     def power_law(self, i: int, fit: xr.Dataset) -> Floats:
         """The part of the fitted line inside a panel, of shape (1 or 0, 4)."""

@@ -174,9 +174,9 @@ def test_a_refused_fit_leaves_the_spectrum_and_says_why(small):
 
 def test_few_eigenvalues_get_wide_bars_and_none_is_lost(small):
     one = small.sel(layer="conv1", matrization="unfolded")
-    found = spectral_figures.histogram(one)
-    assert len(found["share"]) <= 12
-    assert found["share"].sum() == pytest.approx(float(one["density"].sum()))
+    bars = spectral_figures.histogram(one)
+    assert len(bars) <= 12
+    assert bars.share.sum() == pytest.approx(float(one["density"].sum()))
 
 
 def test_eigenvalues_far_below_the_greatest_are_told_of():
@@ -185,9 +185,9 @@ def test_eigenvalues_far_below_the_greatest_are_told_of():
     far["edge"][:] = np.geomspace(1e-20, 10, far.sizes["edge_index"])
     far["density"][:] = 0
     far["density"][[0, -1]] = np.array([0.25, 0.75])
-    found = spectral_figures.histogram(far)
-    assert found["share"].tolist() == [0.75]
-    assert found["left_out"] == 0.25
+    bars = spectral_figures.histogram(far)
+    assert bars.share.tolist() == [0.75]
+    assert bars.left_out == 0.25
     capacities = far.expand_dims(matrization=["unfolded"], layer=["a"])
     panel = spectral_figures.spectral_distributions(capacities, "a")["unfolded"]
     assert _title(panel).endswith("25.0% of λ lie below the figure")
