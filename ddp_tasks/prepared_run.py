@@ -175,8 +175,8 @@ def _check_labels(what: str, images: ImageSet, outputs: int, factory: str) -> No
     greatest = int(images.target.max())
     if greatest >= outputs:
         raise RunError(
-            f"{what}: the greatest label is {greatest}, but {factory!r} tells {outputs} classes "
-            f"apart; labels from 0 to {outputs - 1} are allowed"
+            f"{what}: the greatest label is {greatest}, but {factory!r} has {outputs} "
+            f"classes; labels from 0 to {outputs - 1} are allowed"
         )
 
 
@@ -246,10 +246,10 @@ def trained_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
 
 
 def training_digest(run: RunParameters) -> str:
-    """What a training is told from others by: its digest. Places of data count here."""
+    """The digest of what a training depends on, paths of data included."""
     include: Any = {"model": True, "images": {"factory", "kwargs"}}
-    asked = run.model_dump_json(include=include)
-    return hashlib.sha256(f"{asked} {json.dumps(code_of(run))}".encode()).hexdigest()
+    parameters = run.model_dump_json(include=include)
+    return hashlib.sha256(f"{parameters} {json.dumps(code_of(run))}".encode()).hexdigest()
 
 
 def check_trained(run: RunParameters, checkpoint: Path) -> None:
@@ -258,12 +258,12 @@ def check_trained(run: RunParameters, checkpoint: Path) -> None:
     Raises
     ------
     RunError
-        Saying to remove it.
+        If it is refused; the message says to remove it.
     """
-    anew = f"remove {checkpoint}, and the run trains its network anew"
+    remedy = f"remove {checkpoint}, and the run trains its network again"
     try:
         kept = read_checkpoint(checkpoint)
     except RunError as error:
-        raise RunError(f"{error}; {anew}") from None
+        raise RunError(f"{error}; {remedy}") from None
     if not isinstance(kept, Mapping) or kept.get("trained_by") != training_digest(run):
-        raise RunError(f"{checkpoint} comes from another training; {anew}", change=("out",))
+        raise RunError(f"{checkpoint} comes from another training; {remedy}", change=("out",))

@@ -73,7 +73,7 @@ def _expanded(value: Any) -> Any:
 def _module(place: str, factory: str) -> ModuleType:
     if place.partition(".")[0] in _OF_THE_SESSION:
         raise RunError(
-            f"factory {factory!r}: Dask workers do not see what a notebook or a script defines; "
+            f"factory {factory!r}: Dask workers cannot see what a notebook or a script defines; "
             "put it in a file of its own and write path/to/file.py:callable"
         )
     try:
@@ -109,5 +109,5 @@ def _refuse_changed(place: str, factory: str) -> None:
             raise RunError(
                 f"factory {factory!r}: {str(file)!r} has changed since a process on "
                 f"{socket.gethostname()} imported it; start that process (a Dask worker, a "
-                "notebook) again, or write path/to/file.py:callable, which is read anew"
+                "notebook) again, or write path/to/file.py:callable, which is read again each time"
             )

@@ -84,8 +84,8 @@ def check_given(run: RunParameters) -> None:
         place = parameters.factory.rpartition(":")[0]
         if place.endswith(".py") and not Path(place).expanduser().is_file():
             raise RunError(
-                f"{section}.factory: the store was made with code in {Path(place).name!r}, and "
-                f"where that lies is not recorded; {place!r} does not exist. {_NAME}",
+                f"{section}.factory: the store was made with code in {Path(place).name!r}, "
+                f"whose folder is not recorded; {place!r} does not exist. {_NAME}",
                 change=("run", f"{section}.factory"),
             )
         for key, what in not_recorded(parameters.kwargs):

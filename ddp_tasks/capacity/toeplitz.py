@@ -327,13 +327,13 @@ def require_fit(
         Naming what does not fit.
     """
     if W.ndim - 2 != len(size):
-        raise ValueError(f"a weight of shape {tuple(W.shape)} takes no input of size {size}")
+        raise ValueError(f"a weight of shape {tuple(W.shape)} does not take inputs of size {size}")
     if W.numel() == 0 or groups < 1 or W.shape[0] % groups:
-        raise ValueError(f"a weight of shape {tuple(W.shape)} has no {groups} groups")
+        raise ValueError(f"a weight of shape {tuple(W.shape)} does not divide into {groups} groups")
     for name, value in (("size", size), ("stride", stride), ("dilation", dilation)):
         each = per_axis(value, len(size))
         if len(each) != len(size) or any(v < 1 for v in each):
-            raise ValueError(f"{name} is {value}; it takes {len(size)} whole numbers above zero")
+            raise ValueError(f"{name} is {value}; {len(size)} whole numbers above zero are needed")
     _require_finite(W)
 
 

@@ -232,7 +232,7 @@ def _axis(m: int, k: int, steps: tuple[int, int], boundary: Boundary, padding: i
     elif padding is None:
         padding = reach // 2
     if m + 2 * padding <= reach:
-        raise ValueError(f"a filter of extent {reach + 1} has no place in {m + 2 * padding}")
+        raise ValueError(f"a filter of extent {reach + 1} does not fit into {m + 2 * padding}")
     return _Axis((m + 2 * padding - reach - 1) // stride + 1, m, stride, dilation, padding, False)
 
 

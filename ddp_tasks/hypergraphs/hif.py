@@ -95,11 +95,11 @@ def read_hif(path: Path) -> tuple[hnx.Hypergraph, dict[str, Any]]:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise RunError(f"{path} is no JSON: {error}") from None
+        raise RunError(f"{path} is not JSON: {error}") from None
     try:
         return from_hif(content)
     except RunError as error:
-        raise RunError(f"{path} is no hypergraph to be read here: {error}") from None
+        raise RunError(f"{path} is not a hypergraph that ddp can read: {error}") from None
 
 
 def from_hif(content: Any) -> tuple[hnx.Hypergraph, dict[str, Any]]:
@@ -118,7 +118,7 @@ def from_hif(content: Any) -> tuple[hnx.Hypergraph, dict[str, Any]]:
         raise RunError(error.message.replace("data", "HIF", 1)) from None
     kind = content.get("network-type", "undirected")
     if kind != "undirected":
-        raise RunError(f"its network-type is {kind}; undirected is read")
+        raise RunError(f"its network-type is {kind}; only undirected is read")
     metadata: dict[str, Any] = content.get("metadata", {})
     incidences = content["incidences"]
     _refuse_repeated("incidences", [(r["edge"], r["node"]) for r in incidences])
@@ -158,11 +158,11 @@ def _frame(records: list[dict[str, Any]], keys: list[str]) -> pd.DataFrame:
 def _refuse_repeated(part: str, identities: list[Any]) -> None:
     repeated = [identity for identity, times in Counter(identities).items() if times > 1]
     if repeated:
-        raise RunError(f"{part} tells of {repeated[0]!r} more than once")
+        raise RunError(f"{part} names {repeated[0]!r} more than once")
 
 
 def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 @cache

@@ -59,6 +59,5 @@ def _label(images: ImageSet, index: int) -> int | None:
 def _refusal(images: ImageSet, index: int, what: str) -> RunError:
     return RunError(
         f"images.factory gave {described(images.dataset)}, whose item {index} has {what} when it "
-        "is asked for again; leave out what is random in it, such as augmentation of the training "
-        "set"
+        "is read again; leave out random steps, such as augmentation of the training set"
     )

@@ -19,7 +19,7 @@ class Content(NamedTuple):
         if self.size != recorded.size:
             return f"it had {recorded.size:,} bytes and has {self.size:,}"
         if self.digest != recorded.digest:
-            return f"its {self.size:,} bytes are others"
+            return f"its {self.size:,} bytes differ"
         return None
 
 

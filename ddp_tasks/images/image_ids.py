@@ -122,7 +122,7 @@ def _told_apart(ids: Sequence[str]) -> tuple[str, ...]:
         if own != name and own in times:
             raise RunError(
                 f"images: {times[name]} images have the id {name!r}, and another has {own!r}, "
-                "which would tell one of them apart; give their files other names"
+                "the id that one of them would get; give their files other names"
             )
         apart.append(own)
     shared = [name for name, count in times.items() if count > 1]

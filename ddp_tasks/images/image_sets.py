@@ -147,8 +147,8 @@ class ImageSet:
         )
         if len(self.parts) <= int(stored.dataset_index.max(initial=-1)):
             raise RunError(
-                f"the images differ: the store takes image {stored.dataset_index.max()} of a "
-                f"dataset that has {len(self.parts):,} here"
+                f"the images differ: the store uses image {stored.dataset_index.max()} of a "
+                f"dataset that has only {len(self.parts):,} here"
             )
         return replace(self, stored=stored)
 

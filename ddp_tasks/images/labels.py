@@ -240,9 +240,9 @@ def _of_unreadable(
             continue
     first, error = next(iter(failed.items()))
     raise RunError(
-        f"image {first} cannot be read, and so not its label: {error_shown(error)}; a "
-        "dataset with a list of labels, its attribute targets, that agrees with its other items "
-        "may hold unreadable images"
+        f"image {first} cannot be read, nor can its label: {error_shown(error)}; "
+        "unreadable images are allowed in a dataset whose attribute targets lists the labels and "
+        "agrees with its other items"
     ) from error
 
 
@@ -298,10 +298,10 @@ def _of_list(entries: Sequence[Any]) -> _Label:
             return single_class(entries[0])
         entries = entries[0]
     if not all(isinstance(entry, int | float) and entry in (0, 1) for entry in entries):
-        raise ValueError("it has several entries and is no one-hot vector; one class is needed")
+        raise ValueError("it has several entries and is not a one-hot vector; one class is needed")
     if sum(entries) != 1:
         raise ValueError(
-            f"{int(sum(entries))} of its {len(entries)} entries are 1; of a one-hot vector one is"
+            f"{int(sum(entries))} of its {len(entries)} entries are 1; a one-hot vector has one"
         )
     return _Label(list(entries).index(1), len(entries))
 
@@ -321,7 +321,7 @@ def _numbered(values: npt.NDArray[Any], words: Sequence[str]) -> Labels:
     if any(isinstance(value, int) for value in values):
         word, number = (next(v for v in values if isinstance(v, kind)) for kind in (str, int))
         raise RunError(
-            f"labels are numbers and words, such as {number} and {word!r}; one is needed"
+            f"labels are numbers and words, such as {number} and {word!r}; one kind is needed"
         )
     distinct = sorted(set(values.tolist()))
     if set(distinct) <= set(words):

@@ -55,7 +55,7 @@ class LabelledFolders(datasets.ImageFolder):
         """The classes' folders in the order of their labels, whether they exist or not."""
         if unknown := sorted(_folders_in(Path(directory)) - set(self._folders)):
             raise RunError(
-                f"images: {str(directory)!r} holds {len(unknown)} folders that are none of the "
+                f"images: {str(directory)!r} holds {len(unknown)} folders that are not among the "
                 f"{len(self._folders)} classes ({self._folders[0]} to {self._folders[-1]}): "
                 f"{', '.join(unknown[:5])}"
             )
@@ -116,7 +116,7 @@ def imagenet(root: str, split: Literal["val", "train"] = "val") -> LabelledFolde
     tree = _tree(Path(root), split, folders)
     if tree is None:
         raise RunError(
-            f"{_ROOT}: {root!r} holds no tree of ImageNet's images, folders named by WordNet id "
+            f"{_ROOT}: {root!r} holds no images of ImageNet in folders named by WordNet id, "
             f"such as {split}/{folders[0]} or {folders[0]}",
             change=(_ROOT,),
         )

@@ -48,7 +48,7 @@ def pixels(picture: Any) -> Tensor:
     if isinstance(picture, np.ndarray):
         return _of_array(picture)
     raise ValueError(
-        f"a {type(picture).__module__}.{type(picture).__name__} is no picture; a PIL image, a "
+        f"a {type(picture).__module__}.{type(picture).__name__} is not a picture; a PIL image, a "
         "NumPy array or a tensor is needed"
     )
 
@@ -63,8 +63,8 @@ def colours(image: Image.Image) -> Tensor:
     """
     if image.mode == "F":
         raise ValueError(
-            "its pixels are floating-point numbers, whose black and white are not known; a "
-            "dataset that gives float tensors says what they are"
+            "its pixels are floating-point numbers, whose black and white are not known; "
+            "let the dataset return float tensors instead"
         )
     grey_or_rgb = pixels(image if image.mode in _SIXTEEN_BITS else _rgb(image))
     return grey_or_rgb.expand(3, -1, -1)
@@ -91,7 +91,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _of_array(array: npt.NDArray[Any]) -> Tensor:
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        raise ValueError(f"an array of {array.dtype} is no picture")
+        raise ValueError(f"an array of {array.dtype} is not a picture")
     native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
     if array.dtype.kind == "f":
         return torch.from_numpy(native)
@@ -102,7 +102,7 @@ def _of_tensor(tensor: Tensor) -> Tensor:
     tensor = tensor.as_subclass(Tensor)
     if tensor.is_meta or tensor.layout != torch.strided:
         kind = "without data (device meta)" if tensor.is_meta else "that is sparse"
-        raise ValueError(f"a tensor {kind} is no picture")
+        raise ValueError(f"a tensor {kind} is not a picture")
     if tensor.dtype == torch.uint16:
         tensor = (tensor.to(torch.int32) >> 8).to(torch.uint8)
     elif tensor.dtype == torch.bool:
@@ -132,7 +132,7 @@ def _eight_bits(array: npt.NDArray[Any]) -> Tensor:
     """The upper byte of pixels of 16 bits: uint8, same shape."""
     if array.size and (array.min() < 0 or array.max() > 0xFFFF):
         raise ValueError(
-            f"its pixels are integers from {array.min()} to {array.max()}; 8 or 16 bits a channel "
-            "are read"
+            f"its pixels are integers from {array.min()} to {array.max()}; 8 or 16 bits per "
+            "channel are allowed"
         )
     return torch.from_numpy((array >> 8).astype(np.uint8))

@@ -179,7 +179,8 @@ def _near(
         return near or {"": mappings[""]}
     places = [printable(place) for place in mappings]
     raise RunError(
-        f"model.entry: {str(path)!r} holds no tensors at {entry!r}; it does at {_listed(places)}"
+        f"model.entry: {str(path)!r} holds no tensors at {entry!r}; "
+        f"it has some at {_listed(places)}"
     )
 
 

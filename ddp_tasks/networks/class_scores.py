@@ -162,7 +162,7 @@ def _followed(output: Any, part: str, images: int) -> Any:
         places = dict(zip(map(str, range(len(named))), named.values(), strict=True))
         if step not in named and step not in places:
             raise ValueError(
-                f"model.output {part!r} leads nowhere in what the network gives for {images} "
+                f"model.output {part!r} names no part of the network's output for {images} "
                 f"images{_listed(output)}"
             )
         inner = named[step] if step in named else places[step]

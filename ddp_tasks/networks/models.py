@@ -228,8 +228,8 @@ def _torchvision_entry(parameters: ModelParameters) -> Any:
 def _load_torchvision_weights(model: nn.Module, parameters: ModelParameters) -> None:
     if parameters.entry is not None:
         raise RunError(
-            f"model.entry: {parameters.entry!r} names a place in a file, and model.weights "
-            f"{parameters.weights!r} is no file"
+            f"model.entry: {parameters.entry!r} names a place in a file, but model.weights "
+            f"{parameters.weights!r} is not a file"
         )
     weights = _torchvision_entry(parameters)
     try:

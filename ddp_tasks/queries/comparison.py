@@ -61,7 +61,7 @@ def _not_whole(folder: Path, reading: Callable[[str], None]) -> Iterator[Differe
             of_results = damage.group not in _PAGES
             yield Difference(f"{folder}, {damage.group}", damage.what, of_results)
     else:
-        what = f"format version {', '.join(sorted(versions))}: not held against its marks"
+        what = f"format version {', '.join(sorted(versions))}: not compared with its marks"
         yield Difference(str(folder), what, of_results=False)
 
 

@@ -30,7 +30,7 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
     if not place.parent.is_dir():
         raise RunError(f"out: {str(path)!r}: there is no folder {str(path.parent)!r}")
     if not os.access(place.parent, os.W_OK | os.X_OK):
-        raise RunError(f"out: {str(path)!r}: {str(path.parent)!r} may not be written to")
+        raise RunError(f"out: {str(path)!r}: no permission to write to {str(path.parent)!r}")
     if place.is_dir():
         raise RunError(f"out: {str(path)!r} is a folder")
 

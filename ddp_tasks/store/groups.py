@@ -70,18 +70,18 @@ def group_attributes(path: Path, group: str) -> dict[str, str]:
 
 def _attributes_of(path: Path, expected: Mapping[str, str]) -> dict[str, str]:
     if not (path / "zarr.json").is_file():
-        raise RunError(f"{path} is no Zarr store: there is no {path / 'zarr.json'}")
+        raise RunError(f"{path} is not a Zarr store: there is no {path / 'zarr.json'}")
     mark, attributes = marks.read_marked(path)
     stored = {str(key): str(value) for key, value in attributes.items()}
     if mark is None and (version := stored.get("format_version", "")) != str(FORMAT_VERSION):
         raise RunError(
-            f"{path} has format version {version or 'unknown'}, this is {FORMAT_VERSION}: choose "
+            f"{path} has format version {version or 'unknown'}, not {FORMAT_VERSION}: choose "
             "another folder and run again"
         )
     if mark is None:
-        raise RunError(f"{path} is no store that was made whole")
+        raise RunError(f"{path} is not a complete store")
     if missing := sorted(set(expected) - set(stored)):
-        raise RunError(f"{path} is no such store of ddp: it lacks {', '.join(missing)}")
+        raise RunError(f"{path} is not a store of ddp: it lacks {', '.join(missing)}")
     return stored
 
 
@@ -127,7 +127,7 @@ def _clear_group(path: Path, group: str) -> None:
     """Remove a group, its mark first; a link in its place is refused, not followed."""
     for below in (*reversed(Path(group).parents), Path(group)):
         if (path / below).is_symlink():
-            raise RunError(f"{path / below} is a link, and a store holds none; remove it")
+            raise RunError(f"{path / below} is a link, and a store may hold none; remove it")
     if (path / group).is_dir():
         (path / group / "zarr.json").unlink(missing_ok=True)
         shutil.rmtree(path / group)

@@ -46,7 +46,7 @@ class Identity:
     def refusal(self, stored: Mapping[str, Any]) -> str | None:
         """Why a store with these root attributes may not be continued; None if it may."""
         if stored["format_version"] != str(FORMAT_VERSION):
-            return f"it has format version {stored['format_version']}, this is {FORMAT_VERSION}"
+            return f"it has format version {stored['format_version']}, not {FORMAT_VERSION}"
         theirs = _flat(json.loads(stored["identity"]))
         ours = _flat(self.parameters)
         if ours.get("shards.images") == "auto":

@@ -208,7 +208,7 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     try:
         metadata = json.loads(file.read_bytes())
         if metadata["zarr_format"] != 3 or metadata["node_type"] != "group":
-            raise ValueError("it is of no group")
+            raise ValueError("it belongs to no group")
         if not isinstance(metadata["attributes"], dict):
             raise ValueError("it has no attributes")
     except (FileNotFoundError, NotADirectoryError):

@@ -33,9 +33,9 @@ def check_continuable(path: Path, identity: Identity) -> None:
         raise RunError(f"{path} was made by another run: {refusal}", change=("out",))
     if damaged := damages_of_base(path):
         raise RunError(
-            f"{path} is damaged where a run cannot mend it: {damaged[0].sentence}"
+            f"{path} has damage that a run cannot mend: {damaged[0].sentence}"
             f"{f', and {len(damaged) - 1} more' if len(damaged) > 1 else ''}. Remove {path}, or "
-            "run into another folder"
+            "choose another folder"
         )
 
 
@@ -70,17 +70,17 @@ class Damage:
 
 
 _SPATIAL = "spatial"
-_COMPUTED = "the run, started again, computes it anew"
-_GATHERED = "the run, started again, gathers them anew"
-_WRITTEN = "the run, started again, writes it anew"
-_NOT_MENDED = "not mended: remove the store, or run into another folder"
+_COMPUTED = "the run, started again, computes it again"
+_GATHERED = "the run, started again, gathers them again"
+_WRITTEN = "the run, started again, writes it again"
+_NOT_MENDED = "not mended: remove the store, or choose another folder"
 
 
-def _untold(_: str) -> None:
+def _unreported(_: str) -> None:
     """Report no part that is read."""
 
 
-def check_folder(folder: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
+def check_folder(folder: Path, reading: Callable[[str], None] = _unreported) -> Iterator[Damage]:
     """All damages in the folder of a run or of a list of models.
 
     Parameters
@@ -118,7 +118,7 @@ def _layers(path: Path) -> list[str]:
     return [str(name) for name in store.read(path, "layers")["layer"].to_numpy()]
 
 
-def check_store(path: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
+def check_store(path: Path, reading: Callable[[str], None] = _unreported) -> Iterator[Damage]:
     """All damages of a run's store; every file is read.
 
     Parameters
@@ -155,7 +155,7 @@ def check_store(path: Path, reading: Callable[[str], None] = _untold) -> Iterato
     yield from _gathered(path)
 
 
-def check_zoo(path: Path, reading: Callable[[str], None] = _untold) -> Iterator[Damage]:
+def check_zoo(path: Path, reading: Callable[[str], None] = _unreported) -> Iterator[Damage]:
     """All damages of the store of a list of models.
 
     Parameters

@@ -157,7 +157,7 @@ def test_modules_that_changed_since_they_were_imported_are_refused(tmp_path, mon
 
 @pytest.mark.parametrize("factory", ["__main__:Net", "__mp_main__:Net", "__main__:a.b"])
 def test_what_a_notebook_defines_is_refused(factory):
-    with pytest.raises(RunError, match="Dask workers do not see what a notebook or a script"):
+    with pytest.raises(RunError, match="Dask workers cannot see what a notebook or a script"):
         resolve(factory)
 
 

@@ -153,7 +153,7 @@ def test_the_explicit_matrix_is_the_convolution(example, boundary, padding):
     margin = padding if boundary == "zeros" else 0
     reach = [e * (k - 1) for e, k in zip(steps["dilation"], W.shape[2:], strict=True)]
     if any(m + 2 * margin <= r for m, r in zip(size, reach, strict=True)):
-        with pytest.raises(ValueError, match="has no place"):
+        with pytest.raises(ValueError, match="does not fit into"):
             toeplitz_matrix(W, size, boundary, padding=padding, **steps)
         return
     X = torch.randn(W.shape[1] * steps["groups"], *size, dtype=torch.float64)
@@ -194,13 +194,13 @@ def test_larger_images_bring_the_three_spectra_together():
 
 def test_what_does_not_fit_is_refused_by_name():
     W = torch.randn(2, 2, 3, 3)
-    with pytest.raises(ValueError, match="no input of size"):
+    with pytest.raises(ValueError, match="does not take inputs of size"):
         toeplitz_spectrum(W, (4,))
     with pytest.raises(ValueError, match="stride is 0"):
         toeplitz_spectrum(W, (4, 4), stride=0)
     with pytest.raises(ValueError, match="dilation is"):
         toeplitz_spectrum(W, (4, 4), dilation=(1, 2, 3))
-    with pytest.raises(ValueError, match="no 3 groups"):
+    with pytest.raises(ValueError, match="does not divide into 3 groups"):
         toeplitz_spectrum(W, (4, 4), groups=3)
     with pytest.raises(ValueError, match="larger than 100 bytes"):
         toeplitz_matrix(W, (4, 4), "periodic", memory=100)

@@ -93,7 +93,7 @@ def run_file(tmp_path):
         ),
         (
             ["run", "digits", "--set", "model.kwargs={classes: 7}"],
-            "the greatest label is 9, but 'ddp_tasks.networks:PaperNetwork' tells 7 classes apart",
+            "the greatest label is 9, but 'ddp_tasks.networks:PaperNetwork' has 7 classes",
         ),
         (
             ["run", "digits", "--set", "layers=[conv9]"],
@@ -113,10 +113,10 @@ def run_file(tmp_path):
             "significance.superclasses.round: there is no class '66' (did you mean '6'?) among "
             "the 10 of the images",
         ),
-        (["table", "nowhere", "fc1"], "nowhere/store.zarr is no Zarr store"),
+        (["table", "nowhere", "fc1"], "nowhere/store.zarr is not a Zarr store"),
         (["table", "nowhere", "fc1", "--out", "t.xlsx"], "the ending must be .csv or .parquet"),
         (["table", "nowhere", "fc1", "--out", "no/t.csv"], "there is no folder 'no'"),
-        (["distinguish", "nowhere", "3", "8"], "nowhere/store.zarr is no Zarr store"),
+        (["distinguish", "nowhere", "3", "8"], "nowhere/store.zarr is not a Zarr store"),
         (["run", "digits", "--set", "cluster=nowhere.yaml"], "nowhere.yaml' is not auto, local"),
         (["run", "digits", "--set", "cluster=tcp://127.0.0.1:1"], "no Dask scheduler answers at"),
         (["run", "mnist", "--set", "images.kwargs.root=nowhere", "--set",

@@ -136,7 +136,7 @@ def test_a_full_disk_is_named_and_nothing_half_written_counts(
 
 def test_a_store_deleted_during_the_run_is_said_and_not_half_made_again(address, path):
     run = struck("DeletesTheStore", flag=str(path))
-    with pytest.raises(RunError, match=rf"shard \d .*{path} is no Zarr store"):
+    with pytest.raises(RunError, match=rf"shard \d .*{path} is not a Zarr store"):
         fill(run, path, address)
     assert not (path / "zarr.json").exists()
 

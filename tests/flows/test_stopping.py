@@ -139,4 +139,4 @@ TemporaryServer().await_url()
         check=False,
     )
     assert "unable to open database file. It keeps its data in" in done.stderr
-    assert f"{tmp_path}/home; PREFECT_HOME names another place" in done.stderr
+    assert f"{tmp_path}/home; set PREFECT_HOME to use another folder" in done.stderr

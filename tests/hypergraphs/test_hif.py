@@ -188,14 +188,17 @@ _ONE = '{"edge": "a", "node": 1}'
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{", "is no JSON"),
-        ('{"incidences": [{"edge": "a", "node": 1, "weight": NaN}]}', "NaN is no number of JSON"),
+        ("{", "is not JSON"),
+        (
+            '{"incidences": [{"edge": "a", "node": 1, "weight": NaN}]}',
+            "NaN is not a number",
+        ),
         ("[]", "HIF must be object"),
         ("{}", r"must contain \['incidences'\]"),
         ('{"incidences": [{"edge": "a"}]}', r"HIF.incidences\[0\] must contain \['node'\]"),
         (f'{{"incidences": [{_ONE}], "edgs": []}}', "must not contain {'edgs'}"),
         ('{"incidences": [{"edge": "a", "node": true}]}', "node must be string or integer"),
-        (f'{{"incidences": [{_ONE}, {_ONE}]}}', r"incidences tells of \('a', 1\) more than once"),
+        (f'{{"incidences": [{_ONE}, {_ONE}]}}', r"incidences names \('a', 1\) more than once"),
         (f'{{"incidences": [{_ONE}], "nodes": [{{"node": 2}}]}}', "node 2 is in no incidence"),
         (f'{{"incidences": [{_ONE}], "edges": [{{"edge": "b"}}]}}', "edge 'b' is in no incidence"),
         (

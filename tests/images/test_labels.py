@@ -102,7 +102,7 @@ REFUSED = {
     "several classes": ([[1, 2]], r"item 0 has the label \[1, 2\]: it has several entries"),
     "two of one-hot": ([[1, 1, 0]], "2 of its 3 entries are 1"),
     "none of one-hot": ([[0, 0, 0]], "0 of its 3 entries are 1"),
-    "soft": ([np.array([0.3, 0.7])], "no one-hot"),
+    "soft": ([np.array([0.3, 0.7])], "not a one-hot"),
     "empty": ([[]], "item 0 has the label"),
     "none": ([None], "item 0 has the label None: the number of one class"),
     "half": ([0, 0.5], "item 1 has the label 0.5"),
@@ -271,7 +271,7 @@ def test_unreadable_items_take_their_label_from_a_list_that_agrees_with_all_othe
         1,
         0,
     ]
-    said = "image 2 cannot be read, and so not its label: OSError: the disk is gone; a dataset with"
+    said = "image 2 cannot be read, nor can its label: OSError: the disk is gone; unreadable images"
     for lists in ({}, {"targets": [0, 1, 1, 1]}, {"targets": [0, 1, 1]}, {"labels": "0110"}):
         with pytest.raises(RunError, match=said):
             opened(Unreadable(items, broken=[2], **lists))
@@ -378,7 +378,7 @@ def test_what_a_store_says_takes_the_place_of_reading_labels():
     assert again.digest() != images.digest()
     del dataset.items[1:]
     shorter = open_images(images.parameters, labelled=False)
-    with pytest.raises(RunError, match="takes image 1 of a dataset that has 1 here"):
+    with pytest.raises(RunError, match="uses image 1 of a dataset that has only 1 here"):
         shorter.as_stored(stored)
 
 

@@ -74,7 +74,7 @@ def test_a_folder_keeps_its_label_whichever_others_there_are(tmp_path):
 
 def test_folders_of_other_names_are_refused(tmp_path):
     tree(tmp_path, ["n01443537", "n99999999"])
-    with pytest.raises(RunError, match=r"1 folders that are none of the 1000 .*: n99999999"):
+    with pytest.raises(RunError, match=r"1 folders that are not among the 1000 .*: n99999999"):
         imagenet(str(tmp_path))
 
 
@@ -110,7 +110,7 @@ def test_all_that_a_preset_misses_is_said_at_once(tmp_path, monkeypatch):
     assert images.startswith("images.kwargs.root: ")
     assert weights.endswith("none.pt' does not exist")
     images, weights = missing("imagenet-vgg16", root)
-    assert "holds no tree of ImageNet's images" in images
+    assert "holds no images of ImageNet in folders" in images
     assert "IMAGENET1K_V1 of torchvision are not on this machine" in weights
     # Weights that torch has downloaded before, or that are not asked for, are not missing.
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)

@@ -106,5 +106,5 @@ def test_files_of_floats_are_refused_since_their_white_is_not_known():
 
 @pytest.mark.parametrize("thing", ["a.png", None, [[0, 1]], np.array(["x"])])
 def test_what_is_no_picture_is_refused(thing):
-    with pytest.raises(ValueError, match="is no picture"):
+    with pytest.raises(ValueError, match="is not a picture"):
         pixels(thing)

@@ -237,7 +237,7 @@ def test_an_output_is_picked_by_name_and_place():
         side = model(images)["heads"]["side"]
     assert signals.predicted.tolist() == side.argmax(dim=1).tolist()
     assert trace_layers(model, images, output="0.1").outputs == 2
-    with pytest.raises(ValueError, match=r"model.output 'heads.top' leads nowhere.*heads\.kind"):
+    with pytest.raises(ValueError, match=r"model.output 'heads.top' names no part.*heads\.kind"):
         trace_layers(model, images, output="heads.top")
     with pytest.raises(ValueError, match=r"model.output 'count' is int for 2 images"):
         trace_layers(model, images, output="count")

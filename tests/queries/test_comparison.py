@@ -108,7 +108,7 @@ def test_a_store_of_an_older_format_is_compared_as_it_lies(check, a, b):
     root.attrs.put({**root.attrs, "format_version": "1", "whole": ""})
     status, lines, _ = check(a, b)
     assert (status, lines[-1]) == (0, f"{a} and {b}: the same results")
-    assert f"note: {b}: format version 1: not held against its marks" in lines
+    assert f"note: {b}: format version 1: not compared with its marks" in lines
     assert any(line.startswith("note: / format_version: ") for line in lines)
 
 

@@ -110,7 +110,7 @@ def test_a_layer_or_image_is_refused_before_the_model_is_opened(ddp, finished, m
 def test_a_folder_without_a_run_is_refused(ddp, tmp_path):
     status, told = ddp("steps", tmp_path, "conv1", "0")
     assert status == 2
-    assert "is no Zarr store" in told.err
+    assert "is not a Zarr store" in told.err
 
 
 def test_a_checkpoint_beside_the_store_goes_before_the_place_recorded(folder, tmp_path):

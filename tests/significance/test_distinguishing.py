@@ -237,7 +237,7 @@ def test_what_there_is_not_is_refused(folder):
             lambda: stored_hypergraph(stored, "layer0", direction="up"),
             "direction 'up' is not stored",
         ),
-        (lambda: open_significance(folder / "nowhere"), "is no Zarr store"),
+        (lambda: open_significance(folder / "nowhere"), "is not a Zarr store"),
     ):
         with pytest.raises(RunError) as refusal:
             question()

@@ -293,7 +293,7 @@ def test_undeclared_data_are_refused(made):
 
 
 def test_no_store_is_said_so(tmp_path):
-    with pytest.raises(RunError, match="is no Zarr store"):
+    with pytest.raises(RunError, match="is not a Zarr store"):
         store.root_attributes(tmp_path / "nothing.zarr")
 
 

@@ -47,8 +47,8 @@ def test_each_damage_is_one_line_with_what_mends_it(check, copied):
     (copied / "report.html").unlink()
     status, lines, _ = check(copied)
     assert status == 1
-    anew = "(the run, started again, writes it anew)"
-    computed = "(the run, started again, computes it anew)"
+    anew = "(the run, started again, writes it again)"
+    computed = "(the run, started again, computes it again)"
     assert lines[:3] == [
         f"signals, shard 2 (images 16 to 23): is not as it was written {anew}",
         f"significance: threshold/c/0/0/0 is not as it was written {computed}",
@@ -67,7 +67,7 @@ def test_what_the_signals_were_made_with_is_not_mended(check, copied):
     assert status == 1
     assert lines == [
         "decomposition/conv1: U/c/0/0 is not as it was written "
-        "(not mended: remove the store, or run into another folder)",
+        "(not mended: remove the store, or choose another folder)",
         f"{copied}: 1 damage",
     ]
 

@@ -36,7 +36,7 @@ def test_a_content_is_size_and_sha256():
     assert found.digest == int.from_bytes(hashlib.sha256(b"an image").digest()[:8], "little")
     assert content(np.frombuffer(b"an image", np.uint8).data) == found
     assert found.changed_from(found) is None
-    assert found.changed_from(content(b"an imagf")) == "its 8 bytes are others"
+    assert found.changed_from(content(b"an imagf")) == "its 8 bytes differ"
     assert found.changed_from(content(b"image")) == "it had 5 bytes and has 8"
 
 
@@ -96,9 +96,9 @@ def test_files_of_another_size_are_not_read(tmp_path, monkeypatch):
 
 
 def test_replaced_images_are_told_by_name_and_how_many_more():
-    replaced = {f"{i:02}": "its 8 bytes are others" for i in range(7)}
+    replaced = {f"{i:02}": "its 8 bytes differ" for i in range(7)}
     assert replaced_sentence(replaced, 2) == (
-        "image '00': its 8 bytes are others; image '01': its 8 bytes are others; and 5 more. "
+        "image '00': its 8 bytes differ; image '01': its 8 bytes differ; and 5 more. "
         "Put back the images that were there, or start in another folder"
     )
 
@@ -111,7 +111,7 @@ def test_a_run_is_not_continued_on_replaced_images(address, undisturbed, tmp_pat
     fill(tiny_run(changed), path, address)
     before = recorded_contents(path)
     assert before == [content(picture.numpy().tobytes()) for picture in Noise().images]
-    said = r"was made of other images: image '08': its 512 bytes are others; image '18': its 512"
+    said = r"was made of other images: image '08': its 512 bytes differ; image '18': its 512"
     with pytest.raises(RunError, match=said):
         fill(tiny_run(changed, {"changed": [18, 8]}), path, address)
     # What is not written yet is computed from the images as they are.
