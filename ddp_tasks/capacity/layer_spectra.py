@@ -147,15 +147,16 @@ def model_dataset(
     rows
         of ``layer_spectra``, in the order of ``layers``.
     """
-    found = xr.concat(rows, dim="layer").transpose("matrization", ..., "layer", "bin", "edge_index")
-    hats = [alpha_hat(_capacities(found.isel(matrization=i))) for i in range(len(matrizations))]
-    if "boundary_largest" in found:
-        found = found.assign_coords(boundary=("boundary", np.array(BOUNDARIES, dtype=object)))
+    order = ("matrization", ..., "layer", "bin", "edge_index")
+    joined = xr.concat(rows, dim="layer").transpose(*order)
+    hats = [alpha_hat(_capacities(joined.isel(matrization=i))) for i in range(len(matrizations))]
+    if "boundary_largest" in joined:
+        joined = joined.assign_coords(boundary=("boundary", np.array(BOUNDARIES, dtype=object)))
     of_model: dict[str, Any] = {
         variable: ("matrization", np.array([getattr(hat, name) for hat in hats]))
         for variable, name in {**ALPHA_HAT, **FLAGS, "left_out": "left_out"}.items()
     }
-    return found.assign(
+    return joined.assign(
         **of_model,
         shape=("layer", np.array([" × ".join(map(str, one.shape)) for one in layers], object)),
         kind=("layer", np.array([one.kind for one in layers], dtype=object)),
@@ -205,15 +206,15 @@ def boundaries(weight: LayerWeight, side: int) -> dict[str, Any]:
         reason = "no spectrum"
     elif (size := checkable_size(weight.held.shape, weight.size, side, **steps)) is None:
         reason = f"more than {side} rows and columns at any input that holds the filter"
-    found = {} if size is None else boundary_differences(weight.held, size, **steps)
+    differences = {} if size is None else boundary_differences(weight.held, size, **steps)
     variables: dict[str, Any] = {
-        f"boundary_{name}": ("boundary", [getattr(found[b], name) for b in BOUNDARIES])
-        if found
+        f"boundary_{name}": ("boundary", [getattr(differences[b], name) for b in BOUNDARIES])
+        if differences
         else ("boundary", [np.nan] * len(BOUNDARIES))
         for name in ("largest", "frobenius", "spectrum")
     }
-    variables["boundary_input"] = " × ".join(map(str, size)) if found and size else ""
-    variables["boundary_whole"] = bool(found) and size == weight.size
+    variables["boundary_input"] = " × ".join(map(str, size)) if differences and size else ""
+    variables["boundary_whole"] = bool(differences) and size == weight.size
     variables["boundary_refusal"] = reason
     return variables
 
