@@ -1,4 +1,4 @@
-"""A finished run started again: that all is there is seen without a server, workers or a flow."""
+"""Recognising a finished run that is started again, without a server, workers or a flow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from flows.outcome import Outcome
 from flows.output_folder import RunFiles
 from schemas.parameters import RunError, RunParameters
 
-#: Of more, workers read the signals and compare the images faster than this process alone.
+#: With more images, workers read the signals and compare the images faster than one process.
 _MOST_IMAGES = 2000
 
 
 def finished_before(run: RunParameters, out: Path) -> Outcome | None:
-    """What a run left that is finished in this folder; None if something is left to do."""
+    """The results of a run that is finished in this folder; None if something is left to do."""
     try:
         return _finished(run, RunFiles.of(out))
     except RunError:

@@ -38,11 +38,11 @@ Floats = npt.NDArray[np.float64]
 #: Bins of the stored spectral distributions.
 BINS = 60
 
-#: Exact boundaries that the periodic spectrum is held against.
+#: Exact boundaries that the periodic spectrum is compared with.
 BOUNDARIES: tuple[Boundary, ...] = ("zeros", "valid")
 
-#: Stored variables of α̂, by what they are of ``AlphaHat``: its figures, and what speaks against
-#: trusting them, counted over layers.
+#: Attributes of ``AlphaHat`` by stored variable: its values, and numbers of layers that make them
+#: hard to trust.
 ALPHA_HAT = {
     "alpha_hat": "total",
     "alpha_hat_error": "error",
@@ -66,7 +66,7 @@ class LayerWeight:
 
     @staticmethod
     def of(network: nn.Module, layer: LinearLayer, folded: FoldedLayer | None) -> LayerWeight:
-        """A layer's weight, with the BatchNorm folded into it where one is given."""
+        """A layer's weight, with a BatchNorm folded into it if one is given."""
         held = layer.weight.of(network) if folded is None else folded.weight
         filters = transposed_filters(held, layer.groups) if _transposed(layer) else held
         return LayerWeight(layer, filters, held, periodic_size(network, layer))
@@ -113,9 +113,9 @@ def spectra(
     Parameters
     ----------
     S
-        singular values of the unfolded weight, where they are known.
+        singular values of the unfolded weight, if they are known.
     blocks
-        singular values of W̄2 in all blocks of frequencies, where they are known.
+        singular values of W̄2 in all blocks of frequencies, if they are known.
 
     Returns
     -------
@@ -152,28 +152,28 @@ def model_dataset(
     hats = [alpha_hat(_capacities(joined.isel(matrization=i))) for i in range(len(matrizations))]
     if "boundary_largest" in joined:
         joined = joined.assign_coords(boundary=("boundary", np.array(BOUNDARIES, dtype=object)))
-    of_model: dict[str, Any] = {
+    alpha_hats: dict[str, Any] = {
         variable: ("matrization", np.array([getattr(hat, name) for hat in hats]))
         for variable, name in {**ALPHA_HAT, **FLAGS, "left_out": "left_out"}.items()
     }
     return joined.assign(
-        **of_model,
-        shape=("layer", np.array([" × ".join(map(str, one.shape)) for one in layers], object)),
-        kind=("layer", np.array([one.kind for one in layers], dtype=object)),
+        **alpha_hats,
+        shape=("layer", np.array([" × ".join(map(str, layer.shape)) for layer in layers], object)),
+        kind=("layer", np.array([layer.kind for layer in layers], dtype=object)),
     ).assign_coords(
-        layer=("layer", np.array([one.name for one in layers], dtype=object)),
+        layer=("layer", np.array([layer.name for layer in layers], dtype=object)),
         matrization=("matrization", np.array([str(m) for m in matrizations], dtype=object)),
     )
 
 
 def cost(layer: LinearLayer) -> int:
-    """About how long a layer's spectra take beside other layers': entries times positions."""
+    """Estimated cost of a layer's spectra, to compare layers: entries times positions."""
     positions = int(np.prod(layer.input_shape[1:])) if layer.kind.startswith("Conv") else 1
     return int(np.prod(layer.shape)) * positions
 
 
 def folding_columns(folding: Folding, layer: str) -> dict[str, str]:
-    """Which BatchNorm is folded into a layer, and why none is; empty where it does not apply."""
+    """The BatchNorm folded into a layer, or the reason why none is; empty if there is neither."""
     batch_norm = folding.layers[layer].batch_norm if layer in folding.layers else ""
     return {"batch_norm": batch_norm, "not_folded": folding.refused.get(layer, "")}
 

@@ -118,7 +118,7 @@ class FinishedRun:
         (recorded,) = recorded_contents(self.store, slice(position, position + 1))
         if recorded != UNKNOWN and (change := images.changed(position, recorded)):
             changed = {images.ids[position]: change}
-            raise RunError(f"{self.store} was made of other images: {replaced_sentence(changed)}")
+            raise RunError(f"{self.store} was made from other images: {replaced_sentence(changed)}")
 
     def decomposition(self, layer: str, W: Tensor, groups: int) -> TensorSVD:
         """The stored decomposition of one layer.

@@ -18,25 +18,25 @@ from schemas.parameters import RunParameters
 
 @stage("superclasses")
 def group_classes(run: RunParameters, path: Path) -> None:
-    """Compute the class tables over the run's groups of classes; what was kept is kept.
+    """Compute the class tables over the run's groups of classes, unless the store has them.
 
     A run that names no groups leaves a store without the group ``superclasses``.
     """
     groups = run.significance.superclasses
     if not groups:
         return
-    asked = kept.of_superclasses(run, path)
-    if store.is_recorded(path, "superclasses", asked):
+    mark = kept.of_superclasses(run, path)
+    if store.is_recorded(path, "superclasses", mark):
         return
-    found = superclass_dataset(store.read(path, "significance"), groups)
-    store.write(path, "superclasses", found, asked)
+    tables = superclass_dataset(store.read(path, "significance"), groups)
+    store.write(path, "superclasses", tables, mark)
 
 
 @stage("family")
 def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers count the sizes of all hypergraphs over levels and percentages."""
-    asked = kept.of_family(run, path)
-    if store.is_recorded(path, "family", asked):
+    mark = kept.of_family(run, path)
+    if store.is_recorded(path, "family", mark):
         get_run_logger().info("family: kept from before")
         return
     names = kept.layer_names(path)
@@ -48,15 +48,15 @@ def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
         description="family of each layer",
         total=len(names),
     ) as mapped:
-        found = dict(mapped(count, names))
-    store.write(path, "family", xr.concat([found[name] for name in names], dim="layer"), asked)
+        family = dict(mapped(count, names))
+    store.write(path, "family", xr.concat([family[name] for name in names], dim="layer"), mark)
 
 
 @stage("stability")
 def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
-    """Have the Dask workers judge each layer's findings by resampling its images.
+    """Have the Dask workers measure the stability of each layer's findings by resampling images.
 
-    Layers judged before are kept. A run with neither resamples nor sample sizes leaves a store
+    Finished layers are kept. A run with neither resamples nor sample sizes leaves a store
     without these groups.
     """
     levels = run.significance

@@ -21,7 +21,7 @@ def family_of_layer(path: str, percentages: Sequence[float], layer: str) -> xr.D
     Parameters
     ----------
     path
-        of the store, whose significance is known.
+        path of the store, which has its significance.
     percentages
         ascending.
     """
@@ -35,11 +35,11 @@ def judge_layer(path: str, parameters: SignificanceParameters, layer: str) -> No
     Parameters
     ----------
     path
-        of the store, whose hierarchies are built.
+        path of the store, which has its hierarchies.
     """
     layers = groups.read(Path(path), "layers")
     position = layers["layer"].to_numpy().tolist().index(layer)
-    judged = layer_stability(
+    stability = layer_stability(
         partial(cube.layer_parts, Path(path), position, int(layers["rank"][position])),
         groups.read(Path(path), "significance").sel(layer=layer),
         groups.read(Path(path), group_path("hierarchies", layer)).load(),
@@ -49,12 +49,12 @@ def judge_layer(path: str, parameters: SignificanceParameters, layer: str) -> No
     )
     group = group_path("stability", layer)
     groups.write(
-        Path(path), group, judged.assign_attrs(layer=layer), _of(Path(path), parameters, layer)
+        Path(path), group, stability.assign_attrs(layer=layer), _of(Path(path), parameters, layer)
     )
 
 
 def is_judged(path: Path, parameters: SignificanceParameters, layer: str) -> bool:
-    """Whether the group ``stability/LAYER`` is whole, and of these levels and this hierarchy."""
+    """Whether the group ``stability/LAYER`` is finished, for these levels and this hierarchy."""
     return groups.is_recorded(path, group_path("stability", layer), _of(path, parameters, layer))
 
 

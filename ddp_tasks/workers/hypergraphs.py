@@ -21,24 +21,24 @@ from schemas.parameters import SignificanceParameters
 def build_hypergraph(
     path: str, folder: str, run: str, parameters: SignificanceParameters, layer: str
 ) -> str:
-    """Build a layer's hypergraph at its own levels and write all that comes of it.
+    """Build a layer's hypergraph at its own levels, and write it with its hierarchy.
 
     Writes ``LAYER.hif.json``, and the groups ``hypergraphs/LAYER`` and ``hierarchies/LAYER``.
 
     Parameters
     ----------
     path
-        of the store, whose significance is known.
+        path of the store, which has its significance.
     folder
-        that receives the file.
+        folder for the file.
     run
         name of the run.
 
     Returns
     -------
-    why the hypergraph is empty; empty text where it is not
+    the reason why the hypergraph is empty; an empty text if it is not
     """
-    # The flow, which sends this function to the workers, need not load HyperNetX.
+    # The flow sends this function to the workers and need not load HyperNetX.
     from ddp_tasks.hypergraphs import hif
     from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_hypergraph
 
@@ -63,12 +63,12 @@ def build_hypergraph(
 
 
 def is_built(path: Path, folder: Path, parameters: SignificanceParameters, layer: str) -> bool:
-    """Whether all that comes of a layer's hypergraph is there whole, and of these levels.
+    """Whether a layer's hypergraph and hierarchy are finished, for these levels.
 
     Parameters
     ----------
     path, folder
-        as of ``build_hypergraph``.
+        as in ``build_hypergraph``.
     """
     file = _file(folder, layer)
     return (
@@ -99,7 +99,7 @@ def _made_with(
 def _hierarchy(
     path: Path, hierarchy: SemanticHierarchy, layers: xr.Dataset, position: int
 ) -> xr.Dataset:
-    """The group ``hierarchies/LAYER``, its exemplars found in the cube."""
+    """The group ``hierarchies/LAYER``, with exemplars from the cube."""
     signals, cube = groups.read(path, "signals"), cube_size(path)
     target_classes = signals["target_class"].to_numpy().tolist()
     whole_layer = Slab(position, 0, cube.ranks[position], 0, cube.shards)

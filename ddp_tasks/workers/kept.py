@@ -1,6 +1,6 @@
-"""What a store holds of a run already, so that no stage makes it anew.
+"""Which results of a run its store already holds, so that no stage computes them again.
 
-Each stage asks for its own part. A run of which all is there needs neither workers nor stages.
+Each stage checks its own part. A finished run needs neither workers nor stages.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from schemas.parameters import RunParameters
 
 
 def of_cube(path: Path) -> dict[str, str]:
-    """What a reduction is marked with: it holds for the cube that it was made of."""
+    """The mark of a reduction: the cube that it was made from."""
     return {"signals": groups.fingerprint(path, "signals")}
 
 
 def of_capacity(run: RunParameters) -> dict[str, str]:
-    """What the group ``capacity`` is marked with."""
+    """The mark of the group ``capacity``."""
     return {"matrizations": ", ".join(run.capacity)}
 
 
 def of_superclasses(run: RunParameters, path: Path) -> dict[str, str]:
-    """What the group ``superclasses`` is marked with."""
+    """The mark of the group ``superclasses``."""
     return {"superclasses": json.dumps(run.significance.superclasses), **_of_significance(path)}
 
 
 def of_family(run: RunParameters, path: Path) -> dict[str, str]:
-    """What the group ``family`` is marked with."""
+    """The mark of the group ``family``."""
     percentages = ", ".join(f"{p:g}" for p in run.significance.all_percentages)
     return {"percentages": percentages, **_of_significance(path)}
 
@@ -49,19 +49,19 @@ def layer_names(path: Path) -> list[str]:
 
 
 def unbuilt_layers(run: RunParameters, path: Path, folder: Path) -> list[str]:
-    """Layers whose hypergraph and hierarchy are not there, or of other levels.
+    """Layers whose hypergraph or hierarchy is missing, or was built at other levels.
 
     Parameters
     ----------
     folder
-        of the HIF files.
+        folder of the HIF files.
     """
     levels = run.significance
     return [name for name in layer_names(path) if not is_built(path, folder, levels, name)]
 
 
 def unjudged_layers(run: RunParameters, path: Path) -> list[str]:
-    """Layers whose findings are not judged by resampling as the run asks."""
+    """Layers whose stability is missing, or was measured with other parameters."""
     levels = run.significance
     if not levels.resamples and not levels.sample_sizes:
         return []
@@ -69,23 +69,23 @@ def unjudged_layers(run: RunParameters, path: Path) -> list[str]:
 
 
 def is_laid_out(run: RunParameters, path: Path, page: Path) -> bool:
-    """Whether a page is the report of this store as it is."""
+    """Whether a page is the report of this store in its present state."""
     return made_of_page(page) == made_of(run, path)
 
 
 def is_finished(run: RunParameters, path: Path, page: Path, folder: Path) -> bool:
-    """Whether all results of a run are there, each file as it was written.
+    """Whether all results of a run exist, with every file as it was written.
 
-    All of the cube is read, and all images are compared with what is recorded of them.
+    Reads the whole cube, and compares all images with their records.
 
     Parameters
     ----------
     path
-        of a store that belongs to this run: see ``wholeness.check_continuable``.
+        path of a store of this run; see ``wholeness.check_continuable``.
     page
         the report.
     folder
-        of the HIF files.
+        folder of the HIF files.
     """
     try:
         return (
@@ -104,7 +104,7 @@ def _is_cube_whole(run: RunParameters, path: Path) -> bool:
     cubes = ["signals", *([spatial_cube.GROUP] if run.spatial_statistics else [])]
     if any(shards.missing_shards(path, group) for group in cubes):
         return False
-    # An image that could not be read may be readable by now.
+    # An image that could not be read may be readable now.
     if taken_back.unreadable_images(path):
         return False
     stored, comparison = StoredRun.of(path, run), uuid4().hex
@@ -115,7 +115,7 @@ def _is_cube_whole(run: RunParameters, path: Path) -> bool:
 
 
 def _parts(run: RunParameters, path: Path) -> list[tuple[str, dict[str, str]]]:
-    """Groups of all layers, and what each is marked with."""
+    """Groups that hold all layers, and the mark of each."""
     parts = [(name, of_cube(path)) for name in ("significance", "exemplars")]
     parts.append(("family", of_family(run, path)))
     if run.significance.superclasses:

@@ -111,7 +111,7 @@ def test_a_run_is_not_continued_on_replaced_images(address, undisturbed, tmp_pat
     fill(tiny_run(changed), path, address)
     before = recorded_contents(path)
     assert before == [content(picture.numpy().tobytes()) for picture in Noise().images]
-    said = r"was made of other images: image '08': its 512 bytes differ; image '18': its 512"
+    said = r"was made from other images: image '08': its 512 bytes differ; image '18': its 512"
     with pytest.raises(RunError, match=said):
         fill(tiny_run(changed, {"changed": [18, 8]}), path, address)
     # What is not written yet is computed from the images as they are.
@@ -122,5 +122,5 @@ def test_a_run_is_not_continued_on_replaced_images(address, undisturbed, tmp_pat
     run = finished_run.open_finished(undisturbed.parent)
     images = opened(changed, changed=[18])
     run.check_image(images, 17)
-    with pytest.raises(RunError, match="made of other images: image '18'"):
+    with pytest.raises(RunError, match="made from other images: image '18'"):
         run.check_image(images, 18)
