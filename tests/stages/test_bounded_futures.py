@@ -99,7 +99,7 @@ def test_a_part_that_kills_its_workers_is_explained_as_its_item_is():
     ):
         mapped = OverWorkers(connected, 60, named="layer {}".format)
         outcome = mapped(total, [7], lambda _: [partial(double, 1), partial(kills_itself, 2)])
-        with pytest.raises(WorkerKilledError, match="killed while at work on layer 7: nothing is"):
+        with pytest.raises(WorkerKilledError, match="while at work on layer 7: the cause is"):
             list(outcome)
 
 
