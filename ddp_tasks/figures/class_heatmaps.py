@@ -13,6 +13,7 @@ import xarray as xr
 from bokeh.models import AllLabels, BasicTickFormatter, FixedTicker, NumeralTickFormatter
 from bokeh.palettes import interp_palette
 
+from ddp_tasks.figures.elements import element, figure
 from ddp_tasks.figures.notation import short, text_width, vector_names
 from ddp_tasks.figures.style import BLUES, FONT, GREENS, TABLE_AXES, cell_texts, plain, shown_of
 from ddp_tasks.significance.layer_table import LayerTable
@@ -156,8 +157,8 @@ def _written(
     parts = []
     for incidence, style in ((False, "normal"), (True, "bold")):
         at = (own == incidence) & (text != "")
-        labels = cell_texts((x[at], -y[at], text[at]), shade[at], ["text_x", "text_y"])
-        parts.append(labels.opts(text_font_style=style))
+        place = (x[at], -y[at], text[at])
+        parts.append(cell_texts(place, shade[at], ["text_x", "text_y"], text_font_style=style))
     return parts
 
 
@@ -276,7 +277,11 @@ def _heatmap(
         "significant": own,
     }
     width, height = shown.cell
-    drawn = hv.Rectangles(cells, kdims=list(cells)[:4], vdims=list(cells)[4:], group="Cells").opts(
+    drawn = element(
+        hv.Rectangles,
+        cells,
+        4,
+        group="Cells",
         color=shade,
         clim=(0, 1),
         line_color="white",
@@ -292,9 +297,12 @@ def _heatmap(
         **colours,
     )
     if marks is None:
-        dots = hv.Points((x[own], -y[own]), [f"{shade}_x", f"{shade}_y"], group="Significant")
-        marks = [dots.opts(color="white", line_color="#08306b", size=min(7, width / 3))]
-    return hv.Overlay([drawn, *marks]).opts(
+        dots = {f"{shade}_x": x[own], f"{shade}_y": -y[own]}
+        looks = {"color": "white", "line_color": "#08306b"}
+        size = min(7, width / 3)
+        marks = [element(hv.Points, dots, 2, group="Significant", size=size, **looks)]
+    return figure(
+        [drawn, *marks],
         **plain(
             len(shown.columns) * width,
             len(shown.rows) * height,
@@ -309,7 +317,7 @@ def _heatmap(
             ylabel="",
             xaxis="top",
         )
-        | {"backend_opts": TABLE_AXES}
+        | {"backend_opts": TABLE_AXES},
     )
 
 

@@ -9,6 +9,7 @@ import holoviews as hv
 import numpy as np
 import xarray as xr
 
+from ddp_tasks.figures.elements import element, figure, with_options
 from ddp_tasks.figures.notation import COLOURS, NEUTRAL, short, text_width, vector_names
 from ddp_tasks.figures.style import (
     GLYPH_FONT,
@@ -70,8 +71,11 @@ def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> h
         **{name: family[name].transpose("percentage", "quantile").to_numpy().ravel()
            for name in MAPPED},
     }  # fmt: skip
-    kdims = list(cells)[:4]
-    drawn = hv.Rectangles(cells, kdims=kdims, vdims=list(cells)[4:], group="Cells").opts(
+    drawn = element(
+        hv.Rectangles,
+        cells,
+        4,
+        group="Cells",
         color="shade",
         cmap=list(GREENS),
         clim=(0, 1),
@@ -88,10 +92,18 @@ def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> h
     labels = cell_texts((x, y, counts), shade, ["map_x", "map_y"], group="Counts")
     column = int(np.abs(levels - own[0]).argmin())
     row = int(np.abs(percentages - own[1]).argmin())
-    frame = hv.Rectangles(
-        [(column - 0.5, row - 0.5, column + 0.5, row + 0.5)], kdims=kdims, group="Own"
-    ).opts(fill_alpha=0, line_color=_OWN, line_width=2.5)
-    return hv.Overlay([drawn, labels, frame]).opts(
+    edges = (column - 0.5, row - 0.5, column + 0.5, row + 0.5)
+    frame = element(
+        hv.Rectangles,
+        {name: [edge] for name, edge in zip(cells, edges, strict=False)},
+        4,
+        group="Own",
+        fill_alpha=0,
+        line_color=_OWN,
+        line_width=2.5,
+    )
+    return figure(
+        [drawn, labels, frame],
         **plain(
             len(levels) * _CELL_WIDTH,
             len(percentages) * _CELL_HEIGHT,
@@ -104,7 +116,7 @@ def family_map(family: xr.Dataset, quantity: str, own: tuple[float, float]) -> h
             xlabel="quantile level",
             ylabel="percentage p",
         )
-        | {"backend_opts": TABLE_AXES}
+        | {"backend_opts": TABLE_AXES},
     )
 
 
@@ -141,36 +153,49 @@ def intervals(table: LayerTable, layer: LayerVectors, confidence: float) -> hv.O
     # Vectors of one class stand under each other, so that whiskers do not overlap.
     shift = (np.arange(len(chosen)) - (len(chosen) - 1) / 2) * 0.24
     parts: list[Any] = [
-        hv.VLine(table.percentage, group="Percentage").opts(
-            color=_OWN, line_width=1.2, line_dash="dashed"
+        with_options(
+            hv.VLine(table.percentage, group="Percentage"),
+            color=_OWN,
+            line_width=1.2,
+            line_dash="dashed",
         )
     ]
     for place, vector in enumerate(vectors):
         y = -np.arange(len(rows)) - shift[place]
         ends = [100 * bound[:, place] for bound in (low, high)]
-        data = {
+        colour = COLOURS[place]
+        whiskers = {
             "interval_x0": ends[0],
             "interval_y0": y,
             "interval_x1": ends[1],
             "interval_y1": y,
         }
-        whiskers = hv.Segments(data, kdims=list(data), group="Intervals", label=str(vector))
-        dots = hv.Points(
-            (
-                100 * fraction[:, place],
-                y,
-                names,
-                [f"{c} of {n}" for c, n in zip(count[:, place], images[rows], strict=True)],
-                [f"{a:.0f} % to {b:.0f} %" for a, b in zip(*ends, strict=True)],
-            ),
-            kdims=["interval_x", "interval_y"],
-            vdims=["target_class", "images", "interval"],
-            label=str(vector),
-        )
-        colour = COLOURS[place]
-        parts.append(whiskers.opts(color=colour, line_width=2, line_alpha=0.55, show_legend=False))
         parts.append(
-            dots.opts(
+            element(
+                hv.Segments,
+                whiskers,
+                4,
+                group="Intervals",
+                label=str(vector),
+                color=colour,
+                line_width=2,
+                line_alpha=0.55,
+                show_legend=False,
+            )
+        )
+        dots = {
+            "interval_x": 100 * fraction[:, place],
+            "interval_y": y,
+            "target_class": names,
+            "images": [f"{c} of {n}" for c, n in zip(count[:, place], images[rows], strict=True)],
+            "interval": [f"{a:.0f} % to {b:.0f} %" for a, b in zip(*ends, strict=True)],
+        }
+        parts.append(
+            element(
+                hv.Points,
+                dots,
+                2,
+                label=str(vector),
                 color=colour,
                 size=7,
                 tools=["hover"],
@@ -181,7 +206,8 @@ def intervals(table: LayerTable, layer: LayerVectors, confidence: float) -> hv.O
                 ],
             )
         )
-    return hv.Overlay(parts).opts(
+    return figure(
+        parts,
         **framed(
             400,
             max(160, 26 * len(rows)),
@@ -193,7 +219,7 @@ def intervals(table: LayerTable, layer: LayerVectors, confidence: float) -> hv.O
             xlabel="share of the class's images",
             ylabel="",
             legend_position="right",
-        )
+        ),
     )
 
 
@@ -234,11 +260,13 @@ def discrimination_bars(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
             "vector": labels[x],
             "classes": np.array(class_names, dtype=object)[x],
         }
-        bars = hv.Rectangles(
-            data, kdims=list(data)[:4], vdims=["vector", "classes"], group="Bars", label=words
-        )
         parts.append(
-            bars.opts(
+            element(
+                hv.Rectangles,
+                data,
+                4,
+                group="Bars",
+                label=words,
                 color=colour,
                 line_alpha=0,
                 tools=["hover"],
@@ -252,7 +280,10 @@ def discrimination_bars(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     alone = np.flatnonzero(number_of_classes == 1)
     text = ["  " + short(str(names[significant[:, i].argmax()]), 14) for i in alone]
     parts.append(
-        hv.Labels((alone, height[alone], text), ["bar_x", "bar_y"], ["text"]).opts(
+        element(
+            hv.Labels,
+            {"bar_x": alone, "bar_y": height[alone], "text": text},
+            2,
             text_font=GLYPH_FONT,
             text_font_size="10px",
             text_color=NEUTRAL,
@@ -265,7 +296,8 @@ def discrimination_bars(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     frame = 200
     top = max(float(height.max()) * 1.06, float(height[alone].max(initial=0)) + longest / frame)
     turned = max(text_width(str(label), 11) for label in labels) + 4 > 34
-    return hv.Overlay(parts).opts(
+    return figure(
+        parts,
         **plain(
             max(34 * len(chosen), 200),
             frame,
@@ -278,7 +310,7 @@ def discrimination_bars(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
             ylabel="η²",
             legend_position="right",
         )
-        | {"backend_opts": PLAIN_AXES}
+        | {"backend_opts": PLAIN_AXES},
     )
 
 

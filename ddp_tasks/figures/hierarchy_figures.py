@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import holoviews as hv
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.figures.diagram_layout import Levels, place_levels, place_rows
+from ddp_tasks.figures.elements import element, figure, with_options
 from ddp_tasks.figures.hypergraph_figures import class_names
 from ddp_tasks.figures.notation import (
     COLOURS,
@@ -163,14 +165,15 @@ def hierarchy_figure(
         )
     high = placed.height
     arrows = [np.column_stack([line[:, 0], high - line[:, 1]]) for line in placed.lines]
-    return hv.Overlay(
+    return figure(
         [
             *_arrows(arrows, placed.edges),
             _frames(boxes, high),
             *_texts(boxes, high),
             *_exemplars(boxes, high, hierarchy, thumbnails),
-        ]
-    ).opts(**canvas(placed.width, high, title))
+        ],
+        **canvas(placed.width, high, title),
+    )
 
 
 def _placed(boxes: list[Box], covers: npt.NDArray[np.bool_]) -> Levels:
@@ -217,30 +220,30 @@ def _arrows(lines: list[npt.NDArray[np.float64]], edges: list[tuple[int, int]]) 
         corners = np.stack([tip, base + 4 * across, base - 4 * across])
         heads.append({"head_x": corners[:, 0], "head_y": corners[:, 1]})
     return [
-        hv.Path(ends, **dims, group="Covers").opts(color="#8a949e", line_width=1.4),
-        hv.Polygons(heads, kdims=["head_x", "head_y"], group="Heads").opts(
-            fill_color="#8a949e", line_color="#8a949e"
+        with_options(hv.Path(ends, **dims, group="Covers"), color="#8a949e", line_width=1.4),
+        with_options(
+            hv.Polygons(heads, kdims=["head_x", "head_y"], group="Heads"),
+            fill_color="#8a949e",
+            line_color="#8a949e",
         ),
     ]
 
 
 def _frames(boxes: list[Box], high: float) -> hv.Rectangles:
-    frames = [
-        (
-            b.x,
-            high - b.y - b.height,
-            b.x + b.width,
-            high - b.y,
-            b.title,
-            b.all_vectors,
-            b.all_classes,
-        )
-        for b in boxes
-    ]
-    vdims = ["title", "vectors", "classes"]
-    return hv.Rectangles(
-        frames, kdims=["left_x", "low_y", "right_x", "high_y"], vdims=vdims, group="Boxes"
-    ).opts(
+    columns = {
+        "left_x": [box.x for box in boxes],
+        "low_y": [high - box.y - box.height for box in boxes],
+        "right_x": [box.x + box.width for box in boxes],
+        "high_y": [high - box.y for box in boxes],
+        "title": [box.title for box in boxes],
+        "vectors": [box.all_vectors for box in boxes],
+        "classes": [box.all_classes for box in boxes],
+    }
+    return element(
+        hv.Rectangles,
+        columns,
+        4,
+        group="Boxes",
         color="white",
         line_color="#aab3bc",
         line_width=1,
@@ -262,15 +265,29 @@ def _texts(boxes: list[Box], high: float) -> list[hv.Labels]:
             bottom += 16
         if box.left_out:
             classes.append((left, bottom, f"+{box.left_out} more classes' images"))
-    style = {"text_align": "left", "text_baseline": "top", "text_font": GLYPH_FONT}
-    dims = {"kdims": ["text_x", "text_y"], "vdims": ["text"]}
+    style: dict[str, Any] = {
+        "text_align": "left",
+        "text_baseline": "top",
+        "text_font": GLYPH_FONT,
+    }
     dark, grey = {"text_color": "#1d2329"}, {"text_color": NEUTRAL}
     small = {"text_font_size": "12px"}
     bold = {"text_font_style": "bold", "text_font_size": "14px"}
+    names = ("text_x", "text_y", "text")
     return [
-        hv.Labels(titles, **dims, group="Titles").opts(**style, **dark, **bold),
-        hv.Labels(vectors, **dims, group="Vectors").opts(**style, **grey, **small),
-        hv.Labels(classes, **dims, group="Classes").opts(**style, **dark, **small),
+        element(
+            hv.Labels,
+            dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)),
+            2,
+            group=group,
+            **style,
+            **looks,
+        )
+        for group, rows, looks in (
+            ("Titles", titles, dark | bold),
+            ("Vectors", vectors, grey | small),
+            ("Classes", classes, dark | small),
+        )
     ]
 
 
@@ -296,16 +313,14 @@ def _exemplars(
     if used.sum() > len(COLOURS):
         return [images]
     # The colour that the class has in the hypergraph.
-    bars = (
-        left,
-        bottom - 5,
-        left + _IMAGE,
-        bottom - 2,
-        [COLOURS[c % len(COLOURS)] for c in classes],
-    )
+    bars = {
+        "bar_x0": left,
+        "bar_y0": bottom - 5,
+        "bar_x1": left + _IMAGE,
+        "bar_y1": bottom - 2,
+        "colour": [COLOURS[c % len(COLOURS)] for c in classes],
+    }
     return [
         images,
-        hv.Rectangles(
-            bars, kdims=["bar_x0", "bar_y0", "bar_x1", "bar_y1"], vdims=["colour"], group="Bars"
-        ).opts(color="colour", line_alpha=0),
+        element(hv.Rectangles, bars, 4, group="Bars", color="colour", line_alpha=0),
     ]

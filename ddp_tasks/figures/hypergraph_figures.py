@@ -8,6 +8,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.figures.diagram_layout import hulls, place_circles
+from ddp_tasks.figures.elements import element, figure, with_options
 from ddp_tasks.figures.notation import COLOURS, abbreviated, short, text_width, vector_names
 from ddp_tasks.figures.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
 from ddp_tasks.weights.layer_vectors import LayerVectors
@@ -58,7 +59,7 @@ def hypergraph_figure(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
     shift = np.array([(width - size[0]) / 2, below])
     drawn = _hulls([outline + shift for outline in outlines], hierarchy, layer, classes)
     circles = _circles(hierarchy, layer, centre + shift, radius, labels)
-    return hv.Overlay([drawn, *circles, *key]).opts(**canvas(width, size[1] + below))
+    return figure([drawn, *circles, *key], **canvas(width, size[1] + below))
 
 
 def _key(
@@ -74,14 +75,17 @@ def _key(
     place = np.arange(len(cut))
     x, y = place // rows * column, (rows - 1 - place % rows) * 18.0 + 9
     colours = [COLOURS[c % len(COLOURS)] for c in classes]
-    swatches = hv.Rectangles(
-        (x, y - 2, x + 16, y + 2, colours),
-        kdims=["key_x0", "key_y0", "key_x1", "key_y1"],
-        vdims=["colour"],
-        group="Swatches",
-    ).opts(color="colour", line_alpha=0)
-    text = hv.Labels((x + 22, y, cut), ["key_x", "key_y"], ["text"], group="Key").opts(
-        text_font=GLYPH_FONT, text_font_size="12px", text_align="left", text_color="#1d2329"
+    boxes = {"key_x0": x, "key_y0": y - 2, "key_x1": x + 16, "key_y1": y + 2, "colour": colours}
+    swatches = element(hv.Rectangles, boxes, 4, group="Swatches", color="colour", line_alpha=0)
+    text = element(
+        hv.Labels,
+        {"key_x": x + 22, "key_y": y, "text": cut},
+        2,
+        group="Key",
+        text_font=GLYPH_FONT,
+        text_font_size="12px",
+        text_align="left",
+        text_color="#1d2329",
     )
     return [swatches, text], (width, rows * 18.0 + 14)
 
@@ -119,7 +123,8 @@ def _hulls(
         for c, outline in zip(classes, outlines, strict=True)
     ]
     dims = {"kdims": ["hull_x", "hull_y"], "vdims": ["target_class", "vectors", "colour"]}
-    return hv.Polygons(outlined, **dims, group="Hulls").opts(
+    return with_options(
+        hv.Polygons(outlined, **dims, group="Hulls"),
         color="colour",
         line_color="colour",
         fill_alpha=0.05,
@@ -149,12 +154,18 @@ def _circles(
     members = hierarchy["singular_vectors"].to_numpy()
     vectors = [abbreviated([names[v] for v in np.flatnonzero(m)], 12) for m in members]
     classes = [", ".join(c) for c in class_names(hierarchy)]
-    circles = hv.Points(
-        (centre[:, 0], centre[:, 1], 2 * radius, vectors, classes, labels),
-        kdims=["hull_x", "hull_y"],
-        vdims=["diameter", "vectors", "classes", "label"],
+    circles = element(
+        hv.Points,
+        {
+            "hull_x": centre[:, 0],
+            "hull_y": centre[:, 1],
+            "diameter": 2 * radius,
+            "vectors": vectors,
+            "classes": classes,
+            "label": labels,
+        },
+        2,
         group="Circles",
-    ).opts(
         size="diameter",
         color="white",
         line_color="#3a434c",
@@ -162,8 +173,13 @@ def _circles(
         tools=["hover"],
         hover_tooltips=[("singular vectors", "@vectors"), ("target classes", "@classes")],
     )
-    text = hv.Labels((centre[:, 0], centre[:, 1], labels), ["hull_x", "hull_y"], ["text"]).opts(
-        text_font=GLYPH_FONT, text_font_size="11px", text_color="#1d2329"
+    text = element(
+        hv.Labels,
+        {"hull_x": centre[:, 0], "hull_y": centre[:, 1], "text": labels},
+        2,
+        text_font=GLYPH_FONT,
+        text_font_size="11px",
+        text_color="#1d2329",
     )
     return [circles, text]
 
@@ -195,32 +211,41 @@ def incidence_matrix(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
     # int32 halves their size in the page.
     x, y = (a.ravel().astype(np.int32) for a in np.meshgrid(range(shown), range(len(rows))))
     inside = member[:shown, rows].T.ravel()
-    dims = {"kdims": ["class_x", "class_y"], "vdims": ["equivalence_class", "target_class"]}
     tooltips = [("equivalence class", "@equivalence_class"), ("target class", "@target_class")]
     few = member.shape[1] <= len(COLOURS)
     colours = np.array(COLOURS * (member.shape[1] // len(COLOURS) + 1))[rows] if few else None
     text = np.array(labels, dtype=object)
-    empty = hv.Points((x[~inside], -y[~inside]), kdims=dims["kdims"], group="Outside")
-    filled = hv.Points(
-        (x[inside], -y[inside], text[x[inside]], names[y[inside]])
-        + ((colours[y[inside]],) if colours is not None else ()),
-        kdims=dims["kdims"],
-        vdims=dims["vdims"] + (["colour"] if colours is not None else []),
-        group="Inside",
-    )
+    dots = {
+        "class_x": x[inside],
+        "class_y": -y[inside],
+        "equivalence_class": text[x[inside]],
+        "target_class": names[y[inside]],
+        **({} if colours is None else {"colour": colours[y[inside]]}),
+    }
     cell = 34 if shown <= 16 else 18
     high = 22 if len(rows) <= 30 else 13
     size = 11 if cell == 34 and high == 22 else 8
     widest = max(text_width(label, 11) for label in labels)
-    return (
-        empty.opts(color="#e4e8ec", size=size * 0.5)
-        * filled.opts(
-            color="colour" if colours is not None else "#2171b5",
-            size=size,
-            tools=["hover"],
-            hover_tooltips=tooltips,
-        )
-    ).opts(
+    empty = element(
+        hv.Points,
+        {"class_x": x[~inside], "class_y": -y[~inside]},
+        2,
+        group="Outside",
+        color="#e4e8ec",
+        size=size * 0.5,
+    )
+    filled = element(
+        hv.Points,
+        dots,
+        2,
+        group="Inside",
+        color="#2171b5" if colours is None else "colour",
+        size=size,
+        tools=["hover"],
+        hover_tooltips=tooltips,
+    )
+    return figure(
+        [empty, filled],
         **plain(
             shown * cell,
             len(rows) * high,
@@ -235,7 +260,7 @@ def incidence_matrix(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
             ylabel="",
             xaxis="top",
         )
-        | {"backend_opts": TABLE_AXES}
+        | {"backend_opts": TABLE_AXES},
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import holoviews as hv
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ddp_tasks.figures.elements import dimension, element, figure, with_options
 from ddp_tasks.figures.notation import NEUTRAL, vector_names
 from ddp_tasks.figures.style import GLYPH_FONT, canvas, with_axes
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
@@ -37,8 +39,7 @@ def spectrum(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     names = np.array(vector_names(layer), dtype=object)
     classes = np.zeros(rank, dtype=int)
     classes[: table.significant.shape[1]] = table.significant.sum(axis=0)
-    kdims = [hv.Dimension("index", label="index i of the singular vector")]
-    vdims = [hv.Dimension("value", label="singular value"), "vector", "classes"]
+    words = {"index": "index i of the singular vector", "value": "singular value"}
     tooltips = [("singular vector", "@vector"), ("singular value", "@value{0.000}")]
     tooltips.append(("significant for", "@classes classes"))
     parts = []
@@ -54,14 +55,22 @@ def spectrum(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
         vectors = np.flatnonzero(chosen)
         if not len(vectors):
             continue
-        data = (vectors, values[vectors], names[vectors], classes[vectors])
-        points = hv.Scatter(data, kdims=kdims, vdims=vdims, label=label)
-        parts.append(points.opts(tools=["hover"], hover_tooltips=tooltips, **style))
-    return hv.Overlay(parts).opts(
+        columns = {
+            "index": vectors,
+            "value": values[vectors],
+            "vector": names[vectors],
+            "classes": classes[vectors],
+        }
+        hovered = {"tools": ["hover"], "hover_tooltips": tooltips}
+        parts.append(
+            element(hv.Scatter, columns, 1, label=label, dimension_labels=words, **hovered, **style)
+        )
+    return figure(
+        parts,
         **with_axes(
             ylim=(0, float(values.max()) * 1.06),
             xlim=(-0.5 - rank / 50, rank - 0.5 + rank / 50),
-        )
+        ),
     )
 
 
@@ -102,40 +111,45 @@ def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
     seen beside the many near zero.
     """
     share = signals.counts / max(signals.counts.sum(), 1)
-    kdim = hv.Dimension("signal", label="signal (layer output before bias)")
-    vdim = hv.Dimension("root", label="share of signals (square root scale)")
-    bars = hv.Histogram((signals.edges, np.sqrt(share)), kdims=[kdim], vdims=[vdim])
-    beyond = signals.edges[:-1] >= threshold
-    above = hv.Histogram(
-        (signals.edges, np.where(beyond, np.sqrt(share), 0)), kdims=[kdim], vdims=[vdim]
-    )
+    kdim = dimension("signal", "signal (layer output before bias)")
+    vdim = dimension("root", "share of signals (square root scale)")
+    root = np.sqrt(share)
+    beyond = np.where(signals.edges[:-1] >= threshold, root, 0)
+    bars = [
+        with_options(
+            hv.Histogram((signals.edges, heights), kdims=[kdim], vdims=[vdim]),
+            color=colour,
+            line_color="white",
+            line_width=0.5,
+        )
+        for heights, colour in ((root, "#c9d1d9"), (beyond, "#4292c6"))
+    ]
     top = float(np.sqrt(share.max())) * 1.08
-    line = hv.VLine(threshold, label="threshold q").opts(color="#d62728", line_width=1.5)
+    line = with_options(hv.VLine(threshold, label="threshold q"), color="#d62728", line_width=1.5)
     at_left = threshold > signals.edges.mean()
     text = f"threshold q = {threshold:.3g}"
-    label = hv.Labels(([threshold], [top * 0.95], [f"{text}  " if at_left else f"  {text}"]))
+    label = element(
+        hv.Labels,
+        {"x": [threshold], "y": [top * 0.95], "Label": [f"{text}  " if at_left else f"  {text}"]},
+        2,
+        text_font_size="12px",
+        text_font=GLYPH_FONT,
+        text_color="#b01f20",
+        text_align="right" if at_left else "left",
+    )
     ticks = [t for t in (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7) if t**0.5 < top]
     title = ""
     if signals.images < signals.of_images:
         title = f"{signals.images:,} of {signals.of_images:,} images, spread evenly over the run"
-    return (
-        bars.opts(color="#c9d1d9", line_color="white", line_width=0.5)
-        * above.opts(color="#4292c6", line_color="white", line_width=0.5)
-        * line
-        * label.opts(
-            text_font_size="12px",
-            text_font=GLYPH_FONT,
-            text_color="#b01f20",
-            text_align="right" if at_left else "left",
-        )
-    ).opts(
+    return figure(
+        [*bars, line, label],
         **with_axes(
             title=title,
             ylim=(0, top),
             xlim=(float(signals.edges[0]), float(signals.edges[-1])),
             yticks=[(0, "0"), *((t**0.5, f"{t:.1%}") for t in ticks)],
             show_legend=False,
-        )
+        ),
     )
 
 
@@ -183,25 +197,29 @@ def strongest_images(
     }
     x = left + column * step
     grid = pictures([thumbnails[i] for i in shown], x, bottom, side, tooltips)
-    dims = {"kdims": ["strongest_x", "strongest_y"], "vdims": ["text"]}
-    under = hv.Labels((x + side / 2, bottom - 3, tooltips["signal"]), **dims)
     eta = table.eta_squared[chosen]
     middle = high - np.arange(len(chosen)) * pitch - 4 - side / 2
     names = np.array(vector_names(layer), dtype=object)[chosen]
+    start = np.zeros(len(chosen))
     style = {"text_font": GLYPH_FONT, "text_font_size": "11px", "text_color": NEUTRAL}
-    heads = hv.Labels((np.zeros(len(chosen)), middle + 2, names), **dims, group="Vectors")
-    notes = hv.Labels(
-        (np.zeros(len(chosen)), middle - 2, [f"η² {value:.2f}" for value in eta]), **dims
-    )
-    wide = left + ids.shape[1] * step
-    return (
-        grid
-        * under.opts(text_baseline="top", text_align="center", **style)
-        * heads.opts(
-            text_baseline="bottom",
-            text_align="left",
-            text_font_style="bold",
-            **{**style, "text_font_size": "13px", "text_color": "#1d2329"},
-        )
-        * notes.opts(text_baseline="top", text_align="left", **style)
-    ).opts(**canvas(wide, high))
+    bold = {"text_font_style": "bold", "text_font_size": "13px", "text_color": "#1d2329"}
+    at_left = {"text_align": "left"}
+    notes = [f"η² {value:.2f}" for value in eta]
+    texts = [
+        _texts(
+            (x + side / 2, bottom - 3, tooltips["signal"]),
+            **{"text_baseline": "top", "text_align": "center", **style},
+        ),
+        _texts(
+            (start, middle + 2, names),
+            group="Vectors",
+            **{"text_baseline": "bottom", **at_left, **style, **bold},
+        ),
+        _texts((start, middle - 2, notes), **{"text_baseline": "top", **at_left, **style}),
+    ]
+    return figure([grid, *texts], **canvas(left + ids.shape[1] * step, high))
+
+
+def _texts(at: tuple[Any, Any, Any], group: str = "", **options: Any) -> hv.Labels:
+    columns = dict(zip(("strongest_x", "strongest_y", "text"), at, strict=True))
+    return element(hv.Labels, columns, 2, group=group, **options)

@@ -13,6 +13,7 @@ from bokeh.models import CustomJSHover, HoverTool
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from ddp_tasks.figures.elements import element, figure, with_options
 from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.figures.notation import NEUTRAL, short
 from ddp_tasks.figures.style import BLUES, GLYPH_FONT, TABLE_AXES, plain, shown_of
@@ -123,8 +124,11 @@ def incidence_overview(
         f"{title}. Lines separate the levels of the hierarchy, the most general at the left.",
         words=("target class", "equivalence class", "share"),
         over=[
-            hv.Path(lines, ["level_x", "level_y"], group="Levels").opts(
-                color="#e8710a", line_width=1, default_tools=[]
+            with_options(
+                hv.Path(lines, ["level_x", "level_y"], group="Levels"),
+                color="#e8710a",
+                line_width=1,
+                default_tools=[],
             )
         ],
     )
@@ -214,9 +218,8 @@ def _heatmap(
     )
     # No wheel zoom, so that the wheel scrolls the page over the figure too.
     zoom = ["box_zoom", "reset"] if max(high, wide) > _NAMED else []
-    layers: list[hv.Element] = [
-        image.opts(cmap=list(BLUES), clim=(0, 100), tools=[hover], default_tools=zoom)
-    ]
+    shades = {"cmap": list(BLUES), "clim": (0, 100)}
+    layers: list[hv.Element] = [with_options(image, **shades, tools=[hover], default_tools=zoom)]
     looks: dict[str, Any]
     if zoom:
         looks = {
@@ -231,10 +234,10 @@ def _heatmap(
         }
         y, x = (a.ravel() for a in np.mgrid[:high, :wide])
         dark = ["#ffffff" if value >= 50 else NEUTRAL for value in percent.ravel()]
-        texts = (x, y, [str(value) for value in percent.ravel()], dark)
-        numbers = hv.Labels(texts, ["column_x", "row_y"], ["text", "colour"])
-        style = {"text_font": GLYPH_FONT, "text_font_size": "10px"}
-        layers.append(numbers.opts(text_color="colour", **style))
+        text = [str(value) for value in percent.ravel()]
+        numbers = {"column_x": x, "row_y": y, "text": text, "colour": dark}
+        style = {"text_font": GLYPH_FONT, "text_font_size": "10px", "text_color": "colour"}
+        layers.append(element(hv.Labels, numbers, 2, **style))
     shared = plain(
         *frame,
         title,
@@ -245,4 +248,4 @@ def _heatmap(
         xlabel="",
         ylabel="",
     )
-    return hv.Overlay([*layers, *over]).opts(**(shared | looks))
+    return figure([*layers, *over], **(shared | looks))

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from bokeh.core.properties import value
 
+from ddp_tasks.figures.elements import element
 from ddp_tasks.figures.notation import NEUTRAL
 
 hv.extension("bokeh", logo=False)
@@ -104,6 +105,7 @@ def cell_texts(
     shade: npt.NDArray[np.float64],
     kdims: Sequence[str],
     group: str = "Texts",
+    **style: Any,
 ) -> hv.Labels:
     """Texts in the cells of a map, white where a cell is dark.
 
@@ -113,10 +115,13 @@ def cell_texts(
         x, y and text of each label.
     shade
         shade of each cell, from 0 to 1.
+    style
+        looks beside these.
     """
     colour = np.where(shade > _DARK, "#ffffff", "#1d2329").astype(object)
-    labels = hv.Labels((*texts, colour), list(kdims), ["text", "colour"], group=group)
-    return labels.opts(text_font=GLYPH_FONT, text_font_size="10px", text_color="colour")
+    columns = dict(zip((*kdims, "text", "colour"), (*texts, colour), strict=True))
+    looks = {"text_font": GLYPH_FONT, "text_font_size": "10px", "text_color": "colour", **style}
+    return element(hv.Labels, columns, 2, group=group, **looks)
 
 
 def shown_of(shown: int, total: int, things: str, order: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from ddp_tasks.figures.elements import element
 from ddp_tasks.images.image_sets import ImageSet
 from schemas.parameters import RunError
 
@@ -142,15 +143,16 @@ def pictures(
     y = bottom + (side - height) / 2
     columns = {"picture": [t.uri for t in thumbnails], "wide": width, "high": height, **tooltips}
     data = {"x0": x, "y0": y, "x1": x + width, "y1": y + height, **columns}
-    element = hv.Rectangles(data, kdims=["x0", "y0", "x1", "y1"], vdims=list(columns))
-    return element.relabel(group="Pictures").opts(
-        hv.opts.Rectangles(
-            fill_alpha=0,
-            line_alpha=0,
-            tools=["hover"],
-            hover_tooltips=[(name, f"@{{{name}}}") for name in tooltips],
-            hooks=[draw_pictures],
-        )
+    return element(
+        hv.Rectangles,
+        data,
+        4,
+        group="Pictures",
+        fill_alpha=0,
+        line_alpha=0,
+        tools=["hover"],
+        hover_tooltips=[(name, f"@{{{name}}}") for name in tooltips],
+        hooks=[draw_pictures],
     )
 
 

@@ -149,7 +149,12 @@ def number(value: Any) -> Any:
 
 
 def _table(element: hv.Element) -> dict[str, Any]:
-    return {dim.name: element.dimension_values(dim) for dim in element.dimensions()}
+    dims = element.dimensions()
+    if element.interface.datatype == "dictionary":
+        columns = {dim.name: element.data[dim.name] for dim in dims}
+        if all(isinstance(values, np.ndarray) for values in columns.values()):
+            return columns
+    return {dim.name: element.dimension_values(dim) for dim in dims}
 
 
 def _placed(

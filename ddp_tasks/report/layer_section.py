@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import holoviews as hv
+import param
 import xarray as xr
 
 from ddp_tasks.figures import (
@@ -80,14 +81,16 @@ def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragm
         thumbnails of the run's images; all sections that a process draws share them.
     """
     numbered = NumberedThumbnails(thumbnails)
-    return page.fragment(
-        "layer.html.jinja",
-        anchor,
-        layer_figures(findings, numbered),
-        numbered.used,
-        section=_section(findings, anchor),
-        levels=findings.levels,
-    )
+    # Each element would copy the default dimensions of its kind, which it does not use.
+    with param.shared_parameters():
+        return page.fragment(
+            "layer.html.jinja",
+            anchor,
+            layer_figures(findings, numbered),
+            numbered.used,
+            section=_section(findings, anchor),
+            levels=findings.levels,
+        )
 
 
 def layer_figures(
