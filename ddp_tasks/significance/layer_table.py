@@ -65,17 +65,20 @@ class LayerTable:
         KeyError
             If the level or direction is not stored.
         """
-        at = significance[["threshold", "fraction", "images"]].sel(direction=direction)
-        at = at.sel(quantile=quantile, method="nearest", tolerance=1e-9)
-        fraction, images = at["fraction"].to_numpy(), at["images"].to_numpy()
+        at = {
+            "direction": _position(significance, "direction", direction),
+            "quantile": _position(significance, "quantile", quantile),
+        }
+        fraction = significance.variables["fraction"].isel(at).to_numpy()
+        images = significance.variables["images"].to_numpy()
         fraction = fraction[:, np.isfinite(fraction).any(axis=0)]
         return cls(
-            layer=str(at["layer"].item()),
+            layer=str(significance.variables["layer"].item()),
             direction=direction,
-            quantile=float(at["quantile"]),
+            quantile=float(significance.variables["quantile"][at["quantile"]]),
             percentage=percentage,
-            threshold=float(at["threshold"]),
-            target_classes=tuple(map(str, at["target_class"].to_numpy())),
+            threshold=float(significance.variables["threshold"].isel(at)),
+            target_classes=tuple(map(str, significance.variables["target_class"].to_numpy())),
             images=images,
             fraction=fraction,
             significant=significant(fraction, images, percentage),
@@ -99,3 +102,16 @@ class LayerTable:
         if not len(ranked):
             raise ValueError("no singular vector is significant for any class")
         return ranked
+
+
+def _position(significance: xr.Dataset, name: str, wanted: float | str) -> int:
+    """Where a level or a direction is stored, without xarray's indexes, which take longer."""
+    stored = significance.variables[name].to_numpy()
+    if isinstance(wanted, str):
+        same = stored == wanted
+    else:
+        apart = np.abs(stored - wanted)
+        same = (apart == apart.min()) & (apart <= 1e-9)
+    if not same.any():
+        raise KeyError(f"{name} {wanted} is not stored; stored: {', '.join(map(str, stored))}")
+    return int(same.argmax())

@@ -14,7 +14,6 @@ from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report.fragments import FragmentFiles
-from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import cube, groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Enough signals for the shape of a distribution, and few enough to read quickly: 64 MB.
 _SIGNALS_COUNTED = 1 << 24
+#: The fractions of a layer are read at once up to this size, level by level above it.
+_AT_ONCE = 1 << 26
 
 
 def draw_section(stored: StoredRun, section: tuple[LayerSummary, FragmentFiles]) -> None:
@@ -93,15 +94,18 @@ def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -
     resampled = group_path("stability", name)
     vectors = LayerVectors.of(layers.sel(layer=name))
     position = layers["layer"].to_numpy().tolist().index(name)
+    family = Family.of(significance, name)
+    if family.significance.nbytes <= _AT_ONCE:
+        family.significance.load()
     signals = cube.spread_signals(path, position, vectors.rank, _SIGNALS_COUNTED)
     return LayerFindings(
         levels=parameters,
         summary=summary,
         layer=vectors,
         signals=signal_counts(signals, len(images)),
-        table=LayerTable.of(significance.sel(layer=name), *levels),
-        family=_opened(path, "family").sel(layer=[name]).load(),
-        highest_level=Family.of(significance, name).highest_level(levels.percentage),
+        table=family.at(*levels),
+        family=_opened(path, "family").sel(layer=[name]),
+        highest_level=family.highest_level(levels.percentage),
         stability=groups.read(path, resampled).load()
         if groups.is_marked(path, resampled)
         else None,
@@ -120,4 +124,4 @@ def _opened(path: Path, group: str) -> xr.Dataset:
 @lru_cache(maxsize=4)
 def _opened_once(path: Path, group: str, fingerprint: str) -> xr.Dataset:
     opened = groups.read(path, group)
-    return opened.load() if group == "layers" else opened
+    return opened.load() if group in ("layers", "family") else opened
