@@ -298,9 +298,9 @@ def _heatmap(
     )
     if marks is None:
         dots = {f"{shade}_x": x[own], f"{shade}_y": -y[own]}
-        looks = {"color": "white", "line_color": "#08306b"}
-        size = min(7, width / 3)
-        marks = [element(hv.Points, dots, 2, group="Significant", size=size, **looks)]
+        looks: dict[str, Any] = {"color": "white", "line_color": "#08306b"}
+        looks["size"] = min(7, width / 3)
+        marks = [element(hv.Points, dots, 2, group="Significant", **looks)]
     return figure(
         [drawn, *marks],
         **plain(

@@ -103,7 +103,7 @@ class _Crowding:
         self.outer: Floats = radius + ring * (inside.sum(axis=0) + 1)
         self._directions = np.stack([np.cos(angle), np.sin(angle)])
         self._reach = np.where(inside, _reach(inside, radius, ring), -np.inf)[:, :, None]
-        self._radius, self._inside = radius[:, None], inside
+        self._radius, self._outside = radius[:, None], ~inside
         pairs = np.triu_indices(len(radius), 1)
         self._pairs, self._least = pairs, self.outer[pairs[0]] + self.outer[pairs[1]] + _MARGIN
 
@@ -116,16 +116,19 @@ class _Crowding:
             shape (node, 2).
         """
         along = centre @ self._directions
-        support = (along + self._reach).max(axis=1)
+        # Called thousands of times on small arrays: ufuncs are quicker than methods.
+        support = np.maximum.reduce(along + self._reach, axis=1)
         # A circle lies outside a hull if it lies beyond it in some direction.
-        apart = (along - self._radius - support[:, None, :]).max(axis=2)
-        intrusion = np.where(self._inside, 0, np.maximum(_MARGIN - apart, 0)).sum()
+        apart = np.maximum.reduce(along - self._radius - support[:, None, :], axis=2)
+        intrusion = np.add.reduce(np.maximum(_MARGIN - apart, 0) * self._outside, axis=None)
         one, other = self._pairs
-        between = np.hypot(*(centre[one] - centre[other]).T)
-        closeness = np.maximum(self._least - between, 0).sum()
+        step = centre[one] - centre[other]
+        between = np.hypot(step[:, 0], step[:, 1])
+        closeness = np.add.reduce(np.maximum(self._least - between, 0))
         outer = self.outer[:, None]
-        extent = (centre + outer).max(axis=0) - (centre - outer).min(axis=0)
-        return float(20 * intrusion + 8 * closeness + support.mean() + 0.5 * extent.sum())
+        extent = np.maximum.reduce(centre + outer) - np.minimum.reduce(centre - outer)
+        mean = np.add.reduce(support, axis=None) / support.size
+        return float(20 * intrusion + 8 * closeness + mean + 0.5 * np.add.reduce(extent))
 
 
 def _spring(inside: Flags) -> Floats:

@@ -63,7 +63,9 @@ def figure(elements: Sequence[hv.Element], **options: Any) -> hv.Overlay:
     ValueError
         If a figure has no such option.
     """
-    return with_options(hv.Overlay(list(elements)), **options)
+    # Set on a figure with elements, HoloViews would copy the options of each of them.
+    empty = with_options(hv.Overlay([]), **options)
+    return hv.Overlay(list(elements), id=empty.id)
 
 
 def with_options(drawn: _Drawn, **options: Any) -> _Drawn:

@@ -274,21 +274,16 @@ def _texts(boxes: list[Box], high: float) -> list[hv.Labels]:
     small = {"text_font_size": "12px"}
     bold = {"text_font_style": "bold", "text_font_size": "14px"}
     names = ("text_x", "text_y", "text")
-    return [
-        element(
-            hv.Labels,
-            dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)),
-            2,
-            group=group,
-            **style,
-            **looks,
-        )
-        for group, rows, looks in (
-            ("Titles", titles, dark | bold),
-            ("Vectors", vectors, grey | small),
-            ("Classes", classes, dark | small),
-        )
+    drawn = []
+    groups: list[tuple[str, list[tuple[float, float, str]], dict[str, Any]]] = [
+        ("Titles", titles, dark | bold),
+        ("Vectors", vectors, grey | small),
+        ("Classes", classes, dark | small),
     ]
+    for group, rows, looks in groups:
+        columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        drawn.append(element(hv.Labels, columns, 2, group=group, **style, **looks))
+    return drawn
 
 
 def _exemplars(

@@ -43,7 +43,7 @@ def spectrum(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     tooltips = [("singular vector", "@vector"), ("singular value", "@value{0.000}")]
     tooltips.append(("significant for", "@classes classes"))
     parts = []
-    for label, chosen, style in (
+    groups: list[tuple[str, npt.NDArray[np.bool_], dict[str, Any]]] = [
         ("significant for no class", classes == 0, {"color": "#b4bcc4", "size": 4}),
         ("significant for a class", classes > 0, {"color": "#2171b5", "size": 7}),
         (
@@ -51,7 +51,8 @@ def spectrum(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
             layer.arbitrary,
             {"color": "#d62728", "marker": "asterisk", "size": 9},
         ),
-    ):
+    ]
+    for label, chosen, style in groups:
         vectors = np.flatnonzero(chosen)
         if not len(vectors):
             continue
@@ -61,7 +62,7 @@ def spectrum(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
             "vector": names[vectors],
             "classes": classes[vectors],
         }
-        hovered = {"tools": ["hover"], "hover_tooltips": tooltips}
+        hovered: dict[str, Any] = {"tools": ["hover"], "hover_tooltips": tooltips}
         parts.append(
             element(hv.Scatter, columns, 1, label=label, dimension_labels=words, **hovered, **style)
         )

@@ -73,7 +73,7 @@ class LayerTable:
         images = significance.variables["images"].to_numpy()
         fraction = fraction[:, np.isfinite(fraction).any(axis=0)]
         return cls(
-            layer=str(significance.variables["layer"].item()),
+            layer=str(significance.variables["layer"].to_numpy()),
             direction=direction,
             quantile=float(significance.variables["quantile"][at["quantile"]]),
             percentage=percentage,
