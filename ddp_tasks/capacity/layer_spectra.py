@@ -62,7 +62,7 @@ class LayerWeight:
     held: Tensor
     """of a transposed convolution as torch holds it, (c, d / groups, k, ...); else as above."""
     size: tuple[int, ...]
-    """as ``periodic_size`` gives it."""
+    """as ``periodic_size`` returns it."""
 
     @staticmethod
     def of(network: nn.Module, layer: LinearLayer, folded: FoldedLayer | None) -> LayerWeight:

@@ -327,7 +327,7 @@ def layer_capacity(
     run: Run = map,
     candidates: int | None = CANDIDATES,
 ) -> Capacity:
-    """Power law and norms of one layer; arguments as of ``spectrum`` and ``capacity``.
+    """Power law and norms of one layer; arguments as in ``spectrum`` and ``capacity``.
 
     A weight that holds NaN or infinity gets a row that says so, and stops no other layer.
 

@@ -98,10 +98,10 @@ class SpectrumSize:
     """How many singular values W̄₂ of a layer has, which its weight need not be there for."""
 
     size: tuple[int, ...]
-    """as of ``Symbol``."""
+    """as in ``Symbol``."""
     groups: int
     p: int
-    """as of ``Symbol``."""
+    """as in ``Symbol``."""
 
     @classmethod
     def of(
@@ -293,7 +293,7 @@ def toeplitz_spectrum(
 
 
 def symbol_spectrum(layer: Symbol, memory: int = BLOCK_MEMORY, run: Run = map) -> Tensor:
-    """All singular values of W̄₂; arguments and result as of ``toeplitz_spectrum``."""
+    """All singular values of W̄₂; arguments and result as in ``toeplitz_spectrum``."""
     parts = run(partial(block_spectrum, layer), blocks(layer, memory))
     return torch.cat(list(parts)).sort(descending=True).values
 

@@ -105,7 +105,7 @@ def highest_level_heatmap(
     Parameters
     ----------
     highest_level
-        as ``Family.highest_level`` gives it, at the run's own percentage.
+        as ``Family.highest_level`` returns it, at the run's own percentage.
     table, layer
         as in ``significance_heatmap``.
     levels

@@ -166,7 +166,7 @@ def walks(
     Parameters
     ----------
     graph
-        as ``hypergraph.hypergraph`` gives it.
+        as ``hypergraph.hypergraph`` returns it.
     s
         number of singular vectors that two classes must share for a step between them.
     target_classes

@@ -56,7 +56,7 @@ def number_of_levels(level: Integers) -> int:
     Parameters
     ----------
     level
-        shape (equivalence class,); as ``levels`` gives it and the store keeps it.
+        shape (equivalence class,); as ``levels`` returns it and the store keeps it.
     """
     return int(level.max(initial=-1)) + 1
 

@@ -45,7 +45,7 @@ def target_classes(parts: Parts, labels: Labels, keys: ItemKeys | None = None) -
         names |= of_part
     if disputed:
         _LOG.warning(
-            "parts of the data set name the labels %s differently; they are named by number",
+            "parts of the data set name the labels %s differently; these are named by number",
             sorted(disputed)[:10],
         )
     named = max((i for i in names if i not in disputed), default=-1)
@@ -184,9 +184,9 @@ def _carried(names: Names, image: Mapping[int, int], dataset: Any, sure: bool = 
         carried = {}
     if carried != names:
         _LOG.warning(
-            "%s changes its labels before it gives them; %s",
+            "%s changes its labels before it returns them; %s",
             described(dataset),
-            "names of classes go with them"
+            "names of classes are changed likewise"
             if len(carried) == len(names)
             else "labels whose names are not known are named by number",
         )

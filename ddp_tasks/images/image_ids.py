@@ -127,7 +127,7 @@ def _told_apart(ids: Sequence[str]) -> tuple[str, ...]:
         apart.append(own)
     shared = [name for name, count in times.items() if count > 1]
     _LOG.warning(
-        "%d ids are those of several images, such as %r of %d: %r, %r, ... tell them apart",
+        "%d ids belong to several images, such as %r to %d; these get the ids %r, %r, ...",
         len(shared),
         shared[0],
         times[shared[0]],

@@ -241,7 +241,7 @@ class ImageSet:
         Parameters
         ----------
         contents
-            as of ``read``.
+            as in ``read``.
 
         Returns
         -------

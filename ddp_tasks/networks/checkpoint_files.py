@@ -133,7 +133,7 @@ def _what_it_is(path: Path, start: bytes) -> str:
     if start.startswith(b"PK"):
         # Arrays of numpy.savez, a packed folder, or any other zip archive.
         packed = zipfile.is_zipfile(path)
-        return "an archive of other files" if packed else "damaged or cut off; copy it anew"
+        return "an archive of other files" if packed else "damaged or cut off; copy it again"
     if path.name.endswith(_INDEX):
         return f"the list of the parts that a checkpoint was cut into. {_JOIN_PARTS}"
     return "damaged, or of a format that torch.load does not read"

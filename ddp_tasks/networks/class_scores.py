@@ -61,7 +61,7 @@ def scores_in_training(
     Parameters
     ----------
     part, probability
-        as of ``class_scores``; if a part is named, only that part is used.
+        as in ``class_scores``; if a part is named, only that part is used.
     classes
         number of classes that the network distinguishes in evaluation.
 

@@ -227,7 +227,7 @@ def folded_copy(
     Parameters
     ----------
     images, convention
-        as of ``fold_batch_norms``.
+        as in ``fold_batch_norms``.
 
     Returns
     -------

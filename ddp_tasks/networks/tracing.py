@@ -63,7 +63,7 @@ def trace_layers(
     images
         shape (n, ...); two different ones are enough, and from one a second is made.
     output
-        as of ``class_scores``: the part of the network's output that holds the scores.
+        as in ``class_scores``: the part of the network's output that holds the scores.
     alone
         whether the run gives the network one image at a time. Only then may the path of an image
         depend on the image.

@@ -46,7 +46,7 @@ def train(
     done
         called with the number of images after each step.
     output
-        as of ``class_scores``: the part of the network's output that holds the scores.
+        as in ``class_scores``: the part of the network's output that holds the scores.
 
     Returns
     -------

@@ -115,7 +115,7 @@ class StoredSignificance:
         percentage: float | None = None,
         direction: str = "positive",
     ) -> pd.DataFrame:
-        """The table of one layer, as ``tables.layer_frame`` gives it.
+        """The table of one layer, as ``tables.layer_frame`` returns it.
 
         Over superclasses the first column is called superclass.
 

@@ -107,7 +107,7 @@ def family_figures_of(
     family
         the store's group ``family``.
     highest_level
-        as ``Family.highest_level`` gives it, at the layer's own percentage.
+        as ``Family.highest_level`` returns it, at the layer's own percentage.
     stability, table, layer
         as in ``certainty``.
     """

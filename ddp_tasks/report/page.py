@@ -1,4 +1,4 @@
-"""Pages that need nothing beside themselves: templates filled in, figures and scripts inlined."""
+"""Pages that need no other file: templates filled in, figures and scripts inlined."""
 
 from __future__ import annotations
 

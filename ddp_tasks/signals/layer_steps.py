@@ -146,7 +146,7 @@ def layer_steps(module: nn.Conv2d | nn.Linear, X: Tensor, svd: TensorSVD) -> Ste
     Parameters
     ----------
     X
-        the layer's input for one image, as ``capture`` gives it.
+        the layer's input for one image, as ``capture`` returns it.
     svd
         of the layer's unfolded weight.
 

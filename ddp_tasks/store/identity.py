@@ -34,7 +34,7 @@ class Identity:
     """None as long as a network that the run trains itself is not trained yet."""
     images_digest: str
     code: Mapping[str, Mapping[str, str]]
-    """as ``code_of`` gives it."""
+    """as ``code_of`` returns it."""
     weights: str = ""
     """which tensors of a checkpoint's file the model has; recorded, but not compared."""
 

@@ -240,5 +240,5 @@ class ShardFiles:
     def _damage(self, shard: int, what: str) -> DamagedStoreError:
         return DamagedStoreError(
             f"shard {shard}: {what} in {self.path(shard)} is gone or not as it was written; the "
-            "run, started again, writes the shard anew"
+            "run, started again, writes the shard again"
         )

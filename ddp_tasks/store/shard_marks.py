@@ -74,7 +74,7 @@ def check(folder: Path, shard: int) -> None:
     """
     if reason := damage(folder, shard):
         raise DamagedStoreError(
-            f"shard {shard} of {folder} {reason}; the run, started again, writes it anew"
+            f"shard {shard} of {folder} {reason}; the run, started again, writes it again"
         )
 
 

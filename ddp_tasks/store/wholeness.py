@@ -124,7 +124,7 @@ def check_store(path: Path, reading: Callable[[str], None] = _unreported) -> Ite
     Parameters
     ----------
     reading
-        as of ``check_folder``.
+        as in ``check_folder``.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def check_zoo(path: Path, reading: Callable[[str], None] = _unreported) -> Itera
     Parameters
     ----------
     reading
-        as of ``check_folder``.
+        as in ``check_folder``.
 
     Raises
     ------

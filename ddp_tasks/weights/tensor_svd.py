@@ -91,7 +91,7 @@ def decompose(
     Parameters
     ----------
     W
-        shape (d, c*k*k / groups); the unfolded weight as ``unfold_weight`` gives it.
+        shape (d, c*k*k / groups); the unfolded weight as ``unfold_weight`` returns it.
     groups
         of the convolution.
     right_singular_vectors

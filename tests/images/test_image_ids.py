@@ -39,7 +39,7 @@ def test_an_image_that_is_taken_twice_is_told_apart_and_said(trees, caplog):
         found = ids(Subset(trees[0], [2, 0, 2]))
     assert found == ("bee/1.png #1", "ant/0.png", "bee/1.png #2")
     (said,) = caplog.messages
-    assert said.startswith("1 ids are those of several images, such as 'bee/1.png' of 2:")
+    assert said.startswith("1 ids belong to several images, such as 'bee/1.png' to 2;")
 
 
 def test_files_of_one_name_in_two_folders_are_told_apart_and_said(trees, caplog):
