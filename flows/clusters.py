@@ -45,7 +45,7 @@ def check_cluster(cluster: str) -> None:
         If it cannot be used; the message names it and what is allowed.
     """
     if cluster == "cuda" and cuda_devices() == 0:
-        raise RunError("cluster: cuda needs a CUDA device, and this machine has none; use auto")
+        raise RunError("cluster: cuda is refused, as this machine has no CUDA device; use auto")
     if "://" in cluster:
         _connected(cluster).close()
     elif cluster not in _OF_THIS_MACHINE:
