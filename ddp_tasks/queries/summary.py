@@ -110,20 +110,21 @@ def summarise(
     """
     layer_summaries: list[LayerSummary] = []
     ranked: list[Discriminating] = []
-    for layer in map(str, layers["layer"].values):
+    reached = significance["reached"].to_numpy().sum(axis=0).tolist()
+    for position, layer in enumerate(map(str, layers["layer"].values)):
         # One table at a time: those of all layers may be larger than memory.
-        layer_significance = significance.sel(layer=layer)
-        table = LayerTable.of(layer_significance, *run.significance.levels(layer))
-        vectors = LayerVectors.of(layers.sel(layer=layer))
+        table = LayerTable.of(significance.isel(layer=position), *run.significance.levels(layer))
+        stored = layers.isel(layer=position)
+        vectors = LayerVectors.of(stored)
         strongest_of_layer = _discriminating(vectors, table, strongest)
         layer_summaries.append(
             _layer_summary(
-                layers.sel(layer=layer),
+                stored,
                 table,
                 _sizes(family, table),
                 close_singular_values=int(vectors.arbitrary.sum()),
                 eta_squared=max((vector.eta_squared for vector in strongest_of_layer), default=0.0),
-                missed=int(table.images.sum() - layer_significance["reached"].sum()),
+                missed=int(table.images.sum() - reached[position]),
             )
         )
         ranked += strongest_of_layer
