@@ -34,8 +34,8 @@ from schemas.shown import error_shown
 #: Most images shown to a network one by one, to find layers that not all images reach.
 MOST_TRIED = 32
 
-#: Most modules and parameters that a message lists.
-_MOST_LISTED = 10
+#: Reasons that a message lists for what is not analysed, and modules that it names for each.
+_MOST_LISTED, _MOST_NAMED = 10, 4
 
 
 @dataclass(frozen=True)
@@ -228,11 +228,22 @@ def _selected(run: RunParameters, model: nn.Module, layers: Layers) -> Layers:
 
 def listed(not_analysed: Mapping[str, str]) -> str:
     """The modules that are not analysed, and why, in words; empty if there are none."""
-    reasons = [f"{name} ({why})" for name, why in list(not_analysed.items())[:_MOST_LISTED]]
-    more = len(not_analysed) - len(reasons)
+    reasons = list(by_reason(not_analysed))
+    more = len(reasons) - _MOST_LISTED
     if not reasons:
         return ""
-    return f": not analysed are {', '.join(reasons)}" + (f" and {more} more" if more else "")
+    modules = "; ".join(reasons[:_MOST_LISTED])
+    return f": not analysed are {modules}" + (f"; and more for {more} other reasons" * (more > 0))
+
+
+def by_reason(not_analysed: Mapping[str, str]) -> Iterator[str]:
+    """The modules that are not analysed, those of one reason together; the first few by name."""
+    modules: dict[str, list[str]] = {}
+    for name, why in not_analysed.items():
+        modules.setdefault(why, []).append(name)
+    for why, names in modules.items():
+        more = len(names) - _MOST_NAMED
+        yield f"{', '.join(names[:_MOST_NAMED])}{f' and {more} more' * (more > 0)} ({why})"
 
 
 def reason_of(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.prepared_run import opened_once, prepare
+from ddp_tasks.prepared_run import by_reason, listed, opened_once, prepare
 from schemas import RunError
 from schemas.parameters import ImageParameters
 
@@ -214,3 +214,14 @@ def test_a_run_is_opened_once_until_its_weights_change(tmp_path):
         second = opened()
     assert not torch.equal(first.model.conv1.weight, second.model.conv1.weight)
     assert opened() is not second
+
+
+def test_what_is_not_analysed_is_told_by_reason():
+    norms = {f"norm{i}": "a scale" for i in range(6)}
+    modules = {"first": "a mask", **norms, "last": "a mask"}
+    told = ["first, last (a mask)", "norm0, norm1, norm2, norm3 and 2 more (a scale)"]
+    assert list(by_reason(modules)) == told
+    assert listed(modules) == f": not analysed are {told[0]}; {told[1]}"
+    assert listed({}) == ""
+    many = listed({f"part{i}": f"reason {i}" for i in range(12)})
+    assert many.endswith("part9 (reason 9); and more for 2 other reasons")

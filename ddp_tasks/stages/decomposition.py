@@ -19,6 +19,7 @@ from ddp_tasks.networks.models import check_weights, model_digest, open_model
 from ddp_tasks.networks.training import images_trained_on, train
 from ddp_tasks.prepared_run import (
     Prepared,
+    by_reason,
     check_trained,
     prepare,
     reason_of,
@@ -104,8 +105,8 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     if prepared.weights is not None:
         log.info("weights of %s: %s", run.model.weights, prepared.weights)
     not_analysed = dict(prepared.layers.not_analysed)
-    for name, why in not_analysed.items():
-        log.warning("not analysed: %s (%s)", name, why)
+    for modules in by_reason(not_analysed):
+        log.warning("not analysed: %s", modules)
     for name, why in folding_of(run, prepared).refused.items():
         log.warning("no BatchNorm is folded into %s: %s", name, why)
     begun = creation.begin(path)

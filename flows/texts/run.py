@@ -9,7 +9,7 @@ from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import unreadable_sentence
 from ddp_tasks.networks.decomposition import layer_ranks
-from ddp_tasks.prepared_run import Prepared
+from ddp_tasks.prepared_run import Prepared, by_reason
 from flows.texts.columns import columns
 
 if TYPE_CHECKING:
@@ -118,5 +118,5 @@ def layer_lines(prepared: Prepared) -> str:
     if prepared.weights is not None:
         lines.append(f"weights: {prepared.weights}")
     not_analysed = {**prepared.layers.not_analysed, **refused}
-    lines += [f"not analysed: {n} ({why})" for n, why in not_analysed.items()]
+    lines += [f"not analysed: {modules}" for modules in by_reason(not_analysed)]
     return "\n".join(lines)
