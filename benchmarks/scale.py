@@ -26,6 +26,8 @@ import numpy as np
 import psutil
 import xarray as xr
 from distributed import Client, LocalCluster
+from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from ddp_tasks.callables import factories
 from ddp_tasks.images.image_sets import open_images
@@ -63,23 +65,18 @@ def timed(name: str, function: Callable[[], Result]) -> Result:
     return result
 
 
-class Listing:
-    """What walking through ImageNet's folders gives: paths and targets, and no file."""
-
-    root = "/data/imagenet/train"
+class Listing(ImageFolder):
+    """What walking through ImageNet's folders gives; every file is the same grey picture."""
 
     def __init__(self, images: int) -> None:
+        self.root, self.transform, self.target_transform = "/data/imagenet/train", None, None
         self.targets = (np.arange(images) * 1000 // images).tolist()
         self.classes = [f"n{t:08d}" for t in range(1000)]
-        self.samples = [
+        self.class_to_idx = {name: t for t, name in enumerate(self.classes)}
+        self.samples = self.imgs = [
             (f"{self.root}/n{t:08d}/n{t:08d}_{i}.JPEG", t) for i, t in enumerate(self.targets)
         ]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> tuple[Any, int]:
-        raise OSError(f"there is no {self.samples[index][0]}")
+        self.loader = lambda _: Image.new("RGB", (8, 8), (127, 127, 127))
 
 
 def image_set(images: int) -> None:
@@ -157,10 +154,10 @@ def sleep_and_write(path: str, seconds: float, shard: shards.Shard) -> float:
     return time.perf_counter() - start
 
 
-def write_whole_shards(path: Path, shards: int = 3) -> None:
+def write_whole_shards(path: Path, count: int = 3) -> None:
     """Write the first shards of VGG-16's cube in full, and print what one costs."""
     seconds, processor = [], []
-    for shard in shards.shards(path)[:shards]:
+    for shard in shards.shards(path)[:count]:
         made = rows(shard, RANKS)
         start, spent = time.perf_counter(), time.process_time()
         shards.write_shard(path, shard, made)
@@ -169,7 +166,7 @@ def write_whole_shards(path: Path, shards: int = 3) -> None:
     size = sum(f.stat().st_size for f in (path / "signals/signal/c").rglob("*") if f.is_file())
     print(
         f"| write one shard of {len(shard)} images | {min(seconds):.2f} s, "
-        f"{min(processor):.2f} s of processor | {size / shards / 2**20:.1f} MiB of file |"
+        f"{min(processor):.2f} s of processor | {size / count / 2**20:.1f} MiB of file |"
     )
 
 
