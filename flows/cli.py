@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 # Import little before signals are watched: Ctrl-C during an import gives a traceback.
-from flows import stopping
+from flows import garbage, stopping
 from flows.commands import Commands, path, without_dask
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
@@ -87,9 +88,9 @@ def run(
 
 def _is_finished(parameters: RunParameters, folder: Path, started: float) -> bool:
     """Whether a run is finished in its folder; its findings are then shown, and nothing is done."""
-    from flows.started_again import finished_before
-    from flows.texts import run as run_texts
-
+    with garbage.paused():
+        from flows.started_again import finished_before
+        from flows.texts import run as run_texts
     imported = time.time()
     outcome = finished_before(parameters, folder)
     if outcome is None:
@@ -103,20 +104,22 @@ def _is_finished(parameters: RunParameters, folder: Path, started: float) -> boo
 
 def _carry_out(parameters: RunParameters, folder: Path, started: float) -> None:
     """Carry a run out and show its findings."""
-    from flows import worker_processes
+    with ExitStack() as stack:
+        with garbage.paused():
+            from flows import worker_processes
 
-    # Workers and a temporary server start while model and images are opened.
-    worker_processes.load_workers_of(parameters)
-    from flows import prefect_server
+            # Workers and a temporary server start while model and images are opened.
+            worker_processes.load_workers_of(parameters)
+            from flows import prefect_server
 
-    with prefect_server.served() as server:
-        from ddp_tasks.prepared_run import opened_once
-        from flows.pipeline import check, run_pipeline, standing
-        from flows.texts import run as run_texts
-
+            server = stack.enter_context(prefect_server.served())
+            from ddp_tasks.prepared_run import opened_once
+            from flows.pipeline import check, run_pipeline, standing
+            from flows.texts import run as run_texts
         imported = time.time()
         with opened_once():
-            check(parameters, folder)
+            with garbage.paused():  # factories import libraries too
+                check(parameters, folder)
             checked = time.time()
             with server.used(), stopping.described_by(lambda: standing(folder)):
                 outcome = prefect_server.carry_out(run_pipeline, parameters, folder)

@@ -23,6 +23,7 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_HOME,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
@@ -147,8 +148,14 @@ class Server:
         """
         say_refused_logs_once()
         terminal.quiet_errors()
-        url = PREFECT_API_URL.value() if self._temporary is None else self._temporary.await_url()
-        with temporary_settings({PREFECT_API_URL: url}):
+        settings: dict[Any, Any] = {}
+        if self._temporary is not None:
+            # It ends with the run. Nobody waits for a sign of life, whose sender a run waits for.
+            settings = {
+                PREFECT_API_URL: self._temporary.await_url(),
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+            }
+        with temporary_settings(settings):
             try:
                 yield
             finally:

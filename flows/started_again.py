@@ -11,6 +11,7 @@ from ddp_tasks.report.provenance import made_of_page
 from ddp_tasks.store import wholeness
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.workers.kept import is_finished
+from flows import garbage
 from flows.outcome import Outcome
 from flows.output_folder import RunFiles
 from schemas.parameters import RunError, RunParameters
@@ -35,7 +36,8 @@ def _finished(run: RunParameters, files: RunFiles) -> Outcome | None:
             return None
         check_trained(run, files.checkpoint)
         run = run.model_copy(update={"model": trained_model(run, files.checkpoint)})
-    images, model, _ = opened(run)
+    with garbage.paused():  # factories import libraries
+        images, model, _ = opened(run)
     if len(images) > _MOST_IMAGES:
         return None
     identity = Identity.of_run(run, model_digest(model), images.digest())

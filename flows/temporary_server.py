@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 
+from flows import garbage
+
 _SECONDS_TO_END = 3.0
 
 
@@ -36,10 +38,11 @@ def main() -> None:
     sys.stdout.flush()
     # Nothing reads further output, and a full pipe would stop the server.
     os.dup2(2, 1)
-    import uvicorn
-
+    with garbage.paused():
+        import prefect.server.api.server
+        import uvicorn
     config = uvicorn.Config(
-        "prefect.server.api.server:create_app", factory=True, lifespan="on", log_level="error"
+        prefect.server.api.server.create_app, factory=True, lifespan="on", log_level="error"
     )
     uvicorn.Server(config).run(sockets=[listening])
 

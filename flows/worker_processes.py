@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dask.system import CPU_COUNT
 
-from flows import quick_exit, stopping
+from flows import quick_exit, stopping, worker_libraries
 from schemas.parameters import RunParameters
 
 #: Modules that workers use, and that Dask needs to start one, in the order of a run.
@@ -110,16 +110,17 @@ def load_workers_ahead(environment: Mapping[str, int], packages: Sequence[str] =
         return environment == _ENVIRONMENT
     _ENVIRONMENT.update(environment)
     quick_exit.quiet_tracker()
-    multiprocessing.set_forkserver_preload([*packages, *_MODULES])
+    multiprocessing.set_forkserver_preload([worker_libraries.__name__])
     # Started by itself first: it would let Ctrl-C through to what is started after it.
     resource_tracker.ensure_running()
-    with _with_variables(environment), stopping.kept_from_children():
+    libraries = {worker_libraries.VARIABLE: " ".join([*packages, *_MODULES])}
+    with _with_variables({**environment, **libraries}), stopping.kept_from_children():
         ensure_running()
     return True
 
 
 @contextmanager
-def _with_variables(environment: Mapping[str, int]) -> Iterator[None]:
+def _with_variables(environment: Mapping[str, int | str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update({name: str(value) for name, value in environment.items()})
     try:

@@ -11,6 +11,7 @@ import xarray as xr
 from ddp_tasks.hypergraphs.family import family_dataset
 from ddp_tasks.significance.stability import layer_stability, made_with
 from ddp_tasks.store import cube, groups
+from ddp_tasks.workers.opened import opened
 from schemas.names import group_path
 from schemas.parameters import SignificanceParameters
 
@@ -25,7 +26,7 @@ def family_of_layer(path: str, percentages: Sequence[float], layer: str) -> xr.D
     percentages
         ascending.
     """
-    significance = groups.read(Path(path), "significance").sel(layer=[layer])
+    significance = opened(Path(path), "significance").sel(layer=[layer])
     return family_dataset(significance, percentages)
 
 
@@ -37,11 +38,11 @@ def judge_layer(path: str, parameters: SignificanceParameters, layer: str) -> No
     path
         path of the store, which has its hierarchies.
     """
-    layers = groups.read(Path(path), "layers")
+    layers = opened(Path(path), "layers")
     position = layers["layer"].to_numpy().tolist().index(layer)
     stability = layer_stability(
         partial(cube.layer_parts, Path(path), position, int(layers["rank"][position])),
-        groups.read(Path(path), "significance").sel(layer=layer),
+        opened(Path(path), "significance").sel(layer=layer),
         groups.read(Path(path), group_path("hierarchies", layer)).load(),
         parameters.levels(layer),
         resamples=parameters.resamples,

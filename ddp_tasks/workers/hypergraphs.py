@@ -13,6 +13,7 @@ from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import Slab
 from ddp_tasks.visualization.exemplars import vector_sets
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.workers.opened import opened
 from ddp_tasks.workers.reductions import class_exemplars
 from schemas.names import file_name, group_path
 from schemas.parameters import SignificanceParameters
@@ -43,9 +44,9 @@ def build_hypergraph(
     from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_hypergraph
 
     at = Path(path)
-    significance = groups.read(at, "significance").sel(layer=layer)
+    significance = opened(at, "significance").sel(layer=layer)
     table = LayerTable.of(significance, *parameters.levels(layer))
-    layers = groups.read(at, "layers").load()
+    layers = opened(at, "layers")
     built = layer_hypergraph(table, LayerVectors.of(layers.sel(layer=layer)))
     metadata = file_metadata(run, table)
     file = _file(Path(folder), layer)

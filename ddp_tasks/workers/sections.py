@@ -7,8 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import xarray as xr
-
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.images.image_sets import ImageSet
@@ -17,6 +15,7 @@ from ddp_tasks.report.fragments import FragmentFiles
 from ddp_tasks.store import cube, groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
+from ddp_tasks.workers.opened import opened
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
 
@@ -90,7 +89,7 @@ def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -
     path, name = stored.path, summary.layer
     parameters = stored.parameters.significance
     levels = parameters.levels(name)
-    layers, significance = (_opened(path, group) for group in ("layers", "significance"))
+    layers, significance = (opened(path, group) for group in ("layers", "significance"))
     resampled = group_path("stability", name)
     vectors = LayerVectors.of(layers.sel(layer=name))
     position = layers["layer"].to_numpy().tolist().index(name)
@@ -104,24 +103,13 @@ def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -
         layer=vectors,
         signals=signal_counts(signals, len(images)),
         table=family.at(*levels),
-        family=_opened(path, "family").sel(layer=[name]),
+        family=opened(path, "family").sel(layer=[name]),
         highest_level=family.highest_level(levels.percentage),
         stability=groups.read(path, resampled).load()
         if groups.is_marked(path, resampled)
         else None,
-        exemplars=_opened(path, "exemplars").sel(layer=[name]).load(),
+        exemplars=opened(path, "exemplars").sel(layer=[name]).load(),
         hypergraph=groups.read(path, group_path("hypergraphs", name)).load(),
         hierarchy=groups.read(path, group_path("hierarchies", name)).load(),
         images=images,
     )
-
-
-def _opened(path: Path, group: str) -> xr.Dataset:
-    """A group that all sections read, opened once in each worker process."""
-    return _opened_once(path, group, groups.fingerprint(path, group))
-
-
-@lru_cache(maxsize=4)
-def _opened_once(path: Path, group: str, fingerprint: str) -> xr.Dataset:
-    opened = groups.read(path, group)
-    return opened.load() if group in ("layers", "family") else opened

@@ -1,3 +1,4 @@
+import json
 import shutil
 import warnings
 
@@ -295,6 +296,19 @@ def test_undeclared_data_are_refused(made):
 def test_no_store_is_said_so(tmp_path):
     with pytest.raises(RunError, match="is not a Zarr store"):
         store.root_attributes(tmp_path / "nothing.zarr")
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_a_store_is_sealed_as_zarr_consolidates_it(made):
+    zarr.consolidate_metadata(made)
+    expected = json.loads((made / "zarr.json").read_bytes())
+    store.unseal(made)
+    store.seal(made)
+    sealed = json.loads((made / "zarr.json").read_bytes())
+    assert sealed == expected
+    names = [list(one["consolidated_metadata"]["metadata"]) for one in (sealed, expected)]
+    assert names[0] == names[1]
+    assert len(names[0]) > 20
 
 
 def test_a_sealed_store_opens_as_a_tree_without_a_warning(made):

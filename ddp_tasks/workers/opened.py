@@ -1,0 +1,30 @@
+"""Groups that all layers read, opened once in each worker process."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import xarray as xr
+
+from ddp_tasks.store import groups
+
+#: Small groups, whose values are kept too.
+_LOADED = ("layers", "family")
+
+
+def opened(path: Path, group: str) -> xr.Dataset:
+    """A finished group, as ``groups.read`` gives it; opened anew when it has been written anew.
+
+    Raises
+    ------
+    DamagedStoreError
+        As ``groups.read`` does.
+    """
+    return _opened(path, group, groups.fingerprint(path, group))
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, group: str, fingerprint: str) -> xr.Dataset:
+    dataset = groups.read(path, group)
+    return dataset.load() if group in _LOADED else dataset

@@ -1,0 +1,28 @@
+"""Imported in the process that local workers are forked from: all that they will need.
+
+See ``flows.worker_processes``, which names the modules in an environment variable, since
+``multiprocessing`` passes nothing else on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+
+from flows import garbage
+
+#: Names the modules, separated by blanks.
+VARIABLE = "DDP_WORKER_LIBRARIES"
+
+
+def load() -> None:
+    """Import the modules; workers report by themselves what they cannot import."""
+    with garbage.paused():
+        for module in os.environ.get(VARIABLE, "").split():
+            try:
+                importlib.import_module(module)
+            except ImportError:
+                return
+
+
+load()
