@@ -172,6 +172,13 @@ def opened(run: RunParameters, labelled: bool = True) -> tuple[ImageSet, nn.Modu
 
 
 def _check_labels(what: str, images: ImageSet, outputs: int, factory: str) -> None:
+    if (of_output := images.class_of_output) is not None:
+        if len(of_output) != outputs:
+            raise RunError(
+                f"{what}: their classes are groups of {len(of_output)} classes of a network, but "
+                f"{factory!r} has {outputs}"
+            )
+        return
     greatest = int(images.target.max())
     if greatest >= outputs:
         raise RunError(

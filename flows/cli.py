@@ -134,8 +134,10 @@ def presets() -> None:
     """List the presets."""
     from schemas.run_files import presets as known_presets
 
-    for name, description in known_presets().items():
-        say(f"{name:<16}{description}")
+    known = known_presets()
+    width = max(map(len, known)) + 2
+    for name, description in known.items():
+        say(f"{name:<{width}}{description}")
 
 
 @app.command()

@@ -9,7 +9,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from schemas.paths import expanded
 from schemas.plain_values import plain
@@ -83,6 +91,9 @@ class TransformParameters(Section):
 
     resize: Side | None = Field(None, description="shorter side in pixels after resizing")
     crop: Side | None = Field(None, description="side in pixels of the central square kept")
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        "bilinear", description="how pixels are interpolated in resizing"
+    )
     mean: list[float] | None = Field(
         None, description="subtracted; one number for each channel, or one for all"
     )
@@ -104,6 +115,14 @@ class TransformParameters(Section):
                 "both must have as many, or one of them one number for all channels"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _bilinear_unsaid(self, serialized: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Left out where it is the default: stores made before there was a choice have no key."""
+        dumped: dict[str, Any] = serialized(self)
+        if self.interpolation == "bilinear":
+            dumped.pop("interpolation", None)
+        return dumped
 
     @property
     def channels(self) -> int:

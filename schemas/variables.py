@@ -148,12 +148,13 @@ GROUPS: Mapping[str, Group] = {
             "predicted": Variable(
                 ("image",),
                 "integer",
-                "index of the class the network chose; -1 of an image that could not be read",
+                "index of the class the network chose, or of its group; -1 of a class in no group, "
+                "and of an image that could not be read",
             ),
             "confidence": Variable(
                 ("image",),
                 "float",
-                "softmax probability of that class; NaN of an image that could not be read",
+                "softmax probability of the class the network chose; NaN of an unreadable image",
                 "1",
             ),
             "error": Variable(

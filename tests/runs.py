@@ -66,6 +66,17 @@ class Noise:
         return self.images[index], self.targets[index]
 
 
+class Grouped(Noise):
+    """Noise labelled by groups of the network's classes; its second class is in none."""
+
+    classes = ("right", "left")
+    class_of_output = (1, -1, 0)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets = [i % 2 for i in range(len(self.targets))]
+
+
 class Unreadable(Noise):
     """Noise some of whose images cannot be read."""
 

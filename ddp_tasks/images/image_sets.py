@@ -106,6 +106,16 @@ class ImageSet:
         return chosen
 
     @cached_property
+    def class_of_output(self) -> Indices | None:
+        """The class that each output of the network counts for, -1 of none; None if its own.
+
+        A data set whose labels are groups of a network's classes has an attribute of this name,
+        shape (outputs,).
+        """
+        of_output = getattr(self.dataset, "class_of_output", None)
+        return None if of_output is None else np.asarray(of_output, dtype=np.int64)
+
+    @cached_property
     def target(self) -> Indices:
         """The class number of every image."""
         if self.stored is not None:
@@ -381,6 +391,8 @@ class ImageSet:
         hashed.update("\n".join(self.ids).encode())
         hashed.update(self.target.tobytes())
         hashed.update(self.transform.model_dump_json().encode() if self.transform else b"null")
+        if self.class_of_output is not None:
+            hashed.update(self.class_of_output.tobytes())
         samples = np.linspace(0, len(self) - 1, min(_DIGEST_SAMPLES, len(self)))
         contents = [self._content_digest(int(image)) for image in samples]
         return f"{hashed.hexdigest()}:{','.join(contents)}"

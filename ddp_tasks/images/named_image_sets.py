@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from torchvision import datasets
 from torchvision.models import VGG16_Weights
 
+from schemas import yaml_files
 from schemas.parameters import RunError
+from schemas.run_files import nearest
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 
-_ROOT = "images.kwargs.root"
+_ROOT, _GROUPS = "images.kwargs.root", "images.kwargs.groups"
 
 
 class LabelledFolders(datasets.ImageFolder):
@@ -62,6 +65,68 @@ class LabelledFolders(datasets.ImageFolder):
         return self._folders, {folder: label for label, folder in enumerate(self._folders)}
 
 
+class GroupedFolders(LabelledFolders):
+    """Picture files labelled by groups of a network's classes; those in no group are left out.
+
+    Parameters
+    ----------
+    root
+        the folder above the classes' folders.
+    folders
+        one per class of the network, in the order of its outputs.
+    groups
+        folders by name of their group.
+
+    Raises
+    ------
+    RunError
+        If a group is empty or names no folder of the list, if a folder is in two groups, or if no
+        folder of a group holds a picture.
+    """
+
+    def __init__(
+        self, root: Path, folders: Sequence[str], groups: Mapping[str, Sequence[str]]
+    ) -> None:
+        number = _numbered(groups, folders)
+        super().__init__(root, folders)
+        #: The group of each output of the network; -1 of none.
+        self.class_of_output = np.array([number.get(f, -1) for f in folders], dtype=np.int64)
+        group = self.class_of_output.tolist()
+        self.samples: list[tuple[str, int]] = [
+            (path, group[label]) for path, label in self.samples if group[label] >= 0
+        ]
+        if not self.samples:
+            raise RunError(
+                f"{_ROOT}: {str(root)!r} holds no picture of a class in a group",
+                change=(_ROOT, _GROUPS),
+            )
+        self.imgs, self.targets = self.samples, [label for _, label in self.samples]
+        self.classes = list(groups)
+        self.class_to_idx = {name: label for label, name in enumerate(groups)}
+
+
+def _numbered(groups: Mapping[str, Sequence[str]], folders: Sequence[str]) -> dict[str, int]:
+    """The number of each folder's group."""
+    number: dict[str, int] = {}
+    for label, (name, members) in enumerate(groups.items()):
+        if not isinstance(members, list | tuple) or not members:
+            raise RunError(f"{_GROUPS}.{name}: {members!r} is refused; list at least one folder")
+        for folder in members:
+            if folder not in folders:
+                raise RunError(
+                    f"{_GROUPS}.{name}: there is no class {folder!r}"
+                    f"{nearest(str(folder), folders)} among the {len(folders)} ({folders[0]} to "
+                    f"{folders[-1]})"
+                )
+            if number.setdefault(folder, label) != label:
+                other = list(groups)[number[folder]]
+                raise RunError(
+                    f"{_GROUPS}: {folder!r} is in {other!r} and {name!r}; a class belongs to one "
+                    "group at most"
+                )
+    return number
+
+
 def cifar10(
     root: str, train: bool = False, download: bool = False
 ) -> LabelledFolders | datasets.CIFAR10:
@@ -97,20 +162,29 @@ def cifar10(
     return LabelledFolders(tree, CIFAR10_CLASSES)
 
 
-def imagenet(root: str, split: Literal["val", "train"] = "val") -> LabelledFolders:
+def imagenet(
+    root: str,
+    split: Literal["val", "train"] = "val",
+    groups: str | Mapping[str, Sequence[str]] | None = None,
+) -> LabelledFolders:
     """Images of ILSVRC-2012 in folders named by WordNet id, for any of the 1,000 classes.
 
-    Labels are those of torchvision's networks, whichever folders exist.
+    Labels are those of torchvision's networks, whichever folders exist; or with ``groups``, the
+    groups of classes, and a class that the network chooses counts for its group.
 
     Parameters
     ----------
     root
         a folder with ``val/WNID/*`` or with ``WNID/*`` alone.
+    groups
+        ``wordnet`` for twenty groups such as dogs, birds and musical instruments, which hold 568
+        of the classes (imagenet_groups.yaml), or WordNet ids by name of their group.
 
     Raises
     ------
     RunError
-        If the folder holds no such tree, or a folder of another name beside them.
+        If the folder holds no such tree, or a folder of another name beside them, or the groups
+        are refused.
     """
     folders = (resources.files("ddp_tasks.images") / "imagenet_folders.txt").read_text().split()
     tree = _tree(Path(root), split, folders)
@@ -120,7 +194,24 @@ def imagenet(root: str, split: Literal["val", "train"] = "val") -> LabelledFolde
             f"such as {split}/{folders[0]} or {folders[0]}",
             change=(_ROOT,),
         )
+    if groups is not None:
+        return GroupedFolders(tree, folders, _by_group(groups))
     return LabelledFolders(tree, folders, VGG16_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def _by_group(groups: str | Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """WordNet ids by name of their group."""
+    if isinstance(groups, Mapping):
+        return groups
+    if groups != "wordnet":
+        raise RunError(
+            f"{_GROUPS}: {groups!r} is refused; wordnet, or WordNet ids by name of their group, "
+            "are allowed",
+            change=(_GROUPS,),
+        )
+    file = resources.files("ddp_tasks.images") / "imagenet_groups.yaml"
+    table = yaml_files.mapping(file.read_text(), file.name)
+    return {name: group["classes"] for name, group in table.items()}
 
 
 def _tree(root: Path, part: str, folders: Sequence[str]) -> Path | None:

@@ -50,7 +50,8 @@ def fitted(picture: Tensor, transform: TransformParameters) -> Tensor:
     """A picture or a block of pictures, changed to the size and channels of a transform.
 
     It is resized by its shorter side with antialiasing, then cropped about the centre (or padded
-    with black), as torchvision does with uint8 tensors: within one level of PIL's resizing.
+    with black), as torchvision does with uint8 tensors: within one level of PIL's resizing, which
+    interpolates in the same two ways.
 
     Parameters
     ----------
@@ -71,7 +72,8 @@ def fitted(picture: Tensor, transform: TransformParameters) -> Tensor:
     if transform.resize is not None or transform.crop is not None:
         from torchvision.transforms.v2 import functional as transforms
     if transform.resize is not None:
-        picture = transforms.resize(picture, [transform.resize], antialias=True)
+        interpolation = transforms.InterpolationMode(transform.interpolation)
+        picture = transforms.resize(picture, [transform.resize], interpolation, antialias=True)
     if transform.crop is not None:
         picture = transforms.center_crop(picture, [transform.crop])
     if channels > present:

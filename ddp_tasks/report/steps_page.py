@@ -138,6 +138,8 @@ def _file_name(layer: str, image: str) -> str:
 
 
 def _class_name(names: Sequence[str], predicted: int) -> str:
+    if predicted < 0:
+        return "a class in none of the groups"
     # A network may have more classes than the images.
     return names[predicted] if 0 <= predicted < len(names) else str(predicted)
 

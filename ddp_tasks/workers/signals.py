@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -85,6 +85,8 @@ def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
         Unreadable(images.unreadable_share, len(images)).add(unreadable)
         if groups.stamp(path) != stamp:
             raise RunError("the store was replaced by another one meanwhile")
+        if signals is not None and (of_output := images.class_of_output) is not None:
+            signals = replace(signals, predicted=of_output[signals.predicted])
         shards.write_shard(
             path, shard, _rows(path, shard, signals, reasons) | _content_rows(shard, contents)
         )

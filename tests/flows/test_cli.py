@@ -200,8 +200,11 @@ def test_help_is_complete(monkeypatch):
 
 def test_presets_are_listed():
     listed = ddp("presets").stdout
-    for name in ("digits", "mnist", "fashion-mnist", "cifar10", "imagenet-vgg16"):
-        assert re.search(rf"^{name}\s+\S", listed, re.MULTILINE)
+    names = re.findall(r"^([\w-]+)  +\S", listed, re.MULTILINE)
+    assert sorted(names) == [
+        *("cifar10", "cifar10-vgg16", "digits", "fashion-mnist"),
+        *("imagenet-efficientnet-lite", "imagenet-vgg16", "mnist"),
+    ]
 
 
 def test_layers_are_listed_with_shapes_and_ranks(run_file):

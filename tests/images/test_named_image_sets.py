@@ -7,13 +7,17 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import datasets
+from torchvision.models import VGG16_Weights
 
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.named_image_sets import CIFAR10_CLASSES, cifar10, imagenet
 from ddp_tasks.images.readers import FileReader
 from ddp_tasks.prepared_run import prepare
-from schemas import RunError, load_run
+from docs import imagenet_groups
+from schemas import RunError, load_run, yaml_files
 from schemas.parameters import ImageParameters
+
+TEN = "{factory: 'torchvision.models:squeezenet1_1', kwargs: {num_classes: 10}}"
 
 
 def tree(root, folders, size=(32, 32)):
@@ -91,6 +95,111 @@ def test_a_folder_that_is_not_there_is_told_with_the_key_that_names_it(tmp_path,
         make(str(tmp_path / "nowhere"))
 
 
+#: Of the 1,000: tench, chihuahua, pug, tabby, a cello, and toilet tissue, which is in no group.
+FOLDERS = ["n01440764", "n02085620", "n02110958", "n02123045", "n02992211", "n15075141"]
+
+
+def test_imagenet_by_groups_of_wordnet(tmp_path):
+    tree(tmp_path, FOLDERS)
+    found = imagenet(str(tmp_path), groups="wordnet")
+    names = ["fish", "dogs", "dogs", "cats", "musical instruments"]
+    assert [found.classes[label] for label in found.targets] == names
+    images = open_images(
+        ImageParameters(
+            factory="ddp_tasks.images:imagenet",
+            kwargs={"root": str(tmp_path), "groups": "wordnet"},
+        )
+    )
+    assert isinstance(images.reader, FileReader)
+    assert len(images.target_classes) == 20
+    assert [images.target_classes[label] for label in images.target] == names
+    assert images.ids[1] == "n02085620/0001.png"
+    # Whatever class of a group the network chooses: the 1,000 classes are in order of the folders.
+    every = imagenet(str(tmp_path)).class_to_idx
+    of_output = images.class_of_output
+    assert of_output is not None
+    assert len(of_output) == 1000
+    outputs = [of_output[every[folder]] for folder in FOLDERS]
+    assert outputs == [*images.target.tolist(), -1]
+
+
+def test_the_groups_of_wordnet_hold_what_their_names_say(tmp_path):
+    tree(tmp_path, FOLDERS)
+    found = imagenet(str(tmp_path), groups="wordnet")
+    sizes = np.bincount(found.class_of_output + 1)
+    assert sizes.tolist()[:3] == [432, 118, 13]
+    assert min(sizes) >= 12
+    names = VGG16_Weights.IMAGENET1K_V1.meta["categories"]
+    members = {
+        group: {name for name, of in zip(names, found.class_of_output, strict=True) if of == label}
+        for label, group in enumerate(found.classes)
+    }
+    assert members["cats"] == {
+        *("tabby", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat", "cougar", "lynx"),
+        *("leopard", "snow leopard", "jaguar", "lion", "tiger", "cheetah"),
+    }
+    assert {"golden retriever", "pug", "Mexican hairless"} < members["dogs"]
+    assert {"flamingo", "king penguin", "ostrich"} < members["birds"]
+    assert {"grand piano", "harp", "maraca"} < members["musical instruments"]
+    assert {"tank", "unicycle", "jeep"} < members["wheeled vehicles"]
+
+
+def test_groups_of_ones_own(tmp_path):
+    tree(tmp_path, FOLDERS)
+    groups = {"instruments": ["n02992211", "n03249569"], "paper": ["n15075141"]}
+    found = imagenet(str(tmp_path), groups=groups)
+    assert (found.classes, found.targets) == (["instruments", "paper"], [0, 1])
+    assert (found.class_of_output >= 0).sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("groups", "reason"),
+    [
+        ("wordnett", "'wordnett' is refused; wordnet, or WordNet ids by name"),
+        (["n02085620"], r"\['n02085620'\] is refused; wordnet, or"),
+        ({"dogs": ["n0208562"]}, r"dogs: there is no class 'n0208562' \(did you mean 'n02085620'"),
+        ({"dogs": []}, r"dogs: \[\] is refused; list at least one"),
+        ({"a": ["n02085620"], "b": ["n02085620"]}, "'n02085620' is in 'a' and 'b'; .* one group"),
+        ({"harps": ["n03495258"]}, "holds no picture of a class in a group"),
+    ],
+)
+def test_groups_that_cannot_be_are_refused(tmp_path, groups, reason):
+    tree(tmp_path, FOLDERS)
+    with pytest.raises(RunError, match=rf"^images\.kwargs\.\w+.*{reason}"):
+        imagenet(str(tmp_path), groups=groups)
+
+
+def test_the_table_of_groups_is_made_from_hypernyms():
+    # In the format of WordNet's data.noun: a cello is an instrument by two ways, a dog an animal.
+    nouns = imagenet_groups.Nouns(
+        [
+            "  1 This software and database is being provided to you ...",
+            "00000001 03 n 01 entity 0 000 | all that is",
+            "00000002 05 n 02 animal 0 beast 0 001 @ 00000001 n 0000 | it moves",
+            "00000003 05 n 01 dog 0 002 @ 00000002 n 0000 ~ 00000009 n 0000 | it barks",
+            "00000004 06 n 01 instrument 0 001 @ 00000001 n 0000 | a device",
+            "00000005 06 n 01 string 0 001 @ 00000004 n 0000 | it has strings",
+            "00000006 06 n 01 cello 0 002 @ 00000005 n 0000 @ 00000004 n 0000 | a | b",
+        ]
+    )
+    assert nouns.hypernyms("n00000006") == {f"n0000000{i}" for i in (1, 4, 5, 6)}
+    folders, synsets = ["n00000003", "n00000006"], {"beasts": "n00000002", "music": "n00000004"}
+    text = imagenet_groups.table(nouns, [*folders, "n00000001"], synsets)
+    assert "1 of the 1,000 are in none" in text
+    made = yaml_files.mapping(text, "table")
+    assert {name: group["classes"] for name, group in made.items()} == {
+        "beasts": ["n00000003"],
+        "music": ["n00000006"],
+    }
+    with pytest.raises(ValueError, match=r"n00000006 \(cello\) belongs to music and all"):
+        imagenet_groups.grouped(nouns, folders, {**synsets, "all": "n00000005"})
+
+
+def test_the_table_that_is_kept_has_the_groups_of_the_command():
+    kept = yaml_files.mapping(imagenet_groups.TABLE.read_text(), "table")
+    assert {name: group["synset"] for name, group in kept.items()} == imagenet_groups.SYNSETS
+
+
 def missing(preset, *overrides):
     with pytest.raises(RunError) as refusal:
         prepare(load_run(preset, overrides))
@@ -126,10 +235,29 @@ def test_presets_fit_their_networks_and_images(tmp_path):
     assert prepared.images.target.tolist() == [3, 5]
     assert prepared.images.example().shape == (1, 3, 32, 32)
     assert prepared.layers.outputs == 10
-    tree(tmp_path / "imagenet", ["n15075141"], size=(300, 280))
+    overrides = [f"images.kwargs.root={tmp_path}/cifar", "model.weights=null"]
+    prepared = prepare(load_run("cifar10-vgg16", overrides))
+    assert prepared.layers.linear[6].name == "features.20"
+    tree(tmp_path / "imagenet", ["n02085620", "n15075141"], size=(300, 280))
+    prepared = prepare(
+        load_run("imagenet-efficientnet-lite", [f"images.kwargs.root={tmp_path}/imagenet"])
+    )
+    assert prepared.images.ids == ("n02085620/0000.png",)
+    assert prepared.layers.outputs == 1000
+    # The picture is black: (0 - 127) / 128, and more than a level of float32 is not lost.
+    example = prepared.images.example()
+    assert example.shape == (1, 3, 224, 224)
+    torch.testing.assert_close(example, torch.full_like(example, -127 / 128), rtol=0, atol=1e-6)
+    with pytest.raises(RunError, match=r"groups of 1000 classes of a network, but .* has 10"):
+        prepare(
+            load_run(
+                "imagenet-efficientnet-lite",
+                [f"images.kwargs.root={tmp_path}/imagenet", f"model={TEN}"],
+            )
+        )
     overrides = [f"images.kwargs.root={tmp_path}/imagenet", "model.weights=null"]
     small = "model={factory: 'torchvision.models:squeezenet1_1', weights: null}"
     prepared = prepare(load_run("imagenet-vgg16", [*overrides, small]))
-    assert prepared.images.target.tolist() == [999]
+    assert prepared.images.target.tolist() == [151, 999]
     assert prepared.images.example().shape == (1, 3, 224, 224)
     assert torch.isfinite(prepared.images.example()).all()

@@ -64,6 +64,8 @@ def test_what_torchvision_does_not_decode_is_none():
     [
         ((300, 200), {"resize": 64, "crop": 56}),
         ((200, 300), {"resize": 64, "crop": 56}),
+        ((300, 200), {"resize": 64, "crop": 56, "interpolation": "bicubic"}),
+        ((40, 30), {"resize": 64, "crop": 64, "interpolation": "bicubic"}),
         ((40, 30), {"resize": 64, "crop": 64}),
         ((60, 60), {"resize": 64}),
         ((57, 43), {"crop": 32}),
@@ -72,7 +74,8 @@ def test_what_torchvision_does_not_decode_is_none():
 )
 def test_size_and_place_are_those_of_torchvision_on_pil(size, transform):
     picture = photograph(*size)
-    steps = [transforms.Resize(transform["resize"])] if "resize" in transform else []
+    way = transforms.InterpolationMode(transform.get("interpolation", "bilinear"))
+    steps = [transforms.Resize(transform["resize"], way)] if "resize" in transform else []
     steps += [transforms.CenterCrop(transform["crop"])] if "crop" in transform else []
     expected = functional.pil_to_tensor(transforms.Compose(steps)(picture))
     found = fitted(functional.pil_to_tensor(picture), TransformParameters(**transform))

@@ -150,6 +150,19 @@ def test_a_run_is_the_same_wherever_its_files_lie():
     assert stored_identity(here) != stored_identity(other)
 
 
+def test_a_way_of_resizing_that_is_the_default_is_not_recorded():
+    # Else no run could continue a store that was made when there was no choice.
+    images = {"factory": "a:B", "transform": {"resize": 8}}
+    plain = tiny_run(images)
+    said = tiny_run({**images, "transform": {"resize": 8, "interpolation": "bilinear"}})
+    other = tiny_run({**images, "transform": {"resize": 8, "interpolation": "bicubic"}})
+    transform = stored_identity(plain)["images"]["transform"]
+    assert transform == {"resize": 8, "crop": None, "mean": None, "std": None}
+    assert stored_identity(said) == stored_identity(plain) != stored_identity(other)
+    assert "interpolation" not in plain.model_dump_json()
+    assert RunParameters.model_validate_json(other.model_dump_json()) == other
+
+
 def test_what_is_not_recorded_is_listed_by_its_keys():
     kwargs = recorded(run_with(root="/data", deep=[{"token": "x"}], depth=2)).images.kwargs
     assert dict(not_recorded(kwargs)) == {"root": PLACE, "deep.0.token": SECRET}

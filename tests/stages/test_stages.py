@@ -72,6 +72,14 @@ def test_shard_and_batch_size_change_nothing(undisturbed, path, address, shards)
     np.testing.assert_array_equal(*predicted)
 
 
+def test_a_class_that_the_network_chooses_counts_for_its_group(undisturbed, path, address):
+    fill(tiny_run("Grouped"), path, address)
+    ours, theirs = (stores.read(p, "signals")["predicted"].to_numpy() for p in (path, undisturbed))
+    assert 1 in theirs, "a class in no group"
+    np.testing.assert_array_equal(ours, np.array([1, -1, 0])[theirs])
+    np.testing.assert_array_equal(cube(path), cube(undisturbed))
+
+
 def test_one_worker_writes_the_same_cube_as_two(undisturbed, path):
     with ending(LocalCluster(n_workers=1, **CLUSTER)) as one:
         fill(tiny_run(), path, one.scheduler_address)
