@@ -178,6 +178,12 @@ def _check_labels(what: str, images: ImageSet, outputs: int, factory: str) -> No
                 f"{what}: their classes are groups of {len(of_output)} classes of a network, but "
                 f"{factory!r} has {outputs}"
             )
+        if int(of_output.min()) < -1 or int(of_output.max()) >= len(images.target_classes):
+            raise RunError(
+                f"{what}: class_of_output holds numbers from {of_output.min()} to "
+                f"{of_output.max()}; those of the {len(images.target_classes)} classes, from 0, "
+                "and -1 for none are allowed"
+            )
         return
     greatest = int(images.target.max())
     if greatest >= outputs:

@@ -51,6 +51,38 @@ def prepared(network="Plain", kwargs=None, **changes):
     return prepare(run)
 
 
+class Groups(Inputs):
+    """Inputs whose classes are said to be groups of a network's."""
+
+    classes = ("a", "b", "c")
+
+    def __init__(self, of_output):
+        super().__init__()
+        self.class_of_output = of_output
+
+
+@pytest.mark.parametrize(
+    ("of_output", "reason"),
+    [
+        ([0, 1], r"images: their classes are groups of 2 classes of a network, but .* has 3"),
+        ([0, 1, 3], r"class_of_output holds numbers from 0 to 3; those of the 3 classes, from 0,"),
+        ([0, -2, 1], r"class_of_output holds numbers from -2 to 1; .* and -1 for none are allowed"),
+        ("all", r"Groups.*, whose class_of_output is a str; a whole number for each output"),
+        ([[0], [1, 2]], "whose class_of_output is a list; a whole number for each output"),
+        ([0.5, 1, 2], "whose class_of_output is a list; a whole number for each output"),
+    ],
+)
+def test_groups_that_do_not_fit_the_network_are_refused(of_output, reason):
+    run = tiny_run(
+        f"{__name__}:Groups",
+        {"of_output": of_output},
+        model={"factory": f"{odd_networks.__name__}:Plain"},
+        significance={},
+    )
+    with pytest.raises(RunError, match=reason):
+        prepare(run)
+
+
 class Augmented(datasets.FakeData):
     """Pictures that are cut and turned at random, as for training."""
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ddp_tasks.callables import factories
 from ddp_tasks.images.class_names import target_classes, words
+from ddp_tasks.images.class_of_output import class_of_output
 from ddp_tasks.images.contents import UNKNOWN, Content
 from ddp_tasks.images.dataset_parts import Indices, Parts, dataset_parts
 from ddp_tasks.images.image_ids import image_ids
@@ -107,13 +108,8 @@ class ImageSet:
 
     @cached_property
     def class_of_output(self) -> Indices | None:
-        """The class that each output of the network counts for, -1 of none; None if its own.
-
-        A data set whose labels are groups of a network's classes has an attribute of this name,
-        shape (outputs,).
-        """
-        of_output = getattr(self.dataset, "class_of_output", None)
-        return None if of_output is None else np.asarray(of_output, dtype=np.int64)
+        """The class that each output of the network counts for; see ``class_of_output``."""
+        return class_of_output(self.dataset)
 
     @cached_property
     def target(self) -> Indices:
