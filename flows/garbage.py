@@ -14,9 +14,11 @@ def paused() -> Iterator[None]:
     Each search goes through all objects that there are so far. Without them, importing a run's
     libraries takes a fifth less processor time.
     """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if was_enabled:
+            gc.enable()

@@ -15,14 +15,15 @@ from flows import garbage
 VARIABLE = "DDP_WORKER_LIBRARIES"
 
 
-def load() -> None:
-    """Import the modules; workers report by themselves what they cannot import."""
+def load(modules: str) -> None:
+    """Import modules; what cannot be imported is for the workers that need it to report."""
     with garbage.paused():
-        for module in os.environ.get(VARIABLE, "").split():
+        for module in modules.split():
             try:
                 importlib.import_module(module)
             except ImportError:
                 return
 
 
-load()
+if modules := os.environ.get(VARIABLE):
+    load(modules)
