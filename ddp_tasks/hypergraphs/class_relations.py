@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,6 @@ import networkx as nx
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from hypernetx.algorithms.metrics.s_centrality_measures import s_harmonic_centrality
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -180,9 +180,9 @@ def walks(
 
     Notes
     -----
-    Line graph, components and harmonic centrality are HyperNetX's. Distances and betweenness
-    come from networkx, as in HyperNetX, but once for all pairs and all components: HyperNetX
-    first builds a hypergraph of every component, 165 s instead of 1 s for 1,000 classes.
+    Line graph and components are HyperNetX's. Distances, with them harmonic centrality, and
+    betweenness come from networkx, as in HyperNetX, but once for all pairs and all components:
+    HyperNetX first builds a hypergraph of every component, 165 s instead of 1 s for 1,000 classes.
     """
     number = {name: position for position, name in enumerate(target_classes)}
     column = number if others is None else {name: at for at, name in enumerate(others)}
@@ -190,22 +190,35 @@ def walks(
     component, distance = np.full(classes, -1), np.full((classes, len(column)), -1)
     betweenness, harmonic = np.full(classes, np.nan), np.full(classes, np.nan)
     wide = {edge for edge in graph.edges if len(graph.edges[edge]) >= s}
-    lines = graph.get_linegraph(s=s, edges=True)
+    lines = _in_order(graph.get_linegraph(s=s, edges=True), number)
     components = (set(c) & wide for c in graph.s_connected_components(s=s, return_singletons=True))
     for position, members in enumerate(
         sorted((c for c in components if c), key=lambda c: min(number[edge] for edge in c))
     ):
         component[[number[edge] for edge in members]] = position
     for source, ways in nx.all_pairs_shortest_path_length(lines):
+        # networkx adds these up in the order of a set, which is another in each process.
+        harmonic[number[source]] = math.fsum(1 / steps for steps in ways.values() if steps)
         if source in wide:
             known = {column[edge]: steps for edge, steps in ways.items() if edge in column}
             distance[number[source], list(known)] = list(known.values())
     # networkx's normalisation counts both directions of a pair, and gives HyperNetX's value.
     for edge, value in nx.betweenness_centrality(lines, normalized=True).items():
         betweenness[number[edge]] = value
-    for edge, value in s_harmonic_centrality(graph, s=s).items():
-        harmonic[number[edge]] = value
     return Walks(component, distance, betweenness, harmonic)
+
+
+def _in_order(lines: nx.Graph, number: Mapping[str, int]) -> nx.Graph:
+    """The same graph, its nodes and edges in the order of the classes.
+
+    HyperNetX takes them from sets, whose order is another in each process; sums over them would
+    differ in their last bits.
+    """
+    ordered = nx.Graph()
+    ordered.add_nodes_from(sorted(lines, key=number.__getitem__))
+    edges = (sorted(edge, key=number.__getitem__) for edge in lines.edges)
+    ordered.add_edges_from(sorted(edges, key=lambda edge: [number[end] for end in edge]))
+    return ordered
 
 
 def relations_dataset(
