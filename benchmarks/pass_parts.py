@@ -192,7 +192,12 @@ class Workbench:
         """Write a layer's group, of vectors in place of the singular ones."""
         d, rank = layer.shape[0], layer.greatest_rank
         U = torch.randn(d, rank, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        svd = TensorSVD(U / d**0.5, torch.linspace(1, 0.1, rank), None, torch.zeros(rank).long())
+        svd = TensorSVD(
+            U / d**0.5,
+            torch.linspace(1, 0.1, rank, dtype=torch.float64),
+            None,
+            torch.zeros(rank).long(),
+        )
         dataset = decomposition.decomposition_dataset(svd, "never")
         dataset = dataset.assign_attrs(layer=layer.name, batch_norm="")
         groups.write(path, group_path("decomposition", layer.name), dataset)
