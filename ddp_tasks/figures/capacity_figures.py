@@ -6,7 +6,7 @@ matrizations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,8 +110,11 @@ def alpha_hat_figure(
             points.append(part.relabel(name).opts(color=colour, marker=marker, size=size))
     names = texts(shown["model"]) if len(x) <= _MODELS_NAMED else []
     frame = _Frame(np.array([xlim, ylim]).T, (width, height))
-    errors = errors.opts(color="#c3cad1", line_width=1.5)
-    return hv.Overlay([errors, *lines, *points, *_names(names, x, y, frame, lines)]).opts(
+    # The first element names the axes.
+    errors = errors.opts(color="#c3cad1", line_width=1.5, xlabel=kdim.label, ylabel=vdim.label)
+    bars = np.stack([np.column_stack([end, y]) for end in (x - error, x + error)], axis=1)
+    across = [*bars, *(line.array() for line in lines)]
+    return hv.Overlay([errors, *lines, *points, *_names(names, x, y, frame, across)]).opts(
         **framed(width, height, fits[""].coefficients(), xlim=xlim, ylim=ylim, show_legend=False)
     )
 
@@ -167,12 +170,18 @@ def _points(
 
 
 def _names(
-    models: list[str], x: Floats, y: Floats, frame: _Frame, lines: list[hv.Curve]
+    models: list[str], x: Floats, y: Floats, frame: _Frame, lines: Sequence[Floats]
 ) -> list[hv.Element]:
-    """Names beside their points, and lines to the names that stand farther off."""
+    """Names beside their points, and lines to the names that stand farther off.
+
+    Parameters
+    ----------
+    lines
+        ends of lines that names avoid, each of shape (2, 2), in the axes' units.
+    """
     if not models:
         return []
-    across = np.array([frame.pixels(line.array()) for line in lines]).reshape(-1, 2, 2)
+    across = np.array([frame.pixels(line) for line in lines]).reshape(-1, 2, 2)
     widths = [text_width(name, _NAME_SIZE) + 2 for name in models]
     at = frame.pixels(np.column_stack([x, y]))
     labels = place_labels(at, widths, _NAME_SIZE + 2, frame.size, across)

@@ -178,15 +178,14 @@ def _distribution(spectrum: xr.Dataset, bars: SpectralBars, matrization: str) ->
 
 
 def _fit_in_words(spectrum: xr.Dataset, bars: SpectralBars) -> str:
-    refused = str(spectrum["refusal"].item())
-    words = (
-        f"no power law: {refused or 'not fitted'}"
-        if not np.isfinite(float(spectrum["alpha"]))
-        else f"α = {float(spectrum['alpha']):.2f} ± {float(spectrum['sigma']):.2f},  "
-        f"xmin = {float(spectrum['xmin']):.3g},  D = {float(spectrum['D']):.3f},  "
-        f"tail {int(spectrum['tail']):,} of {int(spectrum['values']):,}"
-        + "".join(f",  {flag}" for flag in flags(spectrum))
+    lines = [f"{bars.left_out:.1%} of λ lie below the figure"] if bars.left_out else []
+    if not np.isfinite(float(spectrum["alpha"])):
+        return "\n".join([f"no power law: {spectrum['refusal'].item() or 'not fitted'}", *lines])
+    # Two lines, since there is no room for a long tail beside the fit.
+    fit = (
+        f"α = {float(spectrum['alpha']):.2f} ± {float(spectrum['sigma']):.2f}",
+        f"xmin = {float(spectrum['xmin']):.3g}",
+        f"D = {float(spectrum['D']):.3f}",
     )
-    if left_out := bars.left_out:
-        words += f"\n{left_out:.1%} of λ lie below the figure"
-    return words
+    tail = f"tail {int(spectrum['tail']):,} of {int(spectrum['values']):,}"
+    return "\n".join([",  ".join(fit), ",  ".join([tail, *flags(spectrum)]), *lines])

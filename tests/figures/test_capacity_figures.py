@@ -73,6 +73,26 @@ def test_points_are_the_models_that_did_not_fail(three):
         np.testing.assert_array_equal(family.dimension_values(1), told["accuracy"])
 
 
+@pytest.mark.parametrize("measure", MEASURES)
+def test_axes_are_named_after_what_they_measure(three, measure):
+    overlay = capacity_figures.alpha_hat_figure(three.zoo, "unfolded", measure)
+    drawn = hv.renderer("bokeh").get_plot(overlay).state
+    assert drawn.xaxis[0].axis_label == association.MEASURES[measure]
+    assert drawn.yaxis[0].axis_label == "test accuracy, %"
+
+
+def test_names_stand_beside_the_error_bars_where_there_is_room():
+    zoo = resnets().zoo.isel(model=slice(3)).copy(deep=True)
+    zoo["alpha_hat"][:] = np.array([100.0, 200.0, 300.0])
+    zoo["alpha_hat_error"][:] = 25.0
+    overlay = capacity_figures.alpha_hat_figure(zoo, "unfolded")
+    (names,), (bars,) = _parts(overlay, "Names"), _parts(overlay, "Errors")
+    low, high = hv.Store.lookup_options("bokeh", overlay, "plot").kwargs["ylim"]
+    pixel = (high - low) / 280
+    for y in bars.dimension_values(1):
+        assert (np.abs(names.dimension_values(1) - y) > 6 * pixel).all()
+
+
 def test_panels_share_no_dimension(three):
     panels = [
         capacity_figures.alpha_hat_figure(three.zoo, m, measure)
@@ -162,6 +182,16 @@ def test_spectra_show_the_density_xmin_and_the_power_law(small):
         # What lies below the law, were it to go on for ever, is the tail's share.
         assert y0 * x0 / (alpha - 1) == pytest.approx(float(one["tail"] / one["values"]))
         assert _title(overlay).startswith(f"α = {alpha:.2f} ± ")
+
+
+def test_the_words_of_a_fit_are_no_wider_than_its_panel(small):
+    many = small.copy(deep=True)
+    many["tail"][:], many["values"][:] = 123_456, 1_605_632
+    for overlay in spectral_figures.spectral_distributions(many, "conv1").values():
+        fit, tail, *_ = _title(overlay).splitlines()
+        assert fit.startswith("α = ")
+        assert tail.startswith("tail 123,456 of 1,605,632")
+        assert max(text_width(fit, 12), text_width(tail, 12)) < 348
 
 
 def test_a_refused_fit_leaves_the_spectrum_and_says_why(small):
