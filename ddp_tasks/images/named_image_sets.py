@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -68,6 +69,9 @@ class LabelledFolders(datasets.ImageFolder):
 class GroupedFolders(LabelledFolders):
     """Picture files labelled by groups of a network's classes; those in no group are left out.
 
+    The first picture of every folder comes first, then the second of every folder, and so on: a
+    run that takes the first 50 of each group takes them of as many folders as it can.
+
     Parameters
     ----------
     root
@@ -93,7 +97,9 @@ class GroupedFolders(LabelledFolders):
         self.class_of_output = np.array([number.get(f, -1) for f in folders], dtype=np.int64)
         group = self.class_of_output.tolist()
         self.samples: list[tuple[str, int]] = [
-            (path, group[label]) for path, label in self.samples if group[label] >= 0
+            (path, group[label])
+            for path, label in _first_of_each_first(self.samples)
+            if group[label] >= 0
         ]
         if not self.samples:
             raise RunError(
@@ -103,6 +109,16 @@ class GroupedFolders(LabelledFolders):
         self.imgs, self.targets = self.samples, [label for _, label in self.samples]
         self.classes = list(groups)
         self.class_to_idx = {name: label for label, name in enumerate(groups)}
+
+
+def _first_of_each_first(samples: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Pictures by their place in their folder, those of one place in the order of the folders."""
+    before: Counter[int] = Counter()
+    place = []
+    for _, label in samples:
+        place.append(before[label])
+        before[label] += 1
+    return [samples[i] for i in sorted(range(len(samples)), key=place.__getitem__)]
 
 
 def _numbered(groups: Mapping[str, Sequence[str]], folders: Sequence[str]) -> dict[str, int]:

@@ -144,6 +144,21 @@ def test_the_groups_of_wordnet_hold_what_their_names_say(tmp_path):
     assert {"tank", "unicycle", "jeep"} < members["wheeled vehicles"]
 
 
+def test_the_first_images_of_a_group_are_of_all_its_folders(tmp_path):
+    for folder in ("n02085620", "n02110958", "n02123045"):
+        for i in range(3):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.new("RGB", (4, 4)).save(tmp_path / folder / f"{i}.png")
+    run = load_run(
+        "imagenet-efficientnet-lite",
+        [f"images.kwargs.root={tmp_path}", "images.per_class=2"],
+    )
+    assert open_images(run.images).ids == (
+        *("n02085620/0.png", "n02110958/0.png", "n02123045/0.png"),
+        "n02123045/1.png",
+    )
+
+
 def test_groups_of_ones_own(tmp_path):
     tree(tmp_path, FOLDERS)
     groups = {"instruments": ["n02992211", "n03249569"], "paper": ["n15075141"]}
