@@ -49,26 +49,6 @@ class OpenCube:
         return np.where(np.asarray(self.error[rows]) != "", -1, self.target[rows])
 
 
-def signal_parts(
-    path: Path,
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-    """The cube block by block, in the order of the images.
-
-    Yields
-    ------
-    signals (n, layers, singular vectors) and target classes (n,), -1 for an image that could not
-    be read
-    """
-    cube = open_cube(path)
-    files = cube.files
-    for shard in cube.shards:
-        signals = np.empty((len(shard), files.layers, files.vectors), dtype=np.float32)
-        for layer in range(files.layers):
-            rows, vectors = slice(0, len(shard)), slice(0, files.vectors)
-            files.read(shard.index, rows, layer, vectors, signals[:, layer])
-        yield signals, cube.target_read(shard, signals)
-
-
 def layer_parts(
     path: Path, layer: int, rank: int
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:

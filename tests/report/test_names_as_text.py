@@ -17,6 +17,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from runs import tiny_run
 
 from ddp_tasks.figures.notation import abbreviated, short, wrapped
+from ddp_tasks.figures.style import BLUES
 from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.stages.artifacts import as_text
 from flows.pipeline import run_pipeline
@@ -121,7 +122,7 @@ def test_stored_names_are_those_given(named):
 
 @pytest.mark.parametrize("label", ["$$x$$", "\\(x\\)", "\\[x\\]", "plain"])
 def test_names_at_axes_are_no_formulas(label):
-    curve = hv.Curve([0, 1]).opts(color="black")
+    curve = hv.Curve([0, 1]).opts(color=BLUES[-1])
     plot = hv.Overlay([curve]).opts(xlim=(0, 1), ylim=(0, 1), yticks=[(0, label)])
     drawn, _ = document(plot, "a")
     (root,) = Document.from_json(drawn).roots

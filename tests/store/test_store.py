@@ -96,12 +96,11 @@ def test_what_is_written_is_read_back_whole_and_by_layer(made):
         shards.write_shard(made, shard, rows(shard))
     expected = np.concatenate([rows(s)["signal"] for s in shards.shards(made)])
     assert shards.missing_shards(made) == []
-    whole = np.concatenate([signal for signal, _ in cubes.signal_parts(made)])
-    np.testing.assert_array_equal(whole, expected)
-    layer = np.concatenate([signal for signal, _ in cubes.layer_parts(made, 1, 3)])
-    np.testing.assert_array_equal(layer, expected[:, 1, :3])
-    target = np.concatenate([target for _, target in cubes.signal_parts(made)])
-    np.testing.assert_array_equal(target, np.arange(IMAGES) % 2)
+    for layer, rank in enumerate((4, 3)):
+        parts = list(cubes.layer_parts(made, layer, rank))
+        signal, target = (np.concatenate(part) for part in zip(*parts, strict=True))
+        np.testing.assert_array_equal(signal, expected[:, layer, :rank])
+        np.testing.assert_array_equal(target, np.arange(IMAGES) % 2)
     np.testing.assert_array_equal(store.read(made, "signals")["signal"].to_numpy(), expected)
 
 
