@@ -95,7 +95,10 @@ def _is_finished(parameters: RunParameters, folder: Path, started: float) -> boo
     outcome = finished_before(parameters, folder)
     if outcome is None:
         return False
-    say(f"{parameters.name}: finished before, each file is as it was written", err=True)
+    say(
+        f"{parameters.name}: finished before; store and hypergraphs are as they were written",
+        err=True,
+    )
     ended = time.time()
     seconds = {"imports": imported - started, "checks": ended - imported}
     say(run_texts.closing_lines(outcome, seconds, ended - started))

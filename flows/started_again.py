@@ -24,7 +24,7 @@ def finished_before(run: RunParameters, out: Path) -> Outcome | None:
     """The results of a run that is finished in this folder; None if something is left to do."""
     try:
         return _finished(run, RunFiles.of(out))
-    except RunError:
+    except (RunError, OSError):
         return None  # the run itself says what is wrong
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from contextlib import suppress
 
 from flows import garbage
 
@@ -19,10 +20,8 @@ def load(modules: str) -> None:
     """Import modules; what cannot be imported is for the workers that need it to report."""
     with garbage.paused():
         for module in modules.split():
-            try:
+            with suppress(ImportError):
                 importlib.import_module(module)
-            except ImportError:
-                return
 
 
 if modules := os.environ.get(VARIABLE):

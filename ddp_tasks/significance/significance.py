@@ -258,7 +258,7 @@ def significant(
     shape of ``fraction``; False where it is NaN
     """
     # Compared as counts of images: 0.57 * 100 is less than 57 in floating point.
-    count = np.rint(np.nan_to_num(fraction.astype(np.float64)) * images[:, None])
+    count = significant_images(fraction, images)
     # The slack is for percentages such as 1.1, whose product with 3000 comes out above 3300.
     enough = percentage * images[:, None] * (1 - 1e-12)
     return (count * 100 >= enough) & np.isfinite(fraction)

@@ -64,6 +64,10 @@ DAMAGES = {
         )
     },
     "no mark of a shard": lambda out: _flip(_chunk(out, "signals/complete")),
+    "a file for a group": lambda out: (
+        shutil.rmtree(out / "store.zarr/family"),
+        (out / "store.zarr/family").write_text(""),
+    ),
     "no group": lambda out: shutil.rmtree(out / "store.zarr/exemplars"),
 }
 
