@@ -20,6 +20,7 @@ from schemas.declaration import SINGULAR_VECTOR as _SINGULAR_VECTOR
 from schemas.declaration import TARGET_CLASS as _TARGET_CLASS
 from schemas.family_variables import FAMILY_GROUPS
 from schemas.hypergraph_variables import HYPERGRAPH_GROUPS
+from schemas.visualization_variables import VISUALIZATION_GROUPS
 
 #: Goes up with every change of a stored variable.
 FORMAT_VERSION = 3
@@ -36,7 +37,7 @@ DIMENSIONS = {
     "target_class": "target classes C^j, in the order of their labels",
     "shard": "blocks of images, each written by one task",
     "chunk": "pieces that the singular vectors of the cube are stored in",
-    "channel": "rows of the unfolded weight, one a filter",
+    "channel": "rows of the unfolded weight, one a filter; of a picture, its colours",
     "receptive_field": "columns of the unfolded weight: one flattened receptive field",
     "direction": "positive: signals as they are; negative: their negatives",
     "quantile": "quantile level that chooses the threshold q",
@@ -53,6 +54,9 @@ DIMENSIONS = {
     "model": "models of a list, in its order",
     "other_class": "target_class once more, as the other of a pair",
     "s": "number of singular vectors that two classes must share for a step of a walk",
+    "target": "singular vectors, or sets of them, with an optimised image",
+    "y": "rows of a picture or a map, from the top",
+    "x": "columns of a picture or a map, from the left",
     "below": "equivalence_class once more, as the lower end of an edge",
 }
 
@@ -295,6 +299,7 @@ GROUPS: Mapping[str, Group] = {
         },
     ),
     **HYPERGRAPH_GROUPS,
+    **VISUALIZATION_GROUPS,
     **CAPACITY_GROUPS,
 }
 
