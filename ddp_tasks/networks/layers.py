@@ -185,6 +185,29 @@ def means_read(
             raise PathError(layer.name, f"with {rows} rows for {images} images") from None
         read(layer.name, mean)
 
+    with calls_heard(model, layers, heard, steady=steady) as forward:
+        yield forward
+
+
+@contextmanager
+def calls_heard(
+    model: nn.Module,
+    layers: tuple[LinearLayer, ...],
+    heard: Callable[[LinearLayer, LinearCall, int], None],
+    *,
+    steady: bool = False,
+) -> Iterator[Callable[[Tensor], Any]]:
+    """A forward pass that calls ``heard`` whenever a layer makes its output.
+
+    ``heard`` takes the layer, the call, and the number of images given to the network. What it
+    keeps of the output must be a new tensor, since an in-place activation may follow. Afterwards
+    all hooks are removed from the network and torch, whatever happens.
+
+    Parameters
+    ----------
+    steady
+        as in ``means_read``.
+    """
     hooks, calls = _listening(model, layers, heard, steady)
 
     def forward(images: Tensor) -> Any:

@@ -71,12 +71,25 @@ def position_signals(
     -------
     shape (n, positions, r); in the units of the layer's output before bias
     """
-    if layer.kind == "Linear":
-        Y = output.movedim(layer.image_axis, 0).reshape(images, -1, output.shape[-1])
-    else:
-        Y = output.flatten(2).transpose(1, 2).reshape(images, -1, output.shape[1])
-    Y = Y.to(vectors.dtype)
+    Y = at_positions(layer, output, images).to(vectors.dtype)
     return (Y if offset is None else Y - offset.to(Y)) @ vectors
+
+
+def at_positions(layer: LinearLayer, output: Tensor, images: int) -> Tensor:
+    """A layer's output with one row for each position.
+
+    Parameters
+    ----------
+    output, images
+        as in ``position_signals``.
+
+    Returns
+    -------
+    shape (n, positions, d); may share the memory of ``output``
+    """
+    if layer.kind == "Linear":
+        return output.movedim(layer.image_axis, 0).reshape(images, -1, output.shape[-1])
+    return output.flatten(2).transpose(1, 2).reshape(images, -1, output.shape[1])
 
 
 def spatial_statistics(
