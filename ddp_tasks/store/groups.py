@@ -37,6 +37,10 @@ from schemas.variables import (
 _THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 zarr.config.set({"threading.max_workers": _THREADS, "async.concurrency": _THREADS})
 
+#: Ends of the names of a group that is being replaced, and of the one before it. Names of groups
+#: that ``schemas.names`` makes end in neither.
+_NEW, _OLD = "~new", "~old"
+
 
 def root_attributes(path: Path) -> dict[str, str]:
     """Attributes of the root group of a run's store.
@@ -112,6 +116,42 @@ def write(
     """
     write_coordinates(path, group, validate(dataset, group))
     record(path, group, made_with or {})
+
+
+def replace(
+    path: Path, group: str, dataset: xr.Dataset, made_with: Mapping[str, str] | None = None
+) -> None:
+    """Write a group as ``write`` does, but keep what it held until the new one is whole.
+
+    Killed in between, the group is the old or the new one once ``recover`` was called.
+    """
+    write(path, group + _NEW, dataset, made_with)
+    if (path / group).exists():
+        (path / group).rename(path / (group + _OLD))
+    (path / (group + _NEW)).rename(path / group)
+    _clear_group(path, group + _OLD)
+
+
+def recover(path: Path, parent: str) -> None:
+    """Finish or undo what a killed process left of ``replace`` below a group."""
+    for old in (path / parent).glob(f"*{_OLD}"):
+        if (place := old.with_name(old.name.removesuffix(_OLD))).exists():
+            shutil.rmtree(old)
+        else:
+            old.rename(place)
+    for new in (path / parent).glob(f"*{_NEW}"):
+        shutil.rmtree(new)
+
+
+def names_below(path: Path, parent: str) -> list[str]:
+    """Names of the finished groups below a group, such as those of single layers."""
+    folders = sorted(file.parent for file in (path / parent).glob("*/zarr.json"))
+    return [folder.name for folder in folders if is_marked(path, f"{parent}/{folder.name}")]
+
+
+def remove(path: Path, group: str) -> None:
+    """Remove a group, its mark first."""
+    _clear_group(path, group)
 
 
 def write_coordinates(path: Path, group: str, dataset: xr.Dataset) -> None:
