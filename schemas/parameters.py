@@ -39,6 +39,9 @@ Matrization = Literal["unfolded", "toeplitz", "slices", "channels"]
 #: customary ones, and channels are those of the paper's wording.
 MATRIZATIONS: tuple[Matrization, ...] = ("unfolded", "toeplitz", "slices", "channels")
 
+#: What of a layer's signals an optimised image is to increase.
+Objective = Literal["mean", "density"]
+
 _CHEAP: tuple[Matrization, ...] = ("unfolded", "slices", "channels")
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
@@ -375,12 +378,10 @@ class VisualizationParameters(Section):
     images: Positive | None = Field(
         None, description="images that a run makes at most; null for no limit"
     )
-    objectives: Annotated[list[Literal["mean", "density"]], Field(min_length=1, max_length=2)] = (
-        Field(
-            default_factory=lambda: ["mean"],
-            description="mean: of the signal over positions, as in Eq. 19; density: its soft "
-            "maximum, which does not smear; both, if both are listed",
-        )
+    objectives: Annotated[list[Objective], Field(min_length=1, max_length=2)] = Field(
+        ["mean"],
+        description="mean: of the signal over positions, as in Eq. 19; density: its soft maximum, "
+        "which does not smear; both, if both are listed",
     )
     parametrization: Literal["fourier", "maco"] = Field(
         "fourier",
