@@ -15,7 +15,7 @@ GROUP = "decomposition/conv"
 def dataset(value: float) -> xr.Dataset:
     return xr.Dataset(
         {
-            "S": ("singular_vector", np.full(2, value)),
+            "S": ("singular_vector", np.full(2, float(value))),
             "U": (("channel", "singular_vector"), np.eye(2)),
         }
     )
