@@ -272,7 +272,7 @@ def trained_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
 def training_digest(run: RunParameters) -> str:
     """The digest of what a training depends on, paths of data included."""
     include: Any = {"model": True, "images": {"factory", "kwargs"}}
-    parameters = run.model_dump_json(include=include)
+    parameters = run.model_dump_json(include=include, exclude={"model": {"accuracy"}})
     return hashlib.sha256(f"{parameters} {json.dumps(code_of(run))}".encode()).hexdigest()
 
 

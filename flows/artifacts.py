@@ -118,6 +118,7 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
         f"# {as_text(summary.title)}",
         f"{summary.images} images of {summary.target_classes} classes, accuracy "
         f"{summary.accuracy:.1%}.",
+        *(["", f"**{as_text(summary.warning, _LONGEST_LIST)}.**"] if summary.warning else []),
         *(
             ["", f"{as_text(unreadable_sentence(summary.unreadable), _LONGEST_LIST)}."]
             if summary.unreadable

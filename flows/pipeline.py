@@ -11,7 +11,15 @@ from ddp_tasks.files.whole import clear_parts
 from ddp_tasks.prepared_run import opened_once
 from ddp_tasks.queries.progress import shards_written
 from ddp_tasks.queries.summary import read_summary
-from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, significance
+from ddp_tasks.stages import (
+    capacity,
+    decomposition,
+    extraction,
+    family,
+    plausibility,
+    signals,
+    significance,
+)
 from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.store import run_lock
 from flows import artifacts, prefect_server, stopping
@@ -87,6 +95,8 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
     with timings.part("training"):
         model = decomposition.train_model(run, files.checkpoint)
     run = run.model_copy(update={"model": model})
+    with timings.part("accuracy"):
+        plausibility.check_accuracy(run, store)
     with ExitStack() as stack:
         with timings.part("Dask's start"):
             address = stack.enter_context(scheduler(run.cluster))

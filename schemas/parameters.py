@@ -202,6 +202,19 @@ class ModelParameters(Section):
     training: TrainingParameters | None = Field(
         None, description="train the model instead of reading weights"
     )
+    accuracy: Annotated[float, Field(gt=0, le=100)] | None = Field(
+        None,
+        description="test accuracy in percent that is stated for the network; the run warns if "
+        "its own is far below",
+    )
+
+    @model_validator(mode="after")
+    def _accuracy_in_percent(self) -> Self:
+        if self.accuracy is not None and self.accuracy <= 1:
+            raise ValueError(
+                f"accuracy is in percent; write {100 * self.accuracy:g} for {self.accuracy:g}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _weights_or_training(self) -> Self:

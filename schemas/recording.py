@@ -80,7 +80,7 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     """
     left_out = {"name", "cluster", "spatial_statistics", "visualizations"}
     dumped = recorded(parameters).model_dump(mode="json", exclude=left_out)
-    for key in ("weights", "entry", "training"):
+    for key in ("weights", "entry", "training", "accuracy"):
         dumped["model"].pop(key)
     for key in ("factory", "kwargs", "keys", "unreadable"):
         dumped["images"].pop(key)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from ddp_tasks.hypergraphs.sizes import Sizes
 from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.significance.plausible_accuracy import measured_accuracy
 from ddp_tasks.significance.significance import by_discrimination
 from ddp_tasks.store import groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
@@ -74,6 +75,8 @@ class Summary:
     target_classes: int
     accuracy: float
     """over the images that were read."""
+    warning: str
+    """a sentence where the accuracy is implausible; empty if it is not."""
     layers: tuple[LayerSummary, ...]
     discriminating: tuple[Discriminating, ...]
 
@@ -132,13 +135,19 @@ def summarise(
         ranked = [ranked[i] for i in order[:strongest]]
     error = signals["error"].to_numpy().astype(object)
     read = error == ""
-    correct = (signals["predicted"].to_numpy() == signals["target"].to_numpy())[read]
+    accuracy = measured_accuracy(
+        signals["predicted"].to_numpy()[read],
+        signals["target"].to_numpy()[read],
+        signals.sizes["target_class"],
+        run.model.accuracy,
+    )
     return Summary(
         title=run.name,
-        images=len(correct),
+        images=accuracy.images,
         unreadable=dict(zip(signals["image"].to_numpy()[~read], error[~read], strict=True)),
         target_classes=int((significance["images"] > 0).sum()),
-        accuracy=float(correct.mean()),
+        accuracy=accuracy.correct / accuracy.images,
+        warning=accuracy.warning(),
         layers=tuple(layer_summaries),
         discriminating=tuple(ranked),
     )

@@ -75,6 +75,8 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
         f"report       {outcome.report}",
         f"hypergraphs  {outcome.hypergraphs}",
     ]
+    if summary.warning:  # last, where a person looks when a command has ended
+        lines += ["", f"{summary.warning}."]
     return "\n".join(lines)
 
 
