@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from ddp_tasks.figures.notation import (
     vector_names,
     wrapped,
 )
+from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target
 from ddp_tasks.figures.style import GLYPH_FONT, canvas
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
 from ddp_tasks.hypergraphs.semantic_hierarchy import levels, number_of_levels, strict_order
@@ -38,6 +39,8 @@ _IMAGES_IN_CROWDED_BOX, _CROWDED = 5, 24
 
 _CELL, _IMAGE, _PAD = 41, 38, 10
 _ROW_GAP, _COLUMN_GAP = 52.0, 18.0
+#: Side of an optimised image: two rows of exemplars.
+_OPTIMISED = 83
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Box:
     """left edge."""
     y: float = 0.0
     """upper edge."""
+    optimised: OptimisedPicture | None = None
+    """image that maximises the signals of its vectors."""
 
     @property
     def images_top(self) -> float:
@@ -73,13 +78,25 @@ class Box:
     def image_corner(self, position: int) -> tuple[float, float]:
         """Upper left corner of an image."""
         row, column = divmod(position, _per_row(len(self.exemplars)))
-        return self.x + _PAD + column * _CELL, self.y + self.images_top + row * (_CELL + 4)
+        left = self.x + _PAD + _beside(self.optimised)
+        return left + column * _CELL, self.y + self.images_top + row * (_CELL + 4)
 
 
 def hierarchy_boxes(
-    hierarchy: xr.Dataset, layer: LayerVectors, most_boxes: int = _BOXES
+    hierarchy: xr.Dataset,
+    layer: LayerVectors,
+    most_boxes: int = _BOXES,
+    optimised: Sequence[OptimisedPicture] = (),
+    *,
+    values: bool = False,
 ) -> list[Box]:
-    """Boxes of the most general equivalence classes, with sizes but without places."""
+    """Boxes of the most general equivalence classes, with sizes but without places.
+
+    Parameters
+    ----------
+    optimised, values
+        as in ``hierarchy_figure``.
+    """
     names, vectors = vector_names(layer), hierarchy["singular_vectors"].to_numpy()
     exemplar = hierarchy["exemplar"].to_numpy().astype(object)
     shown = min(len(vectors), most_boxes)
@@ -91,9 +108,14 @@ def hierarchy_boxes(
         members = [names[v] for v in np.flatnonzero(vectors[number])]
         with_exemplar = np.flatnonzero(exemplar[number] != "")
         title, listed = f"[{members[0]}]", abbreviated(members, 3)
+        if values:
+            own = layer.singular_values[np.flatnonzero(vectors[number])]
+            listed = abbreviated([f"{n} {s:.2f}" for n, s in zip(members, own, strict=True)], 3)
+        pictures_of_class = of_target(optimised, np.flatnonzero(vectors[number]).tolist())
+        picture = pictures_of_class[0] if pictures_of_class else None
         columns = _per_row(min(len(with_exemplar), most))
         width = max(
-            2 * _PAD + columns * _CELL - (_CELL - _IMAGE),
+            2 * _PAD + _beside(picture) + columns * _CELL - (_CELL - _IMAGE),
             2 * _PAD + text_width(title, 14) + 8 + text_width(listed, 12),
             140,
         )
@@ -110,10 +132,12 @@ def hierarchy_boxes(
             below=0 if below is None else int(below[number]),
             width=width,
             height=0,
+            optimised=picture,
         )
         rows = -(-len(box.exemplars) // columns)
+        images_height = max(rows * (_CELL + 4), (_OPTIMISED + 18) * (picture is not None))
         notes_height = 16 * ((box.left_out > 0) + (box.below > 0))
-        height = box.images_top + rows * (_CELL + 4) + notes_height + _PAD - 4
+        height = box.images_top + images_height + notes_height + _PAD - 4
         boxes.append(replace(box, height=height))
     return boxes
 
@@ -122,13 +146,24 @@ def _per_row(images: int) -> int:
     return max(1, min(images, 5))
 
 
+def _beside(picture: OptimisedPicture | None) -> float:
+    """Width that an optimised image takes from the exemplars."""
+    return 0.0 if picture is None else _OPTIMISED + 8.0
+
+
 def hierarchy_figure(
-    hierarchy: xr.Dataset, layer: LayerVectors, thumbnails: Mapping[str, Thumbnail]
+    hierarchy: xr.Dataset,
+    layer: LayerVectors,
+    thumbnails: Mapping[str, Thumbnail],
+    optimised: Sequence[OptimisedPicture] = (),
+    *,
+    values: bool = False,
 ) -> hv.Overlay:
     """Diagram of a semantic hierarchy: boxes of equivalence classes, the most general on top.
 
     An arrow leads from an equivalence class to one that it covers. Each box holds the class's
-    singular vectors, its target classes, and the strongest image of each of them.
+    singular vectors, its target classes, and the strongest image of each of them; at their left
+    the image that was optimised for the vectors, where there is one.
 
     Parameters
     ----------
@@ -136,6 +171,10 @@ def hierarchy_figure(
         the store's group ``hierarchies/LAYER``.
     thumbnails
         by image id.
+    optimised
+        optimised images of the layer.
+    values
+        write the singular values beside the vectors.
 
     Raises
     ------
@@ -146,13 +185,14 @@ def hierarchy_figure(
     ----------
     Praggastis et al. 2022, section 5.2, right of figures 6, 7 and 9.
     """
-    boxes = hierarchy_boxes(hierarchy, layer)
+    boxes = hierarchy_boxes(hierarchy, layer, _BOXES, optimised, values=values)
     if not boxes:
         raise ValueError("the hierarchy is empty: no singular vector is significant for a class")
     covers = hierarchy["covers"].to_numpy()
     placed = _placed(boxes, covers)
     while placed.width > _WIDEST and len(boxes) > 1:
-        boxes = hierarchy_boxes(hierarchy, layer, len(boxes) * 3 // 4)
+        fewer = len(boxes) * 3 // 4
+        boxes = hierarchy_boxes(hierarchy, layer, fewer, optimised, values=values)
         placed = _placed(boxes, covers)
     total = len(covers)
     boxes = [replace(b, x=x, y=y) for b, (x, y) in zip(boxes, placed.corners, strict=True)]
@@ -171,6 +211,7 @@ def hierarchy_figure(
             _frames(boxes, high),
             *_texts(boxes, high),
             *_exemplars(boxes, high, hierarchy, thumbnails),
+            *_optimised(boxes, high),
         ],
         **canvas(placed.width, high, title),
     )
@@ -319,3 +360,37 @@ def _exemplars(
         images,
         element(hv.Rectangles, bars, 4, group="Bars", color="colour", line_alpha=0),
     ]
+
+
+def _optimised(boxes: list[Box], high: float) -> list[hv.Element]:
+    """The optimised images, with how much they exceed natural ones, or that they failed."""
+    shown = [(box, box.optimised) for box in boxes if box.optimised is not None]
+    if not shown:
+        return []
+    left = np.array([box.x + _PAD for box, _ in shown])
+    bottom = np.array([high - box.y - box.images_top - _OPTIMISED for box, _ in shown])
+    tooltips = {
+        "optimised for": [one.key for _, one in shown],
+        "trust": [one.tooltip for _, one in shown],
+    }
+    thumbs = [one.thumbnail for _, one in shown]
+    drawn: list[hv.Element] = [
+        pictures(thumbs, left, bottom, _OPTIMISED, tooltips, group="Optimised")
+    ]
+    columns = {
+        "text_x": left,
+        "text_y": bottom - 3,
+        "text": ["failed" if one.failed else f"excess {one.excess:.2f}" for _, one in shown],
+        "colour": ["#b3261e" if one.failed else NEUTRAL for _, one in shown],
+    }
+    looks: dict[str, Any] = {"text_align": "left", "text_baseline": "top", "text_color": "colour"}
+    looks |= {"text_font": GLYPH_FONT, "text_font_size": "11px"}
+    drawn.append(element(hv.Labels, columns, 2, group="Excess", **looks))
+    failed = np.array([bool(one.failed) for _, one in shown])
+    if failed.any():
+        x, y = left[failed], bottom[failed]
+        corners = {"frame_x0": x, "frame_y0": y, "frame_x1": x + _OPTIMISED}
+        corners["frame_y1"] = y + _OPTIMISED
+        red: dict[str, Any] = {"fill_color": "#b3261e", "line_color": "#b3261e", "fill_alpha": 0.12}
+        drawn.append(element(hv.Rectangles, corners, 4, group="Failed", line_width=2, **red))
+    return drawn

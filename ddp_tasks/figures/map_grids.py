@@ -12,12 +12,8 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from ddp_tasks.figures.notation import NEUTRAL
-from ddp_tasks.figures.style import GLYPH_FONT
+from ddp_tasks.figures.style import GLYPH_FONT, diverging_colours
 
-#: Colours at equal distances along the diverging scale; the middle one, zero, is white.
-DIVERGING = ("#08306b", "#2171b5", "#7fb4da", "#ffffff", "#f4937b", "#cb181d", "#67000d")
-
-_COLOURS = 255
 #: Greatest side of a map in the page; larger maps are averaged down.
 _LARGEST_SIDE = 64
 _LONGEST_STRIP = 256
@@ -142,7 +138,7 @@ class MapGrid:
             vdims=["value"],
         )
         return image.opts(
-            cmap=colours(),
+            cmap=diverging_colours(),
             clim=(-limit, limit),
             clipping_colors={"NaN": "rgba(0, 0, 0, 0)"},
             colorbar=False,
@@ -180,11 +176,3 @@ class MapGrid:
             text_align="center",
             text_baseline="bottom",
         )
-
-
-def colours() -> list[str]:
-    """255 colours of the diverging scale; the middle one is white."""
-    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in DIVERGING], dtype=float)
-    at = np.linspace(0, len(stops) - 1, _COLOURS)
-    mixed = np.stack([np.interp(at, np.arange(len(stops)), channel) for channel in stops.T], axis=1)
-    return ["#{:02x}{:02x}{:02x}".format(*(round(c) for c in colour)) for colour in mixed]

@@ -21,6 +21,8 @@ GLYPH_FONT = value(FONT)
 
 #: Sequential scales: one for shares, one for counts and levels.
 BLUES = ("#ffffff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6", "#2171b5", "#08519c")
+#: Diverging scale, at equal distances: blue is negative, zero white, red positive.
+DIVERGING = ("#08306b", "#2171b5", "#7fb4da", "#ffffff", "#f4937b", "#cb181d", "#67000d")
 GREENS = ("#ffffff", "#edf6ec", "#d5ebd3", "#b3d9b2", "#86c088", "#58a663", "#33884a", "#1a6a35")
 #: Shade, from 0 to 1, above which the text in a cell is white.
 _DARK = 0.68
@@ -127,3 +129,11 @@ def cell_texts(
 def shown_of(shown: int, total: int, things: str, order: str) -> str:
     """Words of a title that shows only some things; empty if all are shown."""
     return f"Shown: {shown} of {total} {things}, {order} first.  " if shown < total else ""
+
+
+def diverging_colours(number: int = 255) -> list[str]:
+    """Colours of the diverging scale; the middle one of an odd number is white."""
+    stops = np.array([[int(c[i : i + 2], 16) for i in (1, 3, 5)] for c in DIVERGING], dtype=float)
+    at = np.linspace(0, len(stops) - 1, number)
+    mixed = np.stack([np.interp(at, np.arange(len(stops)), channel) for channel in stops.T], axis=1)
+    return ["#{:02x}{:02x}{:02x}".format(*(round(c) for c in colour)) for colour in mixed]

@@ -80,8 +80,12 @@ class NumberedThumbnails(Mapping[str, Thumbnail]):
     def __getitem__(self, image: str) -> Thumbnail:
         """As in ``Thumbnails``, with a number in place of the data URI."""
         whole, number = self._thumbnails[image], str(self._thumbnails.position(image))
-        self.used[number] = whole.uri
-        return replace(whole, uri=number)
+        return self.numbered(number, whole)
+
+    def numbered(self, name: str, whole: Thumbnail) -> Thumbnail:
+        """Any other picture, kept in the page's table under a name of its own."""
+        self.used[name] = whole.uri
+        return replace(whole, uri=name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._thumbnails)
@@ -90,8 +94,10 @@ class NumberedThumbnails(Mapping[str, Thumbnail]):
         return len(self._thumbnails)
 
 
-def thumbnail(picture: npt.NDArray[np.uint8]) -> Thumbnail:
-    """A picture scaled to at most 64 pixels a side.
+def thumbnail(
+    picture: npt.NDArray[np.uint8], largest: int = _LARGEST, smallest: int = _SMALLEST
+) -> Thumbnail:
+    """A picture scaled to at most ``largest`` pixels a side.
 
     Small pictures are enlarged by a whole factor, so that their pixels stay square and sharp,
     and kept losslessly as PNG; pictures that are scaled down are kept as WebP, a fifth of the size.
@@ -100,14 +106,16 @@ def thumbnail(picture: npt.NDArray[np.uint8]) -> Thumbnail:
     ----------
     picture
         shape (m, n, 3).
+    smallest
+        least longer side, in pixels, that a small picture is enlarged to.
     """
     image = Image.fromarray(picture)
     longest = max(image.size)
-    if longest > _LARGEST:
-        image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
+    if longest > largest:
+        image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
         kind, options = "webp", {"quality": 80}
     else:
-        factor = -(-_SMALLEST // longest)
+        factor = -(-smallest // longest)
         image = image.resize(
             (image.width * factor, image.height * factor), Image.Resampling.NEAREST
         )
@@ -124,6 +132,8 @@ def pictures(
     bottom: npt.NDArray[Any],
     side: float,
     tooltips: Mapping[str, Sequence[Any]],
+    *,
+    group: str = "Pictures",
 ) -> hv.Rectangles:
     """Pictures at places of a figure whose units are pixels, each fitted into a square.
 
@@ -134,7 +144,8 @@ def pictures(
     side
         of the squares, in pixels.
     tooltips
-        what hovering over a picture shows, by label; one value for each picture.
+        what hovering over a picture shows, by label; one value for each picture. Without any,
+        nothing is shown.
     """
     scale = [side / max(t.width, t.height) for t in thumbnails]
     width = np.array([t.width * s for t, s in zip(thumbnails, scale, strict=True)])
@@ -142,17 +153,18 @@ def pictures(
     x = left + (side - width) / 2
     y = bottom + (side - height) / 2
     columns = {"picture": [t.uri for t in thumbnails], "wide": width, "high": height, **tooltips}
+    shown = [(name, f"@{{{name}}}") for name in tooltips]
+    hovered: dict[str, Any] = {"tools": ["hover"], "hover_tooltips": shown}
     data = {"x0": x, "y0": y, "x1": x + width, "y1": y + height, **columns}
     return element(
         hv.Rectangles,
         data,
         4,
-        group="Pictures",
+        group=group,
         fill_alpha=0,
         line_alpha=0,
-        tools=["hover"],
-        hover_tooltips=[(name, f"@{{{name}}}") for name in tooltips],
         hooks=[draw_pictures],
+        **(hovered if tooltips else {}),
     )
 
 

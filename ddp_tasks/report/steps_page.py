@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ddp_tasks.figures.map_grids import DIVERGING, WIDTH
+from ddp_tasks.figures.map_grids import WIDTH
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.figures.step_figures import circle_figure, step_figures
+from ddp_tasks.figures.style import DIVERGING
 from ddp_tasks.figures.thumbnails import thumbnail
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.queries.finished_run import open_finished

@@ -1,6 +1,7 @@
 import holoviews as hv
 import numpy as np
 import pytest
+import visualization_groups
 from findings import findings, nested, nothing, with_own_classes
 
 from ddp_tasks.figures import (
@@ -10,6 +11,7 @@ from ddp_tasks.figures import (
     layer_figures,
     notation,
 )
+from ddp_tasks.figures.optimised_pictures import optimised_pictures
 from ddp_tasks.figures.thumbnails import Thumbnails, thumbnail
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
@@ -119,6 +121,37 @@ def test_limits_of_the_matrix_are_stated(monkeypatch):
     _, layer, hierarchy = _layer(with_own_classes(14, 14))
     title = _title(hypergraph_figures.incidence_matrix(hierarchy, layer))
     assert "Shown: 7 of 14 equivalence classes, most general first." in title
+
+
+def test_a_box_has_the_optimised_image_of_exactly_its_vectors(small):
+    _, layer, hierarchy = _layer(small)
+    # Of the classes {0}, {1, 2}, {3}, {4}: two pictures fit, one of them failed; others do not.
+    targets = [((0,), "positive"), ((1, 2), "positive"), ((1,), "positive"), ((3,), "negative")]
+    stored = visualization_groups.visualizations("layer0", layer.rank, targets, failed=[1])
+    found = optimised_pictures(stored)
+    overlay = hierarchy_figures.hierarchy_figure(
+        hierarchy, layer, Thumbnails(small.images), found, values=True
+    )
+    boxes = _part(overlay, "Boxes").dframe()
+    _apart(boxes)
+    optimised = _part(overlay, "Optimised").dframe()
+    assert optimised["optimised for"].tolist() == [
+        "v0 positive mean fourier",
+        "v1+v2 positive mean fourier",
+    ]
+    assert _part(overlay, "Excess")["text"].tolist() == ["excess 0.50", "failed"]
+    assert len(_part(overlay, "Failed")) == 1
+    pictures = _part(overlay, "Pictures").dframe()
+    everything = [*optimised.itertuples(), *pictures.itertuples()]
+    assert len(pictures) == hierarchy["target_classes"].to_numpy().sum()
+    for number, one in enumerate(everything):
+        within = (boxes.left_x <= one.x0) & (boxes.right_x >= one.x1)
+        within &= (boxes.low_y <= one.y0) & (boxes.high_y >= one.y1)
+        assert within.sum() == 1
+        for other in everything[number + 1 :]:
+            apart = other.x1 <= one.x0 or one.x1 <= other.x0
+            assert apart or other.y1 <= one.y0 or one.y1 <= other.y0
+    assert "v1* 9.00, v2 6.00" in _part(overlay, "Vectors")["text"]
 
 
 def test_hierarchy_draws_every_cover_and_no_box_over_another(small):

@@ -1,0 +1,127 @@
+"""Optimised images of a layer's singular vectors, as stored, and how far to trust each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from ddp_tasks.figures.thumbnails import Thumbnail, thumbnail
+
+#: Greatest side of an optimised image in a page, and the least that small ones are enlarged to.
+_LARGEST, _SMALLEST = 112, 84
+
+_METHODS = {"fourier": "Fourier", "maco": "MACO"}
+
+#: Keeps a picture once in a page, by a name; see ``NumberedThumbnails.numbered``.
+Numbered = Callable[[str, Thumbnail], Thumbnail]
+
+
+@dataclass(frozen=True)
+class OptimisedPicture:
+    """One optimised image, its target, and how far to trust it."""
+
+    key: str
+    members: tuple[int, ...]
+    """singular vectors whose weighted signals are maximised, or minimised."""
+    direction: str
+    objective: str
+    number: int
+    """position among the target's diverse images."""
+    thumbnail: Thumbnail
+    method: str
+    excess: float
+    trust: tuple[str, ...]
+    """short lines: the measures of trust."""
+    failed: str
+    """why it is not to be trusted; empty if it is."""
+
+    @property
+    def tooltip(self) -> str:
+        """All that is known of it, on one line."""
+        return "; ".join(filter(None, [self.failed, self.method, *self.trust]))
+
+
+def optimised_pictures(
+    visualizations: xr.Dataset | None, numbered: Numbered = lambda _, picture: picture
+) -> list[OptimisedPicture]:
+    """All optimised images of a layer, those to trust first; of equal ones, the mean's first.
+
+    Parameters
+    ----------
+    visualizations
+        the store's group ``visualizations/LAYER``; None where the layer has no images.
+    numbered
+        called with a name of the picture, which no other layer has, and its thumbnail.
+    """
+    if visualizations is None:
+        return []
+    stored = {
+        name: visualizations[name].to_numpy()
+        for name in (
+            *("target", "member", "direction", "objective", "parametrization", "number"),
+            *("picture", "excess", "excess_unseen", "member_excess", "path_similarity"),
+            *("exemplar_similarity", "seeds", "seed_deviation", "failed"),
+        )
+    }
+    layer = str(visualizations.attrs.get("layer", ""))
+    vectors = visualizations["singular_vector"].to_numpy()
+    pictures = []
+    for i, key in enumerate(map(str, stored["target"])):
+        row = {name: values[i] for name, values in stored.items()}
+        small = thumbnail(in_colour(row["picture"]), _LARGEST, _SMALLEST)
+        parametrization = str(row["parametrization"])
+        objective = str(row["objective"])
+        pictures.append(
+            OptimisedPicture(
+                key=key,
+                members=tuple(vectors[row["member"].astype(bool)].tolist()),
+                direction=str(row["direction"]),
+                objective=objective,
+                number=int(row["number"]),
+                thumbnail=numbered(f"{layer}/{key}", small),
+                method=f"{objective}, {_METHODS.get(parametrization, parametrization)}",
+                excess=float(row["excess"]),
+                trust=_trust(row),
+                failed=str(row["failed"]),
+            )
+        )
+    return sorted(
+        pictures,
+        key=lambda one: (bool(one.failed), one.objective != "mean", one.method, one.number),
+    )
+
+
+def of_target(
+    pictures: Sequence[OptimisedPicture], members: Sequence[int], direction: str = "positive"
+) -> list[OptimisedPicture]:
+    """The pictures of exactly these singular vectors in one direction."""
+    wanted = tuple(sorted(int(i) for i in members))
+    return [one for one in pictures if (one.members, one.direction) == (wanted, direction)]
+
+
+def in_colour(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A stored picture, shape (y, x, 1 or 3), with three channels."""
+    whole: npt.NDArray[np.uint8] = picture.astype(np.uint8)
+    return np.repeat(whole, 3, axis=2) if whole.shape[2] == 1 else whole
+
+
+def _trust(row: dict[str, np.ndarray]) -> tuple[str, ...]:
+    def number(name: str) -> str:
+        return f"{float(row[name]):.2f}"
+
+    seeds = int(row["seeds"])
+    over = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    if np.isfinite(row["seed_deviation"]):
+        over += f", ±{number('seed_deviation')}"
+    members = row["member_excess"][np.isfinite(row["member_excess"])]
+    least = [f"least vector {members.min():.2f}"] if len(members) > 1 else []
+    return (
+        f"excess {number('excess')}, unseen {number('excess_unseen')}",
+        f"path {number('path_similarity')}, exemplars {number('exemplar_similarity')}",
+        over,
+        *least,
+    )
