@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "main_job": (),
     "decomposition": ("--threads", "1"),
     "reductions": (),
+    "exemplars": (),
     "family": (),
     "shards": (),
     "sharding": (),

@@ -170,9 +170,11 @@ def build_files(path: Path) -> str:
     """What a worker of the flow makes of a layer: HyperNetX, relations of classes, HIF."""
     from ddp_tasks.store import groups
     from ddp_tasks.workers.hypergraphs import build_hypergraph
+    from schemas.run_files import load_run
 
     with tempfile.TemporaryDirectory() as folder:
-        build_hypergraph(str(path), folder, "family", _levels(), LAYER)
+        run = load_run("digits").model_copy(update={"name": "family", "significance": _levels()})
+        build_hypergraph(str(path), folder, run, LAYER)
         (file,) = Path(folder).iterdir()
         size = file.stat().st_size / 2**20
     relations = groups.read(path, f"hypergraphs/{LAYER}")

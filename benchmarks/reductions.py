@@ -43,8 +43,8 @@ FASTER, MOST_GIB, MOST_STORED, LEAST_READING = 5.0, 1.5, 1.08, 0.5
 XARRAY_LAYERS = (3, 7)
 
 
-def make(path: Path, images: int, scattered: bool) -> None:
-    """A store whose cube has VGG-16's ranks, and signals whose means depend on the class."""
+def make(path: Path, images: int, scattered: bool, ranks: tuple[int, ...] = VGG16) -> None:
+    """A store whose cube has these ranks, and signals whose means depend on the class."""
     import xarray as xr
 
     from ddp_tasks.networks.decomposition import layer_coordinates
@@ -53,17 +53,17 @@ def make(path: Path, images: int, scattered: bool) -> None:
     from ddp_tasks.store.identity import Identity
     from schemas.run_files import load_run
 
-    names = [f"layer {i}" for i in range(len(VGG16))]
-    linear = [LinearLayer(n, n, 1, "Linear", (r, 2), 1) for n, r in zip(names, VGG16, strict=True)]
-    vectors = max(VGG16)
+    names = [f"layer {i}" for i in range(len(ranks))]
+    linear = [LinearLayer(n, n, 1, "Linear", (r, 2), 1) for n, r in zip(names, ranks, strict=True)]
+    vectors = max(ranks)
     coordinates = layer_coordinates(linear, vectors)
     grid = ("layer", "singular_vector")
     unknown = (grid, np.full((len(names), vectors), np.nan))
     layers = xr.Dataset(
         {
             "kind": ("layer", np.array(["Linear"] * len(names), dtype=object)),
-            "shape": ("layer", np.array([f"{r} x 2" for r in VGG16], dtype=object)),
-            "rank": ("layer", np.array(VGG16)),
+            "shape": ("layer", np.array([f"{r} x 2" for r in ranks], dtype=object)),
+            "rank": ("layer", np.array(ranks)),
             "singular_value": unknown,
             "relative_gap": unknown,
             "block": (grid, np.full((len(names), vectors), -1)),
@@ -86,11 +86,11 @@ def make(path: Path, images: int, scattered: bool) -> None:
     groups = {"layers": layers}
     identity = Identity.of_run(run, "model", "images")
     creation.create(path, run, identity, not_analysed={}, groups=groups, signals=signals)
-    means = [random.normal(size=(CLASSES, rank)).astype(np.float32) for rank in VGG16]
-    signal = np.full((BLOCK, len(VGG16), vectors), np.nan, dtype=np.float32)
+    means = [random.normal(size=(CLASSES, rank)).astype(np.float32) for rank in ranks]
+    signal = np.full((BLOCK, len(ranks), vectors), np.nan, dtype=np.float32)
     for shard in shards.shards(path):
         classes = target[shard.start : shard.stop]
-        for layer, rank in enumerate(VGG16):
+        for layer, rank in enumerate(ranks):
             noise = random.standard_normal((len(shard), rank), dtype=np.float32)
             # Singular values fall off, and the signals with them.
             noise = (noise + means[layer][classes]) / np.sqrt(1 + np.arange(rank))

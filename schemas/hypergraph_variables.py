@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from schemas.declaration import DIRECTION as _DIRECTION
 from schemas.declaration import SINGULAR_VECTOR as _SINGULAR_VECTOR
 from schemas.declaration import TARGET_CLASS as _TARGET_CLASS
 from schemas.declaration import Group, Variable
@@ -81,6 +82,7 @@ HYPERGRAPH_GROUPS: Mapping[str, Group] = {
     "hierarchies/{layer}": Group(
         "semantic hierarchy of one layer at the run's quantile level and percentage",
         {
+            "direction": _DIRECTION,
             "target_class": _TARGET_CLASS,
             "singular_vector": _SINGULAR_VECTOR,
             "singular_vectors": Variable(
@@ -128,15 +130,30 @@ HYPERGRAPH_GROUPS: Mapping[str, Group] = {
                 source="footnote 8",
             ),
             "exemplar": Variable(
-                ("equivalence_class", "target_class"),
+                ("direction", "equivalence_class", "target_class"),
                 "string",
-                "image of that class with the greatest summed signal; empty for other classes",
+                "image of that class with the greatest summed signal, or in the negative direction "
+                "the least; empty for other classes",
                 source="6",
             ),
             "exemplar_signal": Variable(
-                ("equivalence_class", "target_class"),
+                ("direction", "equivalence_class", "target_class"),
                 "float",
                 "its signal, summed over the equivalence class's singular vectors",
+                "layer output before bias",
+                "Eq. 20 restricted to images",
+            ),
+            "strongest": Variable(
+                ("direction", "equivalence_class", "place"),
+                "string",
+                "images of any class with the greatest summed signals, or in the negative "
+                "direction the least",
+                source="6",
+            ),
+            "strongest_signal": Variable(
+                ("direction", "equivalence_class", "place"),
+                "float",
+                "their signals, summed over the equivalence class's singular vectors",
                 "layer output before bias",
                 "Eq. 20 restricted to images",
             ),

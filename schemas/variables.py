@@ -23,7 +23,7 @@ from schemas.hypergraph_variables import HYPERGRAPH_GROUPS
 from schemas.visualization_variables import VISUALIZATION_GROUPS
 
 #: Goes up with every change of a stored variable.
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 SIGN_CONVENTION = (
     "the entry of largest magnitude of each left singular vector u_i is positive; "
@@ -39,13 +39,13 @@ DIMENSIONS = {
     "chunk": "pieces that the singular vectors of the cube are stored in",
     "channel": "rows of the unfolded weight, one a filter; of a picture, its colours",
     "receptive_field": "columns of the unfolded weight: one flattened receptive field",
-    "direction": "positive: signals as they are; negative: their negatives",
+    "direction": "positive: great signals count; negative: low signals do, as their negatives",
     "quantile": "quantile level that chooses the threshold q",
     "percentage": "p, the least share of a class for which a vector must be significant",
     "superclass": "groups of target classes, in the order of the run file",
     "sample": "samples of the images, the same number of each class",
     "cover": "edges of the diagram of a semantic hierarchy",
-    "place": "0 for the strongest image",
+    "place": "0 for the strongest image of the direction",
     "equivalence_class": "equivalence classes of singular vectors (Eq. 17), most general first",
     "matrization": "how a weight is read as a matrix (Fig. 4)",
     "bin": "bins of a spectral distribution",
@@ -278,28 +278,8 @@ GROUPS: Mapping[str, Group] = {
         },
     ),
     **FAMILY_GROUPS,
-    "exemplars": Group(
-        "strongest images of each singular vector",
-        {
-            "layer": _LAYER,
-            "singular_vector": _SINGULAR_VECTOR,
-            "image": Variable(
-                ("layer", "singular_vector", "place"),
-                "string",
-                "id of the image with that place; empty past the rank",
-                source="6",
-            ),
-            "signal": Variable(
-                ("layer", "singular_vector", "place"),
-                "float",
-                "its signal",
-                "layer output before bias",
-                "6",
-            ),
-        },
-    ),
-    **HYPERGRAPH_GROUPS,
     **VISUALIZATION_GROUPS,
+    **HYPERGRAPH_GROUPS,
     **CAPACITY_GROUPS,
 }
 

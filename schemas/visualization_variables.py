@@ -4,12 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from schemas.declaration import LAYER, SINGULAR_VECTOR, Group, Variable
+from schemas.declaration import DIRECTION, LAYER, SINGULAR_VECTOR, TARGET_CLASS, Group, Variable
 
+_OF_VECTORS = ("direction", "layer", "singular_vector")
 _OF_TARGET = ("target",)
 _SIGNAL = "layer output before bias"
 
 VISUALIZATION_GROUPS: Mapping[str, Group] = {
+    "exemplars": Group(
+        "strongest images of each singular vector: those with the greatest signals, and in the "
+        "negative direction those with the least",
+        {
+            "layer": LAYER,
+            "singular_vector": SINGULAR_VECTOR,
+            "direction": DIRECTION,
+            "target_class": TARGET_CLASS,
+            "image": Variable(
+                (*_OF_VECTORS, "place"),
+                "string",
+                "id of the image with that place; empty past the rank",
+                source="6",
+            ),
+            "signal": Variable(
+                (*_OF_VECTORS, "place"), "float", "its signal, as it is in the cube", _SIGNAL, "6"
+            ),
+            "class_image": Variable(
+                (*_OF_VECTORS, "target_class"),
+                "integer",
+                "position in the run of the strongest image of that class; -1 past the rank, and "
+                "of a class no image of which reaches the layer",
+                source="6",
+            ),
+            "class_signal": Variable(
+                (*_OF_VECTORS, "target_class"),
+                "float",
+                "its signal, as it is in the cube",
+                _SIGNAL,
+                "6",
+            ),
+        },
+    ),
     "visualizations/{layer}": Group(
         "optimised images of one layer, and how far to trust each; a target is a singular vector "
         "or a set of them, in one direction",

@@ -18,7 +18,7 @@ _CUSTOMARY = (
     *("bulk_edge", "spikes", "matrix_rank"),
 )
 _ATTRIBUTES = {
-    "format_version": "3",
+    "format_version": "4",
     "created": "2026-01-01T00:00:00+00:00",
     "software_versions": '{"torch": "2"}',
     "zoo_parameters": '{"name": "zoo"}',

@@ -28,7 +28,7 @@ from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters
 
 _ATTRIBUTES = {
-    "format_version": "2",
+    "format_version": "4",
     "run_parameters": '{"name": "small"}',
     "sign_convention": "u_i is positive",
     "created": "2026-01-01T00:00:00+00:00",
@@ -160,8 +160,12 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
     )
     target_classes = list(image_set.target_classes)
     tables = significance_dataset(parts, of_layers, target_classes, run.significance.quantiles)
-    strongest = exemplars.strongest_images(parts, 5)
-    place = ("layer", "singular_vector", "place")
+    strongest = [
+        exemplars.layer_exemplars(
+            lambda i=i: [(signals[:, i], target) for signals, target in parts()], 5, classes
+        )
+        for i in range(layers)
+    ]
     vectors = {name: LayerVectors.of(of_layers.sel(layer=name)) for name in names}
     built = {
         name: layer_hypergraph(
@@ -193,10 +197,7 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
             )
             for i, name in enumerate(names)
         },
-        exemplars=exemplars.exemplars_template(of_layers, strongest.image.shape[2]).assign(
-            image=(place, exemplars.image_ids(strongest.image, image_set.ids)),
-            signal=(place, strongest.signal),
-        ),
+        exemplars=_exemplars(of_layers, target_classes, strongest, image_set.ids),
         hypergraphs={name: found.relations for name, found in built.items()},
         hierarchies=hierarchies,
         images=image_set,
@@ -207,10 +208,26 @@ def _linear(name, shape):
     return LinearLayer(name=name, module=name, call=0, kind="Linear", shape=shape, groups=1)
 
 
+def _exemplars(layers, target_classes, strongest, ids) -> xr.Dataset:
+    empty = exemplars.exemplars_template(layers, 5, target_classes)
+    arrays = {
+        "image": [exemplars.image_ids(one.overall.image, ids) for one in strongest],
+        "signal": [one.overall.signal for one in strongest],
+        "class_image": [one.of_class.image for one in strongest],
+        "class_signal": [one.of_class.signal for one in strongest],
+    }
+    return empty.assign(
+        {
+            name: (empty[name].dims, np.stack(of_layers, axis=1))
+            for name, of_layers in arrays.items()
+        }
+    )
+
+
 def _hierarchy(hierarchy, vectors, signals, image_set) -> xr.Dataset:
     names = image_set.target_classes
-    best = exemplars.class_exemplars(
-        lambda: [(signals, image_set.target)], hierarchy.singular_vectors, len(names)
+    best = exemplars.exemplars_of_sets(
+        lambda: [(signals, image_set.target)], hierarchy.singular_vectors, 5, len(names)
     )
     return hierarchy_dataset(hierarchy, vectors, names, best, image_set.ids)
 

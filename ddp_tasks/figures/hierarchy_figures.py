@@ -98,7 +98,7 @@ def hierarchy_boxes(
         as in ``hierarchy_figure``.
     """
     names, vectors = vector_names(layer), hierarchy["singular_vectors"].to_numpy()
-    exemplar = hierarchy["exemplar"].to_numpy().astype(object)
+    exemplar = hierarchy["exemplar"].sel(direction="positive").to_numpy().astype(object)
     shown = min(len(vectors), most_boxes)
     most = _IMAGES_IN_BOX if shown <= _CROWDED else _IMAGES_IN_CROWDED_BOX
     contains = hierarchy["target_classes"].to_numpy()
@@ -331,7 +331,7 @@ def _exemplars(
     boxes: list[Box], high: float, hierarchy: xr.Dataset, thumbnails: Mapping[str, Thumbnail]
 ) -> list[hv.Element]:
     names = hierarchy["target_class"].to_numpy().astype(object)
-    signal = hierarchy["exemplar_signal"].to_numpy()
+    signal = hierarchy["exemplar_signal"].sel(direction="positive").to_numpy()
     places = [(number, i) for number, box in enumerate(boxes) for i in range(len(box.exemplars))]
     if not places:
         return []

@@ -163,6 +163,8 @@ def strongest_images(
 ) -> hv.Overlay:
     """Strongest images of a layer's most discriminating singular vectors, with their signals.
 
+    Each vector has two rows: the images with the greatest signals, below them those with the least.
+
     Parameters
     ----------
     exemplars
@@ -185,27 +187,31 @@ def strongest_images(
     place = {"layer": layer.layer, "singular_vector": chosen}
     strongest = exemplars.sel(place)
     ids, signal = strongest["image"].to_numpy().astype(object), strongest["signal"].to_numpy()
-    row, column = np.nonzero(ids != "")
-    shown = ids[row, column]
-    side, left, step, pitch = 64, 96, 76, 90
-    high = len(chosen) * pitch
-    bottom = high - row * pitch - side - 4
+    direction, row, column = np.nonzero(ids != "")
+    shown, signals = ids[direction, row, column], signal[direction, row, column]
+    side, left, step, pitch = 64, 108, 76, 90
+    of_vector = 2 * pitch + 10
+    high = len(chosen) * of_vector
+    bottom = high - row * of_vector - direction * pitch - side - 4
     tooltips = {
         "image": shown.tolist(),
         "class": [target_class_of[i] for i in shown],
-        "signal": [f"{s:.3g}" for s in signal[row, column]],
+        "signal": [f"{s:.3g}" for s in signals],
         "vector": [f"v{v}" for v in chosen[row]],
     }
     x = left + column * step
     grid = pictures([thumbnails[i] for i in shown], x, bottom, side, tooltips)
     eta = table.eta_squared[chosen]
-    middle = high - np.arange(len(chosen)) * pitch - 4 - side / 2
+    middle = high - np.arange(len(chosen)) * of_vector - 4 - side / 2
     names = np.array(vector_names(layer), dtype=object)[chosen]
     start = np.zeros(len(chosen))
     style = {"text_font": GLYPH_FONT, "text_font_size": "11px", "text_color": NEUTRAL}
     bold = {"text_font_style": "bold", "text_font_size": "13px", "text_color": "#1d2329"}
     at_left = {"text_align": "left"}
     notes = [f"η² {value:.2f}" for value in eta]
+    # A vector's name and note stand before its first row, above the name of the direction.
+    lines = np.concatenate([middle - 18, middle - pitch])
+    of_lines = np.repeat(["greatest signals", "least signals"], len(chosen))
     texts = [
         _texts(
             (x + side / 2, bottom - 3, tooltips["signal"]),
@@ -217,8 +223,13 @@ def strongest_images(
             **{"text_baseline": "bottom", **at_left, **style, **bold},
         ),
         _texts((start, middle - 2, notes), **{"text_baseline": "top", **at_left, **style}),
+        _texts(
+            (np.zeros(len(lines)), lines, of_lines),
+            group="Directions",
+            **{"text_baseline": "top", **at_left, **style},
+        ),
     ]
-    return figure([grid, *texts], **canvas(left + ids.shape[1] * step, high))
+    return figure([grid, *texts], **canvas(left + ids.shape[2] * step, high))
 
 
 def _texts(at: tuple[Any, Any, Any], group: str = "", **options: Any) -> hv.Labels:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.visualization.exemplars import StrongestImages, image_ids
+from ddp_tasks.visualization.exemplars import DIRECTIONS, Exemplars, image_ids
 from ddp_tasks.weights.layer_vectors import LayerVectors
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def hierarchy_dataset(
     hierarchy: SemanticHierarchy,
     layer: LayerVectors,
     target_classes: Sequence[str],
-    exemplars: StrongestImages,
+    exemplars: Exemplars,
     ids: Sequence[str],
 ) -> xr.Dataset:
     """The group ``hierarchies/LAYER``.
@@ -212,8 +212,7 @@ def hierarchy_dataset(
     target_classes
         names of all classes.
     exemplars
-        strongest image of each target class for each equivalence class, shape (equivalence
-        class, target class).
+        of the equivalence classes, as vector sets.
     ids
         of the images, by their position in the run.
     """
@@ -222,6 +221,8 @@ def hierarchy_dataset(
     value = layer.singular_values[:vectors]
     close = layer.arbitrary[:vectors]
     by_class = ("equivalence_class", "target_class")
+    by_place = ("direction", "equivalence_class", "place")
+    overall, of_class = exemplars
     return xr.Dataset(
         {
             "singular_vectors": (("equivalence_class", "singular_vector"), member),
@@ -235,10 +236,19 @@ def hierarchy_dataset(
             # Singular values descend.
             "greatest_singular_value": ("equivalence_class", value[member.argmax(axis=1)]),
             "arbitrary": ("equivalence_class", (member & close).sum(axis=1)),
-            "exemplar": (by_class, image_ids(np.where(contains, exemplars.image, -1), ids)),
-            "exemplar_signal": (by_class, np.where(contains, exemplars.signal, np.nan)),
+            "exemplar": (
+                ("direction", *by_class),
+                image_ids(np.where(contains, of_class.image, -1), ids),
+            ),
+            "exemplar_signal": (
+                ("direction", *by_class),
+                np.where(contains, of_class.signal, np.float32(np.nan)),
+            ),
+            "strongest": (by_place, image_ids(overall.image, ids)),
+            "strongest_signal": (by_place, overall.signal),
         },
         coords={
+            "direction": np.array(DIRECTIONS, dtype=object),
             "target_class": np.array(target_classes, dtype=object),
             "singular_vector": np.arange(vectors),
         },
@@ -258,8 +268,8 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
     Nodes are the positions of equivalence classes. Their attributes are ``singular_vectors`` and
     ``target_classes`` (tuples), ``level``, ``summed_singular_value``,
     ``greatest_singular_value``, ``arbitrary`` (singular vectors that the arithmetic leaves
-    arbitrary) and ``exemplars`` (image ids by target class). The graph's attribute ``depth`` is
-    the number of levels.
+    arbitrary) and ``exemplars`` (by direction and target class, image ids). The graph's attribute
+    ``depth`` is the number of levels.
 
     References
     ----------
@@ -273,6 +283,7 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
     members, contains = (
         hierarchy[name].to_numpy() for name in ("singular_vectors", "target_classes")
     )
+    directions = hierarchy["direction"].to_numpy().tolist()
     exemplar = hierarchy["exemplar"].to_numpy()
     scalars = {
         name: hierarchy[name].to_numpy().tolist()
@@ -284,7 +295,10 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
             number,
             singular_vectors=tuple(np.flatnonzero(members[number]).tolist()),
             target_classes=tuple(names[c] for c in classes),
-            exemplars={names[c]: str(exemplar[number, c]) for c in classes},
+            exemplars={
+                direction: {names[c]: str(exemplar[d, number, c]) for c in classes}
+                for d, direction in enumerate(directions)
+            },
             **{name: values[number] for name, values in scalars.items()},
         )
     graph.add_edges_from(np.argwhere(hierarchy["covers"].to_numpy()).tolist())

@@ -103,7 +103,11 @@ def _vector_row(
     findings: Findings, vector: Discriminating, thumbnails: Thumbnails
 ) -> dict[str, Any]:
     """One of the most discriminating singular vectors with its strongest images."""
-    place = {"layer": vector.layer, "singular_vector": vector.singular_vector}
+    place = {
+        "direction": "positive",
+        "layer": vector.layer,
+        "singular_vector": vector.singular_vector,
+    }
     ids = findings.exemplars["image"].sel(place).to_numpy().astype(object)
     signals = findings.exemplars["signal"].sel(place).to_numpy()
     names, targets = (

@@ -33,7 +33,8 @@ def order_preserving(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
     return flipped.view(np.uint32)
 
 
-def _values(integers: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
+def values_of(integers: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
+    """The values of order-preserving integers."""
     positive = integers >> 31 == 1
     return np.where(positive, integers & np.uint32((1 << 31) - 1), ~integers).view(np.float32)
 
@@ -180,7 +181,7 @@ class WantedCounts:
             below = np.cumsum(lower_halves[row])  # for all bins at once it takes 22 MB more
             lower = int(np.searchsorted(below, within, side="right"))
             upper = int(self.bins[row])
-            return float(_values(np.array([upper << 16 | lower], dtype=np.uint32))[0])
+            return float(values_of(np.array([upper << 16 | lower], dtype=np.uint32))[0])
 
         positive, negative = [], []
         for level in self.levels:

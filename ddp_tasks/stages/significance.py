@@ -72,36 +72,38 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
 
 @stage("exemplars")
 def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
-    """Find the strongest images of every singular vector.
+    """Find the strongest images of every singular vector, overall and of each target class.
 
     Exemplars that were found in the same cube are kept.
     """
     if _kept(path, "exemplars"):
         return
-    ids = groups.read(path, "signals")["image"].to_numpy().tolist()
-    layers = groups.read(path, "layers").load()
-    pieces, places = slabs(cube_size(path)), min(run.exemplars, len(ids))
-    row = (1, layers.sizes["singular_vector"], places)
+    signals, layers = groups.read(path, "signals"), groups.read(path, "layers").load()
+    target_classes = signals["target_class"].to_numpy().tolist()
+    classes, places = len(target_classes), min(run.exemplars, signals.sizes["image"])
+    bands = reductions.exemplar_bands(cube_size(path), places, classes)
+    region = (2, bands[0].layers, bands[0].width)
     regions.write_template(
         path,
         "exemplars",
-        exemplars.exemplars_template(layers, places),
-        {"image": row, "signal": row},
+        exemplars.exemplars_template(layers, places, target_classes),
+        {
+            "image": (*region, places),
+            "signal": (*region, places),
+            "class_image": (*region, classes),
+            "class_signal": (*region, classes),
+        },
     )
     with over_workers(
         scheduler,
         run.shards.patience,
         key="exemplars",
         description="strongest images",
-        total=len(pieces),
+        total=len(bands),
     ) as mapped:
-        for layer, strongest in reductions.strongest_images(path, pieces, places, mapped):
-            padded = exemplars.no_images(*row[1:])
-            padded.image[: len(strongest.image)] = strongest.image
-            padded.signal[: len(strongest.image)] = strongest.signal
-            images = exemplars.image_ids(padded.image, ids)
-            regions.write_region(path, "exemplars", "image", (layer,), images)
-            regions.write_region(path, "exemplars", "signal", (layer,), padded.signal)
+        find = partial(reductions.write_exemplars, path, places, classes)
+        for _ in mapped(find, bands):
+            pass
     groups.record(path, "exemplars", kept.of_cube(path))
 
 
@@ -126,7 +128,7 @@ def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: s
     if not missing:
         get_run_logger().info("hypergraphs: kept from before")
         return
-    build = partial(build_hypergraph, str(path), str(folder), run.name, run.significance)
+    build = partial(build_hypergraph, str(path), str(folder), run)
     with over_workers(
         scheduler,
         run.shards.patience,

@@ -14,6 +14,9 @@ from ddp_tasks.store import groups
 from ddp_tasks.store.group_arrays import COMPRESSORS
 from schemas.variables import describe, validate
 
+#: What stands where nothing is written yet, by kind of number.
+_FILL_VALUES = {"f": float("nan"), "i": -1, "u": 0}
+
 
 def write_template(
     path: Path,
@@ -31,7 +34,7 @@ def write_template(
         the whole group; of the variables left empty, only shape and dtype are used.
     by_region
         the empty variables, each with the shape of the region that is written at a time and makes
-        one file; until then the values are NaN, or empty texts.
+        one file; until then the values are NaN, empty texts, or -1 for integers.
     within
         shape of the part of such a file that can be read alone; None is the whole file.
     """
@@ -40,14 +43,14 @@ def write_template(
     written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
     for name, region in by_region.items():
         variable = described[name]
-        file, text = tuple(map(min, region, variable.shape)), variable.dtype == object
+        file, text = tuple(map(min, region, variable.shape)), variable.dtype.kind in "OT"
         written.create_array(
             name,
             shape=variable.shape,
             chunks=tuple(map(min, within or file, file)),
             shards=file if within else None,
             dtype="str" if text else variable.dtype,
-            fill_value="" if text else float("nan"),
+            fill_value="" if text else _FILL_VALUES[variable.dtype.kind],
             compressors=COMPRESSORS,
             dimension_names=[str(dim) for dim in variable.dims],
             attributes={**variable.attrs},

@@ -1,112 +1,213 @@
-"""Exemplary images: those of a set with the strongest signals (section 6)."""
+"""Exemplary images: those of a set with the greatest and the least signals (section 6)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from ddp_tasks.significance.quantiles import order_preserving, values_of
 from ddp_tasks.significance.significance import Parts
+
+#: Signals are stored as they are: the strongest images of the second direction have the least.
+DIRECTIONS = ("positive", "negative")
+
+#: Images looked at together while few or none have been seen.
+_FIRST = 32
+
+#: Signals compared at a time, few enough to stay in the processor's cache.
+_COMPARED = 1 << 16
+
+#: Images that wait to be sorted into their places, for each place at most.
+_WAITING = 4
+
+_HALF, _LOW, _NONE = np.uint64(32), np.uint64(2**32 - 1), np.uint64(2**64 - 1)
 
 
 @dataclass(frozen=True)
 class StrongestImages:
-    """Images in descending order of signal; those with equal signals keep their order."""
+    """Images by the strength of their signals, the strongest first.
+
+    In the negative direction the least signal is the strongest. Of images with equal signals, the
+    earlier in the run comes first.
+    """
 
     image: npt.NDArray[np.int64]
-    """position in the run; the last axis is the place; -1 where there is no image."""
+    """position in the run; -1 where there is no image."""
     signal: npt.NDArray[np.float32]
-    """NaN where there is no image."""
+    """as it is in the cube; NaN where there is no image."""
 
 
-def strongest_images(parts: Parts, places: int) -> StrongestImages:
-    """The strongest images of every singular vector of every layer, in one pass.
+class Exemplars(NamedTuple):
+    """The strongest images of all, and those of each target class."""
 
-    Eq. 19 restricted to the images of the run.
+    overall: StrongestImages
+    """shape (direction, vector, place)."""
+    of_class: StrongestImages
+    """shape (direction, vector, class); one image of each class."""
 
-    Returns
-    -------
-    arrays of shape (layer, singular vector, place); at most as many places as images
+
+@dataclass
+class RunningExemplars:
+    """The exemplars of the images seen so far, which come in the order of the run.
+
+    Eq. 19 restricted to the images of a run, and to those of a class, in both directions.
     """
-    kept: StrongestImages | None = None
-    start = 0
-    shape: tuple[int, ...] = ()
-    for signals, _ in parts():
-        shape = signals.shape[1:]
-        kept = strongest_of(signals.reshape(len(signals), math.prod(shape)), start, places, kept)
-        start += len(signals)
-    if kept is None:
-        raise ValueError("there are no images")
-    filled = min(places, start)
-    return StrongestImages(
-        kept.image[:, :filled].reshape(*shape, filled),
-        kept.signal[:, :filled].reshape(*shape, filled),
-    )
+
+    vectors: int
+    places: int
+    target_classes: int
+    _seen: int = 0
+    _tightened: int = 0
+    _directions: list[_Strongest] = field(init=False)
+
+    def __post_init__(self) -> None:
+        sizes = (self.vectors, self.places, self.target_classes)
+        self._directions = [_Strongest(*sizes, sign) for sign in (1, -1)]
+
+    def add(
+        self, signals: npt.NDArray[np.float32], target: npt.NDArray[np.int64], start: int
+    ) -> None:
+        """See a part of the images.
+
+        Parameters
+        ----------
+        signals
+            shape (n, vectors); NaN of images that could not be read or do not reach the layer,
+            and past the rank.
+        target
+            shape (n,); -1 for an image that could not be read.
+        start
+            position in the run of the first image; all images seen before come before it.
+        """
+        if not self.vectors:
+            return
+        image = np.arange(start, start + len(signals))
+        absent = (target < 0) | np.isnan(signals[:, 0])
+        if absent.any():
+            signals, target, image = signals[~absent], target[~absent], image[~absent]
+        # Few of many images are stronger than the strongest of as many others.
+        first = 0
+        while first < len(signals):
+            rows = slice(first, first + max(_FIRST, self._seen))
+            first, self._seen = rows.stop, self._seen + len(signals[rows])
+            tighten = self._seen >= 2 * self._tightened
+            for direction in self._directions:
+                direction.add(signals[rows], target[rows], image[rows])
+                if tighten:
+                    direction.tighten()
+            if tighten:
+                self._tightened = self._seen
+
+    def found(self) -> Exemplars:
+        """The exemplars of all images seen."""
+        for direction in self._directions:
+            direction.tighten()
+        return Exemplars(
+            _stacked([d.found(d.overall) for d in self._directions]),
+            _stacked([d.found(d.of_class.T) for d in self._directions]),
+        )
 
 
-def strongest_of(
-    signals: npt.NDArray[np.float32], start: int, places: int, kept: StrongestImages | None = None
-) -> StrongestImages:
-    """The strongest images of each singular vector, among a part of the images and those kept.
+class _Strongest:
+    """The strongest images so far of each vector in one direction, overall and by class.
 
-    Parameters
-    ----------
-    signals
-        shape (n, v); NaN for images that could not be read and for vectors past the rank.
-    start
-        position in the run of the first image.
-    kept
-        the strongest of images that all come before these.
-
-    Returns
-    -------
-    arrays of shape (v, places)
+    An image and its signal are kept as one number of 64 bits, which is smaller the stronger the
+    signal and the earlier the image. So a sort of numbers settles everything.
     """
-    if kept is None:
-        kept = no_images(signals.shape[1], places)
-    # Sorting takes longest here, so images that cannot win are left out of it: those that do not
-    # exceed the last one kept, or are not among the strongest of their own part.
-    last = kept.signal[:, -1]
-    if np.isnan(last).any() and len(signals) > places:
-        lowest = np.nan_to_num(signals, nan=-np.inf)
-        least = np.partition(lowest, -places, axis=0)[-places]
-        possible = (signals >= least) & ~(signals <= last)
-    else:
-        possible = ~(signals <= last) & ~np.isnan(signals)
-    image, vector = np.nonzero(possible)
-    return _merged(kept, vector, start + image, signals[image, vector])
 
+    def __init__(self, vectors: int, places: int, target_classes: int, sign: int) -> None:
+        self.overall = np.full((vectors, places), _NONE)
+        self.of_class = np.full((target_classes, vectors), _NONE)
+        self._last = np.full(vectors, _NONE)
+        # Images that may take a place: to sort them once in a while takes less time.
+        self._waiting: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]] = []
+        self._waiting_images = 0
+        self._sign = sign
+        self._stronger = np.greater if sign > 0 else np.less
+        # A signal that is not stronger than the bound of its class is no exemplar.
+        self._bound = np.full((target_classes, vectors), -sign * np.float32(np.inf))
+        # New memory for each part would take longer than the comparing.
+        self._rows = max(1, _COMPARED // max(1, vectors))
+        self._bounds = np.empty((self._rows, vectors), dtype=np.float32)
+        self._flags = np.empty((0, vectors), dtype=np.bool_)
 
-def merge_strongest(one: StrongestImages, other: StrongestImages) -> StrongestImages:
-    """The strongest images among those of two parts, in whichever order they come."""
-    vector, place = np.nonzero(other.image >= 0)
-    return _merged(one, vector, other.image[vector, place], other.signal[vector, place])
+    def add(
+        self,
+        signals: npt.NDArray[np.float32],
+        target: npt.NDArray[np.int64],
+        image: npt.NDArray[np.int64],
+    ) -> None:
+        """See images, all of which come after those seen before."""
+        if len(self._flags) < len(signals):
+            self._flags = np.empty(signals.shape, dtype=np.bool_)
+        for first in range(0, len(signals), self._rows):
+            rows = slice(first, min(first + self._rows, len(signals)))
+            bounds = self._bounds[: rows.stop - first]
+            self._bound.take(target[rows], axis=0, out=bounds, mode="clip")
+            self._stronger(signals[rows], bounds, out=self._flags[rows])
+        place = np.flatnonzero(self._flags[: len(signals)])
+        row = place // signals.shape[1]
+        vector = place - row * signals.shape[1]
+        signal = signals.reshape(-1).take(place)
+        number = order_preserving(np.negative(signal) if self._sign > 0 else signal)
+        key = number.astype(np.uint64) << _HALF | image.take(row).astype(np.uint64)
+        cell = target.take(row) * signals.shape[1] + vector
+        of_class = self.of_class.reshape(-1)
+        np.minimum.at(of_class, cell, key)
+        beats = np.flatnonzero(key < self._last.take(vector))
+        self._waiting.append((vector.take(beats), key.take(beats)))
+        self._waiting_images += len(beats)
+        if self._waiting_images > _WAITING * self.overall.size:
+            self.tighten()
+        # The bounds of other classes are left a little weaker than they could be.
+        self._bound.reshape(-1)[cell] = self._weaker(of_class.take(cell), self._last.take(vector))
 
+    def tighten(self) -> None:
+        """Put the images that wait into their places, and strengthen all bounds."""
+        if self._waiting:
+            self._into_places(*map(np.concatenate, zip(*self._waiting, strict=True)))
+        self._waiting, self._waiting_images = [], 0
+        self._bound[:] = self._weaker(self.of_class, self._last)
 
-def _merged(
-    kept: StrongestImages,
-    vector: npt.NDArray[np.int64],
-    image: npt.NDArray[np.int64],
-    signal: npt.NDArray[np.float32],
-) -> StrongestImages:
-    """The images kept and more, one entry per signal, sorted again for each singular vector."""
-    vectors, places = kept.image.shape
-    held, held_place = np.nonzero(kept.image >= 0)
-    vector = np.concatenate([held, vector])
-    image = np.concatenate([kept.image[held, held_place], image])
-    signal = np.concatenate([kept.signal[held, held_place], signal])
-    order = np.lexsort((image, -signal, vector))
-    vector, image, signal = vector[order], image[order], signal[order]
-    place = np.arange(len(vector)) - np.searchsorted(vector, np.arange(vectors))[vector]
-    first = place < places
-    merged = no_images(vectors, places)
-    merged.image[vector[first], place[first]] = image[first]
-    merged.signal[vector[first], place[first]] = signal[first]
-    return merged
+    def _weaker(
+        self, one: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]
+    ) -> npt.NDArray[np.float32]:
+        """The weaker of two signals, infinitely weak where an image is missing."""
+        keys = np.maximum(one, other)
+        return np.where(keys == _NONE, np.float32(-self._sign * np.inf), self._signal(keys))
+
+    def _into_places(self, vector: npt.NDArray[np.int64], key: npt.NDArray[np.uint64]) -> None:
+        if not len(vector):
+            return
+        vectors, places = self.overall.shape
+        # NumPy sorts numbers of 16 bits by counting.
+        order = np.argsort(vector.astype(np.min_scalar_type(vectors)), kind="stable")
+        vector, key = vector[order], key[order]
+        first = np.flatnonzero(np.diff(vector, prepend=-1))
+        changed, count = vector[first], np.diff(first, append=len(vector))
+        rows = np.full((len(changed), places + count.max()), _NONE)
+        rows[:, :places] = self.overall[changed]
+        within = np.arange(len(vector)) - np.repeat(first, count)
+        rows[np.repeat(np.arange(len(changed)), count), places + within] = key
+        rows.sort(axis=1)
+        self.overall[changed] = rows[:, :places]
+        self._last[changed] = rows[:, places - 1]
+
+    def found(self, keys: npt.NDArray[np.uint64]) -> StrongestImages:
+        """The images and signals of such numbers."""
+        none = keys == _NONE
+        image = np.where(none, -1, (keys & _LOW).astype(np.int64))
+        return StrongestImages(image, np.where(none, np.float32(np.nan), self._signal(keys)))
+
+    def _signal(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.float32]:
+        # Adding zero makes zeros positive.
+        signal = values_of((keys >> _HALF).astype(np.uint32))
+        return np.float32(-self._sign) * signal + np.float32(0)
 
 
 def no_images(*shape: int) -> StrongestImages:
@@ -114,33 +215,67 @@ def no_images(*shape: int) -> StrongestImages:
     return StrongestImages(np.full(shape, -1), np.full(shape, np.nan, dtype=np.float32))
 
 
-def class_exemplars(
-    parts: Parts, singular_vectors: npt.NDArray[np.bool_], target_classes: int
-) -> StrongestImages:
-    """For each set of vectors, the image of each target class with the greatest summed signal.
+def _stacked(directions: Sequence[StrongestImages]) -> StrongestImages:
+    return StrongestImages(
+        np.stack([one.image for one in directions]), np.stack([one.signal for one in directions])
+    )
 
-    Eq. 20 with weights 1, restricted to the images of a class.
+
+def layer_exemplars(parts: Parts, places: int, target_classes: int) -> Exemplars:
+    """The exemplars of every singular vector of one layer, in one pass.
 
     Parameters
     ----------
     parts
-        of one layer: signals (n, singular vectors).
+        of one layer: signals (n, singular vectors), and target classes.
+
+    Raises
+    ------
+    ValueError
+        If there are no images.
+
+    References
+    ----------
+    Praggastis et al. 2022, section 6, Eq. 19 restricted to images.
+    """
+    running: RunningExemplars | None = None
+    start = 0
+    for signals, target in parts():
+        if running is None:
+            running = RunningExemplars(signals.shape[1], places, target_classes)
+        running.add(signals, target, start)
+        start += len(signals)
+    if running is None:
+        raise ValueError("there are no images")
+    return running.found()
+
+
+def exemplars_of_sets(
+    parts: Parts, singular_vectors: npt.NDArray[np.bool_], places: int, target_classes: int
+) -> Exemplars:
+    """The exemplars of sets of vectors, by the sum of their signals.
+
+    Parameters
+    ----------
+    parts
+        as in ``layer_exemplars``.
     singular_vectors
         shape (set, singular vector); which vectors belong to each set (an equivalence class).
 
     Returns
     -------
-    arrays of shape (set, class); a single place, so without an axis for it
+    arrays with the sets in place of the vectors
+
+    References
+    ----------
+    Praggastis et al. 2022, Eq. 20 with weights 1, restricted to images.
     """
     members = vector_sets(singular_vectors)
-    kept = no_images(len(members), target_classes)
-    start = 0
+    running, start = RunningExemplars(len(members), places, target_classes), 0
     for signals, target in parts():
-        kept = merge_class_exemplars(
-            kept, class_exemplars_of(signals, target, start, members, target_classes)
-        )
+        running.add(summed(signals, members), target, start)
         start += len(signals)
-    return kept
+    return running.found()
 
 
 def vector_sets(singular_vectors: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
@@ -148,86 +283,57 @@ def vector_sets(singular_vectors: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.
     return [np.flatnonzero(inside) for inside in singular_vectors]
 
 
-def class_exemplars_of(
-    signals: npt.NDArray[np.float32],
-    target: npt.NDArray[np.int64],
-    start: int,
-    members: Sequence[npt.NDArray[np.int64]],
-    target_classes: int,
-) -> StrongestImages:
-    """Class exemplars of a part of the images; see ``class_exemplars``.
-
-    Parameters
-    ----------
-    signals
-        shape (n, singular vectors).
-    target
-        shape (n,); -1 for an image that could not be read.
-    start
-        position in the run of the first image.
-    members
-        the singular vectors of each set.
-
-    Returns
-    -------
-    arrays of shape (set, class)
-    """
-    exemplars = no_images(len(members), target_classes)
-    summed = _summed(signals, members)
-    sets = np.arange(len(members))
-    # The signals of an image that does not reach the layer are NaN, not the sum 0.
-    target = np.where(np.isnan(signals[:, 0]), -1, target)
-    for c in np.unique(target[target >= 0]):
-        rows = np.flatnonzero(target == c)
-        best = rows[summed[rows].argmax(axis=0)]
-        exemplars.image[:, c] = start + best
-        exemplars.signal[:, c] = summed[best, sets]
-    return exemplars
-
-
-def merge_class_exemplars(one: StrongestImages, other: StrongestImages) -> StrongestImages:
-    """The stronger of two parts' class exemplars, in whichever order they come."""
-    earlier = (other.signal == one.signal) & (other.image < one.image)
-    better = (other.image >= 0) & ((one.image < 0) | (other.signal > one.signal) | earlier)
-    return StrongestImages(
-        np.where(better, other.image, one.image), np.where(better, other.signal, one.signal)
-    )
-
-
-def _summed(
+def summed(
     signals: npt.NDArray[np.float32], members: Sequence[npt.NDArray[np.int64]]
 ) -> npt.NDArray[np.float32]:
     """Signals summed over each set of vectors, shape (n, set); padding adds nothing.
 
     Each row is summed separately in float64. A matrix product would give sums that depend on
-    which part of the images a row came in.
+    which part of the images a row came in. The sums of an image that does not reach the layer are
+    NaN.
     """
-    summed = np.zeros((len(signals), len(members)), dtype=np.float32)
+    sums = np.zeros((len(signals), len(members)), dtype=np.float32)
     filled = [s for s, inside in enumerate(members) if len(inside)]
     if filled:
         taken = np.concatenate([members[s] for s in filled])
         starts = np.cumsum([0, *(len(members[s]) for s in filled[:-1])])
         terms = np.nan_to_num(signals[:, taken].astype(np.float64), nan=0)
-        summed[:, filled] = np.add.reduceat(terms, starts, axis=1)
-    return summed
+        sums[:, filled] = np.add.reduceat(terms, starts, axis=1)
+    sums[np.isnan(signals[:, 0])] = np.nan
+    return sums
 
 
-def exemplars_template(layers: xr.Dataset, places: int) -> xr.Dataset:
+def exemplars_template(
+    layers: xr.Dataset, places: int, target_classes: Sequence[str]
+) -> xr.Dataset:
     """The group ``exemplars`` without any images yet; its arrays take no memory.
 
     Parameters
     ----------
     layers
         the store's group ``layers``.
+    target_classes
+        names of all classes.
     """
-    shape = (layers.sizes["layer"], layers.sizes["singular_vector"], places)
-    dims = ("layer", "singular_vector", "place")
+    vectors = (len(DIRECTIONS), layers.sizes["layer"], layers.sizes["singular_vector"])
+    dims = ("direction", "layer", "singular_vector")
+
+    def empty(value: Any, last: str, length: int) -> tuple[tuple[str, ...], npt.NDArray[Any]]:
+        return (*dims, last), np.broadcast_to(value, (*vectors, length))
+
     return xr.Dataset(
         {
-            "image": (dims, np.broadcast_to(np.array("", dtype=object), shape)),
-            "signal": (dims, np.broadcast_to(np.float32(np.nan), shape)),
+            "image": empty(np.array("", dtype=object), "place", places),
+            "signal": empty(np.float32(np.nan), "place", places),
+            "class_image": empty(np.int32(-1), "target_class", len(target_classes)),
+            "class_signal": empty(np.float32(np.nan), "target_class", len(target_classes)),
         },
-        coords={"layer": layers["layer"], "singular_vector": layers["singular_vector"]},
+        coords={
+            "direction": np.array(DIRECTIONS, dtype=object),
+            "layer": layers["layer"],
+            "singular_vector": layers["singular_vector"],
+            "target_class": np.array(target_classes, dtype=object),
+        },
     )
 
 

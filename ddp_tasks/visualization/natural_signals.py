@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks.visualization.exemplars import StrongestImages, strongest_of
+from ddp_tasks.visualization.exemplars import RunningExemplars, StrongestImages
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Shaped
@@ -96,18 +96,17 @@ def natural_sums(
     places
         images to keep for each target.
     """
-    sign = np.where(negative, -1.0, 1.0)
     total, count, start = np.zeros(len(weights)), 0, 0
-    kept: StrongestImages | None = None
+    running = RunningExemplars(len(weights), places, target_classes=1)
     for block in blocks():
         sums = block.astype(np.float64) @ weights.T
         reached = ~np.isnan(block[:, 0])
         total = total + sums[reached].sum(axis=0)
         count += int(reached.sum())
-        signed = (sign * sums).astype(np.float32)
-        kept = strongest_of(signed, start, places, kept)
+        running.add(sums.astype(np.float32), np.zeros(len(block), dtype=np.int64), start)
         start += len(block)
-    if not count or kept is None:
+    if not count:
         raise ValueError("no image reaches the layer")
-    signal = (kept.signal * sign[:, None]).astype(np.float32)
-    return NaturalSums(total / count, StrongestImages(kept.image, signal))
+    of_both = running.found().overall
+    own = negative.astype(np.int64), np.arange(len(weights))
+    return NaturalSums(total / count, StrongestImages(of_both.image[own], of_both.signal[own]))

@@ -13,15 +13,13 @@ from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import Slab
 from ddp_tasks.visualization.exemplars import vector_sets
 from ddp_tasks.weights.layer_vectors import LayerVectors
-from ddp_tasks.workers.opened import opened
-from ddp_tasks.workers.reductions import class_exemplars
+from ddp_tasks.workers.opened import opened, run_image_ids
+from ddp_tasks.workers.reductions import exemplars_of_sets
 from schemas.names import file_name, group_path
-from schemas.parameters import SignificanceParameters
+from schemas.parameters import RunParameters, SignificanceParameters
 
 
-def build_hypergraph(
-    path: str, folder: str, run: str, parameters: SignificanceParameters, layer: str
-) -> str:
+def build_hypergraph(path: str, folder: str, run: RunParameters, layer: str) -> str:
     """Build a layer's hypergraph at its own levels, and write it with its hierarchy.
 
     Writes ``LAYER.hif.json``, and the groups ``hypergraphs/LAYER`` and ``hierarchies/LAYER``.
@@ -33,7 +31,7 @@ def build_hypergraph(
     folder
         folder for the file.
     run
-        name of the run.
+        for its name, its levels, and how many exemplars it keeps.
 
     Returns
     -------
@@ -43,12 +41,12 @@ def build_hypergraph(
     from ddp_tasks.hypergraphs import hif
     from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_hypergraph
 
-    at = Path(path)
+    at, parameters = Path(path), run.significance
     significance = opened(at, "significance").sel(layer=layer)
     table = LayerTable.of(significance, *parameters.levels(layer))
     layers = opened(at, "layers")
     built = layer_hypergraph(table, LayerVectors.of(layers.sel(layer=layer)))
-    metadata = file_metadata(run, table)
+    metadata = file_metadata(run.name, table)
     file = _file(Path(folder), layer)
     hif.write_hif(built.graph, metadata, file)
     relations = built.relations.assign_attrs(layer=layer)
@@ -57,7 +55,7 @@ def build_hypergraph(
     groups.write(
         at,
         group_path("hierarchies", layer),
-        _hierarchy(at, built.hierarchy, layers, position),
+        _hierarchy(at, built.hierarchy, layers, position, run.exemplars),
         _made_with(at, file, parameters, layer),
     )
     return built.empty
@@ -98,14 +96,14 @@ def _made_with(
 
 
 def _hierarchy(
-    path: Path, hierarchy: SemanticHierarchy, layers: xr.Dataset, position: int
+    path: Path, hierarchy: SemanticHierarchy, layers: xr.Dataset, position: int, places: int
 ) -> xr.Dataset:
     """The group ``hierarchies/LAYER``, with exemplars from the cube."""
-    signals, cube = groups.read(path, "signals"), cube_size(path)
-    target_classes = signals["target_class"].to_numpy().tolist()
+    cube, ids = cube_size(path), run_image_ids(path)
+    target_classes = groups.read(path, "signals")["target_class"].to_numpy().tolist()
     whole_layer = Slab(position, 0, cube.ranks[position], 0, cube.shards)
     members = vector_sets(hierarchy.singular_vectors)
-    best = class_exemplars(path, members, len(target_classes), whole_layer)
-    ids = signals["image"].to_numpy().tolist()
+    places = min(places, len(ids))
+    found = exemplars_of_sets(path, members, places, len(target_classes), whole_layer)
     vectors = LayerVectors.of(layers.isel(layer=position))
-    return hierarchy_dataset(hierarchy, vectors, target_classes, best, ids)
+    return hierarchy_dataset(hierarchy, vectors, target_classes, found, ids)

@@ -28,3 +28,13 @@ def opened(path: Path, group: str) -> xr.Dataset:
 def _opened(path: Path, group: str, fingerprint: str) -> xr.Dataset:
     dataset = groups.read(path, group)
     return dataset.load() if group in _LOADED else dataset
+
+
+def run_image_ids(path: Path) -> tuple[str, ...]:
+    """The ids of a run's images by their position, read once for each store."""
+    return _image_ids(path, groups.stamp(path))
+
+
+@lru_cache(maxsize=1)
+def _image_ids(path: Path, stamp: str) -> tuple[str, ...]:
+    return tuple(groups.read(path, "signals")["image"].to_numpy().tolist())

@@ -32,20 +32,26 @@ from ddp_tasks.significance.significance import (
     images_read,
     share,
 )
-from ddp_tasks.store import regions
+from ddp_tasks.store import groups, regions
 from ddp_tasks.store.cube import slab_parts
 from ddp_tasks.store.slabs import CubeSize, Slab, slabs
 from ddp_tasks.visualization.exemplars import (
-    StrongestImages,
-    class_exemplars_of,
-    merge_class_exemplars,
-    merge_strongest,
+    Exemplars,
+    RunningExemplars,
+    image_ids,
     no_images,
-    strongest_of,
+    summed,
 )
+from ddp_tasks.workers.opened import run_image_ids
 
 #: Bytes that the counts of one task's fractions may take.
 _COUNTS_BYTES = 1 << 26
+#: Bytes of signals that one task of the exemplars reads at most, and that are worth a task.
+_BAND_BYTES, _TOGETHER_BYTES = 1 << 28, 1 << 25
+#: Bytes that an id of an image takes in memory, roughly.
+_TEXT_BYTES = 32
+#: Signals compared at once: enough for NumPy, few enough to stay in the processor's cache.
+_PART_SIGNALS = 1 << 18
 
 Result = TypeVar("Result")
 Piece = TypeVar("Piece")
@@ -233,56 +239,124 @@ def write_fractions(
     return counts.images, counts.reached
 
 
-def strongest_images(
-    path: Path, pieces: Sequence[Slab], places: int, mapped: Mapped
-) -> Iterator[tuple[int, StrongestImages]]:
-    """The strongest images of every vector; ``exemplars.strongest_images`` over a stored cube.
+def exemplar_bands(cube: CubeSize, places: int, target_classes: int) -> list[Band]:
+    """Bands of the whole cube: narrow layers together, wide ones in parts of their vectors."""
+    images = cube.shards * cube.block
+    of_vector = 2 * (places * _TEXT_BYTES + target_classes * 8)
+    widest = max(1, min(_BAND_BYTES // (4 * images), _COUNTS_BYTES // of_vector))
+    pieces = slabs(cube, widest, task_bytes=None)
+    width = max(piece.width for piece in pieces)
+    layers = 1
+    if len(pieces) == len(cube.ranks):
+        layers = max(1, min(_TOGETHER_BYTES // (4 * images * width), len(pieces)))
+    return [
+        Band(tuple(pieces[first : first + layers]), layers, width)
+        for first in range(0, len(pieces), layers)
+    ]
+
+
+@dataclass(frozen=True)
+class Band:
+    """Slabs of all images whose exemplars one task finds and writes to files of their own."""
+
+    slabs: tuple[Slab, ...]
+    """of as many layers in a row, or a single one."""
+    layers: int
+    """layers of the greatest band."""
+    width: int
+    """singular vectors of the widest slab of all bands."""
+
+    def __str__(self) -> str:
+        return f"{self.slabs[0]} and {len(self.slabs) - 1} more layers"
+
+    @property
+    def region(self) -> tuple[slice, slice, slice]:
+        """Where its exemplars lie, by direction, layer and singular vector."""
+        first = self.slabs[0]
+        vectors = slice(first.first_vector, first.first_vector + self.width)
+        return slice(None), slice(first.layer, first.layer + len(self.slabs)), vectors
+
+
+def write_exemplars(path: Path, places: int, target_classes: int, band: Band) -> None:
+    """Find the exemplars of a band's vectors, and write them to the store."""
+    vectors = groups.read(path, "layers").sizes["singular_vector"]
+    width = min(band.width, vectors - band.slabs[0].first_vector)
+    shape = (2, len(band.slabs), width)
+    found = Exemplars(no_images(*shape, places), no_images(*shape, target_classes))
+    for layer, slab in enumerate(band.slabs):
+        of_slab = exemplars_of_slab(path, places, target_classes, slab)
+        for whole, part in zip(found, of_slab, strict=True):
+            whole.image[:, layer, : slab.width] = part.image
+            whole.signal[:, layer, : slab.width] = part.signal
+    overall, of_class = found
+    values = {
+        "image": image_ids(overall.image, run_image_ids(path)),
+        "signal": overall.signal,
+        "class_image": of_class.image.astype(np.int32),
+        "class_signal": of_class.signal,
+    }
+    for name, array in values.items():
+        regions.write_region(path, "exemplars", name, band.region, array)
+
+
+def exemplars_of_slab(path: Path, places: int, target_classes: int, slab: Slab) -> Exemplars:
+    """The exemplars of a slab's vectors; ``exemplars.layer_exemplars`` over a stored cube.
 
     Parameters
     ----------
-    pieces
-        slabs of the whole cube, as wide as the layers; see ``slabs``.
-
-    Yields
-    ------
-    position of each layer, in any order, and arrays of shape (singular vector, place)
+    slab
+        a slab of all images.
     """
-    strongest: dict[int, StrongestImages] = {}
-    results = mapped(partial(strongest_of_slab, path, places), pieces)
-    for slab, of_slab, last in _to_the_last(results, pieces):
-        kept = strongest.get(slab.layer)
-        strongest[slab.layer] = of_slab if kept is None else merge_strongest(kept, of_slab)
-        if last:
-            yield slab.layer, strongest.pop(slab.layer)
+    running = RunningExemplars(slab.width, places, target_classes)
+    for start, signals, target in _large_parts(path, slab):
+        running.add(signals, target, start)
+    return running.found()
 
 
-def strongest_of_slab(path: Path, places: int, slab: Slab) -> StrongestImages:
-    """The strongest images of a slab, shape (vector, place)."""
-    kept = None
-    for start, signals, _ in slab_parts(path, slab):
-        kept = strongest_of(signals, start, places, kept)
-    assert kept is not None
-    return kept
-
-
-def class_exemplars(
-    path: Path, members: Sequence[npt.NDArray[np.int64]], target_classes: int, slab: Slab
-) -> StrongestImages:
-    """Class exemplars of vector sets; ``exemplars.class_exemplars`` over a stored cube.
+def exemplars_of_sets(
+    path: Path,
+    members: Sequence[npt.NDArray[np.int64]],
+    places: int,
+    target_classes: int,
+    slab: Slab,
+) -> Exemplars:
+    """The exemplars of vector sets; ``exemplars.exemplars_of_sets`` over a stored cube.
 
     Parameters
     ----------
     members
         singular vectors of each set, all of the slab's layer.
     slab
-        a slab as wide as the layer.
-
-    Returns
-    -------
-    arrays of shape (set, class)
+        a slab of all images, as wide as the layer.
     """
-    kept = no_images(len(members), target_classes)
-    for start, signals, target in slab_parts(path, slab):
-        of_part = class_exemplars_of(signals, target, start, members, target_classes)
-        kept = merge_class_exemplars(kept, of_part)
-    return kept
+    running = RunningExemplars(len(members), places, target_classes)
+    if not members:
+        return running.found()
+    for start, signals, target in _large_parts(path, slab):
+        running.add(summed(signals, members), target, start)
+    return running.found()
+
+
+def _large_parts(
+    path: Path, slab: Slab
+) -> Iterator[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+    """A slab as ``slab_parts`` gives it, with small blocks of images joined to large ones."""
+    joined: list[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.int64]]] = []
+    size = 0
+    for part in slab_parts(path, slab):
+        joined.append(part)
+        size += part[1].size
+        if size >= _PART_SIGNALS:
+            yield _joined(joined)
+            joined, size = [], 0
+    if joined:
+        yield _joined(joined)
+
+
+def _joined(
+    parts: Sequence[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.int64]]],
+) -> tuple[int, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    if len(parts) == 1:
+        return parts[0]
+    signals, target = ([part[i] for part in parts] for i in (1, 2))
+    return parts[0][0], np.concatenate(signals), np.concatenate(target)

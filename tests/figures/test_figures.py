@@ -238,9 +238,12 @@ def test_strongest_images_are_those_stored(small):
     )
     chosen = table.most_discriminating()[:6]
     stored = small.exemplars.sel(layer="layer0", singular_vector=chosen)
-    assert (
-        _part(overlay, "Pictures")["image"].tolist() == stored["image"].to_numpy().ravel().tolist()
-    )
+    pictures = _part(overlay, "Pictures").dframe()
+    assert pictures["image"].tolist() == stored["image"].to_numpy().ravel().tolist()
+    rows = pictures.groupby("y0", sort=False)["image"].agg(list)
+    by_vector = stored["image"].transpose("singular_vector", "direction", "place").to_numpy()
+    in_order = rows.sort_index(ascending=False).tolist()
+    assert in_order == by_vector.reshape(-1, by_vector.shape[2]).tolist()
     names = _part(overlay, "Vectors")["text"].tolist()
     assert names == [notation.vector_names(layer)[v] for v in chosen]
     assert any(name.endswith("*") for name in names)

@@ -190,9 +190,34 @@ def test_the_familys_map_and_the_stability_are_those_of_the_stored_hypergraphs(f
 def test_exemplars_are_the_strongest_images(finished):
     exemplars = stores.read(finished.store, "exemplars").load()
     signals = stores.read(finished.store, "signals").load()
-    found = exemplars["image"].sel(layer="fc1", singular_vector=0).values.tolist()
-    order = np.argsort(-signals["signal"].sel(layer="fc1", singular_vector=0).to_numpy())
-    assert found == signals["image"].to_numpy()[order[:4]].tolist()
+    ids, target = signals["image"].to_numpy(), signals["target"].to_numpy()
+    for layer in exemplars["layer"].values:
+        of_layer = signals["signal"].sel(layer=layer, singular_vector=0).to_numpy()
+        for direction, sign in (("positive", 1), ("negative", -1)):
+            at = exemplars.sel(layer=layer, direction=direction, singular_vector=0)
+            order = np.argsort(-sign * of_layer)
+            assert at["image"].values.tolist() == ids[order[:4]].tolist()
+            np.testing.assert_array_equal(at["signal"], of_layer[order[:4]])
+            firsts = [order[target[order] == c][0] for c in range(3)]
+            assert at["class_image"].values.tolist() == firsts
+            np.testing.assert_array_equal(at["class_signal"], of_layer[firsts])
+
+
+def test_exemplars_of_equivalence_classes_are_those_of_their_summed_signals(finished):
+    signals = stores.read(finished.store, "signals").load()
+    ids, target = signals["image"].to_numpy(), signals["target"].to_numpy()
+    for layer in ("conv1", "conv2", "fc1", "fc2"):
+        hierarchy = stores.read(finished.store, f"hierarchies/{layer}").load()
+        of_layer = signals["signal"].sel(layer=layer).to_numpy().astype(np.float64)
+        for number, members in enumerate(hierarchy["singular_vectors"].to_numpy()):
+            summed = of_layer[:, : len(members)][:, members].sum(axis=1)
+            for direction, sign in (("positive", 1), ("negative", -1)):
+                at = hierarchy.sel(direction=direction).isel(equivalence_class=number)
+                order = np.argsort(-sign * summed)
+                assert at["strongest"].values.tolist() == ids[order[:4]].tolist()
+                np.testing.assert_allclose(at["strongest_signal"], summed[order[:4]], rtol=1e-6)
+                for c in np.flatnonzero(at["target_classes"].to_numpy()):
+                    assert at["exemplar"].values[c] == ids[order[target[order] == c][0]]
 
 
 def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):

@@ -17,7 +17,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import (
     strict_order,
     transitive_reduction,
 )
-from ddp_tasks.visualization.exemplars import StrongestImages
+from ddp_tasks.visualization.exemplars import Exemplars, StrongestImages
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas import validate
 
@@ -161,8 +161,16 @@ def _stored(table):
     )
     hierarchy = semantic_hierarchy(table)
     shape = hierarchy.target_classes.shape
-    strongest = StrongestImages(np.full(shape, 1), np.full(shape, 2.5, dtype=np.float32))
-    return hierarchy_dataset(hierarchy, vectors, NAMES[: len(table)], strongest, ["x", "y"])
+    # Image 1 in the positive direction, image 0 in the negative.
+    position = np.array([1, 0])[:, None, None]
+    found = [
+        StrongestImages(
+            np.broadcast_to(position, (2, len(hierarchy), last)),
+            np.full((2, len(hierarchy), last), 2.5, dtype=np.float32),
+        )
+        for last in (1, shape[1])
+    ]
+    return hierarchy_dataset(hierarchy, vectors, NAMES[: len(table)], Exemplars(*found), ["x", "y"])
 
 
 def test_the_stored_hierarchy_tells_of_singular_values_and_arbitrary_vectors():
@@ -172,7 +180,8 @@ def test_the_stored_hierarchy_tells_of_singular_values_and_arbitrary_vectors():
     assert stored["greatest_singular_value"].to_numpy().tolist() == [5, 5, 3, 1]
     assert stored["arbitrary"].to_numpy().tolist() == [1, 1, 0, 0]
     assert stored["level"].to_numpy().tolist() == [0, 1, 2, 1]
-    assert stored["exemplar"].to_numpy().tolist()[1] == ["y", "y", ""]
+    assert stored["exemplar"].to_numpy()[:, 1].tolist() == [["y", "y", ""], ["x", "x", ""]]
+    assert stored["strongest"].to_numpy()[:, 1].tolist() == [["y"], ["x"]]
 
 
 def test_the_diagram_is_a_graph_for_networkx():
@@ -186,7 +195,10 @@ def test_the_diagram_is_a_graph_for_networkx():
         "summed_singular_value": 7.0,
         "greatest_singular_value": 5.0,
         "arbitrary": 1,
-        "exemplars": {"a": "y", "b": "y", "c": "y"},
+        "exemplars": {
+            "positive": {"a": "y", "b": "y", "c": "y"},
+            "negative": {"a": "x", "b": "x", "c": "x"},
+        },
     }
 
 

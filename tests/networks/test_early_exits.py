@@ -18,7 +18,7 @@ from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.significance import significance, stability
 from ddp_tasks.store.cube import cube_size, layer_parts, layer_signals
 from ddp_tasks.store.slabs import slabs
-from ddp_tasks.visualization.exemplars import class_exemplars_of
+from ddp_tasks.visualization.exemplars import exemplars_of_sets
 from ddp_tasks.weights.tensor_svd import decompose
 from ddp_tasks.workers import reductions
 from schemas.parameters import ExtractionParameters
@@ -178,10 +178,12 @@ def test_images_that_miss_a_layer_count_as_not_significant(tmp_path_factory, cub
 def test_exemplars_are_images_that_reach_the_layer():
     nan = np.nan
     signals = np.array([[nan, nan], [-2, -1], [nan, nan], [nan, nan]], dtype=np.float32)
-    found = class_exemplars_of(signals, np.array([0, 0, 0, 1]), 5, [np.array([0, 1])], 2)
+    parts = lambda: [(signals, np.array([0, 0, 0, 1]))]  # noqa: E731
+    overall, of_class = exemplars_of_sets(parts, np.array([[True, True]]), 2, 2)
     # All sums of the first class are negative, and no image of the second reaches the layer.
-    assert found.image.tolist() == [[6, -1]]
-    assert found.signal[0, 0] == -3
+    assert of_class.image.tolist() == [[[1, -1]], [[1, -1]]]
+    assert overall.image.tolist() == [[[1, -1]], [[1, -1]]]
+    assert of_class.signal[:, 0, 0].tolist() == [-3, -3]
 
 
 def test_a_sample_no_image_of_which_reaches_the_layer_has_no_threshold():

@@ -82,8 +82,8 @@ def test_transposed_dims_are_refused():
 @pytest.mark.parametrize("dtype", ["O", "U4", np.dtypes.StringDType()])
 def test_strings_of_every_make_are_strings(dtype):
     dataset = _dataset("exemplars").drop_vars("image")
-    dims = ("layer", "singular_vector", "place")
-    dataset["image"] = (dims, np.full((2, 2, 2), "0001", dtype=dtype))
+    dims = ("direction", "layer", "singular_vector", "place")
+    dataset["image"] = (dims, np.full((2, 2, 2, 2), "0001", dtype=dtype))
     validate(dataset, "exemplars")
 
 
@@ -120,11 +120,13 @@ def test_text_is_stored_as_text_in_its_order_and_without_entries(tmp_path):
     # Transposed, so that the order in memory is another than that of the indices.
     refusal = np.array([["a", "b"], ["c", "d"], ["e", "f"]], dtype=object).T
     dataset = xr.Dataset(
-        {"image": (("layer", "singular_vector", "place"), np.zeros((2, 0, 4), dtype=object))}
+        {"strongest": (("direction", "equivalence_class", "place"), np.zeros((2, 0, 4), object))}
     )
-    assert describe(dataset, "exemplars")["image"].dtype == np.dtypes.StringDType()
-    dataset = xr.Dataset({"exemplar": (("equivalence_class", "target_class"), refusal)})
+    described = describe(dataset, "hierarchies/conv1")
+    assert described["strongest"].dtype == np.dtypes.StringDType()
+    dims = ("direction", "equivalence_class", "target_class")
+    dataset = xr.Dataset({"exemplar": (dims, refusal[None])})
     described = describe(dataset, "hierarchies/conv1")
     described.to_zarr(tmp_path / "text.zarr", zarr_format=3, consolidated=False)
     with xr.open_zarr(tmp_path / "text.zarr", consolidated=False) as stored:
-        assert stored["exemplar"].to_numpy().tolist() == refusal.tolist()
+        assert stored["exemplar"].to_numpy().tolist() == [refusal.tolist()]

@@ -94,42 +94,47 @@ def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, lev
     np.testing.assert_array_equal(fraction, expected.fraction)
 
     places = data.draw(st.integers(1, 14))
-    strongest = dict(reductions.strongest_images(path, pieces, places, mapped))
-    assert set(strongest) == set(range(len(cube.ranks)))
-    for layer, of_layer in strongest.items():
-        assert len(of_layer.image) == cube.ranks[layer]
-        for i, found in enumerate(of_layer.image.tolist()):
-            order = reference.strongest(cube.signals[:, layer, i].tolist(), places)
-            assert found == order + [-1] * (places - len(order))
+    for slab in narrow:
+        found = reductions.exemplars_of_slab(path, places, cube.target_classes, slab)
+        column = cube.signals[:, slab.layer, slab.vectors]
+        check_exemplars(found, column, cube.targets, places, cube.target_classes)
 
     for layer, rank in enumerate(cube.ranks):
-        sets = [np.arange(rank), np.arange(rank)[::2]]
+        sets = [np.arange(rank), np.arange(rank)[::2], np.array([], dtype=int)]
         slab = Slab(layer, 0, rank, 0, size.shards)
-        of_layer = reductions.class_exemplars(path, sets, cube.target_classes, slab)
-        table = np.zeros((2, cube.signals.shape[2]), dtype=np.bool_)
-        for row, members in enumerate(sets):
-            table[row, members] = True
-        parts = [(signals[:, layer], targets) for signals, targets in cube.parts()]
-        whole = exemplars.class_exemplars(partial(list, parts), table, cube.target_classes)
-        np.testing.assert_array_equal(of_layer.image, whole.image)
-        np.testing.assert_array_equal(of_layer.signal, whole.signal)
+        found = reductions.exemplars_of_sets(path, sets, places, cube.target_classes, slab)
+        # Halves sum exactly.
+        signals = cube.signals[:, layer]
+        sums = np.stack([signals[:, members].sum(axis=1) for members in sets], axis=1)
+        sums[cube.targets < 0] = np.nan
+        check_exemplars(found, sums, cube.targets, places, cube.target_classes)
 
 
-def test_sums_over_vector_sets_do_not_depend_on_the_part(tmp_path):
+def check_exemplars(found, signals, targets, places, classes):
+    """Against a sort of each column, shape (image, vector), and of each class's part of it."""
+    for d, sign in enumerate((1, -1)):
+        for i, column in enumerate((sign * signals).T):
+            order = reference.strongest(column.tolist(), places)
+            image, signal = found.overall.image[d, i], found.overall.signal[d, i]
+            assert image.tolist() == order + [-1] * (places - len(order))
+            np.testing.assert_array_equal(signal[: len(order)], signals[order, i])
+            assert np.isnan(signal[len(order) :]).all()
+            for c in range(classes):
+                of_class = np.where(targets == c, column, np.nan)
+                (first,) = reference.strongest(of_class.tolist(), 1) or [-1]
+                assert found.of_class.image[d, i, c] == first
+                expected = signals[first, i] if first >= 0 else np.nan
+                np.testing.assert_array_equal(found.of_class.signal[d, i, c], expected)
+
+
+def test_sums_over_vector_sets_do_not_depend_on_the_part():
     # Noise, whose sums round: a matrix product of another number of rows would differ.
     signals = np.random.default_rng(0).normal(size=(64, 300)).astype(np.float32)
     members = [np.arange(300), np.arange(1, 300, 7), np.array([], dtype=int)]
-    target = np.zeros(64, dtype=np.int64)
-    whole = exemplars.class_exemplars_of(signals, target, 0, members, 1)
-    alone = [
-        exemplars.class_exemplars_of(signals[i : i + 1], target[:1], i, members, 1)
-        for i in range(64)
-    ]
-    merged = alone[0]
-    for one in alone[1:]:
-        merged = exemplars.merge_class_exemplars(one, merged)
-    np.testing.assert_array_equal(merged.image, whole.image)
-    np.testing.assert_array_equal(merged.signal, whole.signal)
+    whole = exemplars.summed(signals, members)
+    alone = [exemplars.summed(signals[i : i + 1], members) for i in range(64)]
+    np.testing.assert_array_equal(np.concatenate(alone), whole)
+    assert (whole[:, 2] == 0).all()
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5])
