@@ -10,6 +10,104 @@ _OF_VECTORS = ("direction", "layer", "singular_vector")
 _OF_TARGET = ("target",)
 _SIGNAL = "layer output before bias"
 
+_VISUALIZATIONS = Group(
+    "optimised images of one layer, and how far to trust each; a target is a singular vector "
+    "or a set of them, in one direction",
+    {
+        "target": Variable(_OF_TARGET, "string", "name: vectors, direction and method"),
+        "singular_vector": SINGULAR_VECTOR,
+        "member": Variable(
+            ("target", "singular_vector"), "boolean", "the target's singular vectors"
+        ),
+        "weight": Variable(
+            ("target", "singular_vector"),
+            "float",
+            "w_i of the sum of signals; 0 for vectors that are not the target's",
+            source="Eq. 20",
+        ),
+        "direction": Variable(
+            _OF_TARGET, "string", "positive: the sum is maximised; negative: minimised"
+        ),
+        "objective": Variable(
+            _OF_TARGET,
+            "string",
+            "mean over the positions, or density: their soft maximum",
+            source="Eqs. 19, 20",
+        ),
+        "parametrization": Variable(
+            _OF_TARGET,
+            "string",
+            "fourier: coefficients in decorrelated colours; maco: phases alone",
+        ),
+        "number": Variable(
+            _OF_TARGET, "integer", "position among the target's images that differ by intent"
+        ),
+        "settings": Variable(_OF_TARGET, "string", "how it was optimised"),
+        "seed": Variable(_OF_TARGET, "integer", "seed of the image that is kept"),
+        "picture": Variable(
+            ("target", "y", "x", "channel"), "integer", "the optimised image", "0 to 255"
+        ),
+        "signal": Variable(
+            _OF_TARGET,
+            "float",
+            "weighted sum of the signals of the stored picture, in the network in float64",
+            _SIGNAL,
+            "Eq. 20",
+        ),
+        "natural_mean": Variable(
+            _OF_TARGET, "float", "mean of that sum over the images of the run", _SIGNAL
+        ),
+        "best_natural": Variable(
+            _OF_TARGET,
+            "float",
+            "that sum of the image of the run in which it is greatest, or least if negative",
+            _SIGNAL,
+        ),
+        "best_natural_image": Variable(_OF_TARGET, "string", "that image"),
+        "excess": Variable(
+            _OF_TARGET,
+            "float",
+            "(signal - natural mean) / (best natural - natural mean)",
+            "1",
+        ),
+        "excess_unseen": Variable(
+            _OF_TARGET,
+            "float",
+            "mean excess under transforms that the picture was not optimised for",
+            "1",
+        ),
+        "member_excess": Variable(
+            ("target", "singular_vector"),
+            "float",
+            "excess of each singular vector of the target alone; NaN for others",
+            "1",
+        ),
+        "path_similarity": Variable(
+            _OF_TARGET,
+            "float",
+            "mean cosine of the signal vectors of the picture and of the exemplars, over the "
+            "layers up to this one",
+            "1",
+        ),
+        "exemplar_similarity": Variable(
+            _OF_TARGET, "float", "the same of the exemplars among one another", "1"
+        ),
+        "noise_similarity": Variable(
+            _OF_TARGET, "float", "the same of images of noise and the exemplars", "1"
+        ),
+        "seeds": Variable(_OF_TARGET, "integer", "seeds that were tried"),
+        "seed_deviation": Variable(
+            _OF_TARGET,
+            "float",
+            "standard deviation of the excess over the seeds; NaN for a single one",
+            "1",
+        ),
+        "failed": Variable(
+            _OF_TARGET, "string", "why the picture is not to be trusted; empty if it is"
+        ),
+    },
+)
+
 VISUALIZATION_GROUPS: Mapping[str, Group] = {
     "exemplars": Group(
         "strongest images of each singular vector: those with the greatest signals, and in the "
@@ -44,103 +142,9 @@ VISUALIZATION_GROUPS: Mapping[str, Group] = {
             ),
         },
     ),
-    "visualizations/{layer}": Group(
-        "optimised images of one layer, and how far to trust each; a target is a singular vector "
-        "or a set of them, in one direction",
-        {
-            "target": Variable(_OF_TARGET, "string", "name: vectors, direction and method"),
-            "singular_vector": SINGULAR_VECTOR,
-            "member": Variable(
-                ("target", "singular_vector"), "boolean", "the target's singular vectors"
-            ),
-            "weight": Variable(
-                ("target", "singular_vector"),
-                "float",
-                "w_i of the sum of signals; 0 for vectors that are not the target's",
-                source="Eq. 20",
-            ),
-            "direction": Variable(
-                _OF_TARGET, "string", "positive: the sum is maximised; negative: minimised"
-            ),
-            "objective": Variable(
-                _OF_TARGET,
-                "string",
-                "mean over the positions, or density: their soft maximum",
-                source="Eqs. 19, 20",
-            ),
-            "parametrization": Variable(
-                _OF_TARGET,
-                "string",
-                "fourier: coefficients in decorrelated colours; maco: phases alone",
-            ),
-            "number": Variable(
-                _OF_TARGET, "integer", "position among the target's images that differ by intent"
-            ),
-            "settings": Variable(_OF_TARGET, "string", "how it was optimised"),
-            "seed": Variable(_OF_TARGET, "integer", "seed of the image that is kept"),
-            "picture": Variable(
-                ("target", "y", "x", "channel"), "integer", "the optimised image", "0 to 255"
-            ),
-            "signal": Variable(
-                _OF_TARGET,
-                "float",
-                "weighted sum of the signals of the stored picture, in the network in float64",
-                _SIGNAL,
-                "Eq. 20",
-            ),
-            "natural_mean": Variable(
-                _OF_TARGET, "float", "mean of that sum over the images of the run", _SIGNAL
-            ),
-            "best_natural": Variable(
-                _OF_TARGET,
-                "float",
-                "that sum of the image of the run in which it is greatest, or least if negative",
-                _SIGNAL,
-            ),
-            "best_natural_image": Variable(_OF_TARGET, "string", "that image"),
-            "excess": Variable(
-                _OF_TARGET,
-                "float",
-                "(signal - natural mean) / (best natural - natural mean)",
-                "1",
-            ),
-            "excess_unseen": Variable(
-                _OF_TARGET,
-                "float",
-                "mean excess under transforms that the picture was not optimised for",
-                "1",
-            ),
-            "member_excess": Variable(
-                ("target", "singular_vector"),
-                "float",
-                "excess of each singular vector of the target alone; NaN for others",
-                "1",
-            ),
-            "path_similarity": Variable(
-                _OF_TARGET,
-                "float",
-                "mean cosine of the signal vectors of the picture and of the exemplars, over the "
-                "layers up to this one",
-                "1",
-            ),
-            "exemplar_similarity": Variable(
-                _OF_TARGET, "float", "the same of the exemplars among one another", "1"
-            ),
-            "noise_similarity": Variable(
-                _OF_TARGET, "float", "the same of images of noise and the exemplars", "1"
-            ),
-            "seeds": Variable(_OF_TARGET, "integer", "seeds that were tried"),
-            "seed_deviation": Variable(
-                _OF_TARGET,
-                "float",
-                "standard deviation of the excess over the seeds; NaN for a single one",
-                "1",
-            ),
-            "failed": Variable(
-                _OF_TARGET, "string", "why the picture is not to be trusted; empty if it is"
-            ),
-        },
-    ),
+    "visualizations/{layer}": _VISUALIZATIONS,
+    # A batch of a layer's images, until they are gathered into the layer's group.
+    "visualization_parts/{layer}": _VISUALIZATIONS,
     "visualized": Group(
         "how many of the optimised images that the run asks for were made within its budget",
         {

@@ -23,7 +23,7 @@ from ddp_tasks.store.identity import changed_code, code_of, same_images
 from ddp_tasks.weights.tensor_svd import TensorSVD
 from schemas.names import group_path
 from schemas.parameters import ModelParameters, RunError, RunParameters
-from schemas.run_files import load_run, recorded_run
+from schemas.run_files import load_run, nearest, recorded_run
 from schemas.variables import FORMAT_VERSION
 
 
@@ -55,7 +55,10 @@ class FinishedRun:
         """
         known = self.layers["layer"].to_numpy().tolist()
         if layer not in known:
-            raise RunError(f"layer {layer!r} is not in {self.store}; layers: {', '.join(known)}")
+            raise RunError(
+                f"layer {layer!r} is not in {self.store}{nearest(layer, known)}; layers: "
+                f"{', '.join(known)}"
+            )
 
     def position(self, image: str) -> int:
         """Position in the run of the image with this id.
@@ -72,6 +75,10 @@ class FinishedRun:
             f"image {image!r} is not in {self.store}: it holds {len(ids):,} images, {ids[0]!r} to "
             f"{ids[-1]!r}; nearest: {', '.join(repr(i) for i in _nearest(image, ids))}"
         )
+
+    def on_cluster(self, cluster: str) -> FinishedRun:
+        """The same run on another cluster; see ``RunParameters.cluster``."""
+        return replace(self, run=self.run.model_copy(update={"cluster": cluster}))
 
     def prepared(self) -> Prepared:
         """Open the run's model and images, and make sure that they are those of the store.

@@ -1,0 +1,196 @@
+"""Which optimised images are asked for: those of a whole run, or of some vectors of a layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.store import groups
+from ddp_tasks.visualization.targets import Direction, Target
+from schemas.names import group_path
+from schemas.parameters import RunError, RunParameters, VisualizationParameters
+from schemas.run_files import nearest
+
+DIRECTIONS: tuple[Direction, ...] = ("positive", "negative")
+
+#: An equivalence class, by one of its singular vectors: v14 or [v14].
+_EQUIVALENCE_CLASS = re.compile(r"\[?v(\d+)\]?")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Singular vectors that one picture is asked for, and how well they tell classes apart."""
+
+    singular_vectors: tuple[int, ...]
+    direction: Direction
+    eta_squared: float = 0.0
+    """the greatest η² of the vectors."""
+    rank: int = 0
+    """0 for what a run makes first, 1 for what it makes then."""
+
+    def targets(self, options: VisualizationParameters) -> list[Target]:
+        """The images to be made: for each objective, as many as differ by intent."""
+        return [
+            Target(
+                self.singular_vectors,
+                direction=self.direction,
+                objective=objective,
+                parametrization=options.parametrization,
+                number=number,
+                images=options.diverse,
+            )
+            for objective, number in product(options.objectives, range(options.diverse))
+        ]
+
+
+def wanted_by_run(run: RunParameters, path: Path) -> dict[str, list[Wanted]]:
+    """What a run asks for, by layer; in each layer the most discriminating first.
+
+    Equivalence classes of the hierarchies come before single vectors.
+
+    Parameters
+    ----------
+    path
+        of the run's store, which has its hierarchies.
+    """
+    options = run.visualizations
+    if options.targets == "none":
+        return {}
+    wanted: dict[str, list[Wanted]] = {}
+    significance = groups.read(path, "significance")
+    for layer in groups.read(path, "layers")["layer"].to_numpy().tolist():
+        of_layer = significance.sel(layer=layer)
+        tables = {
+            direction: LayerTable.of(of_layer, *run.significance.levels(layer), direction)
+            for direction in (DIRECTIONS if options.targets == "all" else DIRECTIONS[:1])
+        }
+        classes = [
+            _wanted(members, "positive", tables["positive"])
+            for members in equivalence_classes(path, layer)
+        ]
+        chosen = sorted(classes, key=_by_eta_squared)
+        if options.targets == "all":
+            known = {one.singular_vectors for one in classes}
+            singles = [
+                replace(_wanted((i,), direction, table), rank=1)
+                for direction, table in tables.items()
+                for i in range(len(table.eta_squared))
+                if direction == "negative" or (i,) not in known
+            ]
+            chosen += sorted(singles, key=_by_eta_squared)
+        wanted[layer] = chosen
+    return wanted
+
+
+def _wanted(members: tuple[int, ...], direction: Direction, table: LayerTable) -> Wanted:
+    eta_squared = np.nan_to_num(table.eta_squared[list(members)])
+    return Wanted(members, direction, float(eta_squared.max()))
+
+
+def _by_eta_squared(wanted: Wanted) -> tuple[float, tuple[int, ...]]:
+    return -wanted.eta_squared, wanted.singular_vectors
+
+
+def most_telling(
+    wanted: Mapping[str, Sequence[Wanted]], most: int | None
+) -> dict[str, list[Wanted]]:
+    """The most telling of all layers' targets, still by layer; all of them if ``most`` is None."""
+    ranked = sorted(
+        (
+            (one.rank, -one.eta_squared, layer, place)
+            for layer, of in wanted.items()
+            for place, one in enumerate(of)
+        )
+    )
+    chosen = {(layer, place) for _, _, layer, place in ranked[:most]}
+    return {
+        layer: [one for place, one in enumerate(of) if (layer, place) in chosen]
+        for layer, of in wanted.items()
+    }
+
+
+def equivalence_classes(path: Path, layer: str) -> list[tuple[int, ...]]:
+    """The singular vectors of each equivalence class of a layer, the most general first."""
+    members = groups.read(path, group_path("hierarchies", layer))["singular_vectors"].to_numpy()
+    return [tuple(np.flatnonzero(row).tolist()) for row in members]
+
+
+def wanted_of_layer(
+    run: RunParameters,
+    path: Path,
+    layer: str,
+    *,
+    vectors: Sequence[int] = (),
+    classes: Sequence[str] = (),
+    directions: Sequence[Direction] = ("positive",),
+) -> list[Wanted]:
+    """What a person asks for by name; without names all equivalence classes of the layer.
+
+    Parameters
+    ----------
+    vectors
+        singular vectors, each a target of its own.
+    classes
+        equivalence classes, by one of their singular vectors, such as ``v14``; or target classes,
+        whose significant vectors become one target.
+
+    Raises
+    ------
+    RunError
+        If a vector or class does not exist, or a class has no significant vector; it names those
+        that there are.
+    """
+    chosen = list(dict.fromkeys(_of_vectors(path, layer, vectors)))
+    chosen += [_of_class(run, path, layer, name) for name in classes]
+    if not vectors and not classes:
+        chosen = equivalence_classes(path, layer)
+        if not chosen:
+            raise RunError(
+                f"layer {layer} has no equivalence class, as none of its singular vectors is "
+                "significant for a class; name singular vectors instead"
+            )
+    pairs = product(dict.fromkeys(chosen), directions)
+    return [Wanted(members, direction) for members, direction in pairs]
+
+
+def _of_vectors(path: Path, layer: str, vectors: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    rank = int(groups.read(path, "layers")["rank"].sel(layer=layer))
+    for vector in vectors:
+        if not 0 <= vector < rank:
+            raise RunError(
+                f"vector: {vector} is refused; layer {layer} has singular vectors 0 to {rank - 1}"
+            )
+        yield (vector,)
+
+
+def _of_class(run: RunParameters, path: Path, layer: str, name: str) -> tuple[int, ...]:
+    significance = groups.read(path, "significance").sel(layer=layer)
+    table = LayerTable.of(significance, *run.significance.levels(layer))
+    if name in table.target_classes:
+        members = np.flatnonzero(table.significant[table.target_classes.index(name)])
+        if not len(members):
+            raise RunError(
+                f"class: no singular vector of layer {layer} is significant for {name!r}; name "
+                "singular vectors instead"
+            )
+        return tuple(members.tolist())
+    known = equivalence_classes(path, layer)
+    if match := _EQUIVALENCE_CLASS.fullmatch(name):
+        vector = int(match[1])
+        if of_vector := [members for members in known if vector in members]:
+            return of_vector[0]
+    names = [f"v{members[0]}" for members in known]
+    listed = ", ".join(f"[{one}]" for one in names[:20]) + ", …" * (len(names) > 20)
+    raise RunError(
+        f"class: {name!r} is no target class of the run and no equivalence class of layer {layer}"
+        f"{nearest(name, [*table.target_classes, *names])}; equivalence classes: "
+        f"{listed or 'none'}; target classes: {', '.join(table.target_classes[:20])}"
+        + ", …"
+        * (len(table.target_classes) > 20)
+    )

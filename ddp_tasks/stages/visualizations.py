@@ -1,0 +1,152 @@
+"""Optimised images of a run's singular vectors, as Prefect tasks (section 6)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from prefect import get_run_logger
+
+from ddp_tasks.prepared_run import Prepared, prepare
+from ddp_tasks.queries.visualization_targets import Wanted, most_telling, wanted_by_run
+from ddp_tasks.stages.bounded_futures import on_each_worker
+from ddp_tasks.stages.stage import over_workers, stage
+from ddp_tasks.store import groups
+from ddp_tasks.workers import kept, stored_visualizations, visualizations
+from ddp_tasks.workers.stored_run import StoredRun
+from ddp_tasks.workers.stored_visualizations import Batch
+from ddp_tasks.workers.visualizations import Made
+from schemas.parameters import RunError, RunParameters, VisualizationParameters
+
+
+@stage("visualizations")
+def visualize_run(run: RunParameters, path: Path, scheduler: str) -> None:
+    """Have the Dask workers make the optimised images that a run asks for, within its budget.
+
+    The most discriminating come first. Images that are stored already are kept.
+    """
+    log, options = get_run_logger(), run.visualizations
+    if options.targets == "none":
+        return
+    if kept.is_visualized(run, path):
+        log.info("optimised images: kept from before")
+        return
+    wanted: Mapping[str, Sequence[Wanted]] = wanted_by_run(run, path)
+    if refusal := visualizations.refusal(prepare(run, labelled=False)):
+        log.info("no optimised images: %s", refusal)
+        wanted = {}
+    deadline = None if options.seconds is None else time.time() + options.seconds
+    _make(StoredRun.of(path, run), scheduler, wanted, options, deadline)
+    counts = stored_visualizations.counts(path, kept.layer_names(path), wanted, options)
+    groups.write(path, "visualized", counts, kept.of_visualized(run, path))
+
+
+@stage("visualizations")
+def visualize(
+    run: RunParameters,
+    path: Path,
+    wanted: Mapping[str, Sequence[Wanted]],
+    options: VisualizationParameters,
+    scheduler: str,
+) -> None:
+    """Have the Dask workers make the optimised images that a person asks for, all of them."""
+    _make(StoredRun.of(path, run), scheduler, wanted, options, None)
+
+
+def check_pictures(prepared: Prepared) -> None:
+    """Refuse images that are no pictures, which nothing can be optimised for.
+
+    Raises
+    ------
+    RunError
+        If they are none; it gives their shape.
+    """
+    if refusal := visualizations.refusal(prepared):
+        raise RunError(refusal)
+
+
+def _make(
+    stored: StoredRun,
+    scheduler: str,
+    wanted: Mapping[str, Sequence[Wanted]],
+    options: VisualizationParameters,
+    deadline: float | None,
+) -> None:
+    log, path, patience = get_run_logger(), stored.path, stored.parameters.shards.patience
+    groups.recover(path, stored_visualizations.GROUP)
+    for name, why in stored_visualizations.remove_damaged(path):
+        log.warning("the optimised images of %s are removed: %s", name, why)
+    sizes = on_each_worker(scheduler, patience, partial(visualizations.batch_size, stored))
+    every = _batches(wanted, options, min(sizes))
+    missing = stored_visualizations.without_stored(path, every, options)
+    if not missing:
+        log.info("optimised images: all %d are stored", sum(map(len, every)))
+    made, late, total = 0, list[Made](), sum(map(len, missing))
+    make = partial(visualizations.visualize, stored, options, deadline)
+    with over_workers(
+        scheduler,
+        patience,
+        key="visualizations",
+        description="optimised images",
+        total=total,
+        size=len,
+    ) as mapped:
+        for batch, outcome in mapped(make, _until(missing, deadline)):
+            made += outcome.images
+            if outcome.failed:
+                log.warning("%s: %s", batch, "; ".join(outcome.failed))
+            if outcome.needed is not None:
+                late.append(outcome)
+    layers = stored_visualizations.layers_with_parts(path, kept.layer_names(path))
+    with over_workers(
+        scheduler,
+        patience,
+        key="pictures-of-layers",
+        description="gathering the optimised images of layers",
+        total=len(layers),
+    ) as mapped:
+        for _ in mapped(partial(stored_visualizations.gather, path), layers):
+            pass
+    stored_visualizations.remove_parts(path)
+    if made < total and deadline is not None:
+        slow = max((outcome.needed for outcome in late if outcome.needed), default=None)
+        one = "" if slow is None else f"; one batch takes about {slow:.0f} s here"
+        log.warning(
+            "%d of %d optimised images were made in %g s%s: a greater visualizations.seconds or "
+            "ddp visualize makes the others",
+            made,
+            total,
+            options.seconds,
+            one,
+        )
+
+
+def _until(batches: Sequence[Batch], deadline: float | None) -> Iterator[Batch]:
+    """Batches as long as there is time."""
+    for batch in batches:
+        if deadline is not None and time.time() >= deadline:
+            return
+        yield batch
+
+
+def _batches(
+    wanted: Mapping[str, Sequence[Wanted]],
+    options: VisualizationParameters,
+    size: int,
+) -> list[Batch]:
+    """Batches of one layer each, those with the most discriminating targets first.
+
+    What a batch holds depends on what is asked for alone, not on what is stored already.
+    """
+    together = options.diverse * len(options.objectives)
+    each = max(1, size // (options.seeds * together))
+    most = None if options.images is None else max(1, options.images // together)
+    ranked: list[tuple[tuple[int, float], Batch]] = []
+    for layer, of_layer in most_telling(wanted, most).items():
+        for start in range(0, len(of_layer), each):
+            some = of_layer[start : start + each]
+            targets = tuple(target for one in some for target in one.targets(options))
+            ranked.append(((some[0].rank, -some[0].eta_squared), Batch(layer, targets)))
+    return [batch for _, batch in sorted(ranked, key=lambda pair: pair[0])]
