@@ -12,9 +12,10 @@ import typer
 
 # Import little before signals are watched: Ctrl-C during an import gives a traceback.
 from flows import garbage, stopping
-from flows.commands import Commands, path, without_dask
+from flows.commands import Commands, Folder, Set, path, without_dask
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
+from flows.visualize_command import visualize
 
 if TYPE_CHECKING:
     from schemas.parameters import RunParameters
@@ -30,18 +31,6 @@ app = typer.Typer(
 
 Run = Annotated[
     str, typer.Argument(metavar="RUN", help="A preset's name (see ddp presets) or a YAML file.")
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Change one key of the run, such as images.per_class=20; the value is YAML. "
-        "May be given more than once.",
-    ),
-]
-Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", parser=path, help="The folder of a finished run.")
 ]
 Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")]
 Quantile = Annotated[
@@ -246,6 +235,9 @@ def steps(
         run_file=run_file,
     )
     say(page)
+
+
+app.command()(visualize)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -47,6 +47,20 @@ def path(text: str) -> Path:
     except RunError as error:
         raise typer.BadParameter(shown(str(error), 300)) from None
     return Path(text)
+
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one key of the run, such as images.per_class=20; the value is YAML. "
+        "May be given more than once.",
+    ),
+]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", parser=path, help="The folder of a finished run.")
+]
 
 
 def without_dask() -> None:

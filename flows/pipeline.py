@@ -19,6 +19,7 @@ from ddp_tasks.stages import (
     plausibility,
     signals,
     significance,
+    visualizations,
 )
 from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.store import run_lock
@@ -122,6 +123,8 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             family.map_family(run, store, address)
         with timings.part("stability"):
             family.judge_stability(run, store, address)
+        with timings.part("optimised images"):
+            visualizations.visualize_run(run, store, address)
         with timings.part("report"):
             summary = read_summary(run, store)
             artifacts.publish_tables(run, summary, store)

@@ -121,6 +121,7 @@ def tiny_run(
         "significance": {"quantile": 0.8, "percentage": 60, "layers": {"fc*": {"quantile": 0.7}}},
         "shards": {"images": 8, "batch_size": 3},
         "exemplars": 4,
+        "visualizations": {"targets": "none"},
         "cluster": "local",
     }
     return check(RunParameters, {**content, **changes}, "tiny")

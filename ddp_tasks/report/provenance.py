@@ -42,8 +42,9 @@ def made_of(run: RunParameters, path: Path) -> str:
         "family",
         "exemplars",
         *(["capacity"] if run.capacity else []),
+        *(f"visualizations/{name}" for name in groups.names_below(path, "visualizations")),
     ]
-    parts = [recorded(run).model_dump_json(), groups.stamp(path)]
+    parts = [recorded(run).model_dump_json(exclude={"shards"}), groups.stamp(path)]
     parts += [version(package) for package in ("ddp-flows", "bokeh", "holoviews")]
     parts += [groups.fingerprint(path, group) for group in shown]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -144,9 +144,9 @@ def recover(path: Path, parent: str) -> None:
 
 
 def names_below(path: Path, parent: str) -> list[str]:
-    """Names of the finished groups below a group, such as those of single layers."""
-    folders = sorted(file.parent for file in (path / parent).glob("*/zarr.json"))
-    return [folder.name for folder in folders if is_marked(path, f"{parent}/{folder.name}")]
+    """Names of the groups below a group, such as those of single layers, finished or not."""
+    names = sorted(place.name for place in (path / parent).glob("*") if place.is_dir())
+    return [name for name in names if not name.endswith((_NEW, _OLD))]
 
 
 def remove(path: Path, group: str) -> None:

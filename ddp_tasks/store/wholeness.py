@@ -216,11 +216,13 @@ def _expected(path: Path, run: RunParameters) -> list[str]:
         "superclasses": bool(levels.superclasses),
         _SPATIAL: run.spatial_statistics,
         "exemplars": True,
+        "visualized": run.visualizations.targets != "none",
         "family": True,
     }
     return [
         *(group for group, wanted in wanted_by_group.items() if wanted),
         *(group_path(parent, layer) for parent in by_layer for layer in layers),
+        *(f"visualizations/{name}" for name in store.names_below(path, "visualizations")),
     ]
 
 

@@ -15,6 +15,7 @@ from ddp_tasks.workers.family import is_judged
 from ddp_tasks.workers.hypergraphs import is_built
 from ddp_tasks.workers.replaced_images import replaced_images
 from ddp_tasks.workers.stored_run import StoredRun
+from schemas.names import file_name
 from schemas.parameters import RunParameters
 
 
@@ -37,6 +38,33 @@ def of_family(run: RunParameters, path: Path) -> dict[str, str]:
     """The mark of the group ``family``."""
     percentages = ", ".join(f"{p:g}" for p in run.significance.all_percentages)
     return {"percentages": percentages, **_of_significance(path)}
+
+
+def of_visualized(run: RunParameters, path: Path) -> dict[str, str]:
+    """The mark of the group ``visualized``."""
+    levels = run.significance.model_dump_json(include={"quantile", "percentage", "layers"})
+    return {
+        "visualizations": run.visualizations.model_dump_json(),
+        "levels": levels,
+        **of_cube(path),
+    }
+
+
+def is_visualized(run: RunParameters, path: Path) -> bool:
+    """Whether the optimised images that a run asks for were made, and all stored ones are whole."""
+    recorded = groups.is_recorded(path, "visualized", of_visualized(run, path))
+    if not recorded or groups.names_below(path, "visualization_parts"):
+        return False
+    visualized = groups.read(path, "visualized")
+    names = {
+        file_name(layer)
+        for layer, made in zip(
+            visualized["layer"].to_numpy().tolist(), visualized["made"].to_numpy(), strict=True
+        )
+        if made
+    }
+    names |= set(groups.names_below(path, "visualizations"))
+    return not any(groups.damages(path, f"visualizations/{name}") for name in names)
 
 
 def _of_significance(path: Path) -> dict[str, str]:
@@ -94,6 +122,7 @@ def is_finished(run: RunParameters, path: Path, page: Path, folder: Path) -> boo
             and all(groups.is_recorded(path, *part) for part in _parts(run, path))
             and not unbuilt_layers(run, path, folder)
             and not unjudged_layers(run, path)
+            and (run.visualizations.targets == "none" or is_visualized(run, path))
             and is_laid_out(run, path, page)
         )
     except marks.DamagedStoreError:

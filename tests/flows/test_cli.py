@@ -189,6 +189,7 @@ def test_help_is_complete(monkeypatch):
             "hypergraph",
             "distinguish",
             "check",
+            "visualize",
         )
     }
     told = CliRunner().invoke(cli.app, ["--help"]).output

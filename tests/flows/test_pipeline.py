@@ -334,7 +334,7 @@ def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp
 
 
 @pytest.mark.parametrize(
-    ("network", "shape", "layers"),
+    "case",
     [
         ("Series", (3, 20), ["conv", "fc"]),
         ("Vectors", (7,), ["0", "2"]),
@@ -342,8 +342,9 @@ def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp
     ],
 )
 def test_inputs_that_are_no_pictures_end_in_a_report_that_draws_them(
-    network, shape, layers, tmp_path, address
+    case, tmp_path, address, caplog
 ):
+    network, shape, layers = case
     nan = [7]
     run = tiny_run(
         images={
@@ -354,10 +355,14 @@ def test_inputs_that_are_no_pictures_end_in_a_report_that_draws_them(
         model={"factory": f"odd_networks:{network}"},
         significance={"quantile": 0.6, "percentage": 50, "resamples": 0},
         capacity=[],
+        visualizations={"steps": 4},
         cluster=address,
     )
     outcome = run_pipeline(run, tmp_path)
     assert [layer.layer for layer in outcome.summary.layers] == layers
+    # Nothing can be optimised for them.
+    assert not stores.read(outcome.store, "visualized")["asked"].any()
+    assert f"inputs of shape {shape}" in caplog.text
     signals = stores.read(outcome.store, "signals").load()
     assert signals["signal"].shape[:2] == (12, len(layers))
     assert signals["error"].values.tolist() == [
