@@ -20,6 +20,9 @@ from ddp_tasks.workers.stored_visualizations import Batch
 from ddp_tasks.workers.visualizations import Made
 from schemas.parameters import RunError, RunParameters, VisualizationParameters
 
+#: Targets of a batch that must be made within some seconds.
+_TARGETS_WITHIN_A_BUDGET = 2
+
 
 @stage("visualizations")
 def visualize_run(run: RunParameters, path: Path, scheduler: str) -> None:
@@ -52,6 +55,8 @@ def visualize(
     scheduler: str,
 ) -> None:
     """Have the Dask workers make the optimised images that a person asks for, all of them."""
+    # Zarr would read what is gathered at the root with every array that is written.
+    groups.unseal(path)
     _make(StoredRun.of(path, run), scheduler, wanted, options, None)
 
 
@@ -79,7 +84,9 @@ def _make(
     for name, why in stored_visualizations.remove_damaged(path):
         log.warning("the optimised images of %s are removed: %s", name, why)
     sizes = on_each_worker(scheduler, patience, partial(visualizations.batch_size, stored))
-    every = _batches(wanted, options, min(sizes))
+    # Small batches waste less where time runs out, and end sooner.
+    most = None if deadline is None else _TARGETS_WITHIN_A_BUDGET
+    every = _batches(wanted, options, min(sizes), most)
     missing = stored_visualizations.without_stored(path, every, options)
     if not missing:
         log.info("optimised images: all %d are stored", sum(map(len, every)))
@@ -135,6 +142,7 @@ def _batches(
     wanted: Mapping[str, Sequence[Wanted]],
     options: VisualizationParameters,
     size: int,
+    most_targets: int | None,
 ) -> list[Batch]:
     """Batches of one layer each, those with the most discriminating targets first.
 
@@ -142,6 +150,7 @@ def _batches(
     """
     together = options.diverse * len(options.objectives)
     each = max(1, size // (options.seeds * together))
+    each = each if most_targets is None else min(each, most_targets)
     most = None if options.images is None else max(1, options.images // together)
     ranked: list[tuple[tuple[int, float], Batch]] = []
     for layer, of_layer in most_telling(wanted, most).items():
