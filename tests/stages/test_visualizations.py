@@ -13,10 +13,9 @@ from ddp_tasks.queries.visualization_targets import Wanted, wanted_by_run
 from ddp_tasks.queries.visualizations import layer_visualizations, open_visualizations
 from ddp_tasks.stages.visualizations import visualize_run
 from ddp_tasks.store import groups
-from ddp_tasks.workers import kept
+from ddp_tasks.workers import kept, visualizations
 from ddp_tasks.workers.stored_run import StoredRun
 from ddp_tasks.workers.stored_visualizations import Batch
-from ddp_tasks.workers.visualizations import visualize
 from schemas.parameters import RunError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -179,7 +178,7 @@ def test_a_batch_that_a_killed_run_left_is_gathered_and_not_made_again(path, add
     run = run_with()
     (layer, (one, *_)) = next((k, v) for k, v in wanted_by_run(run, path).items() if v)
     batch = Batch(layer, tuple(one.targets(run.visualizations)))
-    made = visualize(StoredRun.of(path, run), run.visualizations, None, batch)
+    made = visualizations.visualize(StoredRun.of(path, run), run.visualizations, None, batch)
     assert made.images == 1
     (part,) = groups.names_below(path, "visualization_parts")
     picture = groups.read(path, f"visualization_parts/{part}")["picture"].to_numpy()[0]
@@ -201,17 +200,36 @@ def test_a_damaged_group_is_removed_and_made_again(visualized, address, tmp_path
     assert len(pictures(path, "fc1")) == len(asked(path)["fc1"])
 
 
-def test_a_batch_too_long_for_its_time_makes_as_many_as_it_can(path) -> None:
-    run = run_with(steps=400)
+def test_a_batch_too_long_for_its_time_makes_as_many_as_it_can(path, monkeypatch) -> None:
+    run = run_with()
     wanted = [Wanted((i,), "positive") for i in range(5)]
     batch = Batch("fc1", tuple(t for one in wanted for t in one.targets(run.visualizations)))
+    make = visualizations._made
+
+    def slow(stored, options, deadline, batch):
+        """Ten seconds for each target, as far as is known after some steps."""
+        if len(batch) > 2:
+            raise visualizations._TooLateError(10.0 * len(batch))
+        return make(stored, options, deadline, batch)
+
+    monkeypatch.setattr(visualizations, "_made", slow)
     stored = StoredRun.of(path, run)
-    begun = time.time()
-    visualize(stored, run.visualizations, None, Batch("fc1", batch.targets[:1]))
-    one = time.time() - begun
-    made = visualize(stored, run.visualizations, time.time() + 1.6 * one, batch)
-    assert made.images < 5
-    assert made.needed is None or made.needed > 0
+    made = visualizations.visualize(stored, run.visualizations, time.time() + 28, batch)
+    assert made.images == 2
+    assert made.needed == 50
+    nothing = visualizations.visualize(stored, run.visualizations, time.time() + 9, batch)
+    assert nothing == visualizations.Made(needed=50)
+
+
+def test_a_clock_ends_a_batch_once_it_cannot_be_finished() -> None:
+    clock = visualizations._Clock(time.time() + 1e-3, 10**9)
+    with pytest.raises(visualizations._TooLateError):
+        for _ in range(8):
+            clock.advanced(1)
+    for deadline in (None, time.time() + 1e6):
+        clock = visualizations._Clock(deadline, 8)
+        for _ in range(8):
+            clock.advanced(1)
 
 
 def test_a_query_names_what_there_is(visualized, finished) -> None:
