@@ -36,7 +36,15 @@ from prefect.logging import disable_run_logger
 from ddp_tasks.queries import significance
 from ddp_tasks.queries.finished_run import open_finished
 from ddp_tasks.queries.recorded_images import recorded_contents
-from ddp_tasks.stages import capacity, decomposition, extraction, family, signals, stage
+from ddp_tasks.stages import (
+    capacity,
+    decomposition,
+    extraction,
+    family,
+    pictures,
+    signals,
+    stage,
+)
 from ddp_tasks.stages import significance as significance_tasks
 from ddp_tasks.store import creation, cube, taken_back, wholeness
 from ddp_tasks.store import groups as store
@@ -210,6 +218,7 @@ def stages(run: RunParameters, folder: Path, address: str) -> None:
         extraction.measure_positions.fn(run, path, address)
     significance_tasks.find_exemplars.fn(run, path, address)
     significance_tasks.build_hypergraphs.fn(run, path, files, address)
+    pictures.keep_pictures.fn(run, path, address)
     family.map_family.fn(run, path, address)
     family.judge_stability.fn(run, path, address)
     store.seal(path)

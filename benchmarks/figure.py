@@ -2,7 +2,7 @@
 
     python -m benchmarks.figure DIR LAYER FILE.png
 
-DIR is the folder of a finished run, whose images lie where they lay then. Needs Chromium and
+DIR is the folder of a finished run. Needs Chromium and
 chromedriver, which take the picture of the same figures as in the report.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -24,10 +23,9 @@ from selenium.webdriver.chrome.service import Service
 
 from ddp_tasks.figures import hierarchy_figures, hypergraph_figures
 from ddp_tasks.figures.thumbnails import Thumbnails
-from ddp_tasks.images.image_sets import open_images
+from ddp_tasks.queries.pictures import open_pictures
 from ddp_tasks.store import groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
-from schemas.parameters import RunParameters
 
 _PAGE = """<!DOCTYPE html><html><head><meta charset="utf-8"><script>{js}</script>
 <style>body {{ margin: 0; font: 15px Helvetica, Arial, sans-serif; color: #1d2329; }}
@@ -47,10 +45,9 @@ def draw(folder: Path, layer: str, file: Path) -> None:
         the PNG to write.
     """
     path = folder / "store.zarr"
-    run = RunParameters.model_validate(json.loads(groups.root_attributes(path)["run_parameters"]))
     hierarchy = groups.read(path, f"hierarchies/{layer}").load()
     vectors = LayerVectors.of(groups.read(path, "layers").load().sel(layer=layer))
-    thumbnails = Thumbnails(open_images(run.images))
+    thumbnails = Thumbnails(open_pictures(folder))
     figures = {
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, vectors),
         "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, vectors, thumbnails),

@@ -16,6 +16,7 @@ from ddp_tasks.stages import (
     decomposition,
     extraction,
     family,
+    pictures,
     plausibility,
     signals,
     significance,
@@ -119,6 +120,8 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             significance.find_exemplars(run, store, address)
         with timings.part("hypergraphs"):
             significance.build_hypergraphs(run, store, hypergraphs, address)
+        with timings.part("pictures"):
+            pictures.keep_pictures(run, store, address)
         with timings.part("family"):
             family.map_family(run, store, address)
         with timings.part("stability"):

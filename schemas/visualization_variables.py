@@ -142,6 +142,24 @@ VISUALIZATION_GROUPS: Mapping[str, Group] = {
             ),
         },
     ),
+    "pictures": Group(
+        "small copies of the images that are shown of a run: exemplars of singular vectors and of "
+        "equivalence classes; 64 MiB at most before compression",
+        {
+            "image": Variable(
+                ("image",), "string", "stable id: the file's path below the root, or the index"
+            ),
+            "picture": Variable(
+                ("image", "y", "x", "channel"),
+                "integer",
+                "red, green and blue as the network takes the image, before standardising; what "
+                "is no picture is drawn; grey if it cannot be read; zeros to the right and below",
+                "0 to 255",
+            ),
+            "height": Variable(("image",), "integer", "rows of the picture", "pixels"),
+            "width": Variable(("image",), "integer", "columns of the picture", "pixels"),
+        },
+    ),
     "visualizations/{layer}": _VISUALIZATIONS,
     # A batch of a layer's images, until they are gathered into the layer's group.
     "visualization_parts/{layer}": _VISUALIZATIONS,

@@ -78,8 +78,14 @@ class Made:
             directions=("positive", "negative"),
             exemplars=self.exemplars,
             images=self.images,
+            pictures=self.pictures,
             made_of="0123abcd",
         )
+
+    @property
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Of all images, by id."""
+        return {image: self.images.picture(at) for at, image in enumerate(self.images.ids)}
 
     def cube_of(self, layer: str) -> np.ndarray:
         """Signals of one layer, shape (image, singular vector)."""
@@ -108,7 +114,7 @@ class Made:
         """The report whole."""
         anchors = fragments.anchors(self.summary)
         sections = {
-            layer: layer_section.drawn(self.of_layer(layer), anchor, Thumbnails(self.images))
+            layer: layer_section.drawn(self.of_layer(layer), anchor, Thumbnails(self.pictures))
             for layer, anchor in anchors.items()
         }
         return "".join(run_page.pieces(self.of_page(), sections))

@@ -75,6 +75,26 @@ class PickyNetwork(nn.Module):
         return self.head(x)
 
 
+class Colours(nn.Module):
+    """Three layers for coloured pictures, seeded: convolutions with a residual sum and pooling."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
+            self.norm = nn.BatchNorm2d(4)
+            self.conv2 = nn.Conv2d(4, 4, 3, padding=1)
+            self.fc = nn.Linear(4, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images of shape (n, 3, m, n)."""
+        x = torch.relu(self.norm(self.conv1(images)))
+        x = torch.nn.functional.max_pool2d(x, 2)
+        x = torch.relu(x + self.conv2(x))
+        return self.fc(x.mean(dim=(2, 3)))
+
+
 def not_a_network() -> int:
     """What a factory of a network must not give."""
     return 3

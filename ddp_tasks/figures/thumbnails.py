@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import holoviews as hv
@@ -14,8 +15,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from ddp_tasks.figures.elements import element
-from ddp_tasks.images.image_sets import ImageSet
-from schemas.parameters import RunError
 
 _LARGEST = 64
 _SMALLEST = 40
@@ -31,39 +30,41 @@ class Thumbnail:
 
 
 class Thumbnails(Mapping[str, Thumbnail]):
-    """Thumbnails of an image set by image id; every picture is fetched once, when asked for."""
+    """Thumbnails of pictures by image id, each made once, when asked for.
 
-    def __init__(self, images: ImageSet) -> None:
-        self.images = images
-        self._position = {image: position for position, image in enumerate(images.ids)}
-        self._made: dict[int, Thumbnail] = {}
+    Parameters
+    ----------
+    pictures
+        by image id, shape (m, n, 3); those that the run's store keeps.
+    """
+
+    def __init__(self, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
+        self._pictures = pictures
+        self._number = {image: number for number, image in enumerate(pictures)}
+        self._made: dict[str, Thumbnail] = {}
 
     def __getitem__(self, image: str) -> Thumbnail:
-        """The thumbnail of one image; a grey square if it can no longer be read.
+        """The thumbnail of one image; a grey square if there is no picture of it."""
+        if image not in self._pictures:
+            return _nothing()
+        if image not in self._made:
+            self._made[image] = thumbnail(self._pictures[image])
+        return self._made[image]
 
-        Raises
-        ------
-        KeyError
-            If the set has no image of this id.
-        """
-        position = self._position[image]
-        if position not in self._made:
-            try:
-                picture = self.images.picture(position)
-            except RunError:
-                picture = np.full((_SMALLEST, _SMALLEST, 3), 200, dtype=np.uint8)
-            self._made[position] = thumbnail(picture)
-        return self._made[position]
-
-    def position(self, image: str) -> int:
-        """Where an image stands in the set."""
-        return self._position[image]
+    def number(self, image: str) -> int:
+        """A number of the image's picture; -1 if there is none."""
+        return self._number.get(image, -1)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._position)
+        return iter(self._pictures)
 
     def __len__(self) -> int:
-        return len(self._position)
+        return len(self._pictures)
+
+
+@cache
+def _nothing() -> Thumbnail:
+    return thumbnail(np.full((_SMALLEST, _SMALLEST, 3), 200, dtype=np.uint8))
 
 
 class NumberedThumbnails(Mapping[str, Thumbnail]):
@@ -79,7 +80,7 @@ class NumberedThumbnails(Mapping[str, Thumbnail]):
 
     def __getitem__(self, image: str) -> Thumbnail:
         """As in ``Thumbnails``, with a number in place of the data URI."""
-        whole, number = self._thumbnails[image], str(self._thumbnails.position(image))
+        whole, number = self._thumbnails[image], str(self._thumbnails.number(image))
         return self.numbered(number, whole)
 
     def numbered(self, name: str, whole: Thumbnail) -> Thumbnail:

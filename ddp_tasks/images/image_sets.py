@@ -236,6 +236,19 @@ class ImageSet:
             }
         return alike
 
+    def read_at(self, positions: Sequence[int]) -> list[Tensor | Reason]:
+        """Images at some positions of the run, as ``read`` gives images in a row."""
+        if not len(positions):
+            return []
+        index = self.dataset_index[np.asarray(positions, dtype=np.int64)]
+        pictures = [self._fitted(picture) for picture in self.reader.read(index, _CPU)]
+        return [
+            picture
+            if isinstance(picture, str) or picture.shape == self.shape
+            else self._odd(picture)
+            for picture in pictures
+        ]
+
     @property
     def in_memory(self) -> bool:
         """Whether the dataset lies in memory, so that ``block`` gives many images at once."""

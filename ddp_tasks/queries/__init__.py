@@ -7,6 +7,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "significance": ["StoredSignificance", "open_significance"],
         "signals": ["layer_signals"],
+        "pictures": ["StoredPictures", "open_pictures"],
         "hypergraphs": ["stored_hypergraph"],
         "finished_run": ["FinishedRun", "open_finished"],
     },

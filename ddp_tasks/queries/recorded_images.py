@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
 
 from ddp_tasks.images.contents import Content
 from ddp_tasks.store import groups
 
 _NAMED = 5
+
+
+@dataclass(frozen=True)
+class RecordedImages:
+    """The images of a run as its store has them, without their pixels."""
+
+    ids: tuple[str, ...]
+    target: npt.NDArray[np.int64]
+    """shape (image,); the class number of each."""
+    target_classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, signals: xr.Dataset) -> RecordedImages:
+        """The images in the store's group ``signals``."""
+        return cls(
+            tuple(signals["image"].to_numpy().tolist()),
+            signals["target"].to_numpy().astype(np.int64),
+            tuple(signals["target_class"].to_numpy().tolist()),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 def recorded_contents(path: Path, images: slice = slice(None)) -> list[Content]:

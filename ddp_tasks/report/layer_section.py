@@ -19,7 +19,7 @@ from ddp_tasks.figures import layer_figures as figures
 from ddp_tasks.figures.layer_figures import SignalCounts
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
-from ddp_tasks.images.image_sets import ImageSet
+from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report import family_section, page
 from ddp_tasks.report.fragments import Fragment
@@ -49,7 +49,7 @@ class LayerFindings:
     """the group ``exemplars``."""
     hypergraph: xr.Dataset
     hierarchy: xr.Dataset
-    images: ImageSet
+    images: RecordedImages
 
 
 @dataclass(frozen=True)

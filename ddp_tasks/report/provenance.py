@@ -41,6 +41,7 @@ def made_of(run: RunParameters, path: Path) -> str:
         "significance",
         "family",
         "exemplars",
+        "pictures",
         *(["capacity"] if run.capacity else []),
         *(f"visualizations/{name}" for name in groups.names_below(path, "visualizations")),
     ]

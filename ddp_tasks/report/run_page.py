@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, short
 from ddp_tasks.figures.thumbnails import Thumbnails
-from ddp_tasks.images.image_sets import ImageSet, open_images
+from ddp_tasks.queries.pictures import StoredPictures
+from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import Discriminating, Summary, read_summary
 from ddp_tasks.report import capacity_page, page
 from ddp_tasks.report.fragments import Part, anchors
@@ -40,7 +43,9 @@ class Findings:
     """directions that the store holds."""
     exemplars: xr.Dataset
     """the group ``exemplars``."""
-    images: ImageSet
+    images: RecordedImages
+    pictures: Mapping[str, npt.NDArray[np.uint8]]
+    """of images that are shown, by id."""
     made_of: str
     """digest, see ``provenance.made_of``."""
     capacity: xr.Dataset | None = None
@@ -58,7 +63,8 @@ def read_findings(run: RunParameters, path: Path) -> Findings:
         not_analysed=json.loads(attributes["not_analysed"]),
         directions=tuple(significance["direction"].to_numpy().tolist()),
         exemplars=groups.read(path, "exemplars"),
-        images=open_images(run.images, labelled=False).as_stored(signals),
+        images=RecordedImages.of(signals),
+        pictures=StoredPictures(path),
         made_of=made_of(run, path),
         capacity=groups.read(path, "capacity").load() if run.capacity else None,
     )
@@ -76,7 +82,7 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     ------
     the page from its beginning to its end
     """
-    thumbnails = Thumbnails(findings.images)
+    thumbnails = Thumbnails(findings.pictures)
     capacity, spectra = capacity_page.run_section(findings.capacity)
     own = anchors(findings.summary)
     return page.pieces(

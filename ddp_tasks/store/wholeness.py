@@ -217,6 +217,7 @@ def _expected(path: Path, run: RunParameters) -> list[str]:
         _SPATIAL: run.spatial_statistics,
         "exemplars": True,
         "visualized": run.visualizations.targets != "none",
+        "pictures": True,
         "family": True,
     }
     return [

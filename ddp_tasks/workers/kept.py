@@ -5,6 +5,7 @@ Each stage checks its own part. A finished run needs neither workers nor stages.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +16,7 @@ from ddp_tasks.workers.family import is_judged
 from ddp_tasks.workers.hypergraphs import is_built
 from ddp_tasks.workers.replaced_images import replaced_images
 from ddp_tasks.workers.stored_run import StoredRun
-from schemas.names import file_name
+from schemas.names import file_name, group_path
 from schemas.parameters import RunParameters
 
 
@@ -65,6 +66,13 @@ def is_visualized(run: RunParameters, path: Path) -> bool:
     }
     names |= set(groups.names_below(path, "visualizations"))
     return not any(groups.damages(path, f"visualizations/{name}") for name in names)
+
+
+def of_pictures(path: Path) -> dict[str, str]:
+    """The mark of the group ``pictures``: the exemplars that it shows."""
+    hierarchies = [group_path("hierarchies", layer) for layer in layer_names(path)]
+    found = [groups.fingerprint(path, group) for group in ("exemplars", *hierarchies)]
+    return {"exemplars": hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]}
 
 
 def _of_significance(path: Path) -> dict[str, str]:
@@ -123,6 +131,7 @@ def is_finished(run: RunParameters, path: Path, page: Path, folder: Path) -> boo
             and not unbuilt_layers(run, path, folder)
             and not unjudged_layers(run, path)
             and (run.visualizations.targets == "none" or is_visualized(run, path))
+            and groups.is_recorded(path, "pictures", of_pictures(path))
             and is_laid_out(run, path, page)
         )
     except marks.DamagedStoreError:

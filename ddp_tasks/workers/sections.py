@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraphs.family import Family
-from ddp_tasks.images.image_sets import ImageSet
+from ddp_tasks.queries.pictures import StoredPictures
+from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report.fragments import FragmentFiles
 from ddp_tasks.store import cube, groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
-from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
+from ddp_tasks.workers.once import ONE_AT_A_TIME
 from ddp_tasks.workers.opened import opened
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
@@ -36,7 +37,7 @@ def draw_section(stored: StoredRun, section: tuple[LayerSummary, FragmentFiles])
     Parameters
     ----------
     stored
-        the finished run; its images are opened once per worker.
+        the finished run.
     section
         the layer, and the section's files, named after its anchor.
     """
@@ -46,7 +47,7 @@ def draw_section(stored: StoredRun, section: tuple[LayerSummary, FragmentFiles])
     # HoloViews holds its options for the whole process.
     with ONE_AT_A_TIME:
         thumbnails = run_thumbnails(stored)
-        findings = layer_findings(stored, summary, thumbnails.images)
+        findings = layer_findings(stored, summary)
         files.write(layer_section.drawn(findings, files.name, thumbnails))
 
 
@@ -70,23 +71,28 @@ def write_page(stored: StoredRun, files: Mapping[str, FragmentFiles], page: str)
 
 def run_thumbnails(stored: StoredRun) -> Thumbnails:
     """Thumbnails of a run's images, which all sections that a process draws share."""
-    return _thumbnails(stored, content_of_run(stored))
+    return _thumbnails(stored.path, groups.fingerprint(stored.path, "pictures"))
 
 
 @lru_cache(maxsize=1)
-def _thumbnails(stored: StoredRun, content: str) -> Thumbnails:
+def _thumbnails(path: Path, fingerprint: str) -> Thumbnails:
     from ddp_tasks.figures.thumbnails import Thumbnails
 
-    images = prepared_once(stored).images
-    return Thumbnails(images.as_stored(groups.read(stored.path, "signals")))
+    return Thumbnails(StoredPictures(path))
 
 
-def layer_findings(stored: StoredRun, summary: LayerSummary, images: ImageSet) -> LayerFindings:
+@lru_cache(maxsize=1)
+def _recorded_images(path: Path, stamp: str) -> RecordedImages:
+    return RecordedImages.of(groups.read(path, "signals"))
+
+
+def layer_findings(stored: StoredRun, summary: LayerSummary) -> LayerFindings:
     """The findings that the section of one layer shows."""
     from ddp_tasks.figures.layer_figures import signal_counts
     from ddp_tasks.report.layer_section import LayerFindings
 
     path, name = stored.path, summary.layer
+    images = _recorded_images(path, groups.stamp(path))
     parameters = stored.parameters.significance
     levels = parameters.levels(name)
     layers, significance = (opened(path, group) for group in ("layers", "significance"))

@@ -130,7 +130,7 @@ def test_a_box_has_the_optimised_image_of_exactly_its_vectors(small):
     stored = visualization_groups.visualizations("layer0", layer.rank, targets, failed=[1])
     found = optimised_pictures(stored)
     overlay = hierarchy_figures.hierarchy_figure(
-        hierarchy, layer, Thumbnails(small.images), found, values=True
+        hierarchy, layer, Thumbnails(small.pictures), found, values=True
     )
     boxes = _part(overlay, "Boxes").dframe()
     _apart(boxes)
@@ -156,7 +156,7 @@ def test_a_box_has_the_optimised_image_of_exactly_its_vectors(small):
 
 def test_hierarchy_draws_every_cover_and_no_box_over_another(small):
     _, layer, hierarchy = _layer(small)
-    overlay = hierarchy_figures.hierarchy_figure(hierarchy, layer, Thumbnails(small.images))
+    overlay = hierarchy_figures.hierarchy_figure(hierarchy, layer, Thumbnails(small.pictures))
     boxes = _part(overlay, "Boxes").dframe()
     assert boxes.title.tolist() == ["[v0*]", "[v1*]", "[v3]", "[v4]"]
     _apart(boxes)
@@ -185,7 +185,7 @@ def test_large_hierarchies_state_what_they_leave_out():
     _, layer, hierarchy = _layer(found)
     total = hierarchy.sizes["equivalence_class"]
     assert total > 60
-    overlay = hierarchy_figures.hierarchy_figure(hierarchy, layer, Thumbnails(found.images))
+    overlay = hierarchy_figures.hierarchy_figure(hierarchy, layer, Thumbnails(found.pictures))
     boxes = _part(overlay, "Boxes").dframe()
     assert len(boxes) <= 60
     assert _title(overlay).startswith(
@@ -234,7 +234,7 @@ def test_strongest_images_are_those_stored(small):
     table, layer, _ = _layer(small)
     classes = dict.fromkeys(small.images.ids, "c")
     overlay = layer_figures.strongest_images(
-        small.exemplars, table, layer, Thumbnails(small.images), classes
+        small.exemplars, table, layer, Thumbnails(small.pictures), classes
     )
     chosen = table.most_discriminating()[:6]
     stored = small.exemplars.sel(layer="layer0", singular_vector=chosen)
@@ -264,7 +264,7 @@ def test_thumbnails_are_small_and_fetched_once(small, monkeypatch):
     tiny = thumbnail(np.zeros((6, 6, 3), dtype=np.uint8))
     assert (tiny.width, tiny.height) == (42, 42)
     assert tiny.uri.startswith("data:image/png;base64,")
-    thumbnails = Thumbnails(small.images)
+    thumbnails = Thumbnails(small.pictures)
     assert thumbnails[small.images.ids[3]] is thumbnails[small.images.ids[3]]
 
 

@@ -34,7 +34,7 @@ def _stored(small, *, failed=(), objectives=("mean",), visualized=True, projecte
     return visualization_figures.LayerPictures(
         layer,
         strongest,
-        Thumbnails(small.images),
+        Thumbnails(small.pictures),
         {
             image: small.images.target_classes[target]
             for image, target in zip(small.images.ids, small.images.target, strict=True)
@@ -196,7 +196,7 @@ def test_a_contact_sheet_has_every_picture_once(small):
 
 
 def test_pictures_are_kept_once_in_a_page_under_names_of_their_own(small):
-    numbered = NumberedThumbnails(Thumbnails(small.images))
+    numbered = NumberedThumbnails(Thumbnails(small.pictures))
     stored = made.visualizations("layer0", 5, [((1,), "positive"), ((2,), "negative")])
     found = optimised_pictures.optimised_pictures(stored, numbered.numbered)
     assert [one.thumbnail.uri for one in found] == list(numbered.used)

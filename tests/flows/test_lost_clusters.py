@@ -14,6 +14,7 @@ from ddp_tasks.stages import capacity as capacity_tasks
 from ddp_tasks.stages import decomposition
 from ddp_tasks.stages import extraction as extraction_tasks
 from ddp_tasks.stages import family as family_tasks
+from ddp_tasks.stages import pictures as picture_tasks
 from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.stages import signals as signal_tasks
 from ddp_tasks.stages import significance as significance_tasks
@@ -75,6 +76,10 @@ def hypergraphs(run, out, address):
     significance_tasks.build_hypergraphs(run, path, out / "hypergraphs", address)
 
 
+def pictures(run, out, address):
+    picture_tasks.keep_pictures(run, anew(out, "pictures"), address)
+
+
 def family(run, out, address):
     family_tasks.map_family(run, anew(out, "family"), address)
 
@@ -100,6 +105,7 @@ each_stage = pytest.mark.parametrize(
         significance,
         exemplars,
         hypergraphs,
+        pictures,
         family,
         stability,
         report,

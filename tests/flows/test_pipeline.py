@@ -84,6 +84,7 @@ def test_everything_asked_for_is_there(finished):
         "family",
         "stability",
         "exemplars",
+        "pictures",
         "hierarchies",
         "hypergraphs",
         "capacity",

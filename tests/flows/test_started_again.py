@@ -56,6 +56,8 @@ DAMAGES = {
             "signals/signal",
             "significance/fraction",
             "exemplars/signal",
+            "exemplars/class_signal",
+            "pictures/picture",
             "family/depth",
             "capacity/alpha",
             "hypergraphs/fc2/vectors",

@@ -31,7 +31,7 @@ _SIZES = ("frame_width", "frame_height", "width", "height", "toolbar_location")
 
 def _of_layers():
     for made in (findings(nested()), with_own_classes(14, 14), with_own_classes(4, 130)):
-        figures = layer_section.layer_figures(made.of_layer("layer0"), Thumbnails(made.images))
+        figures = layer_section.layer_figures(made.of_layer("layer0"), Thumbnails(made.pictures))
         yield from figures.items()
 
 

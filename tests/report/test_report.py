@@ -93,7 +93,7 @@ def test_a_class_alone_is_not_compared_with_itself():
     alone = nothing()
     alone[0, 2, 1] = True
     made = findings(alone)
-    figures = layer_section.layer_figures(made.of_layer("layer0"), Thumbnails(made.images))
+    figures = layer_section.layer_figures(made.of_layer("layer0"), Thumbnails(made.pictures))
     assert "jaccard" not in figures
     own = re.sub(r"\s+", " ", without_data(made.page()))
     name = escape(made.images.target_classes[2])

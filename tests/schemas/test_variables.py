@@ -47,8 +47,8 @@ def test_each_missing_variable_is_refused_unless_it_is_optional(group):
 
 @pytest.mark.parametrize("group", GROUP_NAMES)
 def test_undeclared_variables_are_refused(group):
-    with pytest.raises(SchemaError, match=f"{group}: colour, width not declared"):
-        validate(_dataset(group).assign(width=3, colour="blue"), group)
+    with pytest.raises(SchemaError, match=f"{group}: colour, size not declared"):
+        validate(_dataset(group).assign(size=3, colour="blue"), group)
 
 
 @pytest.mark.parametrize("group", GROUP_NAMES)
