@@ -21,8 +21,8 @@ from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.visualization.feature_visualization import Optimised, Visualized, batch_size
 from ddp_tasks.visualization.layer_outputs import LayerOutput, layer_outputs
 from ddp_tasks.visualization.natural_signals import NaturalSignals
+from ddp_tasks.visualization.pixels import eight_bits
 from ddp_tasks.visualization.targets import Target
-from ddp_tasks.visualization.transformations import Extents
 from ddp_tasks.visualization.unseen_transformations import unseen
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ class NaturalPath:
     """in forward order; the last is the target's."""
     U: Mapping[str, Float64[Tensor, "d r"]]
     """left singular vectors by layer."""
-    means: Mapping[str, Float64[npt.NDArray[np.float64], " r"]]
-    """mean signals of the run's images by layer."""
     exemplars: Mapping[str, Float[npt.NDArray[np.float32], "targets places r"]]
     """signals of each target's strongest images, by layer; NaN where there is none."""
 
@@ -80,7 +78,6 @@ def measured(
     natural_mean: npt.NDArray[np.float64],
     best_natural: npt.NDArray[np.float64],
     natural: NaturalSignals,
-    extents: Extents,
 ) -> Measures:
     """How far to trust the pictures of a layer's targets.
 
@@ -95,15 +92,13 @@ def measured(
         and its greatest value, or least for negative targets.
     natural
         signals of the layer over natural images.
-    extents
-        of the transformations that the pictures were optimised under.
     """
     shown = np.stack([picture.picture for picture in pictures])
     weights = np.stack([target.row(visualized.U.shape[1]) for target in targets])
     signals = path_signals(visualized, exact, path, shown)
     own = signals[visualized.layer.name]
     signal = np.einsum("tr,tr->t", own, weights)
-    changed = _unseen_signals(visualized, shown, extents)
+    changed = _unseen_signals(visualized, shown)
     unseen_signal = np.einsum("utr,tr->ut", changed, weights)
     noise = path_signals(visualized, exact, path, noise_pictures(visualized))
     similarity = path_similarity(path, {name: s[:, None] for name, s in signals.items()})
@@ -176,8 +171,9 @@ def path_similarity(
 ) -> npt.NDArray[np.float64]:
     """Mean cosine between exemplars and other pictures along the path, for each target.
 
-    In each layer it is that of their signal vectors less the mean of natural images: in the basis
-    of the singular vectors these are the mean outputs. Then all pairs and all layers are averaged.
+    In each layer it is that of their signal vectors: in the basis of the singular vectors these are
+    the mean outputs. Then all pairs and all layers are averaged. The mean of natural images is not
+    taken off first: with it, noise and natural images are told apart less well.
 
     Parameters
     ----------
@@ -190,9 +186,8 @@ def path_similarity(
     """
     of_layers = []
     for layer in path.layers:
-        mean = path.means[layer.name]
-        exemplars = _unit(path.exemplars[layer.name].astype(np.float64) - mean)
-        pictures = exemplars if others is None else _unit(others[layer.name] - mean)
+        exemplars = _unit(path.exemplars[layer.name].astype(np.float64))
+        pictures = exemplars if others is None else _unit(others[layer.name])
         cosines = np.einsum("tkr,tpr->tkp", pictures, exemplars)
         if others is None:
             places = np.arange(cosines.shape[1])
@@ -203,8 +198,6 @@ def path_similarity(
 
 def noise_pictures(visualized: Visualized) -> npt.NDArray[np.uint8]:
     """Pictures of noise in the colours of natural ones: shape (k, m, n, c)."""
-    from ddp_tasks.visualization.pixels import eight_bits
-
     pixels = visualized.pixels
     generator = torch.Generator().manual_seed(_SEED)
     shape = (_NOISE, pixels.channels, pixels.height, pixels.width)
@@ -212,11 +205,11 @@ def noise_pictures(visualized: Visualized) -> npt.NDArray[np.uint8]:
 
 
 def _unseen_signals(
-    visualized: Visualized, pictures: npt.NDArray[np.uint8], extents: Extents
+    visualized: Visualized, pictures: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float64]:
     """Signals under unseen changes, in the network as it is: shape (changes, k, r)."""
     space = visualized.pixels
-    changed = unseen(torch.from_numpy(pictures).permute(0, 3, 1, 2).double() / 255, extents)
+    changed = unseen(torch.from_numpy(pictures).permute(0, 3, 1, 2).double() / 255)
     inputs = space.inputs(changed.flatten(0, 1)).float()
     means = []
     with (
@@ -266,7 +259,7 @@ def _reason(measures: Measures, place: int, picture: Optimised) -> str:
         measures.exemplar_similarity[place],
         measures.noise_similarity[place],
     )
-    if abs(own - noise) < abs(own - natural):
+    if own < (noise + natural) / 2 and noise < natural:
         return (
             f"along the network it is more like noise than like natural images: similarity "
             f"{own:.2f}, of noise {noise:.2f}, of exemplars {natural:.2f}"

@@ -20,35 +20,39 @@ UNSEEN = 8
 #: Of the four affine maps and of the noise; no picture's optimisation uses it.
 _SEED = 0x5EE0
 _AFFINE = 4
-#: Standard deviation of a Gaussian blur, in 1/64 of the side and at most in pixels.
+#: Their extents: in sides, relative to the side, in degrees.
+_SHIFT, _SCALE, _ROTATION = 1 / 32, 0.05, 5.0
+#: Standard deviation of a Gaussian blur, in sides, and at least and at most in pixels.
 _BLUR = 1 / 64
-_WIDEST = 2.0
+_NARROWEST, _WIDEST = 0.5, 2.0
 _BRIGHTER = 0.05
 _CONTRAST = 0.85
 _NOISE = 0.03
 
 
-def unseen(pixels: Tensor, extents: Extents) -> Shaped[Tensor, "changes k c m n"]:
+def unseen(pixels: Tensor) -> Shaped[Tensor, "changes k c m n"]:
     """Pictures under each of the changes.
 
-    Four affine maps (shift, scale and rotation) from a generator of their own, a blur of 1/64 of
-    the side, 5 % more brightness, 85 % of the contrast, and noise of 3 %.
+    Four affine maps (shifts of up to 1/32 of the side, scales of up to 5 %, rotations of up to 5
+    degrees) from a generator of their own, a blur of 1/64 of the side (0.5 to 2
+    pixels), 5 % more brightness, 85 % of
+    the contrast, and noise of 3 %.
 
     Parameters
     ----------
     pixels
         from 0 to 1, shape (k, c, m, n).
-    extents
-        of the affine maps; those of the optimisation.
     """
     height, width = pixels.shape[-2:]
+    side = math.sqrt(height * width)
     generator = torch.Generator().manual_seed(_SEED)
+    extents = Extents(shift=_SHIFT * side, scale=_SCALE, rotation=_ROTATION)
     maps = affine(drawn(extents, _AFFINE, generator), height, width).to(pixels)
     noise = torch.randn(pixels.shape[1:], generator=generator, dtype=torch.float64).to(pixels)
     middle = pixels.mean(dim=(2, 3), keepdim=True)
     changed = [
         *(transformed(pixels, one.expand(len(pixels), -1, -1)) for one in maps),
-        _blurred(pixels, min(_BLUR * math.sqrt(height * width), _WIDEST)),
+        _blurred(pixels, min(max(_BLUR * side, _NARROWEST), _WIDEST)),
         pixels + _BRIGHTER,
         middle + _CONTRAST * (pixels - middle),
         pixels + _NOISE * noise,

@@ -32,7 +32,6 @@ from ddp_tasks.workers import kept
 from ddp_tasks.workers.devices import best_device
 from ddp_tasks.workers.natural_signals import (
     layers_up_to,
-    mean_signals,
     natural_of_layer,
     signal_vectors,
     sums_of_targets,
@@ -227,7 +226,6 @@ def _made(
         natural_mean=np.tile(sums.mean, options.seeds),
         best_natural=np.tile(sums.best.astype(np.float64), options.seeds),
         natural=natural,
-        extents=settings.extents,
     )
     chosen = _best_seeds(measures, pictures, len(targets))
     ids = groups.read(path, "signals")["image"].to_numpy().astype(object)
@@ -255,7 +253,6 @@ def _natural_path(
     return trust.NaturalPath(
         layers=tuple(run.layers[name] for name in names),
         U={name: _left_vectors(path, name) for name in names},
-        means=mean_signals(path, names),
         exemplars={name: np.tile(vectors, (seeds, 1, 1)) for name, vectors in exemplars.items()},
     )
 
