@@ -178,6 +178,7 @@ def made(
     path = NaturalPath(
         tuple(linear[name] for name in names),
         {name: of.signals[name].U for name in names},
+        {name: of.natural(name).mean(axis=0, dtype=np.float64) for name in names},
         {name: of.natural(name)[sums.strongest.image] for name in names},
     )
     measures = measured(
@@ -287,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{asked.classes} --parametrization {asked.parametrization} --only "
         f"{' '.join(asked.only)}`: {os.cpu_count()} cores, {torch.get_num_threads()} threads. "
         "Vectors spread over the rank, in both directions; one seed. Medians, except the least "
-        "excess. Path similarity is that of signals as they are: noise comes near to it.",
+        "excess.",
         "",
         f"| {' | '.join(HEADER)} |",
         f"| --- | {' | '.join(['---:'] * (len(HEADER) - 1))} |",

@@ -42,6 +42,8 @@ class NaturalPath:
     """in forward order; the last is the target's."""
     U: Mapping[str, Float64[Tensor, "d r"]]
     """left singular vectors by layer."""
+    means: Mapping[str, Float64[npt.NDArray[np.float64], " r"]]
+    """mean signals of the run's images by layer."""
     exemplars: Mapping[str, Float[npt.NDArray[np.float32], "targets places r"]]
     """signals of each target's strongest images, by layer; NaN where there is none."""
 
@@ -171,9 +173,9 @@ def path_similarity(
 ) -> npt.NDArray[np.float64]:
     """Mean cosine between exemplars and other pictures along the path, for each target.
 
-    In each layer it is that of their signal vectors: in the basis of the singular vectors these are
-    the mean outputs. Then all pairs and all layers are averaged. The mean of natural images is not
-    taken off first: with it, noise and natural images are told apart less well.
+    In each layer it is that of their signal vectors less the mean of natural images: in the basis
+    of the singular vectors these are the mean outputs. Then all pairs and all layers are averaged.
+    With the mean left in, all cosines of early layers would be near 1, those of noise too.
 
     Parameters
     ----------
@@ -186,8 +188,9 @@ def path_similarity(
     """
     of_layers = []
     for layer in path.layers:
-        exemplars = _unit(path.exemplars[layer.name].astype(np.float64))
-        pictures = exemplars if others is None else _unit(others[layer.name])
+        mean = path.means[layer.name]
+        exemplars = _unit(path.exemplars[layer.name].astype(np.float64) - mean)
+        pictures = exemplars if others is None else _unit(others[layer.name] - mean)
         cosines = np.einsum("tkr,tpr->tkp", pictures, exemplars)
         if others is None:
             places = np.arange(cosines.shape[1])

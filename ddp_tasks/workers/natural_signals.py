@@ -19,6 +19,9 @@ from ddp_tasks.visualization.natural_signals import (
 from ddp_tasks.visualization.targets import Target
 from ddp_tasks.workers.opened import opened
 
+#: Signals read for the mean of an earlier layer.
+_SIGNALS_OF_MEAN = 1 << 21
+
 
 def natural_of_layer(path: Path, layer: str) -> NaturalSignals:
     """Statistics of a layer's signals over the images of the run."""
@@ -77,3 +80,18 @@ def signal_vectors(
         rows = cube.rows_of_layer(opened_cube, position, int(ranks[position]), wanted)
         vectors[layer] = rows[row[images]].astype(np.float64)
     return vectors
+
+
+def mean_signals(path: Path, layers: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:
+    """The mean signal vector of natural images, by layer; of many images, from some."""
+    fingerprint = groups.fingerprint(path, "signals")
+    return {layer: _mean_of_layer(path, layer, fingerprint) for layer in layers}
+
+
+@lru_cache(maxsize=1024)
+def _mean_of_layer(path: Path, layer: str, fingerprint: str) -> npt.NDArray[np.float64]:
+    layers = opened(path, "layers")
+    position = layers["layer"].to_numpy().tolist().index(layer)
+    rank = int(layers["rank"][position])
+    signals = cube.spread_signals(path, position, rank, _SIGNALS_OF_MEAN)
+    return np.nanmean(signals.astype(np.float64), axis=0)

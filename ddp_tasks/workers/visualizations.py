@@ -32,6 +32,7 @@ from ddp_tasks.workers import kept
 from ddp_tasks.workers.devices import best_device
 from ddp_tasks.workers.natural_signals import (
     layers_up_to,
+    mean_signals,
     natural_of_layer,
     signal_vectors,
     sums_of_targets,
@@ -253,6 +254,7 @@ def _natural_path(
     return trust.NaturalPath(
         layers=tuple(run.layers[name] for name in names),
         U={name: _left_vectors(path, name) for name in names},
+        means=mean_signals(path, names),
         exemplars={name: np.tile(vectors, (seeds, 1, 1)) for name, vectors in exemplars.items()},
     )
 

@@ -62,6 +62,10 @@ def _toy():
     return of, layers, U
 
 
+#: No mean is taken off.
+_ORIGIN = {"conv": np.zeros(2)}
+
+
 def _flat(first, second):
     """A 3 by 3 picture of two channels, each of one level."""
     return np.full((3, 3, 2), [first, second], dtype=np.uint8)
@@ -80,7 +84,7 @@ def test_measures_by_hand():
     pictures = [Optimised(_flat(204, 51)), Optimised(_flat(51, 51)), Optimised(_flat(204, 51))]
     targets = [Target((0,)), Target((1,), direction="negative"), Target((0, 1), (1.0, 2.0))]
     exemplars = np.array([[[3, 0], [0, 1]], [[1, 1], [1, 1]], [[1, 0], [np.nan, np.nan]]])
-    path = NaturalPath(layers[:1], {"conv": of.U}, {"conv": exemplars.astype(np.float32)})
+    path = NaturalPath(layers[:1], {"conv": of.U}, _ORIGIN, {"conv": exemplars.astype(np.float32)})
     found = measured(
         of,
         float64_network(of.model, of.convention),
@@ -126,11 +130,12 @@ def test_measures_by_hand():
 def test_similarity_is_averaged_over_layers():
     _, layers, U = _toy()
     exemplars = {
-        "conv": np.array([[[1.0, 0.0]]], dtype=np.float32),
+        "conv": np.array([[[0.0, 1.0]]], dtype=np.float32),
         "fc": np.array([[[0.0, 2.0]]], dtype=np.float32),
     }
-    path = NaturalPath(layers, U, exemplars)
-    pictures = {"conv": np.array([[[3.0, 4.0]]]), "fc": np.array([[[3.0, 4.0]]])}
+    path = NaturalPath(layers, U, {"conv": np.array([-1.0, 1.0]), "fc": np.zeros(2)}, exemplars)
+    # Less the mean (-1, 1) the exemplar is (1, 0) and the picture (3, 4).
+    pictures = {"conv": np.array([[[2.0, 5.0]]]), "fc": np.array([[[3.0, 4.0]]])}
     np.testing.assert_allclose(path_similarity(path, pictures), [(0.6 + 0.8) / 2])
     assert np.isnan(path_similarity(path, None)).all()
     # A picture without any signal in a layer says nothing there.
@@ -144,7 +149,7 @@ def test_signals_of_a_path_are_those_of_whole_passes_in_float64():
     of = visualized(model, "fc", inputs)
     layers, U = _layers(model, inputs[:2])
     pictures = np.random.default_rng(0).integers(0, 256, (5, 9, 9, 3)).astype(np.uint8)
-    path = NaturalPath(layers[:3], U, {})
+    path = NaturalPath(layers[:3], U, {}, {})
     exact, convention = float64_network(model, AS_THEY_COME)
     found = path_signals(of, (exact, convention), path, pictures)
     X = of.pixels.inputs_of(pictures)
@@ -173,7 +178,7 @@ def test_why_a_picture_fails(levels, changed, own, reason):
     found = measured(
         of,
         float64_network(of.model, of.convention),
-        NaturalPath(layers[:1], {"conv": of.U}, {"conv": exemplars}),
+        NaturalPath(layers[:1], {"conv": of.U}, _ORIGIN, {"conv": exemplars}),
         [Target((0,))],
         [Optimised(_flat(*levels), changed.get("failed", ""))],
         natural_mean=np.array([1.5]),
@@ -192,7 +197,7 @@ def test_a_picture_like_noise_fails():
         found = measured(
             of,
             float64_network(of.model, of.convention),
-            NaturalPath(layers[:1], {"conv": of.U}, {"conv": exemplars}),
+            NaturalPath(layers[:1], {"conv": of.U}, _ORIGIN, {"conv": exemplars}),
             [Target((0,))],
             [Optimised(_flat(255, second))],
             natural_mean=np.array([1.5]),
@@ -231,7 +236,9 @@ def test_a_picture_that_a_blur_ends_fails():
     found = measured(
         of,
         float64_network(model, AS_THEY_COME),
-        NaturalPath(layers[:1], U, {"fc": np.ones((1, 2, 2), dtype=np.float32)}),
+        NaturalPath(
+            layers[:1], U, {"fc": np.zeros(2)}, {"fc": np.ones((1, 2, 2), dtype=np.float32)}
+        ),
         [Target((0,))],
         [Optimised(picture)],
         natural_mean=np.array([0.6 * signal]),
