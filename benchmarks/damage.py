@@ -42,6 +42,7 @@ from ddp_tasks.stages import (
     extraction,
     family,
     pictures,
+    projections,
     signals,
     stage,
 )
@@ -63,7 +64,7 @@ _FILES = "files-put-in-place"
 _KILLED, _REFUSED, _FAILED = 9, 3, 4
 
 #: Groups of layers, whose files are of the same kinds for each.
-_BY_LAYER = ("decomposition", "hypergraphs", "hierarchies", "stability")
+_BY_LAYER = ("decomposition", "hypergraphs", "hierarchies", "stability", "projections")
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,7 @@ def stages(run: RunParameters, folder: Path, address: str) -> None:
     significance_tasks.find_exemplars.fn(run, path, address)
     significance_tasks.build_hypergraphs.fn(run, path, files, address)
     pictures.keep_pictures.fn(run, path, address)
+    projections.project_exemplars.fn(run, path, address)
     family.map_family.fn(run, path, address)
     family.judge_stability.fn(run, path, address)
     store.seal(path)

@@ -18,6 +18,7 @@ from ddp_tasks.stages import (
     family,
     pictures,
     plausibility,
+    projections,
     signals,
     significance,
     visualizations,
@@ -122,6 +123,8 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             significance.build_hypergraphs(run, store, hypergraphs, address)
         with timings.part("pictures"):
             pictures.keep_pictures(run, store, address)
+        with timings.part("projections"):
+            projections.project_exemplars(run, store, address)
         with timings.part("family"):
             family.map_family(run, store, address)
         with timings.part("stability"):

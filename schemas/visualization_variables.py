@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from schemas.declaration import DIRECTION, LAYER, SINGULAR_VECTOR, TARGET_CLASS, Group, Variable
 
+_OF_LAYER = ("direction", "singular_vector")
 _OF_VECTORS = ("direction", "layer", "singular_vector")
 _OF_TARGET = ("target",)
 _SIGNAL = "layer output before bias"
@@ -158,6 +159,55 @@ VISUALIZATION_GROUPS: Mapping[str, Group] = {
             ),
             "height": Variable(("image",), "integer", "rows of the picture", "pixels"),
             "width": Variable(("image",), "integer", "columns of the picture", "pixels"),
+        },
+    ),
+    "projections/{layer}": Group(
+        "signals of one layer at every position of its strongest images, and the patches of images "
+        "with the strongest signals; the attributes say the size of a map before it was reduced, "
+        "and how many images were searched for patches",
+        {
+            "direction": DIRECTION,
+            "singular_vector": SINGULAR_VECTOR,
+            "image": Variable((*_OF_LAYER, "place"), "string", "id of the image; empty for none"),
+            "signal": Variable(
+                (*_OF_LAYER, "place"), "float", "its signal, the mean of the map", _SIGNAL, "6"
+            ),
+            "map": Variable(
+                (*_OF_LAYER, "place", "y", "x"),
+                "float",
+                "signal at each position, s_i v_i . psi; large maps are reduced by areas, which "
+                "leaves the mean as it was",
+                _SIGNAL,
+                "6.1",
+            ),
+            "strongest_y": Variable(
+                (*_OF_LAYER, "place"),
+                "integer",
+                "row of the strongest position of that direction, in the map before reducing",
+            ),
+            "strongest_x": Variable((*_OF_LAYER, "place"), "integer", "column of that position"),
+            "patch": Variable(
+                (*_OF_LAYER, "patch", "patch_y", "patch_x", "channel"),
+                "integer",
+                "what the strongest position sees of the image, scaled down where it is large; "
+                "grey to the right and below; none in layers that see the whole image",
+                "0 to 255",
+            ),
+            "patch_image": Variable(
+                (*_OF_LAYER, "patch"), "string", "id of the image; empty for none"
+            ),
+            "patch_signal": Variable(
+                (*_OF_LAYER, "patch"), "float", "signal at that position", _SIGNAL, "6.1"
+            ),
+            **{
+                f"patch_{side}": Variable((*_OF_LAYER, "patch"), "integer", meaning, "pixels")
+                for side, meaning in {
+                    "top": "first row of the patch in the network's input",
+                    "left": "first column",
+                    "bottom": "one past its last row",
+                    "right": "one past its last column",
+                }.items()
+            },
         },
     ),
     "visualizations/{layer}": _VISUALIZATIONS,

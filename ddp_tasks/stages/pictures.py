@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from prefect import get_run_logger
 
-from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.small_pictures import most_pictures, picture_shape, small_size
+from ddp_tasks.prepared_run import prepare
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups, regions
 from ddp_tasks.visualization.pictured_images import pictured_images
@@ -35,7 +35,7 @@ def keep_pictures(run: RunParameters, path: Path, scheduler: str) -> None:
     if groups.is_recorded(path, "pictures", mark):
         get_run_logger().info("pictures: kept from before")
         return
-    images = open_images(run.images, labelled=False).as_stored(groups.read(path, "signals"))
+    images = prepare(run).images.as_stored(groups.read(path, "signals"))
     shape = picture_shape(images)
     layers = kept.layer_names(path)
     hierarchies = [groups.read(path, group_path("hierarchies", layer)) for layer in layers]

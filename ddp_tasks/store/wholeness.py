@@ -206,7 +206,7 @@ def _whole_attributes(
 def _expected(path: Path, run: RunParameters) -> list[str]:
     """Groups of a finished run, but for the cube and the groups that the cube was made with."""
     layers, levels = _layers(path), run.significance
-    by_layer = ["hypergraphs", "hierarchies"]
+    by_layer = ["hypergraphs", "hierarchies", "projections"]
     if levels.resamples or levels.sample_sizes:
         by_layer.append("stability")
     wanted_by_group = {

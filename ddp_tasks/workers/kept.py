@@ -75,6 +75,22 @@ def of_pictures(path: Path) -> dict[str, str]:
     return {"exemplars": hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]}
 
 
+def of_projections(run: RunParameters, path: Path) -> dict[str, str]:
+    """The mark of a group ``projections/LAYER``: the exemplars, and what was searched."""
+    searched = groups.fingerprint(path, "spatial") if run.spatial_statistics else "exemplars"
+    return {"exemplars": groups.fingerprint(path, "exemplars"), "searched": searched}
+
+
+def unprojected_layers(run: RunParameters, path: Path) -> list[str]:
+    """Layers whose maps of signals are missing, or were made of other exemplars."""
+    mark = of_projections(run, path)
+    return [
+        name
+        for name in layer_names(path)
+        if not groups.is_recorded(path, group_path("projections", name), mark)
+    ]
+
+
 def _of_significance(path: Path) -> dict[str, str]:
     return {"significance": groups.fingerprint(path, "significance")}
 
@@ -132,6 +148,7 @@ def is_finished(run: RunParameters, path: Path, page: Path, folder: Path) -> boo
             and not unjudged_layers(run, path)
             and (run.visualizations.targets == "none" or is_visualized(run, path))
             and groups.is_recorded(path, "pictures", of_pictures(path))
+            and not unprojected_layers(run, path)
             and is_laid_out(run, path, page)
         )
     except marks.DamagedStoreError:

@@ -150,8 +150,7 @@ def fill_spatial_shard(stored: StoredRun, shard: Shard) -> int:
     reasons: dict[int, str] = {}
     try:
         with ONE_AT_A_TIME:
-            _, images = _opened(stored)
-            plain = _forward_pass(stored, ExtractionParameters())
+            plain, images = plain_pass(stored)
             chosen = range(shard.start, shard.stop)
             reading = read_ahead(
                 images, chosen, parameters.shards.batch_size, plain.device, reasons
@@ -200,13 +199,26 @@ def extraction_error(stored: StoredRun) -> xr.Dataset:
     the group ``extraction``
     """
     forward, images = _opened(stored)
-    plain = _forward_pass(stored, ExtractionParameters())
+    plain = _forward_pass(stored, ExtractionParameters(), *_now(stored))
     pictures = [picture for i in sampled(len(images)) for picture in images.read(i, i + 1)]
     readable = [picture for picture in pictures if isinstance(picture, Tensor)]
     batch = images.inputs(readable, forward.device)
     return error_dataset(
         extract(plain, [batch]), extract(forward, [batch]), forward.layers, forward.folded
     )
+
+
+def plain_pass(stored: StoredRun) -> tuple[ForwardPass, ImageSet]:
+    """The network's own pass, neither folded nor compiled, and the images of a store.
+
+    Raises
+    ------
+    RunError
+        If this worker's model or images differ from those of the store.
+    """
+    now = _now(stored)
+    _, images = _opened_once(stored, *now)
+    return _forward_pass(stored, ExtractionParameters(), *now), images
 
 
 def _opened(stored: StoredRun) -> tuple[ForwardPass, ImageSet]:
@@ -230,7 +242,7 @@ def _opened_once(stored: StoredRun, stamp: str, content: str) -> tuple[ForwardPa
             f"{socket.gethostname()} opens another model or other images than the store was made "
             f"for: {refusal}"
         )
-    return _forward_pass(stored, parameters.extraction), images
+    return _forward_pass(stored, parameters.extraction, stamp, content), images
 
 
 def _now(stored: StoredRun) -> tuple[str, str]:
@@ -238,8 +250,10 @@ def _now(stored: StoredRun) -> tuple[str, str]:
     return groups.stamp(stored.path), content_of_run(stored)
 
 
-def _forward_pass(stored: StoredRun, options: ExtractionParameters) -> ForwardPass:
-    prepared, vectors = prepared_once(stored), _vectors(stored, *_now(stored))
+def _forward_pass(
+    stored: StoredRun, options: ExtractionParameters, stamp: str, content: str
+) -> ForwardPass:
+    prepared, vectors = prepared_once(stored), _vectors(stored, stamp, content)
     layers = tuple(layer for layer in prepared.layers.linear if layer.name in vectors)
     return forward_pass(
         prepared.model,

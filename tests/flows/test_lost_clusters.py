@@ -15,6 +15,7 @@ from ddp_tasks.stages import decomposition
 from ddp_tasks.stages import extraction as extraction_tasks
 from ddp_tasks.stages import family as family_tasks
 from ddp_tasks.stages import pictures as picture_tasks
+from ddp_tasks.stages import projections as projection_tasks
 from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.stages import signals as signal_tasks
 from ddp_tasks.stages import significance as significance_tasks
@@ -80,6 +81,10 @@ def pictures(run, out, address):
     picture_tasks.keep_pictures(run, anew(out, "pictures"), address)
 
 
+def projections(run, out, address):
+    projection_tasks.project_exemplars(run, anew(out, "projections"), address)
+
+
 def family(run, out, address):
     family_tasks.map_family(run, anew(out, "family"), address)
 
@@ -90,6 +95,7 @@ def stability(run, out, address):
 
 def report(run, out, address):
     summary = read_summary(run, out / "store.zarr")
+    (out / "report.html").unlink()
     report_tasks.write_report(run, summary, out / "store.zarr", out / "report.html", address)
 
 
@@ -106,6 +112,7 @@ each_stage = pytest.mark.parametrize(
         exemplars,
         hypergraphs,
         pictures,
+        projections,
         family,
         stability,
         report,

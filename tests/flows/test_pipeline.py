@@ -85,6 +85,7 @@ def test_everything_asked_for_is_there(finished):
         "stability",
         "exemplars",
         "pictures",
+        "projections",
         "hierarchies",
         "hypergraphs",
         "capacity",

@@ -58,6 +58,7 @@ DAMAGES = {
             "exemplars/signal",
             "exemplars/class_signal",
             "pictures/picture",
+            "projections/conv2/map",
             "family/depth",
             "capacity/alpha",
             "hypergraphs/fc2/vectors",
