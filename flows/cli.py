@@ -13,6 +13,7 @@ import typer
 # Import little before signals are watched: Ctrl-C during an import gives a traceback.
 from flows import garbage, stopping
 from flows.commands import Commands, Folder, Set, path, without_dask
+from flows.figure_command import figure
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
 from flows.visualize_command import visualize
@@ -238,6 +239,7 @@ def steps(
 
 
 app.command()(visualize)
+app.command()(figure)
 
 
 @app.command()

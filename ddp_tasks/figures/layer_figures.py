@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import holoviews as hv
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from ddp_tasks.figures.elements import dimension, element, figure, with_options
-from ddp_tasks.figures.notation import NEUTRAL, vector_names
-from ddp_tasks.figures.style import GLYPH_FONT, canvas, with_axes
-from ddp_tasks.figures.thumbnails import Thumbnail, pictures
+from ddp_tasks.figures.notation import vector_names
+from ddp_tasks.figures.style import GLYPH_FONT, with_axes
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
 
@@ -152,86 +149,3 @@ def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
             show_legend=False,
         ),
     )
-
-
-def strongest_images(
-    exemplars: xr.Dataset,
-    table: LayerTable,
-    layer: LayerVectors,
-    thumbnails: Mapping[str, Thumbnail],
-    target_class_of: Mapping[str, str],
-) -> hv.Overlay:
-    """Strongest images of a layer's most discriminating singular vectors, with their signals.
-
-    Each vector has two rows: the images with the greatest signals, below them those with the least.
-
-    Parameters
-    ----------
-    exemplars
-        the store's group ``exemplars``.
-    table, layer
-        as in ``significance_heatmap``.
-    thumbnails, target_class_of
-        by image id.
-
-    Raises
-    ------
-    ValueError
-        If no singular vector is significant for any class.
-
-    References
-    ----------
-    Praggastis et al. 2022, section 6, Eq. 19 restricted to images.
-    """
-    chosen = table.most_discriminating()[:_VECTORS_IN_STRONGEST]
-    place = {"layer": layer.layer, "singular_vector": chosen}
-    strongest = exemplars.sel(place)
-    ids, signal = strongest["image"].to_numpy().astype(object), strongest["signal"].to_numpy()
-    direction, row, column = np.nonzero(ids != "")
-    shown, signals = ids[direction, row, column], signal[direction, row, column]
-    side, left, step, pitch = 64, 108, 76, 90
-    of_vector = 2 * pitch + 10
-    high = len(chosen) * of_vector
-    bottom = high - row * of_vector - direction * pitch - side - 4
-    tooltips = {
-        "image": shown.tolist(),
-        "class": [target_class_of[i] for i in shown],
-        "signal": [f"{s:.3g}" for s in signals],
-        "vector": [f"v{v}" for v in chosen[row]],
-    }
-    x = left + column * step
-    grid = pictures([thumbnails[i] for i in shown], x, bottom, side, tooltips)
-    eta = table.eta_squared[chosen]
-    middle = high - np.arange(len(chosen)) * of_vector - 4 - side / 2
-    names = np.array(vector_names(layer), dtype=object)[chosen]
-    start = np.zeros(len(chosen))
-    style = {"text_font": GLYPH_FONT, "text_font_size": "11px", "text_color": NEUTRAL}
-    bold = {"text_font_style": "bold", "text_font_size": "13px", "text_color": "#1d2329"}
-    at_left = {"text_align": "left"}
-    notes = [f"η² {value:.2f}" for value in eta]
-    # A vector's name and note stand before its first row, above the name of the direction.
-    lines = np.concatenate([middle - 18, middle - pitch])
-    of_lines = np.repeat(["greatest signals", "least signals"], len(chosen))
-    texts = [
-        _texts(
-            (x + side / 2, bottom - 3, tooltips["signal"]),
-            **{"text_baseline": "top", "text_align": "center", **style},
-        ),
-        _texts(
-            (start, middle + 2, names),
-            group="Vectors",
-            **{"text_baseline": "bottom", **at_left, **style, **bold},
-        ),
-        _texts((start, middle - 2, notes), **{"text_baseline": "top", **at_left, **style}),
-        _texts(
-            (np.zeros(len(lines)), lines, of_lines),
-            group="Directions",
-            **{"text_baseline": "top", **at_left, **style},
-        ),
-    ]
-    return figure([grid, *texts], **canvas(left + ids.shape[2] * step, high))
-
-
-def _texts(at: tuple[Any, Any, Any], group: str = "", **options: Any) -> hv.Labels:
-    columns = dict(zip(("strongest_x", "strongest_y", "text"), at, strict=True))
-    return element(hv.Labels, columns, 2, group=group, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +32,20 @@ class OptimisedPicture:
     objective: str
     number: int
     """position among the target's diverse images."""
-    thumbnail: Thumbnail
+    picture: npt.NDArray[np.uint8]
+    """shape (y, x, 3)."""
     method: str
     excess: float
     trust: tuple[str, ...]
     """short lines: the measures of trust."""
     failed: str
     """why it is not to be trusted; empty if it is."""
+    numbered: Numbered
+
+    @cached_property
+    def thumbnail(self) -> Thumbnail:
+        """Made when it is drawn, so that a page holds no picture that it does not show."""
+        return self.numbered(self.key, thumbnail(self.picture, _LARGEST, _SMALLEST))
 
     @property
     def tooltip(self) -> str:
@@ -55,7 +63,7 @@ def optimised_pictures(
     visualizations
         the store's group ``visualizations/LAYER``; None where the layer has no images.
     numbered
-        called with a name of the picture, which no other layer has, and its thumbnail.
+        called with the picture's name, once it is drawn, and its thumbnail.
     """
     if visualizations is None:
         return []
@@ -67,12 +75,10 @@ def optimised_pictures(
             *("exemplar_similarity", "seeds", "seed_deviation", "failed"),
         )
     }
-    layer = str(visualizations.attrs.get("layer", ""))
     vectors = visualizations["singular_vector"].to_numpy()
     pictures = []
     for i, key in enumerate(map(str, stored["target"])):
         row = {name: values[i] for name, values in stored.items()}
-        small = thumbnail(in_colour(row["picture"]), _LARGEST, _SMALLEST)
         parametrization = str(row["parametrization"])
         objective = str(row["objective"])
         pictures.append(
@@ -82,11 +88,12 @@ def optimised_pictures(
                 direction=str(row["direction"]),
                 objective=objective,
                 number=int(row["number"]),
-                thumbnail=numbered(f"{layer}/{key}", small),
+                picture=in_colour(row["picture"]),
                 method=f"{objective}, {_METHODS.get(parametrization, parametrization)}",
                 excess=float(row["excess"]),
                 trust=_trust(row),
                 failed=str(row["failed"]),
+                numbered=numbered,
             )
         )
     return sorted(

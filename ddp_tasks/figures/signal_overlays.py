@@ -15,10 +15,16 @@ from ddp_tasks.figures.thumbnails import Thumbnail
 #: Shades of the scale, 31 on each side of zero: few, so that a page stays small.
 _SHADES = 63
 #: How much of the image a zero covers, and the greatest magnitude, from 0 to 1.
-_VEIL, _COVER = 0.38, 0.92
+VEIL, COVER = 0.38, 0.92
 
 
-def overlay(values: npt.NDArray[np.float32], limit: float, *, whole: bool = False) -> Thumbnail:
+def overlay(
+    values: npt.NDArray[np.float32],
+    limit: float,
+    over: Thumbnail | None = None,
+    *,
+    whole: bool = False,
+) -> Thumbnail:
     """A map of signals as a picture through which an image is seen.
 
     Parameters
@@ -27,6 +33,8 @@ def overlay(values: npt.NDArray[np.float32], limit: float, *, whole: bool = Fals
         shape (h, w); stretched over the image that the signals belong to. NaN is transparent.
     limit
         magnitude at which the colours end; the same for all maps that are compared.
+    over
+        the image, whose shape the overlay takes; None takes that of the map.
     whole
         cover the image: nothing of it is seen.
     """
@@ -36,14 +44,15 @@ def overlay(values: npt.NDArray[np.float32], limit: float, *, whole: bool = Fals
     shade[np.isnan(values)] = _SHADES
     colours = [int(c[i : i + 2], 16) for c in diverging_colours(_SHADES) for i in (1, 3, 5)]
     strength = np.abs(np.linspace(-1, 1, _SHADES))
-    alpha = np.ones(_SHADES) if whole else _VEIL + (_COVER - _VEIL) * strength
+    alpha = np.ones(_SHADES) if whole else VEIL + (COVER - VEIL) * strength
     picture = Image.fromarray(shade, "P")
     picture.putpalette([*colours, 255, 255, 255])
     file = io.BytesIO()
     transparency = bytes([*np.rint(255 * alpha).astype(int).tolist(), 0])
     picture.save(file, "png", transparency=transparency, optimize=True)
     encoded = base64.b64encode(file.getvalue()).decode("ascii")
-    return Thumbnail(f"data:image/png;base64,{encoded}", picture.width, picture.height)
+    wide, high = (picture.width, picture.height) if over is None else (over.width, over.height)
+    return Thumbnail(f"data:image/png;base64,{encoded}", wide, high)
 
 
 def limit_of(*maps: npt.NDArray[np.float32]) -> float:

@@ -36,10 +36,17 @@ class Thumbnails(Mapping[str, Thumbnail]):
     ----------
     pictures
         by image id, shape (m, n, 3); those that the run's store keeps.
+    largest, smallest
+        as in ``thumbnail``.
     """
 
-    def __init__(self, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> None:
-        self._pictures = pictures
+    def __init__(
+        self,
+        pictures: Mapping[str, npt.NDArray[np.uint8]],
+        largest: int = _LARGEST,
+        smallest: int = _SMALLEST,
+    ) -> None:
+        self._pictures, self._sides = pictures, (largest, smallest)
         self._number = {image: number for number, image in enumerate(pictures)}
         self._made: dict[str, Thumbnail] = {}
 
@@ -48,7 +55,7 @@ class Thumbnails(Mapping[str, Thumbnail]):
         if image not in self._pictures:
             return _nothing()
         if image not in self._made:
-            self._made[image] = thumbnail(self._pictures[image])
+            self._made[image] = thumbnail(self._pictures[image], *self._sides)
         return self._made[image]
 
     def number(self, image: str) -> int:

@@ -7,19 +7,20 @@ those (Borowski et al. 2021).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import holoviews as hv
 import numpy as np
 import xarray as xr
 
-from ddp_tasks.figures.elements import element, figure
-from ddp_tasks.figures.notation import NEUTRAL, abbreviated, text_width, vector_names, wrapped
+from ddp_tasks.figures.elements import figure
+from ddp_tasks.figures.notation import abbreviated, text_width, vector_names
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target
+from ddp_tasks.figures.picture_marks import LINE, OPTIMISED, Marks
 from ddp_tasks.figures.signal_overlays import limit_of, overlay
-from ddp_tasks.figures.style import GLYPH_FONT, canvas
-from ddp_tasks.figures.thumbnails import Thumbnail, pictures, thumbnail
+from ddp_tasks.figures.style import canvas
+from ddp_tasks.figures.thumbnails import Thumbnail, thumbnail
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
 
@@ -28,16 +29,13 @@ DIRECTIONS = ("positive", "negative")
 #: Vectors that a layer's section shows: at most so many, and so many in a report of many layers.
 _MOST_VECTORS, _LEAST_VECTORS, _VECTORS_IN_REPORT = 6, 2, 72
 
-_OPTIMISED, _OPTIMISED_PITCH, _MOST_OPTIMISED = 112, 128, 2
+_OPTIMISED_PITCH, _MOST_OPTIMISED = 128, 2
 _IMAGE, _IMAGE_PITCH, _IMAGES = 60, 64, 4
 _PATCH, _PATCH_PITCH, _PATCHES = 44, 48, 6
 _PATCH_ROWS = 3
 _SIDE, _BETWEEN, _GAP = 636, 20, 12
-_LINE = 14
 _TITLE, _HEADING, _ROW_GAP = 24, 18, 22
-_CONTENT = _OPTIMISED + 4 * _LINE
-
-_INK, _RED = "#1d2329", "#b3261e"
+_CONTENT = OPTIMISED + 4 * LINE
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def vector_rows(
     )
     pitch = _TITLE + _HEADING + _CONTENT + _ROW_GAP
     high = len(vectors) * pitch
-    marks = _Marks()
+    marks = Marks()
     for row, vector in enumerate(vectors):
         top = high - row * pitch
         _title(marks, stored, vector, top, (eta_squared or {}).get(vector))
@@ -133,69 +131,8 @@ class _Side:
     """greatest magnitude of the vector's maps; None where there are none."""
 
 
-@dataclass
-class _Marks:
-    """Pictures and texts of a figure, gathered before they are drawn."""
-
-    images: dict[tuple[str, int], list[tuple[Thumbnail, float, float, dict[str, str]]]] = field(
-        default_factory=dict
-    )
-    texts: dict[str, list[tuple[float, float, str]]] = field(default_factory=dict)
-    frames: list[tuple[float, float, float]] = field(default_factory=list)
-    """left, bottom and side of pictures that failed."""
-
-    def picture(
-        self, kind: str, drawn: Thumbnail, at: tuple[float, float], side: int, **tooltip: str
-    ) -> None:
-        """A picture in a square whose lower left corner is given."""
-        self.images.setdefault((kind, side), []).append((drawn, *at, tooltip))
-
-    def text(self, style: str, x: float, y: float, words: str) -> None:
-        """Words in one of the styles of ``_STYLES``."""
-        self.texts.setdefault(style, []).append((x, y, words))
-
-    def elements(self) -> list[hv.Element]:
-        """All of them as elements of HoloViews."""
-        drawn: list[hv.Element] = []
-        for (kind, side), images in self.images.items():
-            thumbs, left, bottom, tips = zip(*images, strict=True)
-            tooltips = {name: [tip[name] for tip in tips] for name in tips[0]}
-            at = np.array(left), np.array(bottom)
-            drawn.append(pictures(thumbs, *at, side, tooltips, group=kind))
-        if self.frames:
-            x, y, sides = (np.array(column) for column in zip(*self.frames, strict=True))
-            corners = {"frame_x0": x, "frame_y0": y, "frame_x1": x + sides, "frame_y1": y + sides}
-            red: dict[str, Any] = {"fill_color": _RED, "line_color": _RED, "fill_alpha": 0.12}
-            drawn.append(element(hv.Rectangles, corners, 4, group="Failed", line_width=2, **red))
-        for style, texts in self.texts.items():
-            columns = zip(("text_x", "text_y", "text"), zip(*texts, strict=True), strict=True)
-            words: dict[str, Any] = {name: list(values) for name, values in columns}
-            looks: dict[str, Any] = {"text_font": GLYPH_FONT, **_STYLES[style]}
-            drawn.append(element(hv.Labels, words, 2, group=style, **looks))
-        return drawn
-
-
-def _looks(size: int, colour: str, align: str, **more: str) -> dict[str, str]:
-    return {
-        "text_font_size": f"{size}px",
-        "text_color": colour,
-        "text_align": align,
-        "text_baseline": "top",
-        **more,
-    }
-
-
-_STYLES: dict[str, dict[str, Any]] = {
-    "Titles": _looks(14, _INK, "left", text_font_style="bold"),
-    "Notes": _looks(12, NEUTRAL, "left"),
-    "Small": _looks(11, NEUTRAL, "left"),
-    "Centred": _looks(11, NEUTRAL, "center"),
-    "Alarms": _looks(11, _RED, "left", text_font_style="bold"),
-}
-
-
 def _title(
-    marks: _Marks, stored: LayerPictures, vector: int, top: float, eta_squared: float | None
+    marks: Marks, stored: LayerPictures, vector: int, top: float, eta_squared: float | None
 ) -> None:
     name = f"{vector_names(stored.layer)[vector]}"
     value = f"s = {stored.layer.singular_values[vector]:.3g}"
@@ -204,7 +141,7 @@ def _title(
     marks.text("Notes", text_width(name, 14) + 10, top - 5, words)
 
 
-def _draw_side(marks: _Marks, side: _Side, columns: int) -> None:
+def _draw_side(marks: Marks, side: _Side, columns: int) -> None:
     words = "greatest signals" if side.direction == "positive" else "least signals"
     marks.text("Notes", side.left, side.top - 2, f"{side.direction}: {words}")
     top, x = side.top - _HEADING, side.left
@@ -212,7 +149,7 @@ def _draw_side(marks: _Marks, side: _Side, columns: int) -> None:
     for place in range(columns):
         at = (x + place * _OPTIMISED_PITCH, top)
         if place < len(chosen):
-            draw_optimised(marks, chosen[place], *at)
+            marks.optimised(chosen[place], *at)
         elif place == 0:
             marks.text("Small", at[0], top - 4, "no optimised image")
     x += columns * _OPTIMISED_PITCH + _GAP * (columns > 0)
@@ -221,29 +158,14 @@ def _draw_side(marks: _Marks, side: _Side, columns: int) -> None:
     _draw_patches(marks, side, x + most * _IMAGE_PITCH + _GAP, top)
 
 
-def draw_optimised(marks: _Marks, one: OptimisedPicture, x: float, top: float) -> None:
-    """An optimised image with its measures of trust below it, or why it failed."""
-    bottom = top - _OPTIMISED
-    tip = {"optimised for": one.key, "trust": one.tooltip}
-    marks.picture("Optimised", one.thumbnail, (x, bottom), _OPTIMISED, **tip)
-    lines = [("Small", line) for line in (one.method, *one.trust)]
-    if one.failed:
-        marks.frames.append((x, bottom, _OPTIMISED))
-        reason = wrapped(one.failed.split(" "), _OPTIMISED + 12, 11, 3)
-        broken = [line.replace(", ", " ").rstrip(",") for line in reason]
-        lines = [("Alarms", "FAILED"), *(("Alarms", line) for line in broken)]
-    for number, (style, line) in enumerate(lines[:4]):
-        marks.text(style, x, bottom - 3 - number * _LINE, line)
-
-
-def _draw_strongest(marks: _Marks, side: _Side, x: float, top: float, most: int) -> None:
+def _draw_strongest(marks: Marks, side: _Side, x: float, top: float, most: int) -> None:
     """The strongest images with their signals, and below them the maps of those that have one."""
     at = {"singular_vector": side.vector, "direction": side.direction}
     strongest = side.stored.exemplars.sel(at)
     ids = [str(one) for one in strongest["image"].to_numpy()[:most] if one]
     signals = strongest["signal"].to_numpy()
     maps = _maps(side.stored.projections, side.vector, side.direction)
-    below = top - _IMAGE - _LINE - 6
+    below = top - _IMAGE - LINE - 6
     for place, image in enumerate(ids):
         left = x + place * _IMAGE_PITCH
         tip = {
@@ -257,14 +179,14 @@ def _draw_strongest(marks: _Marks, side: _Side, x: float, top: float, most: int)
         if image in maps and side.limit is not None:
             corner = (left, below - _IMAGE)
             marks.picture("Under", side.stored.thumbnails[image], corner, _IMAGE)
-            veil = overlay(maps[image], side.limit)
+            veil = overlay(maps[image], side.limit, side.stored.thumbnails[image])
             marks.picture("Projections", veil, corner, _IMAGE, **tip)
     if maps and side.limit is not None:
         words = f"signal at each position, colours to ±{side.limit:.3g}"
         marks.text("Small", x, below - _IMAGE - 3, words)
 
 
-def _draw_patches(marks: _Marks, side: _Side, x: float, top: float) -> None:
+def _draw_patches(marks: Marks, side: _Side, x: float, top: float) -> None:
     """The patches with the strongest signals, in columns of three."""
     if side.stored.projections is None:
         return
@@ -317,7 +239,7 @@ def contact_sheet(layer: LayerVectors, optimised: Sequence[OptimisedPicture]) ->
     ordered = sorted(optimised, key=lambda one: (one.members, one.direction != "positive"))
     columns, wide, tall = 9, 142, _CONTENT + 44
     rows = -(-len(ordered) // columns)
-    marks = _Marks()
+    marks = Marks()
     for place, one in enumerate(ordered):
         row, column = divmod(place, columns)
         x, top = float(column * wide), float((rows - row) * tall)
@@ -326,5 +248,5 @@ def contact_sheet(layer: LayerVectors, optimised: Sequence[OptimisedPicture]) ->
         value = layer.singular_values[list(one.members)].max()
         marks.text("Titles", x, top - 3, title)
         marks.text("Small", x + text_width(title, 14) + 6, top - 6, f"s = {value:.3g}")
-        draw_optimised(marks, one, x, top - 22)
+        marks.optimised(one, x, top - 22)
     return figure(marks.elements(), **canvas(columns * wide, rows * tall))

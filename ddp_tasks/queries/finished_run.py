@@ -51,7 +51,7 @@ class FinishedRun:
         Raises
         ------
         RunError
-            Listing the layers.
+            Naming the nearest, and all of them.
         """
         known = self.layers["layer"].to_numpy().tolist()
         if layer not in known:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import holoviews as hv
+import numpy as np
 import param
 import xarray as xr
 
@@ -18,7 +19,18 @@ from ddp_tasks.figures import (
 from ddp_tasks.figures import layer_figures as figures
 from ddp_tasks.figures.layer_figures import SignalCounts
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
+from ddp_tasks.figures.optimised_pictures import (
+    OptimisedPicture,
+    of_target,
+    optimised_pictures,
+)
 from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
+from ddp_tasks.figures.visualization_figures import (
+    LayerPictures,
+    most_telling,
+    vector_rows,
+    vectors_shown,
+)
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report import family_section, page
@@ -27,6 +39,9 @@ from ddp_tasks.report.relation_rows import ClassRow, WalkRow, class_rows, walk_r
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.parameters import SignificanceParameters
+
+#: Equivalence classes whose optimised image a report shows in all, and of a layer at least.
+_CLASSES_IN_REPORT, _LEAST_CLASSES = 600, 4
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,12 @@ class LayerFindings:
     hypergraph: xr.Dataset
     hierarchy: xr.Dataset
     images: RecordedImages
+    projections: xr.Dataset | None = None
+    """the group ``projections/LAYER``, where the run has it."""
+    visualizations: xr.Dataset | None = None
+    """the group ``visualizations/LAYER``, where the layer has optimised images."""
+    layers: int = 1
+    """layers of the report; the more there are, the fewer vectors and images each shows."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,8 @@ class _Section:
     empty: str
     certainty: family_section.Certainty | None
     footnote: str
+    optimised: bool
+    """whether the layer has optimised images."""
     matrix_only: bool
     overview: bool
     """whether a picture of the whole incidence stands beside the matrix."""
@@ -81,12 +104,16 @@ def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragm
         thumbnails of the run's images; all sections that a process draws share them.
     """
     numbered = NumberedThumbnails(thumbnails)
+    optimised = optimised_pictures(
+        findings.visualizations,
+        lambda name, picture: numbered.numbered(f"{anchor}/{name}", picture),
+    )
     # Each element would copy the default dimensions of its kind, which it does not use.
     with param.shared_parameters():
         return page.fragment(
             "layer.html.jinja",
             anchor,
-            layer_figures(findings, numbered),
+            layer_figures(findings, numbered, optimised),
             numbered.used,
             section=_section(findings, anchor),
             levels=findings.levels,
@@ -94,9 +121,17 @@ def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragm
 
 
 def layer_figures(
-    findings: LayerFindings, thumbnails: Mapping[str, Thumbnail]
+    findings: LayerFindings,
+    thumbnails: Mapping[str, Thumbnail],
+    optimised: Sequence[OptimisedPicture] = (),
 ) -> dict[str, hv.Overlay]:
-    """All figures of one layer by kind; those of a hypergraph only where it is not empty."""
+    """All figures of one layer by kind; those of a hypergraph only where it is not empty.
+
+    Parameters
+    ----------
+    optimised
+        optimised images of the layer that are shown.
+    """
     layer, table, hierarchy = findings.layer, findings.table, findings.hierarchy
     plots: dict[str, hv.Overlay] = {
         "spectrum": figures.spectrum(table, layer),
@@ -110,13 +145,9 @@ def layer_figures(
         layer,
         levels=findings.levels,
     )
+    plots["vectors"] = _vector_rows(findings, thumbnails, optimised)
     if not hierarchy.sizes["equivalence_class"]:
         return plots
-    names = findings.images.target_classes
-    target_class_of = {
-        image: names[target]
-        for image, target in zip(findings.images.ids, findings.images.target, strict=True)
-    }
     relations = findings.hypergraph
     if not hypergraph_figures.has_matrix(hierarchy):
         plots["overview"] = relation_figures.incidence_overview(hierarchy, relations, layer)
@@ -124,12 +155,43 @@ def layer_figures(
         plots["jaccard"] = relation_figures.jaccard_heatmap(relations)
     return plots | {
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, layer),
-        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, layer, thumbnails),
-        "significance": class_heatmaps.significance_heatmap(table, layer),
-        "strongest": figures.strongest_images(
-            findings.exemplars, table, layer, thumbnails, target_class_of
+        "hierarchy": hierarchy_figures.hierarchy_figure(
+            hierarchy, layer, thumbnails, _of_classes(findings, optimised)
         ),
+        "significance": class_heatmaps.significance_heatmap(table, layer),
     }
+
+
+def _of_classes(
+    findings: LayerFindings, optimised: Sequence[OptimisedPicture]
+) -> list[OptimisedPicture]:
+    """The images of equivalence classes: of the most general ones in a report of many layers."""
+    most = max(_LEAST_CLASSES, _CLASSES_IN_REPORT // findings.layers)
+    members = findings.hierarchy["singular_vectors"].to_numpy()[:most]
+    return [one for row in members for one in of_target(optimised, np.flatnonzero(row).tolist())]
+
+
+def _vector_rows(
+    findings: LayerFindings,
+    thumbnails: Mapping[str, Thumbnail],
+    optimised: Sequence[OptimisedPicture],
+) -> hv.Overlay:
+    """The most telling singular vectors, in both directions."""
+    table, names = findings.table, findings.images.target_classes
+    stored = LayerPictures(
+        findings.layer,
+        findings.exemplars.sel(layer=findings.layer.layer),
+        thumbnails,
+        {
+            image: names[target]
+            for image, target in zip(findings.images.ids, findings.images.target, strict=True)
+        },
+        findings.projections,
+        optimised,
+    )
+    most = vectors_shown(findings.layers)
+    eta_squared = dict(enumerate(table.eta_squared.tolist()))
+    return vector_rows(stored, most_telling(table, findings.hierarchy, most), eta_squared)
 
 
 def _section(findings: LayerFindings, anchor: str) -> _Section:
@@ -143,6 +205,7 @@ def _section(findings: LayerFindings, anchor: str) -> _Section:
             findings.stability, findings.table, hierarchy, layer, findings.levels
         ),
         footnote=ARBITRARY_FOOTNOTE if layer.arbitrary.any() else "",
+        optimised=findings.visualizations is not None,
         matrix_only=not hypergraph_figures.has_hulls(hierarchy),
         overview=not hypergraph_figures.has_matrix(hierarchy),
         walks=walk_rows(relations),

@@ -21,6 +21,8 @@ from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     # The flow sends these functions to the workers and need not load what draws.
     from ddp_tasks.figures.thumbnails import Thumbnails
     from ddp_tasks.report.layer_section import LayerFindings
@@ -118,4 +120,13 @@ def layer_findings(stored: StoredRun, summary: LayerSummary) -> LayerFindings:
         hypergraph=groups.read(path, group_path("hypergraphs", name)).load(),
         hierarchy=groups.read(path, group_path("hierarchies", name)).load(),
         images=images,
+        projections=_stored(path, "projections", name),
+        visualizations=_stored(path, "visualizations", name),
+        layers=layers.sizes["layer"],
     )
+
+
+def _stored(path: Path, parent: str, layer: str) -> xr.Dataset | None:
+    """A group of a layer that not every run has; None where it is missing."""
+    group = group_path(parent, layer)
+    return groups.read(path, group).load() if groups.is_marked(path, group) else None

@@ -230,25 +230,6 @@ def test_lines_over_several_levels_pass_between_boxes():
         assert ((long[level_with, 0] < left) | (long[level_with, 0] > left + 100)).all()
 
 
-def test_strongest_images_are_those_stored(small):
-    table, layer, _ = _layer(small)
-    classes = dict.fromkeys(small.images.ids, "c")
-    overlay = layer_figures.strongest_images(
-        small.exemplars, table, layer, Thumbnails(small.pictures), classes
-    )
-    chosen = table.most_discriminating()[:6]
-    stored = small.exemplars.sel(layer="layer0", singular_vector=chosen)
-    pictures = _part(overlay, "Pictures").dframe()
-    assert pictures["image"].tolist() == stored["image"].to_numpy().ravel().tolist()
-    rows = pictures.groupby("y0", sort=False)["image"].agg(list)
-    by_vector = stored["image"].transpose("singular_vector", "direction", "place").to_numpy()
-    in_order = rows.sort_index(ascending=False).tolist()
-    assert in_order == by_vector.reshape(-1, by_vector.shape[2]).tolist()
-    names = _part(overlay, "Vectors")["text"].tolist()
-    assert names == [notation.vector_names(layer)[v] for v in chosen]
-    assert any(name.endswith("*") for name in names)
-
-
 def test_figures_of_an_empty_hypergraph_refuse():
     found = findings(nothing())
     _, layer, hierarchy = _layer(found)

@@ -11,7 +11,7 @@ import xarray as xr
 from findings import findings, nested
 from PIL import Image
 
-from ddp_tasks.figures import optimised_pictures, visualization_figures
+from ddp_tasks.figures import optimised_pictures, picture_marks, visualization_figures
 from ddp_tasks.figures.signal_overlays import limit_of, overlay
 from ddp_tasks.figures.style import diverging_colours
 from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnails
@@ -146,6 +146,11 @@ def test_a_failed_picture_is_marked_and_comes_last(small):
     assert "FAILED" in texts
     assert "its objective became" in texts
     assert "NaN at step 12" in texts
+    long = _stored(small, failed=[0]).optimised[-1]
+    marks = picture_marks.Marks()
+    marks.optimised(replace(long, failed="a reason of many words " * 9), 0.0, 112.0)
+    assert len(marks.texts["Small"]) == 3
+    assert marks.texts["Small"][-1][2].endswith(" …")
 
 
 def test_without_pictures_and_maps_the_natural_images_stand_alone(small):
@@ -199,9 +204,11 @@ def test_pictures_are_kept_once_in_a_page_under_names_of_their_own(small):
     numbered = NumberedThumbnails(Thumbnails(small.pictures))
     stored = made.visualizations("layer0", 5, [((1,), "positive"), ((2,), "negative")])
     found = optimised_pictures.optimised_pictures(stored, numbered.numbered)
-    assert [one.thumbnail.uri for one in found] == list(numbered.used)
-    assert all(uri.startswith("data:image/png") for uri in numbered.used.values())
-    assert list(numbered.used) == [f"layer0/{key}" for key in stored["target"].to_numpy()]
+    assert numbered.used == {}  # only what is drawn is kept
+    assert found[0].thumbnail.uri == "v1 positive mean fourier"
+    assert list(numbered.used) == ["v1 positive mean fourier"]
+    assert found[0].thumbnail is found[0].thumbnail
+    assert numbered.used["v1 positive mean fourier"].startswith("data:image/png")
 
 
 def test_pictures_of_other_sizes_and_channels_keep_their_shape():

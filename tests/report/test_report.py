@@ -57,9 +57,9 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
     assert sentence.startswith("No singular vector exceeds q = ")
     assert "in at least 75 % of any class. The greatest share is " in sentence
     assert str(escape(sentence)) in page
-    figures = layer_section.layer_figures(found.of_layer(empty.layer), {})
+    figures = layer_section.layer_figures(found.of_layer(empty.layer), Thumbnails(found.pictures))
     maps = {f"family {quantity}" for quantity in ("nodes", "equivalence_classes", "depth")}
-    assert set(figures) == {"spectrum", "distribution", *maps}
+    assert set(figures) == {"spectrum", "distribution", "vectors", *maps}
 
 
 def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
@@ -102,7 +102,7 @@ def test_a_class_alone_is_not_compared_with_itself():
 
 def test_the_page_opens_without_a_network(browser, page, tmp_path):
     found_in_page = opened(browser, page, tmp_path)
-    assert len(found_in_page.figures) == 2 * (7 + 3 + 3) + 2 + 3
+    assert len(found_in_page.figures) == 2 * (7 + 3 + 3) + 2 + 3 + 1
     assert min(found_in_page.figures) > 30
     assert found_in_page.images
     assert min(found_in_page.images) > 0
@@ -149,7 +149,7 @@ def test_a_layer_opens_by_click_link_key_and_address(closed, way):
 
 def test_all_layers_open_at_once_for_printing(closed):
     closed.find_element("id", "open-all").click()
-    _until(closed, [13, 5, 13])
+    _until(closed, [13, 6, 13])
     assert closed.execute_script("return layers.every(one => one.open)")
 
 
@@ -170,7 +170,7 @@ def test_a_layer_that_is_opened_shows_its_pictures(closed):
 def test_texts_of_closed_layers_are_in_the_page(page):
     # So that they are found by searching, and read without scripts.
     own = without_data(page)
-    assert own.count("Strongest images of the most discriminating") == 2
+    assert own.count("What the most telling singular vectors look like") == 3
 
 
 def test_a_page_says_what_it_was_made_of(page, tmp_path):
