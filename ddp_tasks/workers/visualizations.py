@@ -43,8 +43,8 @@ from ddp_tasks.workers.stored_visualizations import Batch, part_of, settings_tex
 from schemas.names import group_path
 from schemas.parameters import RunError, VisualizationParameters
 
-#: Images from which the statistics of natural pictures are taken.
-_NATURAL_PICTURES = 256
+#: Images, and their pixels in all, from which the statistics of natural pictures are taken.
+_NATURAL_PICTURES, _NATURAL_PIXELS = 256, 1 << 21
 #: Natural exemplars of a target that its path through the network is compared with.
 _EXEMPLARS = 5
 #: Steps after which the time that a batch needs is known.
@@ -180,7 +180,9 @@ def _opened_once(stored: StoredRun, content: str) -> _OpenedRun:
     prepared = prepared_once(stored)
     convention = prepared.layers.convention
     model = prepared.model.to(best_device())
-    inputs = prepared.images.examples(_NATURAL_PICTURES)
+    height, width = prepared.layers.images.shape[-2:]
+    most = max(8, min(_NATURAL_PICTURES, _NATURAL_PIXELS // (height * width)))
+    inputs = prepared.images.examples(most)
     return _OpenedRun(
         model=convention.laid_out(model),
         convention=convention,
