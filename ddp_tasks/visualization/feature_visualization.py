@@ -84,7 +84,7 @@ class Settings:
 
         return cls(
             steps=256 if steps is None else steps,
-            learning_rate=0.02,
+            learning_rate=between(0.02, 0.007),
             phase_rate=0.1,
             decay=between(1.5, 1.0),
             extents=Extents(shift=between(2, 16), scale=between(0.10, 0.15), rotation=10),

@@ -14,8 +14,9 @@ from torch import Tensor
 from ddp_tasks.visualization.pixels import PixelSpace
 from ddp_tasks.visualization.targets import Parametrization
 
-#: Standard deviation of the first coefficients. It is small, so that pictures begin nearly alike.
-_START = 0.01
+#: Standard deviation of the first coefficients. Beginning with nearly flat pictures, some sums of
+#: signals never rose above those of natural images.
+_START = 0.1
 
 
 class Parametrized(Protocol):
