@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "images": ("--images", "{data}/imagenet-sample"),
     "throughput": ("--data", "{data}"),
     "pass_parts": ("--data", "{data}"),
+    "visualization": ("--data", "{data}"),
     "visualization_speed": ("--data", "{data}"),
     "faults": (),
     "damage": ("--kills", "200", "--every", "8"),
