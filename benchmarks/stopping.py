@@ -64,7 +64,9 @@ POINTS = {
     "capacity metric": Point(r"'signals-\w+' - Finished", 0.2),
     "significance": Point(r"'capacity-\w+' - Finished", 0.2),
     "hypergraphs": Point(r"'exemplars-\w+' - Finished", 1.0),
-    "family": Point(r"'hypergraphs-\w+' - Finished", 0.3),
+    "pictures": Point(r"'hypergraphs-\w+' - Finished", 0.1),
+    "projections": Point(r"'pictures-\w+' - Finished", 0.5),
+    "family": Point(r"'projections-\w+' - Finished", 0.3),
     "report": Point(r"'stability-\w+' - Finished", 3.0),
     "end": Point(r"report\.html and .* are written", 0.0),
 }

@@ -17,6 +17,7 @@ from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.images.input_pictures import input_picture
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.layers import LinearLayer
+from ddp_tasks.signals.spatial_statistics import at_positions
 from ddp_tasks.store import groups, shards
 from ddp_tasks.visualization.exemplars import RunningExemplars
 from ddp_tasks.visualization.layer_outputs import LayerOutput, layer_outputs
@@ -131,14 +132,16 @@ class _Finding:
                 outputs(inputs)
 
     def _look_at(self, layer: int, numbers: list[int], output: LayerOutput) -> None:
-        values = output.values().flatten(1, -2) if output.positions else output.values()[:, None]
+        # Used at once, so that no copy of the whole output is needed.
+        values = at_positions(output.layer, output.call.output, output.images)
         shape = self._found.shape[layer] = map_shape(output.positions)
-        U = self._left_vectors(layer)
+        U, bias = self._left_vectors(layer), output.call.bias
+        offset = 0.0 if bias is None else bias.to(U) @ U
         for image, rows in zip(numbers, values, strict=False):
             maps, patches = self._maps.get((image, layer)), self._patches.get((image, layer))
             if maps is None and patches is None:
                 continue
-            signals = rows.to(U.dtype) @ U
+            signals = rows.to(U.dtype) @ U - offset
             if maps is not None:
                 self._keep_maps(layer, maps, signals, shape)
                 if layer in self._looking.searched:
