@@ -118,9 +118,15 @@ def visualize(
                 page = prefect_server.carry_out(
                     run_visualization, finished.run, finished.store.parent, wanted, options
                 )
+    from ddp_tasks.queries.visualizations import has_pictures
     from flows.texts import visualizations as texts
 
     say(texts.lines(finished.store, wanted, options))
+    from ddp_tasks.report import contact_sheet_page
+
+    for of_layer in wanted:
+        if has_pictures(finished.store, of_layer):
+            say(contact_sheet_page.write(finished.store.parent, of_layer))
     say(page)
 
 

@@ -68,6 +68,11 @@ def layer_visualizations(path: Path, layer: str) -> xr.Dataset | None:
     return groups.read(path, group) if groups.is_marked(path, group) else None
 
 
+def has_pictures(path: Path, layer: str) -> bool:
+    """Whether the store has optimised images of a layer."""
+    return groups.is_marked(path, group_path("visualizations", layer))
+
+
 def trust_table(path: Path, layers: Iterable[str]) -> pd.DataFrame:
     """One row for each optimised image of some layers: what it is, and how far to trust it.
 

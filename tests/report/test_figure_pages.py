@@ -15,7 +15,7 @@ from runs import HERE
 from ddp_tasks.queries.figure_subjects import default_layer, hierarchy_part, two_images
 from ddp_tasks.queries.finished_run import open_finished
 from ddp_tasks.queries.images_in_layer import images_in_layer
-from ddp_tasks.report import figure_pages
+from ddp_tasks.report import contact_sheet_page, figure_pages
 from ddp_tasks.store import groups
 from ddp_tasks.visualization.similarity_overlays import similarity
 from flows import cli
@@ -213,6 +213,21 @@ def test_a_figure_of_a_hierarchy_is_drawn_whole(browser, folder, tmp_path, numbe
     assert shown.errors == []
     assert shown.width <= shown.window
     assert min(shown.figures) > 40
+
+
+def test_a_contact_sheet_shows_every_stored_picture(browser, folder, tmp_path):
+    page = contact_sheet_page.write(folder, "fc1")
+    assert page == folder / "visualizations-fc1.html"
+    text = page.read_text()
+    page.unlink()
+    stored = groups.read(folder / "store.zarr", "visualizations/fc1")
+    assert f"{stored.sizes['target']} images, each optimised" in _text(text)
+    assert_nothing_is_loaded_from_elsewhere(text)
+    shown = opened(browser, text, tmp_path)
+    assert shown.errors == []
+    assert shown.width <= shown.window
+    with pytest.raises(RunError, match=r"fc2 .* has no optimised images yet"):
+        contact_sheet_page.write(folder, "fc2")
 
 
 @pytest.mark.parametrize(
