@@ -18,6 +18,8 @@ from ddp_tasks.figures.elements import element
 
 _LARGEST = 64
 _SMALLEST = 40
+#: Greatest side of a picture that is kept losslessly.
+_LOSSLESS = 64
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def thumbnail(
     """A picture scaled to at most ``largest`` pixels a side.
 
     Small pictures are enlarged by a whole factor, so that their pixels stay square and sharp,
-    and kept losslessly as PNG; pictures that are scaled down are kept as WebP, a fifth of the size.
+    and kept losslessly as PNG; larger ones are kept as WebP, a fifth of the size.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ def thumbnail(
     """
     image = Image.fromarray(picture)
     longest = max(image.size)
-    if longest > largest:
+    if longest > min(largest, _LOSSLESS):
         image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
         kind, options = "webp", {"quality": 80}
     else:

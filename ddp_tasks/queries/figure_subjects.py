@@ -13,6 +13,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import equivalence_classes, strict
 from ddp_tasks.queries.finished_run import FinishedRun
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import groups
+from ddp_tasks.store.cube import spread_signals
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.names import group_path
 from schemas.parameters import RunError
@@ -25,6 +26,9 @@ SHARED_LEVEL = 0.5
 #: Where in the network's convolutions figures 9 and 10 look, as in the paper: the 7th and the 11th
 #: of VGG-16's 13.
 _DEPTH = {9: 7 / 13, 10: 11 / 13}
+
+#: Signals of other images that two images are held against: 64 MB.
+_SIGNALS = 1 << 24
 
 #: Equivalence classes in the part of a hierarchy that figure 9 shows.
 _PART = 9
@@ -174,19 +178,24 @@ class SharedVectors:
     """q, the quantile of all signals of the layer at that level."""
     signals: npt.NDArray[np.float64]
     """shape (2, r); of the images."""
+    standing: npt.NDArray[np.float64]
+    """shape (2, r); standard deviations of their signals above the mean of the run's images."""
     hypergraph: xr.Dataset
     """the equivalence classes of the hypergraph whose hyperedges are the two images."""
 
     @property
     def both(self) -> npt.NDArray[np.int64]:
-        """Vectors significant for both, the strongest first: by the lesser signal of the two."""
-        least = self.signals.min(axis=0)
-        shared = np.flatnonzero(least > self.threshold)
+        """Vectors significant for both, those first in which both stand out from the other images.
+
+        By the lesser standing: the greatest signals may be great in every image.
+        """
+        least = self.standing.min(axis=0)
+        shared = np.flatnonzero((self.signals > self.threshold).all(axis=0))
         ordered: npt.NDArray[np.int64] = shared[np.argsort(-least[shared], kind="stable")]
         return ordered
 
     def chosen(self, vector: int | None, drawn: Sequence[int] = ()) -> int:
-        """A vector that both images share: the one named, or the strongest.
+        """A vector that both images share: the one named, or the first.
 
         Parameters
         ----------
@@ -241,6 +250,10 @@ def shared_vectors(finished: FinishedRun, layer: str, images: tuple[int, int]) -
     for image, row in zip(ids, signals, strict=True):
         if np.isnan(row).any():
             raise RunError(f"image {image!r} could not be read, or does not reach layer {layer}")
+    position = finished.layers["layer"].to_numpy().tolist().index(layer)
+    others = spread_signals(finished.store, position, vectors.rank, _SIGNALS).astype(np.float64)
+    deviation = np.nanstd(others, axis=0)
+    standing = (signals - np.nanmean(others, axis=0)) / np.where(deviation > 0, deviation, 1)
     members, contains = equivalence_classes(signals > table.threshold)
     names = finished.signals["target_class"].to_numpy()
     target = finished.signals["target"].to_numpy()[list(images)]
@@ -252,7 +265,7 @@ def shared_vectors(finished: FinishedRun, layer: str, images: tuple[int, int]) -
         },
         coords={"target_class": np.array(edges, dtype=object)},
     )
-    return SharedVectors(vectors, quantile, table.threshold, signals, hypergraph)
+    return SharedVectors(vectors, quantile, table.threshold, signals, standing, hypergraph)
 
 
 def check_figure(number: int) -> None:

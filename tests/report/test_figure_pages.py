@@ -140,7 +140,9 @@ def test_figure_10_shows_two_images_and_what_they_share(folder, tmp_path):
     q = float(significance["threshold"].sel(direction="positive", layer="conv1", quantile=0.5))
     both = np.flatnonzero((signals > q).all(axis=0))
     assert f"{len(both)} of 5 vectors are significant for both images" in text
-    strongest = both[signals[:, both].min(axis=0).argmax()]
+    every = run.signals["signal"].sel(layer="conv1").to_numpy()
+    standing = (signals - every.mean(axis=0)) / every.std(axis=0)
+    strongest = both[standing[:, both].min(axis=0).argmax()]
     assert f"Figure 10: v{strongest} of conv1" in text
     other = [v for v in both if v != strongest]
     if other:
