@@ -42,7 +42,7 @@ _SIDES = (32, 224)
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-12
 #: Weight of the likeness of a target's images against the logarithm of their objective.
-_DIVERSITY = 1.0
+_DIVERSITY = 0.1
 
 
 @dataclass(frozen=True)
