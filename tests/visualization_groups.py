@@ -51,6 +51,7 @@ def projections(strongest: xr.Dataset, side: int = 6, channels: int = 1, patches
             "patch_signal": ((*sides, "patch"), noise.normal(size=cut).astype(np.float32)),
         },
         coords={"direction": DIRECTIONS, "singular_vector": strongest["singular_vector"]},
+        attrs={"images_searched": 1234},
     )
 
 

@@ -203,7 +203,9 @@ def _draw_patches(marks: Marks, side: _Side, x: float, top: float) -> None:
         small = thumbnail(_three(cut[i]), _PATCH, _PATCH)
         marks.picture("Patches", small, corner, _PATCH, **tip)
     if shown:
-        marks.text("Small", x, top - _PATCH_ROWS * _PATCH_PITCH - 3, "strongest patches")
+        searched = int(side.stored.projections.attrs["images_searched"])
+        words = f"strongest patches of {searched:,} images"
+        marks.text("Small", x, top - _PATCH_ROWS * _PATCH_PITCH - 3, words)
 
 
 def _three(picture: Any) -> Any:

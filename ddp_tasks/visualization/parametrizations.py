@@ -14,9 +14,10 @@ from torch import Tensor
 from ddp_tasks.visualization.pixels import PixelSpace
 from ddp_tasks.visualization.targets import Parametrization
 
-#: Standard deviation of the first coefficients. Beginning with nearly flat pictures, some sums of
-#: signals never rose above those of natural images.
-_START = 0.1
+#: Bounds of the standard deviation of the first coefficients, drawn anew for each seed. From nearly
+#: flat pictures, some sums of signals never rise above those of natural images; from noise that can
+#: be seen, more of the noise stays.
+_START = (0.03, 0.3)
 
 
 class Parametrized(Protocol):
@@ -49,9 +50,11 @@ class Fourier:
         self._scale = cycles.clamp_min(1).pow(-decay).to(like)[..., None]
 
     def start(self, generator: torch.Generator) -> Tensor:
-        """Normally distributed: shape (c, m, n // 2 + 1, 2)."""
+        """Normally distributed around 0: shape (c, m, n // 2 + 1, 2)."""
         normal = torch.randn(*self._shape, 2, generator=generator, dtype=torch.float64)
-        return _START * normal
+        least, greatest = _START
+        part = torch.rand(1, generator=generator, dtype=torch.float64)
+        return least * (greatest / least) ** part * normal
 
     def latents(self, parameters: Tensor) -> Tensor:
         """See ``Parametrized``."""

@@ -251,7 +251,10 @@ def _reason(measures: Measures, place: int, picture: Optimised) -> str:
     if not np.isfinite(plain):
         return "its signal is not finite, or all natural images have the same"
     if plain <= 1:
-        return f"its excess of {plain:.2f} is not above 1: a natural image has a stronger signal"
+        return (
+            f"its excess of {plain:.2f} is not above 1: the mean signal of a natural image is "
+            "stronger"
+        )
     if not changed >= LEAST_KEPT * plain:
         return (
             f"of its excess of {plain:.2f}, {changed:.2f} is left under changes that it was not "

@@ -47,6 +47,8 @@ from schemas.parameters import RunError, VisualizationParameters
 _NATURAL_PICTURES, _NATURAL_PIXELS = 256, 1 << 21
 #: Natural exemplars of a target that its path through the network is compared with.
 _EXEMPLARS = 5
+#: Least share of the greatest excess over the seeds that a picture chosen for its likeness has.
+_NEARLY = 0.9
 #: Steps after which the time that a batch needs is known.
 _STEPS_TIMED = 8
 
@@ -264,11 +266,17 @@ def _natural_path(
 def _best_seeds(
     measures: trust.Measures, pictures: Sequence[Optimised], targets: int
 ) -> npt.NDArray[np.int64]:
-    """For each target its best picture: one that can be trusted, then the greatest excess left."""
+    """For each target its best picture: one that can be trusted, if there is one.
+
+    Of these it is the one most like natural exemplars on its way through the network, among those
+    that keep nearly the greatest excess.
+    """
     trusted = np.array([not why for why in measures.failed]).reshape(-1, targets)
     whole = np.array([not picture.failed for picture in pictures]).reshape(-1, targets)
     left = np.nan_to_num(measures.excess_unseen, nan=-np.inf).reshape(-1, targets)
-    order = np.lexsort((left, trusted, whole), axis=0)
+    likeness = np.nan_to_num(measures.path_similarity, nan=-np.inf).reshape(-1, targets)
+    strong = left >= _NEARLY * left.max(axis=0)
+    order = np.lexsort((left, likeness, strong, trusted, whole), axis=0)
     chosen: npt.NDArray[np.int64] = order[-1] * targets + np.arange(targets)
     return chosen
 

@@ -86,6 +86,7 @@ def test_a_row_shows_pictures_images_maps_and_patches_of_both_directions(small):
     assert "path 0.75, exemplars 0.85" in texts
     assert "2 seeds, ±0.12" in texts
     assert texts.count("no optimised image") == 2  # both sides of v0
+    assert texts.count("strongest patches of 1,234 images") == 4
 
 
 def test_nothing_lies_outside_the_figure_or_over_something_else(small):
