@@ -34,9 +34,8 @@ def unseen(pixels: Tensor) -> Shaped[Tensor, "changes k c m n"]:
     """Pictures under each of the changes.
 
     Four affine maps (shifts of up to 1/32 of the side, scales of up to 5 %, rotations of up to 5
-    degrees) from a generator of their own, a blur of 1/64 of the side (0.5 to 2
-    pixels), 5 % more brightness, 85 % of
-    the contrast, and noise of 3 %.
+    degrees) from a generator of their own, a blur of 1/64 of the side (0.5 to 2 pixels), 5 % more
+    brightness, 85 % of the contrast, and noise of 3 %.
 
     Parameters
     ----------
