@@ -22,8 +22,10 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from ddp_tasks.figures import hierarchy_figures, hypergraph_figures
+from ddp_tasks.figures.optimised_pictures import optimised_pictures
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.queries.pictures import open_pictures
+from ddp_tasks.queries.visualizations import layer_visualizations
 from ddp_tasks.store import groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
 
@@ -48,9 +50,10 @@ def draw(folder: Path, layer: str, file: Path) -> None:
     hierarchy = groups.read(path, f"hierarchies/{layer}").load()
     vectors = LayerVectors.of(groups.read(path, "layers").load().sel(layer=layer))
     thumbnails = Thumbnails(open_pictures(folder))
+    optimised = optimised_pictures(layer_visualizations(path, layer))
     figures = {
         "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, vectors),
-        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, vectors, thumbnails),
+        "hierarchy": hierarchy_figures.hierarchy_figure(hierarchy, vectors, thumbnails, optimised),
     }
     renderer = hv.renderer("bokeh")
     script, figure = components({k: renderer.get_plot(f).state for k, f in figures.items()})

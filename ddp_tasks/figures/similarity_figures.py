@@ -35,7 +35,9 @@ def similarity_figure(
 ) -> hv.Overlay:
     """A row for each position: its image with the position outlined, then all images overlaid.
 
-    The colours of all overlays end at ±1; white is a right angle.
+    White is the mean cosine of all positions in a row, red more and blue less alike; the darkest
+    red is a cosine of 1. Around zero most layers would be red everywhere, since few activations
+    are at right angles.
 
     References
     ----------
@@ -64,6 +66,7 @@ def similarity_figure(
         step_x, step_y = wide_here / across, high_here / tall
         x, y = x0 + one.column * step_x, y0 + high_here - (one.row + 1) * step_y
         marks.positions.append((x, y, x + step_x, y + step_y))
+        mean = float(one.similarity.mean())
         for place, cosines in enumerate(one.similarity):
             at = (lefts[place + 1], bottom)
             best = np.unravel_index(int(cosines.argmax()), cosines.shape)
@@ -71,7 +74,7 @@ def similarity_figure(
                 "image": names[place],
                 "greatest cosine": f"{cosines.max():.2f} at row {best[0]}, column {best[1]}",
             }
-            veil = overlay(cosines, 1.0, thumbnails[place])
+            veil = overlay(cosines - mean, max(1 - mean, 1e-6), thumbnails[place])
             marks.picture("Under", thumbnails[place], at, _IMAGE)
             marks.picture("Overlays", veil, at, _IMAGE, **tip)
     return figure(marks.elements(), **canvas(wide, high))

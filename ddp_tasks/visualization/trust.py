@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: Share of the excess that must remain under unseen changes.
 LEAST_KEPT = 0.5
+#: Share of the way from noise to exemplars that path similarity must have gone.
+LEAST_OF_THE_WAY = 0.1
 #: Pictures of noise that path similarity is compared with, and the seed of their pixels.
 _NOISE, _SEED = 8, 0x201
 
@@ -265,9 +267,9 @@ def _reason(measures: Measures, place: int, picture: Optimised) -> str:
         measures.exemplar_similarity[place],
         measures.noise_similarity[place],
     )
-    if own < (noise + natural) / 2 and noise < natural:
+    if own <= noise + LEAST_OF_THE_WAY * (natural - noise) and noise < natural:
         return (
-            f"along the network it is more like noise than like natural images: similarity "
+            f"along the network it is no more like natural images than noise is: similarity "
             f"{own:.2f}, of noise {noise:.2f}, of exemplars {natural:.2f}"
         )
     return ""

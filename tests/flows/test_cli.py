@@ -190,6 +190,7 @@ def test_help_is_complete(monkeypatch):
             "distinguish",
             "check",
             "visualize",
+            "figure",
         )
     }
     told = CliRunner().invoke(cli.app, ["--help"]).output

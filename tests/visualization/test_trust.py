@@ -205,7 +205,7 @@ def test_a_picture_like_noise_fails():
             natural=NaturalSignals(*(np.array([value, 1.0]) for value in (1.5, 1.0, 2.1, 0.9))),
         )
         assert found.exemplar_similarity.tolist() == pytest.approx([1.0])
-        assert ("more like noise" in found.failed[0]) == fails, found
+        assert ("than noise is" in found.failed[0]) == fails, found
 
 
 def test_a_picture_that_a_blur_ends_fails():
