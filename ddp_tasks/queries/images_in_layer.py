@@ -16,13 +16,10 @@ from ddp_tasks.prepared_run import Prepared
 from ddp_tasks.queries.finished_run import FinishedRun
 from ddp_tasks.store import groups
 from ddp_tasks.visualization.layer_outputs import layer_outputs
-from ddp_tasks.visualization.pixels import PixelSpace
+from ddp_tasks.visualization.pixels import PixelSpace, pixel_space
 from ddp_tasks.visualization.similarity_overlays import spatial_activations
 from schemas.names import group_path
 from schemas.parameters import RunError
-
-#: Images whose range of values says what a pixel means, where the run has no transform.
-_NATURAL_PICTURES = 256
 
 #: Images in a forward pass.
 _BATCH = 16
@@ -96,9 +93,7 @@ class ImagesInLayer:
 
     @cached_property
     def _pixels(self) -> PixelSpace:
-        transform = self.prepared.images.transform
-        examples = self.prepared.images.examples(2 if transform else _NATURAL_PICTURES)
-        return PixelSpace.of(examples, transform)
+        return pixel_space(self.prepared.images)
 
 
 def images_in_layer(finished: FinishedRun, layer: str) -> ImagesInLayer:

@@ -7,6 +7,7 @@ not depend on one another have the colours of the run's images.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,17 @@ from schemas.parameters import RunError, TransformParameters
 if TYPE_CHECKING:
     from jaxtyping import Float64, Shaped, UInt8
 
+    from ddp_tasks.images.image_sets import ImageSet
+
 #: Axes of a picture: channels, rows and columns.
 _AXES = 3
 #: Pixels nearer to black or white than this count as so far away from them, where a sigmoid's
 #: inverse would be infinite.
 _MARGIN = 0.05
 _WHITE = 255
+#: Images from which the statistics of natural pictures are taken: of large ones fewer, by their
+#: pixels in all.
+_FEWEST, _MOST, _PIXELS = 8, 256, 1 << 21
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,19 @@ class PixelSpace:
         """
         pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float64) / _WHITE
         return self.inputs(pixels)
+
+
+def pixel_space(images: ImageSet) -> PixelSpace:
+    """The space of a run's pictures, with the statistics of images spread over the run.
+
+    Raises
+    ------
+    RunError
+        If the inputs are no pictures, or too many images cannot be read.
+    """
+    pixels = math.prod(images.shape[1:])
+    most = max(_FEWEST, min(_MOST, _PIXELS // pixels))
+    return PixelSpace.of(images.examples(most), images.transform)
 
 
 def eight_bits(pixels: Tensor) -> UInt8[npt.NDArray[np.uint8], "k m n c"]:

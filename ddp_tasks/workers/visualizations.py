@@ -26,7 +26,7 @@ from ddp_tasks.visualization.feature_visualization import (
     optimised,
 )
 from ddp_tasks.visualization.float64_networks import float64_network
-from ddp_tasks.visualization.pixels import PixelSpace
+from ddp_tasks.visualization.pixels import PixelSpace, pixel_space
 from ddp_tasks.visualization.targets import Target
 from ddp_tasks.workers import kept
 from ddp_tasks.workers.devices import best_device
@@ -43,8 +43,6 @@ from ddp_tasks.workers.stored_visualizations import Batch, part_of, settings_tex
 from schemas.names import group_path
 from schemas.parameters import RunError, VisualizationParameters
 
-#: Images, and their pixels in all, from which the statistics of natural pictures are taken.
-_NATURAL_PICTURES, _NATURAL_PIXELS = 256, 1 << 21
 #: Natural exemplars of a target that its path through the network is compared with.
 _EXEMPLARS = 5
 #: Least share of the greatest excess over the seeds that a picture chosen for its likeness has.
@@ -182,15 +180,12 @@ def _opened_once(stored: StoredRun, content: str) -> _OpenedRun:
     prepared = prepared_once(stored)
     convention = prepared.layers.convention
     model = prepared.model.to(best_device())
-    height, width = prepared.layers.images.shape[-2:]
-    most = max(8, min(_NATURAL_PICTURES, _NATURAL_PIXELS // (height * width)))
-    inputs = prepared.images.examples(most)
     return _OpenedRun(
         model=convention.laid_out(model),
         convention=convention,
         exact=float64_network(model, convention),
         layers={layer.name: layer for layer in prepared.layers.linear},
-        pixels=PixelSpace.of(inputs, prepared.images.transform),
+        pixels=pixel_space(prepared.images),
     )
 
 
