@@ -12,7 +12,7 @@ import typer
 
 # Import little before signals are watched: Ctrl-C during an import gives a traceback.
 from flows import garbage, stopping
-from flows.commands import Commands, Folder, Set, path, without_dask
+from flows.commands import Commands, Folder, RunFile, Set, Trust, path, without_dask
 from flows.figure_command import figure
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
@@ -207,15 +207,8 @@ def steps(
         ),
     ] = None,
     overrides: Set = None,
-    run_file: Annotated[
-        str | None,
-        typer.Option(
-            "--run", metavar="RUN", help="Your own run file, for the model and the images."
-        ),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run the code that the store names, whoever wrote it.")
-    ] = False,
+    run_file: RunFile = None,
+    trust: Trust = False,
 ) -> None:
     """Show each step of a layer's computation on one image, and a circle (figures 5 and 8).
 

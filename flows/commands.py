@@ -61,6 +61,13 @@ Set = Annotated[
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", parser=path, help="The folder of a finished run.")
 ]
+RunFile = Annotated[
+    str | None,
+    typer.Option("--run", metavar="RUN", help="Your own run file, for the model and the images."),
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Run the code that the store names, whoever wrote it.")
+]
 
 
 def without_dask() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import Folder, Set, path
+from flows.commands import Folder, RunFile, Set, Trust, path
 from flows.terminal import say
 
 
@@ -45,15 +45,8 @@ def figure(
         ),
     ] = None,
     overrides: Set = None,
-    run_file: Annotated[
-        str | None,
-        typer.Option(
-            "--run", metavar="RUN", help="Your own run file, for the model and the images."
-        ),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run the code that the store names, whoever wrote it.")
-    ] = False,
+    run_file: RunFile = None,
+    trust: Trust = False,
 ) -> None:
     """Remake figure 6, 7, 9 or 10 of the paper from a finished run.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows import garbage, stopping
-from flows.commands import Folder, Set
+from flows.commands import Folder, RunFile, Set, Trust
 from flows.terminal import say
 
 
@@ -67,15 +67,8 @@ def visualize(
         typer.Option(metavar="CLUSTER", help="Another cluster than the run's; see ddp run."),
     ] = None,
     overrides: Set = None,
-    run_file: Annotated[
-        str | None,
-        typer.Option(
-            "--run", metavar="RUN", help="Your own run file, for the model and the images."
-        ),
-    ] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run the code that the store names, whoever wrote it.")
-    ] = False,
+    run_file: RunFile = None,
+    trust: Trust = False,
 ) -> None:
     """Make optimised images of singular vectors of a finished run, and write its report anew.
 
