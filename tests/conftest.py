@@ -10,7 +10,7 @@ import run_stages
 from distributed import LocalCluster
 from hypothesis import settings
 from prefect.testing.utilities import prefect_test_harness
-from runs import tiny_run
+from runs import HERE, tiny_run
 
 from flows import cli
 from flows.clusters import ending
@@ -38,6 +38,23 @@ def _commands_in_this_process(monkeypatch):
     """The process goes on after a command that a test calls, and its signals are pytest's."""
     monkeypatch.setattr(cli, "leave", sys.exit)
     monkeypatch.setattr(cli.stopping, "watch", lambda: None)
+
+
+@pytest.fixture
+def ddp(monkeypatch, capsys):
+    """Run the command; give back its status and what it says."""
+    # Where code lies is not recorded: the store names it as runs.py:NAME.
+    monkeypatch.chdir(HERE.parent)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ddp", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return end.value.code, said
+
+    return call
 
 
 @pytest.fixture(scope="session")

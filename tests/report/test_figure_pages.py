@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -18,27 +17,10 @@ from ddp_tasks.queries.images_in_layer import images_in_layer
 from ddp_tasks.report import contact_sheet_page, figure_pages
 from ddp_tasks.store import groups
 from ddp_tasks.visualization.similarity_overlays import similarity
-from flows import cli
 from schemas.names import group_path
 from schemas.parameters import RunError
 
 CODE = [f"model.factory={HERE}:TinyNetwork", f"images.factory={HERE}:Noise"]
-
-
-@pytest.fixture
-def ddp(monkeypatch, capsys):
-    """Run the command; give back its status and what it says."""
-    monkeypatch.chdir(HERE.parent)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ddp", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return end.value.code, said
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import sys
 
 import pytest
 import torch
@@ -15,25 +14,7 @@ from ddp_tasks.networks.paper_networks import PaperNetwork
 from ddp_tasks.queries import finished_run, layer_on_image
 from ddp_tasks.report import steps_page
 from ddp_tasks.store import groups, marks
-from flows import cli
 from schemas.recording import PLACE
-
-
-@pytest.fixture
-def ddp(monkeypatch, capsys):
-    """Run the command; give back its status and what it says."""
-    # Where code lies is not recorded: the store names it as runs.py:NAME.
-    monkeypatch.chdir(HERE.parent)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ddp", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return end.value.code, said
-
-    return call
 
 
 @pytest.fixture
