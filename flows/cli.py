@@ -13,6 +13,7 @@ import typer
 # Import little before signals are watched: Ctrl-C during an import gives a traceback.
 from flows import garbage, stopping
 from flows.commands import Commands, Folder, RunFile, Set, Trust, path, without_dask
+from flows.compare_command import compare
 from flows.figure_command import figure
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
@@ -233,6 +234,7 @@ def steps(
 
 app.command()(visualize)
 app.command()(figure)
+app.command()(compare)
 
 
 @app.command()

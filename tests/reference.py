@@ -284,3 +284,27 @@ def resampled_table(cube, targets, weights, *, q: float, p: float, sign: int, cl
             row.append(significant_for_class(count, images, p))
         table.append(row)
     return table
+
+
+def unbiased_cka(a: Sequence[Sequence[float]], b: Sequence[Sequence[float]]) -> float:
+    """Linear CKA with the unbiased estimate of HSIC (Song et al. 2012, Eq. 5)."""
+
+    def kernel(x):
+        return [
+            [0.0 if i == j else sum(p * q for p, q in zip(x[i], x[j], strict=True))
+             for j in range(len(x))]
+            for i in range(len(x))
+        ]  # fmt: skip
+
+    def hsic(K, L):
+        n = len(K)
+        every = range(n)
+        trace = sum(K[i][j] * L[j][i] for i in every for j in every)
+        totals = [sum(map(sum, of)) for of in (K, L)]
+        crossed = sum(K[i][j] * L[j][m] for i in every for j in every for m in every)
+        return (trace + totals[0] * totals[1] / ((n - 1) * (n - 2)) - 2 / (n - 2) * crossed) / (
+            n * (n - 3)
+        )
+
+    K, L = kernel(a), kernel(b)
+    return hsic(K, L) / (hsic(K, K) * hsic(L, L)) ** 0.5

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from ddp_tasks.significance.splits import part_names, split_images
 from hypothesis import given
 from hypothesis import strategies as st
+
+from ddp_tasks.significance.splits import part_names, split_images
 
 
 @given(

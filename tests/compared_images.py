@@ -1,0 +1,29 @@
+"""Image sets that share ids, bytes or classes with ``runs.Noise``, and differ in the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from runs import Noise
+
+
+class Renamed(Noise):
+    """The same images with another name of one class."""
+
+    classes = ("left", "right", "each")
+
+
+class Relabelled(Noise):
+    """The same images, two of which are of other classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets[0], self.targets[1] = self.targets[1], self.targets[0]
+
+
+class Named(Noise):
+    """The same images under ids of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.samples = [(str(Path("noise") / f"{i}.png"), t) for i, t in enumerate(self.targets)]
