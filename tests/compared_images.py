@@ -7,6 +7,14 @@ from pathlib import Path
 from runs import Noise
 
 
+class Brighter(Noise):
+    """Other images under the same ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images += 1
+
+
 class Renamed(Noise):
     """The same images with another name of one class."""
 

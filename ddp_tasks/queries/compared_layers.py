@@ -331,8 +331,8 @@ def _fraction_drift(
         (member @ flags.astype(np.float32)).astype(np.int64)
         for flags in (active[0] & active[1], *active)
     )
-    images = member.sum(axis=1).astype(np.int64)[:, None]
-    present = images[:, 0] > 0
+    present = member.any(axis=1)
+    images = np.repeat(member.sum(axis=1).astype(np.int64)[:, None], len(pairs), axis=1)
     differences = first[present] / images[present] - second[present] / images[present]
     confidence = 1 - (1 - a.confidence) / differences.size
     low, high = paired_difference_interval(

@@ -28,7 +28,7 @@ def paired_difference_interval(
     Parameters
     ----------
     both, first, second
-        of one shape, or broadcast to one: images that count for both, for the first, for the
+        images that count for both, for the first, for the
         second.
     images
         all of them.

@@ -169,7 +169,8 @@ def channel_correspondence(
         shapes (n, d) and (n, e); outputs of the same images, means over positions. Channels that
         never vary are left out.
     orders
-        random orders that are tried: a test at level 1 / (orders + 1).
+        random orders that are tried, all but the own: of many channels, a test at level
+        1 / (orders + 1).
 
     Notes
     -----
@@ -182,10 +183,9 @@ def channel_correspondence(
     if varying.sum() < 2:
         return Correspondence(float("nan"), float("nan"))
     correlation = correlations(a[:, varying], b[:, varying])
-    rng, places = np.random.default_rng(seed), np.arange(len(correlation))
-    shuffled = max(
-        float(correlation[places, rng.permutation(len(places))].mean()) for _ in range(orders)
-    )
+    rng, own = np.random.default_rng(seed), np.arange(len(correlation))
+    others = (order for _ in range(orders) if (order := rng.permutation(own)).tolist() != [*own])
+    shuffled = max((float(correlation[own, order].mean()) for order in others), default=np.inf)
     return Correspondence(float(np.diag(correlation).mean()), shuffled)
 
 
