@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from schemas.capacity_variables import CAPACITY_GROUPS
+from schemas.control_variables import CONTROL_GROUPS
 from schemas.declaration import COMPLETE, Group, Kind, Variable
 from schemas.declaration import DIRECTION as _DIRECTION
 from schemas.declaration import GRID as _GRID
@@ -60,6 +61,10 @@ DIMENSIONS = {
     "patch_x": "columns of a patch, from the left",
     "y": "rows of a picture or a map, from the top",
     "x": "columns of a picture or a map, from the left",
+    "measure": "numbers of one layer that a report prints",
+    "draw": "rotations of the left singular vectors, drawn at random",
+    "permutation": "labels of the images, permuted at random",
+    "rival": "parts fitted to a layer's outputs, in place of singular vectors",
     "below": "equivalence_class once more, as the lower end of an edge",
 }
 
@@ -284,6 +289,7 @@ GROUPS: Mapping[str, Group] = {
     **VISUALIZATION_GROUPS,
     **HYPERGRAPH_GROUPS,
     **CAPACITY_GROUPS,
+    **CONTROL_GROUPS,
 }
 
 #: Attributes of the root group of a run's store, all of them text.

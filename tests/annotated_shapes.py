@@ -14,6 +14,7 @@ ROOMS = (
     "ddp_tasks.significance",
     "ddp_tasks.signals",
     "ddp_tasks.hypergraphs",
+    "ddp_tasks.controls",
 )
 
 for _name in ("Bool", "Float", "Float64", "Inexact", "Int64", "Shaped"):
