@@ -121,7 +121,10 @@ def test_a_layer_is_the_same_whoever_computes_its_blocks(layers, network, layer)
     assert len(several) > 2
     parts = [toeplitz_block(folded, layer, block) for block in several]
     apart = layer_spectra(folded, layer, parts)
-    xr.testing.assert_identical(apart, layer_spectra(folded, layer))
+    # To rounding: on some processors a batch of another size gives other last bits.
+    whole = layer_spectra(folded, layer)
+    xr.testing.assert_allclose(apart, whole, rtol=1e-9, atol=1e-12, check_dim_order=True)
+    assert apart.attrs == whole.attrs
     with pytest.raises(RuntimeError, match=f"{layer} has {size.values} singular values"):
         layer_spectra(folded, layer, parts[1:])
 
