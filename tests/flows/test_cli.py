@@ -189,6 +189,7 @@ def test_help_is_complete(monkeypatch):
             "hypergraph",
             "distinguish",
             "check",
+            "compare",
             "visualize",
             "figure",
         )
