@@ -29,7 +29,7 @@ from ddp_tasks.significance.stability import bootstrap_bytes
 from ddp_tasks.store.identity import code_of
 from schemas.parameters import ImageParameters, ModelParameters, RunError, RunParameters
 from schemas.run_files import nearest
-from schemas.shown import error_shown
+from schemas.shown import error_shown, shown
 
 #: Most images shown to a network one by one, to find layers that not all images reach.
 MOST_TRIED = 32
@@ -116,6 +116,7 @@ def _prepared_for(run: RunParameters, labelled: bool) -> Prepared:
         _check_labels("images", images, layers.outputs, run.model.factory)
         _check_superclasses(run, images.target_classes)
         check_steady(images)
+        _check_split(run, images)
     if labelled and run.model.training is not None:
         training_set = open_images(run.images.training_set(run.model.training))
         _check_labels("training images", training_set, layers.outputs, run.model.factory)
@@ -204,11 +205,29 @@ def _check_superclasses(run: RunParameters, target_classes: Sequence[str]) -> No
                 )
 
 
+def _check_split(run: RunParameters, images: ImageSet) -> None:
+    """Refuse classes with too few images to choose on some and to judge on others."""
+    counts = np.bincount(images.target, minlength=len(images.target_classes))
+    single = [images.target_classes[c] for c in np.flatnonzero(counts == 1)]
+    if run.significance.split is None or not single:
+        return
+    named = ", ".join(repr(shown(name)) for name in single[:_MOST_NAMED])
+    more = f" and {len(single) - _MOST_NAMED} more" * (len(single) > _MOST_NAMED)
+    raise RunError(
+        f"significance.split: {run.significance.split:g} of each class's images choose thresholds "
+        f"and vectors, and the others judge them, so a class needs 2 images; {named}{more} "
+        f"{'has' if len(single) == 1 else 'have'} 1. Take more images of it, or write null: then "
+        "the whole set both chooses and judges, which flatters what is found",
+        change=["significance.split"],
+    )
+
+
 def _check_memory(run: RunParameters, images: ImageSet, layers: Layers) -> None:
     """Refuse more resamples than this machine has memory for."""
     resamples = run.significance.resamples
     most = int(np.bincount(images.target).max())
-    vectors = max(layer.greatest_rank for layer in layers.linear)
+    nodes = len(run.significance.directions)
+    vectors = nodes * max(layer.greatest_rank for layer in layers.linear)
     needed, available = bootstrap_bytes(resamples, most, vectors), psutil.virtual_memory().total
     if needed > available:
         raise RunError(

@@ -17,6 +17,7 @@ from ddp_tasks.images.unreadable import unreadable_sentence
 from ddp_tasks.queries.summary import Discriminating, LayerSummary, Summary, significant_vectors
 from ddp_tasks.report.fragments import anchors
 from ddp_tasks.stages.artifacts import as_text, await_shown, show
+from flows.texts.run import judged_sentence, q_text
 from schemas.parameters import RunParameters
 from schemas.shown import shown
 from schemas.zoo import ZooParameters
@@ -63,7 +64,8 @@ def _create_table(run: RunParameters, store: Path, layer: LayerSummary) -> None:
         table=[significance_row(vector) for vector in vectors[:_MOST_ROWS]],
         description=f"{as_text(layer.layer)}: singular vectors significant for at least "
         f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
-        f"(q = {layer.threshold:.4g}); {min(len(vectors), _MOST_ROWS)} of {len(vectors)} shown",
+        f"(q = {q_text(layer.thresholds)}); {min(len(vectors), _MOST_ROWS)} of {len(vectors)} "
+        "shown",
     )
 
 
@@ -130,13 +132,13 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
     ]
     lines += [
         f"| {as_text(s.layer)} | {s.shape} | {s.rank} | {s.quantile:g} | {s.percentage:g} % "
-        f"| {s.threshold:.4g} | {s.nodes} | {s.hyperedges} | {s.equivalence_classes} |"
+        f"| {q_text(s.thresholds)} | {s.nodes} | {s.hyperedges} | {s.equivalence_classes} |"
         for s in summary.layers
     ]
-    lines += ["", "## The most discriminating singular vectors", ""]
+    lines += ["", "## Singular vectors with the greatest η²", "", judged_sentence(summary), ""]
     lines += [
-        f"{place}. **{as_text(v.layer)} v{v.singular_vector}{'*' if v.arbitrary else ''}** "
-        f"(s = {v.singular_value:.3g}, η² = {v.eta_squared:.2f}): "
+        f"{place}. **{as_text(v.layer)} {v.name}** (s = {v.singular_value:.3g}, "
+        f"η² = {v.eta_squared:.2f}, of signals {v.eta_squared_of_signals:.2f}): "
         f"{as_text(abbreviated(v.significant_for, _CLASSES_OF_VECTOR), _LONGEST_LIST)}"
         for place, v in enumerate(summary.discriminating, start=1)
     ]
@@ -149,9 +151,10 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
 def significance_row(vector: Discriminating) -> dict[str, object]:
     """A singular vector that is significant for a class, as a row of its layer's table."""
     return {
-        "singular vector": f"v{vector.singular_vector}{'*' if vector.arbitrary else ''}",
+        "singular vector": vector.name,
         "singular value": round(vector.singular_value, 4),
         "η²": round(vector.eta_squared, 3),
+        "η² of signals": round(vector.eta_squared_of_signals, 3),
         "significant for": _classes(vector.by_fraction()),
     }
 

@@ -41,7 +41,10 @@ Quantile = Annotated[
 Percentage = Annotated[
     float | None, typer.Option(help="p, above 0 and at most 100; by default the layer's own.")
 ]
-Direction = Annotated[str, typer.Option(help="positive or negative.")]
+Direction = Annotated[
+    str | None,
+    typer.Option(help="positive, negative or both; default: the directions of the run."),
+]
 Superclasses = Annotated[
     bool,
     typer.Option("--superclasses", help="Use the run's groups of classes instead of classes."),
@@ -244,7 +247,7 @@ def table(
     *,
     quantile: Quantile = None,
     percentage: Percentage = None,
-    direction: Direction = "positive",
+    direction: Direction = None,
     superclasses: Superclasses = False,
     out: Annotated[
         Path | None,
@@ -257,7 +260,8 @@ def table(
 ) -> None:
     """Show which singular vectors of a layer are significant for which classes, and how surely.
 
-    Prints the pairs that are significant. A file receives all pairs, with their Wilson intervals.
+    Prints the pairs that are significant. A file receives all pairs, with exact intervals that
+    hold together.
     """
     without_dask()
     from ddp_tasks.queries import significance, table_files
@@ -270,7 +274,7 @@ def table(
     if out is None:
         place = stored.place(layer, quantile, percentage, direction)
         confidence = stored.run.significance.confidence
-        say(significance_texts.table_lines(frame, place, confidence))
+        say(significance_texts.table_lines(frame, place, confidence, split=stored.split))
     else:
         table_files.write_table(frame, out)
         say(out)
@@ -283,7 +287,7 @@ def hypergraph(
     *,
     quantile: Quantile = None,
     percentage: Percentage = None,
-    direction: Direction = "positive",
+    direction: Direction = None,
     superclasses: Superclasses = False,
     out: Annotated[
         Path | None,
@@ -330,22 +334,21 @@ def distinguish(
     b: Annotated[str, typer.Argument(metavar="CLASS_B", help="Another.")],
     *,
     layer: Annotated[str, typer.Option(metavar="GLOB", help="Layers to look at.")] = "*",
-    direction: Annotated[str, typer.Option(help="positive, negative or both.")] = "positive",
+    direction: Direction = None,
     superclasses: Superclasses = False,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="Vectors to show.")] = 20,
 ) -> None:
     """Show what distinguishes one class from another: singular vectors, the surest first.
 
     Compares the shares of their images for which a vector is significant, at the run's own
-    quantile levels, with Newcombe's interval of the difference.
+    quantile levels, on images that chose nothing. The intervals of all differences hold together.
     """
     without_dask()
     from ddp_tasks.queries.significance import open_significance
     from flows.texts import significance as significance_texts
 
     stored = open_significance(folder, superclasses)
-    directions = ("positive", "negative") if direction == "both" else (direction,)
-    frame = stored.distinguishing(a, b, layer, directions)
+    frame = stored.distinguishing(a, b, layer, direction)
     confidence = stored.run.significance.confidence
     say(significance_texts.distinguishing_lines(frame, a, b, top, confidence))
 

@@ -12,7 +12,6 @@ from ddp_tasks.prepared_run import opened_once
 from ddp_tasks.queries.finished_run import FinishedRun
 from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.queries.visualization_targets import (
-    DIRECTIONS,
     Wanted,
     wanted_by_run,
     wanted_of_layer,
@@ -22,7 +21,8 @@ from ddp_tasks.store import run_lock
 from flows import prefect_server
 from flows.clusters import check_cluster, scheduler
 from flows.output_folder import RunFiles
-from schemas.parameters import RunParameters, VisualizationParameters
+from schemas.parameters import RunParameters
+from schemas.visualization_parameters import VisualizationParameters
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Request:
     classes: tuple[str, ...] = ()
     """target classes, or equivalence classes by one of their singular vectors."""
     negative: bool = False
-    """minimise the signals instead of maximising them."""
+    """the opposite direction of everything asked for."""
     everything: bool = False
     """every singular vector in both directions, and every equivalence class."""
 
@@ -63,7 +63,7 @@ def wanted_by(request: Request, finished: FinishedRun) -> dict[str, list[Wanted]
             request.layer,
             vectors=request.vectors,
             classes=request.classes,
-            directions=DIRECTIONS[1:] if request.negative else DIRECTIONS[:1],
+            negative=request.negative,
         )
     }
 

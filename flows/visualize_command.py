@@ -88,7 +88,7 @@ def visualize(
         from ddp_tasks.prepared_run import opened_once
         from ddp_tasks.queries.finished_run import open_finished
         from flows.visualization import Request, check, run_visualization, wanted_by
-        from schemas.parameters import VisualizationParameters
+        from schemas.visualization_parameters import VisualizationParameters
 
         finished = open_finished(folder, overrides or (), trust=trust, run_file=run_file)
         if cluster is not None:

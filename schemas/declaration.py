@@ -35,6 +35,8 @@ TARGET_CLASS = Variable(("target_class",), "string", "name of the target class")
 DIRECTION = Variable(("direction",), "string", "positive or negative")
 QUANTILE = Variable(("quantile",), "float", "quantile level, ascending", "1")
 
+SPLIT = Variable(("split",), "string", "selection and estimation, or all")
+
 #: Dimensions of what is computed for each direction and quantile level.
 GRID = ("direction", "quantile")
 

@@ -10,6 +10,7 @@ from schemas.declaration import (
     LAYER,
     QUANTILE,
     SINGULAR_VECTOR,
+    SPLIT,
     TARGET_CLASS,
     Group,
     Variable,
@@ -31,14 +32,15 @@ FAMILY_GROUPS: Mapping[str, Group] = {
                 ("superclass", "target_class"), "boolean", "the target classes of each group"
             ),
             "fraction": Variable(
-                (*GRID, "superclass", "layer", "singular_vector"),
+                ("split", *GRID, "superclass", "layer", "singular_vector"),
                 "float",
                 "share of all images of the group's classes whose signal is greater than q; NaN "
                 "past the rank",
                 "1",
                 "5",
             ),
-            "images": Variable(("superclass",), "integer", "images of the group's classes"),
+            "images": Variable(("split", "superclass"), "integer", "images of the group's classes"),
+            "split": SPLIT,
         },
     ),
     "family": Group(
@@ -47,9 +49,14 @@ FAMILY_GROUPS: Mapping[str, Group] = {
             "layer": LAYER,
             "quantile": QUANTILE,
             "percentage": Variable(("percentage",), "float", "p, ascending", "%"),
-            "direction": DIRECTION,
+            "direction": Variable(
+                ("direction",), "string", "direction of the nodes: positive, negative or both"
+            ),
             "nodes": Variable(
-                _FAMILY, "integer", "singular vectors significant for a class", source="5.1"
+                _FAMILY,
+                "integer",
+                "singular vectors significant for a class, each direction by itself",
+                source="5.1",
             ),
             "hyperedges": Variable(
                 _FAMILY, "integer", "classes that a vector is significant for", source="5.1"
@@ -71,14 +78,15 @@ FAMILY_GROUPS: Mapping[str, Group] = {
     ),
     "stability/{layer}": Group(
         "how far one layer's incidences, hierarchy and thresholds depend on which images were "
-        "taken: a bootstrap over the images of each class with q held fixed, and samples",
+        "taken: a bootstrap over the images of each class that choose, with q held fixed, and "
+        "samples of them",
         {
             "target_class": TARGET_CLASS,
             "singular_vector": SINGULAR_VECTOR,
             "direction": DIRECTION,
             "quantile": QUANTILE,
             "incidence": Variable(
-                ("direction", "target_class", "singular_vector"),
+                ("target_class", "singular_vector", "direction"),
                 "float",
                 "share of resamples in which the vector is significant for the class; NaN for a "
                 "class without images",

@@ -29,7 +29,8 @@ HYPERGRAPH_GROUPS: Mapping[str, Group] = {
             "vectors": Variable(
                 ("target_class",),
                 "integer",
-                "size of the hyperedge; 0 where there is none",
+                "size of the hyperedge: singular vectors significant for the class, each "
+                "direction by itself; 0 where there is none",
                 "",
                 "5.1",
             ),
@@ -86,9 +87,9 @@ HYPERGRAPH_GROUPS: Mapping[str, Group] = {
             "target_class": _TARGET_CLASS,
             "singular_vector": _SINGULAR_VECTOR,
             "singular_vectors": Variable(
-                ("equivalence_class", "singular_vector"),
+                ("equivalence_class", "singular_vector", "direction"),
                 "boolean",
-                "the singular vectors of the equivalence class",
+                "the singular vectors of the equivalence class, each in its direction",
                 source="Eq. 17",
             ),
             "target_classes": Variable(
@@ -130,30 +131,29 @@ HYPERGRAPH_GROUPS: Mapping[str, Group] = {
                 source="footnote 8",
             ),
             "exemplar": Variable(
-                ("direction", "equivalence_class", "target_class"),
+                ("equivalence_class", "target_class"),
                 "string",
-                "image of that class with the greatest summed signal, or in the negative direction "
-                "the least; empty for other classes",
+                "image of that class with the greatest summed signal; empty for other classes",
                 source="6",
             ),
             "exemplar_signal": Variable(
-                ("direction", "equivalence_class", "target_class"),
+                ("equivalence_class", "target_class"),
                 "float",
-                "its signal, summed over the equivalence class's singular vectors",
+                "its signal, summed over the equivalence class's singular vectors, negative where "
+                "their direction is",
                 "layer output before bias",
                 "Eq. 20 restricted to images",
             ),
             "strongest": Variable(
-                ("direction", "equivalence_class", "place"),
+                ("equivalence_class", "place"),
                 "string",
-                "images of any class with the greatest summed signals, or in the negative "
-                "direction the least",
+                "images of any class with the greatest summed signals",
                 source="6",
             ),
             "strongest_signal": Variable(
-                ("direction", "equivalence_class", "place"),
+                ("equivalence_class", "place"),
                 "float",
-                "their signals, summed over the equivalence class's singular vectors",
+                "their summed signals",
                 "layer output before bias",
                 "Eq. 20 restricted to images",
             ),

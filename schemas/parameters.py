@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -22,7 +20,9 @@ from pydantic import (
 from schemas.paths import expanded
 from schemas.plain_values import plain
 from schemas.run_error import RunError as RunError  # noqa: PLC0414 - part of this module
+from schemas.section import Positive, Section
 from schemas.shown import invisible, shown
+from schemas.visualization_parameters import VisualizationParameters
 
 #: Quantile levels whose significance every run computes; the run's own levels join them.
 GRID = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
@@ -39,15 +39,13 @@ Matrization = Literal["unfolded", "toeplitz", "slices", "channels"]
 #: customary ones, and channels are those of the paper's wording.
 MATRIZATIONS: tuple[Matrization, ...] = ("unfolded", "toeplitz", "slices", "channels")
 
-#: What of a layer's signals an optimised image is to increase.
-Objective = Literal["mean", "density"]
+#: Signals as they are, and their negatives.
+Direction = Literal["positive", "negative"]
 
 _CHEAP: tuple[Matrization, ...] = ("unfolded", "slices", "channels")
 
 Quantile = Annotated[float, Field(gt=0, lt=1)]
 Percentage = Annotated[float, Field(gt=0, le=100)]
-#: Whole numbers that every language reads from JSON exactly.
-Positive = Annotated[int, Field(gt=0, lt=2**53)]
 Side = Annotated[int, Field(gt=0, le=2**14)]
 Workers = Annotated[int, Field(gt=0, le=10**6)]
 
@@ -78,15 +76,6 @@ Kwargs = Annotated[dict[str, Any], AfterValidator(plain)]
 Title = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_title)]
 #: Quantile levels, percentages or sample sizes: each takes a pass over tables, if a short one.
 Several = Field(max_length=1000)
-
-
-class Section(BaseModel):
-    """Base of all parameters that a person gives: strict and frozen."""
-
-    # Strict: `per_class: true` or `percentage: "75"` is a slip, not a number.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, serialize_by_alias=True
-    )
 
 
 class TransformParameters(Section):
@@ -288,8 +277,22 @@ class SignificanceParameters(Section):
         default_factory=lambda: list(PERCENTAGES),
         description="percentages over which the family is mapped, besides the run's own",
     )
+    directions: Annotated[list[Direction], Field(min_length=1, max_length=2)] = Field(
+        ["positive", "negative"],
+        description="directions in which singular vectors are nodes; the paper has [positive]",
+    )
+    split: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        0.5,
+        description="share of each class's images that chooses thresholds and vectors, which the "
+        "others judge; null: the whole set does both",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(
+        0, description="seed of the split, and of permutations and rotations"
+    )
     confidence: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.95, description="level of the confidence intervals of fractions and their differences"
+        0.95,
+        description="level of the confidence intervals of fractions and their differences, over "
+        "all that are shown together",
     )
     resamples: Annotated[int, Field(ge=0, lt=2**53)] = Field(
         200, description="bootstrap resamples of the images that give the stability; 0 for none"
@@ -303,6 +306,15 @@ class SignificanceParameters(Section):
         default_factory=dict,
         description="groups of classes by name, or a YAML file that holds them",
     )
+
+    @model_validator(mode="after")
+    def _directions_in_order(self) -> Self:
+        if self.directions not in (["positive", "negative"], ["positive"], ["negative"]):
+            raise ValueError(
+                f"directions: {self.directions} is refused; [positive, negative], [positive] or "
+                "[negative]"
+            )
+        return self
 
     @model_validator(mode="after")
     def _superclasses_do_not_overlap(self) -> Self:
@@ -375,50 +387,6 @@ class ExtractionParameters(Section):
     def plain(self) -> bool:
         """Whether the pass is the network's own in float32."""
         return self == ExtractionParameters()
-
-
-class VisualizationParameters(Section):
-    """Optimised images of singular vectors (section 6), and how much a run may spend on them."""
-
-    targets: Literal["equivalence_classes", "all", "none"] = Field(
-        "equivalence_classes",
-        description="equivalence_classes: those of the hierarchies, the most discriminating first; "
-        "all: then every singular vector in both directions; none",
-    )
-    seconds: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
-        12.0, description="seconds that a run may spend on them; null for no limit"
-    )
-    images: Positive | None = Field(
-        None, description="images that a run makes at most; null for no limit"
-    )
-    objectives: Annotated[list[Objective], Field(min_length=1, max_length=2)] = Field(
-        ["mean"],
-        description="mean: of the signal over positions, as in Eq. 19; density: its soft maximum, "
-        "which does not smear; both, if both are listed",
-    )
-    parametrization: Literal["fourier", "maco"] = Field(
-        "fourier",
-        description="fourier: coefficients in decorrelated colours; maco: phases alone, with the "
-        "magnitudes of natural images",
-    )
-    seeds: Annotated[int, Field(gt=0, le=100)] = Field(
-        2, description="seeds tried for each image, of which the best is kept"
-    )
-    steps: Annotated[int, Field(gt=0, le=100_000)] | None = Field(
-        None, description="steps of the optimisation; null for as many as the image's size needs"
-    )
-    diverse: Annotated[int, Field(gt=0, le=16)] = Field(
-        1, description="images of one target, which are pushed apart if there are several"
-    )
-    precision: Literal["float32", "float64"] = Field(
-        "float32", description="float64 gives the same bits in any batch and on any worker"
-    )
-
-    @model_validator(mode="after")
-    def _objectives_differ(self) -> Self:
-        if len(set(self.objectives)) < len(self.objectives):
-            raise ValueError(f"objectives: {self.objectives[0]!r} is named twice; name it once")
-        return self
 
 
 class RunParameters(Section):

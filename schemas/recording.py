@@ -87,7 +87,8 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     for key in ("batch_size", "patience"):
         dumped["shards"].pop(key)
     # Intervals are computed from stored values, and the rest is computed again when it changes.
-    for key in ("confidence", "percentages", "resamples", "sample_sizes", "superclasses"):
+    computed = ("confidence", "percentages", "resamples", "sample_sizes", "superclasses")
+    for key in (*computed, "directions"):
         dumped["significance"].pop(key)
     return dumped
 

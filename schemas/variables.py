@@ -13,18 +13,16 @@ import xarray as xr
 from schemas.capacity_variables import CAPACITY_GROUPS
 from schemas.control_variables import CONTROL_GROUPS
 from schemas.declaration import COMPLETE, Group, Kind, Variable
-from schemas.declaration import DIRECTION as _DIRECTION
-from schemas.declaration import GRID as _GRID
 from schemas.declaration import LAYER as _LAYER
-from schemas.declaration import QUANTILE as _QUANTILE
 from schemas.declaration import SINGULAR_VECTOR as _SINGULAR_VECTOR
 from schemas.declaration import TARGET_CLASS as _TARGET_CLASS
 from schemas.family_variables import FAMILY_GROUPS
 from schemas.hypergraph_variables import HYPERGRAPH_GROUPS
+from schemas.significance_variables import SIGNIFICANCE_GROUPS
 from schemas.visualization_variables import VISUALIZATION_GROUPS
 
 #: Goes up with every change of a stored variable.
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 SIGN_CONVENTION = (
     "the entry of largest magnitude of each left singular vector u_i is positive; "
@@ -41,6 +39,8 @@ DIMENSIONS = {
     "channel": "rows of the unfolded weight, one a filter; of a picture, its colours",
     "receptive_field": "columns of the unfolded weight: one flattened receptive field",
     "direction": "positive: great signals count; negative: low signals do, as their negatives",
+    "split": "selection: the images that choose thresholds and vectors; estimation: those that "
+    "judge them; all, where the whole set does both",
     "quantile": "quantile level that chooses the threshold q",
     "percentage": "p, the least share of a class for which a vector must be significant",
     "superclass": "groups of target classes, in the order of the run file",
@@ -254,37 +254,7 @@ GROUPS: Mapping[str, Group] = {
             ),
         },
     ),
-    "significance": Group(
-        "thresholds and class tables",
-        {
-            "layer": _LAYER,
-            "singular_vector": _SINGULAR_VECTOR,
-            "target_class": _TARGET_CLASS,
-            "quantile": _QUANTILE,
-            "direction": _DIRECTION,
-            "threshold": Variable(
-                (*_GRID, "layer"),
-                "float",
-                "q: that quantile of all signals of the layer over the images of the run",
-                "layer output before bias",
-                "5",
-            ),
-            "fraction": Variable(
-                (*_GRID, "target_class", "layer", "singular_vector"),
-                "float",
-                "share of the class's images whose signal is greater than q; NaN past the rank",
-                "1",
-                "5",
-            ),
-            "images": Variable(("target_class",), "integer", "images of the class"),
-            "reached": Variable(
-                ("target_class", "layer"),
-                "integer",
-                "images of the class that reach the layer: fewer where the path of an image "
-                "depends on the image; no vector is significant for the others",
-            ),
-        },
-    ),
+    **SIGNIFICANCE_GROUPS,
     **FAMILY_GROUPS,
     **VISUALIZATION_GROUPS,
     **HYPERGRAPH_GROUPS,

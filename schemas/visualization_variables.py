@@ -23,7 +23,8 @@ _VISUALIZATIONS = Group(
         "weight": Variable(
             ("target", "singular_vector"),
             "float",
-            "w_i of the sum of signals; 0 for vectors that are not the target's",
+            "w_i of the sum of signals, negative for vectors whose signals are taken off it; 0 "
+            "for vectors that are not the target's",
             source="Eq. 20",
         ),
         "direction": Variable(

@@ -24,11 +24,12 @@ from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.significance.stability import layer_stability
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import DIRECTIONS, SignedVectors, signs
 from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters
 
 _ATTRIBUTES = {
-    "format_version": "4",
+    "format_version": "5",
     "run_parameters": '{"name": "small"}',
     "sign_convention": "u_i is positive",
     "created": "2026-01-01T00:00:00+00:00",
@@ -75,7 +76,7 @@ class Made:
             summary=self.summary,
             attributes=_ATTRIBUTES,
             not_analysed={"norm": "BatchNorm2d is <no> linear layer"},
-            directions=("positive", "negative"),
+            directions=("positive",),
             exemplars=self.exemplars,
             images=self.images,
             pictures=self.pictures,
@@ -100,9 +101,11 @@ class Made:
             summary=summary,
             layer=LayerVectors.of(self.layers.sel(layer=layer)),
             signals=layer_figures.signal_counts(self.cube_of(layer), self.signals.sizes["image"]),
-            table=LayerTable.of(self.significance.sel(layer=layer), *own),
+            table=LayerTable.of(self.significance.sel(layer=layer), *own, DIRECTIONS[:1]),
             family=self.family,
-            highest_level=Family.of(self.significance, layer).highest_level(own.percentage),
+            highest_level=Family.of(self.significance, layer).highest_level(
+                own.percentage, DIRECTIONS[:1]
+            ),
             stability=self.stability[layer],
             exemplars=self.exemplars,
             hypergraph=self.hypergraphs[layer],
@@ -141,7 +144,12 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
                 "kwargs": {"classes": classes, "images": images},
                 "transform": {},
             },
-            "significance": {"percentage": 75, "layers": levels},
+            "significance": {
+                "percentage": 75,
+                "layers": levels,
+                "directions": ["positive"],
+                "split": None,
+            },
         }
     )
     image_set = open_images(run.images)
@@ -175,7 +183,7 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
     vectors = {name: LayerVectors.of(of_layers.sel(layer=name)) for name in names}
     built = {
         name: layer_hypergraph(
-            LayerTable.of(tables.sel(layer=name), *run.significance.levels(name)),
+            LayerTable.of(tables.sel(layer=name), *run.significance.levels(name), DIRECTIONS[:1]),
             vectors[name],
         )
         for name in names
@@ -231,11 +239,12 @@ def _exemplars(layers, target_classes, strongest, ids) -> xr.Dataset:
 
 
 def _hierarchy(hierarchy, vectors, signals, image_set) -> xr.Dataset:
-    names = image_set.target_classes
-    best = exemplars.exemplars_of_sets(
-        lambda: [(signals, image_set.target)], hierarchy.singular_vectors, 5, len(names)
-    )
-    return hierarchy_dataset(hierarchy, vectors, names, best, image_set.ids)
+    names, nodes = image_set.target_classes, SignedVectors(vectors, DIRECTIONS[:1])
+    sets = [
+        signs(nodes[i] for i in np.flatnonzero(row).tolist()) for row in hierarchy.singular_vectors
+    ]
+    best = exemplars.exemplars_of_sets(lambda: [(signals, image_set.target)], sets, 5, len(names))
+    return hierarchy_dataset(hierarchy, nodes, names, best, image_set.ids)
 
 
 def nested(classes: int = 4, vectors: int = 6) -> np.ndarray:

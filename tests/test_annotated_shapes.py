@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import TypeCheckError
+from nodes import nodes
 
 from ddp_tasks.hypergraphs.hypergraph import hypergraph
 from ddp_tasks.signals.signals import signals_of_means
@@ -38,7 +39,7 @@ def _mean(n=5, d=3, dtype=torch.float64):
         # Images of three classes beside fractions of two.
         lambda: discrimination(np.zeros((2, 4), np.float32), np.ones(3, np.int64)),
         lambda: hypergraph(
-            np.zeros((2, 4), bool), np.zeros((4, 2), np.float32), ["a", "b"], np.ones(4), "fc1"
+            np.zeros((2, 4), bool), np.zeros((4, 2), np.float32), ["a", "b"], nodes(np.ones(4))
         ),
     ],
 )

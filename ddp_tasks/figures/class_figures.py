@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ddp_tasks.figures.elements import figure
-from ddp_tasks.figures.notation import vector_names
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture
 from ddp_tasks.figures.picture_marks import LINE, OPTIMISED, Marks
 from ddp_tasks.figures.signal_overlays import limit_of, overlay
 from ddp_tasks.figures.style import canvas
 from ddp_tasks.figures.thumbnails import Thumbnail
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVector
 
 #: Vectors of a class whose maps are shown, those of the greatest singular values.
 VECTORS_SHOWN = 6
@@ -45,7 +45,7 @@ class ClassPictures:
     """What is shown of one equivalence class."""
 
     layer: LayerVectors
-    members: Sequence[int]
+    members: Sequence[SignedVector]
     optimised: Sequence[OptimisedPicture]
     """of exactly these vectors."""
     exemplars: Sequence[Exemplar]
@@ -78,23 +78,24 @@ def class_rows(shown: ClassPictures) -> hv.Overlay:
         marks.picture("Strongest", exemplar.thumbnail, (x, high - _IMAGE), _IMAGE, **tip)
         marks.text("Centred", x + _IMAGE / 2, high - _IMAGE - 2, tip["signal"])
     if shown.maps is not None:
-        for row, vector in enumerate(members):
+        for row, member in enumerate(members):
             bottom = high - top_row - row * (_IMAGE + 10) - _IMAGE
-            _draw_maps(marks, shown, row, vector, (left, bottom))
+            _draw_maps(marks, shown, row, member, (left, bottom))
     wide = left + max(len(shown.exemplars), 1) * _PITCH
     return figure(marks.elements(), **canvas(wide, high))
 
 
 def _draw_maps(
-    marks: Marks, shown: ClassPictures, row: int, vector: int, corner: tuple[float, float]
+    marks: Marks, shown: ClassPictures, row: int, member: SignedVector, corner: tuple[float, float]
 ) -> None:
     """The maps of one vector over the exemplars, with its singular value and its scale."""
     assert shown.maps is not None
     maps = shown.maps[:, row]
     limit, (left, bottom) = limit_of(*maps), corner
     label, middle = left - _LABELS, bottom + _IMAGE / 2
-    marks.text("Titles", label, middle + 22, vector_names(shown.layer)[vector])
-    marks.text("Small", label, middle + 4, f"s = {shown.layer.singular_values[vector]:.3g}")
+    star = "*" if shown.layer.arbitrary[member.vector] else ""
+    marks.text("Titles", label, middle + 22, f"{member}{star}")
+    marks.text("Small", label, middle + 4, f"s = {shown.layer.singular_values[member.vector]:.3g}")
     marks.text("Small", label, middle - 10, f"±{limit:.3g}")
     for column, (exemplar, values) in enumerate(zip(shown.exemplars, maps, strict=True)):
         at = (left + column * _PITCH, bottom)

@@ -14,10 +14,11 @@ from bokeh.models import AllLabels, BasicTickFormatter, FixedTicker, NumeralTick
 from bokeh.palettes import interp_palette
 
 from ddp_tasks.figures.elements import element, figure
-from ddp_tasks.figures.notation import short, text_width, vector_names
+from ddp_tasks.figures.notation import node_names, short, text_width
 from ddp_tasks.figures.style import BLUES, FONT, GREENS, TABLE_AXES, cell_texts, plain, shown_of
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVectors, by_nodes
 
 #: From never, through undecided (orange), to always.
 _UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
@@ -41,7 +42,7 @@ class _Shown:
     """says what is left out."""
 
     def select(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The cells of an array of shape (class, singular vector), row after row."""
+        """The cells of an array of shape (class, node), row after row."""
         return np.asarray(values[np.ix_(self.rows, self.columns)].ravel())
 
     @property
@@ -60,8 +61,9 @@ class _Shown:
 def significance_heatmap(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     """Share of each class's images that each singular vector is significant for.
 
-    The figure shows the singular vectors that are significant for a class, most discriminating
-    first; dots mark the incidences.
+    The figure shows the singular vectors that are significant for a class, those with the greatest
+    η² on the images that choose first. Dots mark the incidences, which the same images chose; the
+    shares are those of the images that judge.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def significance_heatmap(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     """
     shown = _most_discriminating(table)
     _, x = shown.places
-    singular_values = layer.singular_values
+    singular_values = SignedVectors(layer, table.directions).singular_values
     cell_values = {
         "fraction": shown.select(table.fraction),
         "singular_value": singular_values[shown.columns][x],
@@ -95,7 +97,10 @@ def significance_heatmap(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
 
 
 def highest_level_heatmap(
-    highest_level: xr.DataArray, table: LayerTable, layer: LayerVectors, levels: Sequence[float]
+    highest_level: npt.NDArray[np.float64],
+    table: LayerTable,
+    layer: LayerVectors,
+    levels: Sequence[float],
 ) -> hv.Overlay:
     """The greatest quantile level at which each incidence holds.
 
@@ -121,7 +126,7 @@ def highest_level_heatmap(
     Praggastis et al. 2022, section 5.1, last paragraph.
     """
     shown = _most_discriminating(table)
-    greatest = shown.select(highest_level.to_numpy())
+    greatest = shown.select(highest_level)
     # Comparisons with NaN are false: 0 where the incidence holds at no stored level.
     held = (greatest[:, None] >= np.asarray(levels) - 1e-9).sum(axis=1)
     text = np.array(["", *(f"{level:g}" for level in levels)], dtype=object)[held]
@@ -171,7 +176,7 @@ def stability_heatmap(stability: xr.Dataset, table: LayerTable, layer: LayerVect
     Parameters
     ----------
     stability
-        one direction of the store's group ``stability/LAYER``.
+        the store's group ``stability/LAYER``.
     table, layer
         as in ``significance_heatmap``.
 
@@ -180,7 +185,7 @@ def stability_heatmap(stability: xr.Dataset, table: LayerTable, layer: LayerVect
     ValueError
         If every incidence holds in all resamples or in none.
     """
-    share, doubt = stability["incidence"].to_numpy(), undecided(stability)
+    share, doubt = by_nodes(stability["incidence"], "target_class"), undecided(stability)
     unsure = np.flatnonzero(doubt.max(axis=0) > 0)
     if not len(unsure):
         raise ValueError("every incidence holds in all resamples or in none")
@@ -211,13 +216,13 @@ def undecided(stability: xr.Dataset) -> npt.NDArray[np.float32]:
     Parameters
     ----------
     stability
-        one direction of the store's group ``stability/LAYER``.
+        the store's group ``stability/LAYER``.
 
     Returns
     -------
-    shape (class, singular vector); 0 for a class without images
+    shape (class, node); 0 for a class without images
     """
-    share = stability["incidence"].to_numpy()
+    share = by_nodes(stability["incidence"], "target_class")
     return np.asarray(np.nan_to_num(np.minimum(share, 1 - share)))
 
 
@@ -228,9 +233,7 @@ def _most_discriminating(table: LayerTable) -> _Shown:
     busiest = np.argsort(-significant.sum(axis=1), kind="stable")[:_CLASSES]
     rows = np.sort(busiest)
     columns = ranked[: min(_VECTORS, max(_CELLS // len(rows), 1))]
-    title = shown_of(
-        len(columns), len(ranked), "significant singular vectors", "most discriminating"
-    )
+    title = shown_of(len(columns), len(ranked), "significant singular vectors", "greatest η²")
     title += shown_of(
         len(rows), len(significant), "target classes", "with most significant vectors"
     )
@@ -262,7 +265,8 @@ def _heatmap(
     """
     shade = next(iter(cell_values))
     names = np.array(table.target_classes, dtype=object)[shown.rows]
-    labels = np.array(vector_names(layer), dtype=object)[shown.columns]
+    nodes = SignedVectors(layer, table.directions)
+    labels = np.array(node_names(nodes), dtype=object)[shown.columns]
     y, x = shown.places
     own = shown.select(table.significant)
     cells = {

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks.figures.elements import element, figure, with_options
-from ddp_tasks.figures.notation import COLOURS, NEUTRAL, short, text_width, vector_names
+from ddp_tasks.figures.notation import COLOURS, NEUTRAL, node_names, short, text_width
 from ddp_tasks.figures.style import (
     GLYPH_FONT,
     GREENS,
@@ -21,10 +21,11 @@ from ddp_tasks.figures.style import (
     plain,
     shown_of,
 )
-from ddp_tasks.significance.confidence_intervals import wilson_interval
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import significant_images
+from ddp_tasks.significance.tables import table_intervals
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVectors
 
 #: Quantities that the maps show, with their titles.
 MAPPED = {
@@ -127,14 +128,16 @@ def _count(value: int) -> str:
 
 
 def intervals(table: LayerTable, layer: LayerVectors, confidence: float) -> hv.Overlay:
-    """Fractions of the most discriminating singular vectors with their Wilson intervals.
+    """Fractions of the singular vectors of greatest η² with intervals that hold together.
+
+    Vectors are chosen by some images, and fractions are those of the others.
 
     Parameters
     ----------
     table
         its percentage p is drawn as a line.
     confidence
-        level of the intervals.
+        probability that all intervals of the layer's table hold.
 
     Raises
     ------
@@ -144,11 +147,12 @@ def intervals(table: LayerTable, layer: LayerVectors, confidence: float) -> hv.O
     chosen = table.most_discriminating()[:_INTERVAL_VECTORS]
     images = table.images
     rows = np.flatnonzero(images > 0)[:_INTERVAL_CLASSES]
-    fraction = table.fraction[np.ix_(rows, chosen)]
+    cells = np.ix_(rows, chosen)
+    fraction = table.fraction[cells]
     count = significant_images(fraction, images[rows])
-    low, high = wilson_interval(count, images[rows, None], confidence)
+    low, high = (end[cells] for end in table_intervals(table, confidence))
     names = np.array(table.target_classes, dtype=object)[rows]
-    vectors = np.array(vector_names(layer), dtype=object)[chosen]
+    vectors = np.array(node_names(SignedVectors(layer, table.directions)), dtype=object)[chosen]
     title = shown_of(len(rows), int((images > 0).sum()), "target classes", "the first")
     # Vectors of one class stand under each other, so that whiskers do not overlap.
     shift = (np.arange(len(chosen)) - (len(chosen) - 1) / 2) * 0.24
@@ -224,7 +228,9 @@ def intervals(table: LayerTable, layer: LayerVectors, confidence: float) -> hv.O
 
 
 def discrimination_bars(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
-    """η² of the most discriminating significant vectors; those of a single class are marked.
+    """η² of the significant vectors that rank first; those of a single class are marked.
+
+    They are ranked by their η² on the images that choose; the bars are of those that judge.
 
     Parameters
     ----------
@@ -240,7 +246,7 @@ def discrimination_bars(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     chosen = ranked[:_BARS]
     significant = table.significant[:, chosen]
     names = np.array(table.target_classes, dtype=object)
-    labels = np.array(vector_names(layer), dtype=object)[chosen]
+    labels = np.array(node_names(SignedVectors(layer, table.directions)), dtype=object)[chosen]
     height = table.eta_squared[chosen]
     number_of_classes = significant.sum(axis=0)
     class_names = [", ".join(map(str, names[column][:8])) for column in significant.T]

@@ -13,19 +13,24 @@ import xarray as xr
 
 from ddp_tasks.figures.diagram_layout import Levels, place_levels, place_rows
 from ddp_tasks.figures.elements import element, figure, with_options
-from ddp_tasks.figures.hypergraph_figures import class_names
+from ddp_tasks.figures.hypergraph_figures import class_names, member_names
 from ddp_tasks.figures.notation import (
     COLOURS,
     NEUTRAL,
     abbreviated,
     text_width,
-    vector_names,
     wrapped,
 )
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target
 from ddp_tasks.figures.style import GLYPH_FONT, canvas
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
-from ddp_tasks.hypergraphs.semantic_hierarchy import levels, number_of_levels, strict_order
+from ddp_tasks.hypergraphs.semantic_hierarchy import (
+    levels,
+    members_of,
+    node_members,
+    number_of_levels,
+    strict_order,
+)
 from ddp_tasks.weights.layer_vectors import LayerVectors
 
 _BOXES = 60
@@ -97,8 +102,9 @@ def hierarchy_boxes(
     optimised, values
         as in ``hierarchy_figure``.
     """
-    names, vectors = vector_names(layer), hierarchy["singular_vectors"].to_numpy()
-    exemplar = hierarchy["exemplar"].sel(direction="positive").to_numpy().astype(object)
+    names, vectors = member_names(hierarchy, layer), node_members(hierarchy)
+    signed = members_of(hierarchy)
+    exemplar = hierarchy["exemplar"].to_numpy().astype(object)
     shown = min(len(vectors), most_boxes)
     most = _IMAGES_IN_BOX if shown <= _CROWDED else _IMAGES_IN_CROWDED_BOX
     contains = hierarchy["target_classes"].to_numpy()
@@ -109,9 +115,9 @@ def hierarchy_boxes(
         with_exemplar = np.flatnonzero(exemplar[number] != "")
         title, listed = f"[{members[0]}]", abbreviated(members, 3)
         if values:
-            own = layer.singular_values[np.flatnonzero(vectors[number])]
+            own = layer.singular_values[[member.vector for member in signed[number]]]
             listed = abbreviated([f"{n} {s:.2f}" for n, s in zip(members, own, strict=True)], 3)
-        pictures_of_class = of_target(optimised, np.flatnonzero(vectors[number]).tolist())
+        pictures_of_class = of_target(optimised, signed[number])
         picture = pictures_of_class[0] if pictures_of_class else None
         columns = _per_row(min(len(with_exemplar), most))
         width = max(
@@ -331,7 +337,7 @@ def _exemplars(
     boxes: list[Box], high: float, hierarchy: xr.Dataset, thumbnails: Mapping[str, Thumbnail]
 ) -> list[hv.Element]:
     names = hierarchy["target_class"].to_numpy().astype(object)
-    signal = hierarchy["exemplar_signal"].sel(direction="positive").to_numpy()
+    signal = hierarchy["exemplar_signal"].to_numpy()
     places = [(number, i) for number, box in enumerate(boxes) for i in range(len(box.exemplars))]
     if not places:
         return []

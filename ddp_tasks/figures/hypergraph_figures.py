@@ -9,9 +9,11 @@ import xarray as xr
 
 from ddp_tasks.figures.diagram_layout import hulls, place_circles
 from ddp_tasks.figures.elements import element, figure, with_options
-from ddp_tasks.figures.notation import COLOURS, abbreviated, short, text_width, vector_names
+from ddp_tasks.figures.notation import COLOURS, abbreviated, node_names, short, text_width
 from ddp_tasks.figures.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
+from ddp_tasks.hypergraphs.semantic_hierarchy import node_directions, node_members
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVectors
 
 #: Larger hypergraphs are drawn as a matrix of dots, since their hulls could not be read.
 _HULLS, _CIRCLES = 12, 40
@@ -47,7 +49,7 @@ def hypergraph_figure(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
         return incidence_matrix(hierarchy, layer)
     classes = np.flatnonzero(member.any(axis=0))
     inside = member[:, classes].T
-    vectors = hierarchy["singular_vectors"].to_numpy().sum(axis=1)
+    vectors = node_members(hierarchy).sum(axis=1)
     labels = equivalence_class_labels(hierarchy, layer)
     # The area grows with the number of vectors; the smallest circle holds the label.
     widest = max(text_width(label, 11) for label in labels) / 2 + 3
@@ -138,8 +140,8 @@ def _hulls(
 def _vectors_of(hierarchy: xr.Dataset, layer: LayerVectors, target_class: int) -> str:
     """The singular vectors of a hyperedge, by name."""
     chosen = hierarchy["target_classes"].to_numpy()[:, target_class]
-    vectors = np.flatnonzero(hierarchy["singular_vectors"].to_numpy()[chosen].any(axis=0))
-    names = vector_names(layer)
+    vectors = np.flatnonzero(node_members(hierarchy)[chosen].any(axis=0))
+    names = member_names(hierarchy, layer)
     return abbreviated([names[v] for v in vectors], 12)
 
 
@@ -150,8 +152,7 @@ def _circles(
     radius: npt.NDArray[np.float64],
     labels: list[str],
 ) -> list[hv.Element]:
-    names = vector_names(layer)
-    members = hierarchy["singular_vectors"].to_numpy()
+    names, members = member_names(hierarchy, layer), node_members(hierarchy)
     vectors = [abbreviated([names[v] for v in np.flatnonzero(m)], 12) for m in members]
     classes = [", ".join(c) for c in class_names(hierarchy)]
     circles = element(
@@ -266,9 +267,13 @@ def incidence_matrix(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
 
 def equivalence_class_labels(hierarchy: xr.Dataset, layer: LayerVectors) -> list[str]:
     """Label of each equivalence class as in the paper's figures: representative:vectors."""
-    members = hierarchy["singular_vectors"].to_numpy()
-    names = vector_names(layer)
+    names, members = member_names(hierarchy, layer), node_members(hierarchy)
     return [f"{names[int(np.flatnonzero(m)[0])]}:{int(m.sum())}" for m in members]
+
+
+def member_names(hierarchy: xr.Dataset, layer: LayerVectors) -> list[str]:
+    """Names of the nodes that equivalence classes are made of; see ``node_members``."""
+    return node_names(SignedVectors(layer, node_directions(hierarchy)))
 
 
 def class_names(hierarchy: xr.Dataset) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from ddp_tasks.figures.notation import vector_names
 from ddp_tasks.figures.style import GLYPH_FONT, with_axes
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import DIRECTIONS
 
 _VECTORS_IN_STRONGEST = 6
 _BINS = 120
@@ -34,8 +36,11 @@ def spectrum(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     rank = layer.rank
     values = layer.singular_values
     names = np.array(vector_names(layer), dtype=object)
+    # In either direction that is a node.
+    directions = len(table.directions)
+    by_vector = np.any([table.significant[:, i::directions] for i in range(directions)], axis=0)
     classes = np.zeros(rank, dtype=int)
-    classes[: table.significant.shape[1]] = table.significant.sum(axis=0)
+    classes[: by_vector.shape[1]] = by_vector.sum(axis=0)
     words = {"index": "index i of the singular vector", "value": "singular value"}
     tooltips = [("singular vector", "@vector"), ("singular value", "@value{0.000}")]
     tooltips.append(("significant for", "@classes classes"))
@@ -102,17 +107,30 @@ def signal_counts(signals: npt.NDArray[np.float32], of_images: int) -> SignalCou
     return SignalCounts(edges, np.histogram(finite, edges)[0], len(signals), of_images)
 
 
-def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
-    """Histogram of a layer's signals with the threshold q.
+def signal_distribution(signals: SignalCounts, thresholds: Mapping[str, float]) -> hv.Overlay:
+    """Histogram of a layer's signals with the threshold q of each direction.
 
     Bars are drawn on a square root scale. On a linear one, the few signals beyond q could not be
     seen beside the many near zero.
+
+    Parameters
+    ----------
+    thresholds
+        q of the directions of the nodes; in the negative one a signal counts below -q.
     """
     share = signals.counts / max(signals.counts.sum(), 1)
     kdim = dimension("signal", "signal (layer output before bias)")
     vdim = dimension("root", "share of signals (square root scale)")
     root = np.sqrt(share)
-    beyond = np.where(signals.edges[:-1] >= threshold, root, 0)
+    cuts = {
+        direction: q if direction == DIRECTIONS[0] else -q for direction, q in thresholds.items()
+    }
+    past = np.zeros(len(root), dtype=bool)
+    for direction, cut in cuts.items():
+        past |= (
+            signals.edges[:-1] >= cut if direction == DIRECTIONS[0] else signals.edges[1:] <= cut
+        )
+    beyond = np.where(past, root, 0)
     bars = [
         with_options(
             hv.Histogram((signals.edges, heights), kdims=[kdim], vdims=[vdim]),
@@ -123,24 +141,35 @@ def signal_distribution(signals: SignalCounts, threshold: float) -> hv.Overlay:
         for heights, colour in ((root, "#c9d1d9"), (beyond, "#4292c6"))
     ]
     top = float(np.sqrt(share.max())) * 1.08
-    line = with_options(hv.VLine(threshold, label="threshold q"), color="#d62728", line_width=1.5)
-    at_left = threshold > signals.edges.mean()
-    text = f"threshold q = {threshold:.3g}"
-    label = element(
-        hv.Labels,
-        {"x": [threshold], "y": [top * 0.95], "Label": [f"{text}  " if at_left else f"  {text}"]},
-        2,
-        text_font_size="12px",
-        text_font=GLYPH_FONT,
-        text_color="#b01f20",
-        text_align="right" if at_left else "left",
-    )
+    lines: list[hv.Element] = []
+    for height, (direction, cut) in zip((0.95, 0.87), cuts.items(), strict=False):
+        lines.append(
+            with_options(hv.VLine(cut, label="threshold q"), color="#d62728", line_width=1.5)
+        )
+        at_left = cut > signals.edges.mean()
+        sign = "" if len(cuts) == 1 else "⁺" if direction == DIRECTIONS[0] else "⁻"
+        text = f"threshold q{sign} = {thresholds[direction]:.3g}"
+        lines.append(
+            element(
+                hv.Labels,
+                {
+                    "x": [cut],
+                    "y": [top * height],
+                    "Label": [f"{text}  " if at_left else f"  {text}"],
+                },
+                2,
+                text_font_size="12px",
+                text_font=GLYPH_FONT,
+                text_color="#b01f20",
+                text_align="right" if at_left else "left",
+            )
+        )
     ticks = [t for t in (0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7) if t**0.5 < top]
     title = ""
     if signals.images < signals.of_images:
         title = f"{signals.images:,} of {signals.of_images:,} images, spread evenly over the run"
     return figure(
-        [*bars, line, label],
+        [*bars, *lines],
         **with_axes(
             title=title,
             ylim=(0, top),

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import (
+    DIRECTIONS,
+    SignedVector,
+    SignedVectors,
+    signed_name,
+)
 from schemas.shown import escaped, shown
 
 #: Lines of twelve target classes that can be told apart on white.
@@ -27,6 +33,16 @@ _NARROW, _WIDE = set("ijltfrI.,:;|'()[] -"), set("mwMW%@—")
 def vector_names(layer: LayerVectors) -> list[str]:
     """Names v0, v1, ... of a layer's singular vectors; an asterisk marks the arbitrary ones."""
     return [f"v{i}{'*' if close else ''}" for i, close in enumerate(layer.arbitrary)]
+
+
+def node_names(nodes: SignedVectors) -> list[str]:
+    """Names v0⁺, v0⁻, v1⁺, ... of a layer's nodes; an asterisk marks the arbitrary ones."""
+    return [f"{nodes.name(i)}{'*' if close else ''}" for i, close in enumerate(nodes.arbitrary)]
+
+
+def node_name(vector: int, direction: str, directions: Iterable[str] = DIRECTIONS) -> str:
+    """Name of one node, of a hypergraph whose nodes have these directions."""
+    return signed_name(SignedVector(vector, 1 if direction == DIRECTIONS[0] else -1), directions)
 
 
 def abbreviated(names: Sequence[str], most: int) -> str:

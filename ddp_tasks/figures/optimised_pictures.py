@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.figures.thumbnails import Thumbnail, thumbnail
+from ddp_tasks.weights.signed_vectors import SignedVector, signs
 
 #: Greatest side of an optimised image in a page, and the least that small ones are enlarged to.
 _LARGEST, _SMALLEST = 112, 84
@@ -26,9 +27,8 @@ class OptimisedPicture:
     """One optimised image, its target, and how far to trust it."""
 
     key: str
-    members: tuple[int, ...]
-    """singular vectors whose weighted signals are maximised, or minimised."""
-    direction: str
+    members: tuple[SignedVector, ...]
+    """singular vectors whose weighted signals are maximised, each in its direction."""
     objective: str
     number: int
     """position among the target's diverse images."""
@@ -70,12 +70,11 @@ def optimised_pictures(
     stored = {
         name: visualizations[name].to_numpy()
         for name in (
-            *("target", "member", "direction", "objective", "parametrization", "number"),
+            *("target", "weight", "direction", "objective", "parametrization", "number"),
             *("picture", "excess", "excess_unseen", "member_excess", "path_similarity"),
             *("exemplar_similarity", "seeds", "seed_deviation", "failed"),
         )
     }
-    vectors = visualizations["singular_vector"].to_numpy()
     pictures = []
     for i, key in enumerate(map(str, stored["target"])):
         row = {name: values[i] for name, values in stored.items()}
@@ -84,8 +83,7 @@ def optimised_pictures(
         pictures.append(
             OptimisedPicture(
                 key=key,
-                members=tuple(vectors[row["member"].astype(bool)].tolist()),
-                direction=str(row["direction"]),
+                members=_members(row["weight"], str(row["direction"])),
                 objective=objective,
                 number=int(row["number"]),
                 picture=in_colour(row["picture"]),
@@ -102,12 +100,21 @@ def optimised_pictures(
     )
 
 
+def _members(weight: npt.NDArray[np.float64], direction: str) -> tuple[SignedVector, ...]:
+    """The vectors of a target, each in the direction that it is maximised in."""
+    sign = 1 if direction == "positive" else -1
+    return tuple(
+        SignedVector(vector, sign if weight[vector] > 0 else -sign)
+        for vector in np.flatnonzero(weight).tolist()
+    )
+
+
 def of_target(
-    pictures: Sequence[OptimisedPicture], members: Sequence[int], direction: str = "positive"
+    pictures: Sequence[OptimisedPicture], members: Iterable[SignedVector]
 ) -> list[OptimisedPicture]:
-    """The pictures of exactly these singular vectors in one direction."""
-    wanted = tuple(sorted(int(i) for i in members))
-    return [one for one in pictures if (one.members, one.direction) == (wanted, direction)]
+    """The pictures of exactly these singular vectors, each in its direction."""
+    wanted = tuple(SignedVector(vector, sign) for vector, sign in signs(members).items())
+    return [one for one in pictures if one.members == wanted]
 
 
 def in_colour(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

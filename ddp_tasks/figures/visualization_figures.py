@@ -6,7 +6,7 @@ those (Borowski et al. 2021).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,16 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks.figures.elements import figure
-from ddp_tasks.figures.notation import abbreviated, text_width, vector_names
+from ddp_tasks.figures.notation import abbreviated, node_names, text_width, vector_names
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target
 from ddp_tasks.figures.picture_marks import LINE, OPTIMISED, Marks
 from ddp_tasks.figures.signal_overlays import limit_of, overlay
 from ddp_tasks.figures.style import canvas
 from ddp_tasks.figures.thumbnails import Thumbnail, thumbnail
+from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
-
-DIRECTIONS = ("positive", "negative")
+from ddp_tasks.weights.signed_vectors import DIRECTIONS, SignedVector, SignedVectors
 
 #: Vectors that a layer's section shows: at most so many, and so many in a report of many layers.
 _MOST_VECTORS, _LEAST_VECTORS, _VECTORS_IN_REPORT = 6, 2, 72
@@ -65,11 +65,12 @@ def most_telling(table: LayerTable, hierarchy: xr.Dataset, most: int) -> list[in
     The representatives of the equivalence classes, then other vectors that are significant for a
     class, each by η²; without any, those of the greatest singular values.
     """
-    members = hierarchy["singular_vectors"].to_numpy()
-    if not len(members):
-        return list(range(min(most, table.fraction.shape[1])))
-    representatives = {int(row.argmax()) for row in members}
-    ranked = table.most_discriminating().tolist()
+    members, directions = members_of(hierarchy), len(table.directions)
+    if not members:
+        return list(range(min(most, table.fraction.shape[1] // directions)))
+    representatives = {of[0].vector for of in members}
+    # A vector that is a node in both directions is shown once.
+    ranked = list(dict.fromkeys((table.most_discriminating() // directions).tolist()))
     first = [v for v in ranked if v in representatives]
     return [*first, *(v for v in ranked if v not in representatives)][:most]
 
@@ -98,9 +99,9 @@ def vector_rows(
     """
     columns = min(
         max(
-            len(of_target(stored.optimised, [v], direction))
+            len(of_target(stored.optimised, [SignedVector(v, sign)]))
             for v in vectors
-            for direction in DIRECTIONS
+            for sign in (1, -1)
         ),
         _MOST_OPTIMISED,
     )
@@ -145,7 +146,8 @@ def _draw_side(marks: Marks, side: _Side, columns: int) -> None:
     words = "greatest signals" if side.direction == "positive" else "least signals"
     marks.text("Notes", side.left, side.top - 2, f"{side.direction}: {words}")
     top, x = side.top - _HEADING, side.left
-    chosen = of_target(side.stored.optimised, [side.vector], side.direction)
+    signed = SignedVector(side.vector, 1 if side.direction == "positive" else -1)
+    chosen = of_target(side.stored.optimised, [signed])
     for place in range(columns):
         at = (x + place * _OPTIMISED_PITCH, top)
         if place < len(chosen):
@@ -227,6 +229,13 @@ def _limit(projections: xr.Dataset | None, vector: int) -> float | None:
     return limit_of(*maps) if maps else None
 
 
+def by_vectors(optimised: Iterable[OptimisedPicture]) -> list[OptimisedPicture]:
+    """Optimised images in the order of their singular vectors, positive directions first."""
+    return sorted(
+        optimised, key=lambda one: [(member.vector, -member.sign) for member in one.members]
+    )
+
+
 def contact_sheet(layer: LayerVectors, optimised: Sequence[OptimisedPicture]) -> hv.Overlay:
     """All optimised images of a layer with their measures of trust, by singular vectors.
 
@@ -237,17 +246,17 @@ def contact_sheet(layer: LayerVectors, optimised: Sequence[OptimisedPicture]) ->
     """
     if not optimised:
         raise ValueError(f"layer {layer.layer} has no optimised images")
-    names = vector_names(layer)
-    ordered = sorted(optimised, key=lambda one: (one.members, one.direction != "positive"))
+    nodes = SignedVectors(layer, DIRECTIONS)
+    names = dict(zip((nodes[i] for i in range(len(nodes))), node_names(nodes), strict=True))
+    ordered = by_vectors(optimised)
     columns, wide, tall = 9, 142, _CONTENT + 44
     rows = -(-len(ordered) // columns)
     marks = Marks()
     for place, one in enumerate(ordered):
         row, column = divmod(place, columns)
         x, top = float(column * wide), float((rows - row) * tall)
-        sign = "" if one.direction == "positive" else "−"
-        title = sign + abbreviated([names[v] for v in one.members], 2)
-        value = layer.singular_values[list(one.members)].max()
+        title = abbreviated([names[member] for member in one.members], 2)
+        value = layer.singular_values[[member.vector for member in one.members]].max()
         marks.text("Titles", x, top - 3, title)
         marks.text("Small", x + text_width(title, 14) + 6, top - 6, f"s = {value:.3g}")
         marks.optimised(one, x, top - 22)

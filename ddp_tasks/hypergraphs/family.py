@@ -13,8 +13,12 @@ import xarray as xr
 from ddp_tasks.hypergraphs.sizes import Sizes, sizes
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import least_images, significant_images
+from ddp_tasks.weights.signed_vectors import DIRECTIONS, interleaved, signed_vector
 from schemas.parameters import RunError
 from schemas.run_files import nearest
+
+#: Direction of hypergraphs whose nodes have both.
+BOTH = "both"
 
 _SIZES = tuple(field.name for field in fields(Sizes))
 
@@ -22,6 +26,8 @@ _SIZES = tuple(field.name for field in fields(Sizes))
 @dataclass(frozen=True)
 class Family:
     """All hypergraphs of one layer; fractions are read only when a query needs them.
+
+    Their nodes and hyperedges are those of the images that choose.
 
     References
     ----------
@@ -50,10 +56,12 @@ class Family:
 
     @cached_property
     def images(self) -> npt.NDArray[np.int64]:
-        """Images of each class; shape (class,)."""
-        return np.asarray(self.significance["images"].to_numpy())
+        """Images of each class that choose; shape (class,)."""
+        return np.asarray(self.significance["images"].to_numpy()[0])
 
-    def at(self, quantile: float, percentage: float, direction: str = "positive") -> LayerTable:
+    def at(
+        self, quantile: float, percentage: float, directions: Sequence[str] = DIRECTIONS
+    ) -> LayerTable:
         """The hypergraph at one place of the family.
 
         Parameters
@@ -62,6 +70,8 @@ class Family:
             one of the stored levels.
         percentage
             p, any number above 0 and at most 100.
+        directions
+            of the nodes.
 
         Raises
         ------
@@ -75,12 +85,11 @@ class Family:
         if not abs(stored[level] - quantile) <= 1e-9:  # so that NaN is refused too
             known = ", ".join(f"{q:g}" for q in stored)
             raise RunError(f"quantile level {quantile:g} is not stored; stored: {known}")
-        directions = [str(d) for d in self.significance["direction"].to_numpy()]
-        if direction not in directions:
-            raise RunError(f"direction {direction!r} is not stored; stored: {directions}")
-        return LayerTable.of(self.significance, float(stored[level]), percentage, direction)
+        return LayerTable.of(self.significance, float(stored[level]), percentage, directions)
 
-    def highest_level(self, percentage: float, direction: str = "positive") -> xr.DataArray:
+    def highest_level(
+        self, percentage: float, directions: Sequence[str] = DIRECTIONS
+    ) -> npt.NDArray[np.float64]:
         """The greatest quantile level at which each incidence holds.
 
         A fraction never rises with the level, so an incidence holds at every stored level up to
@@ -88,55 +97,54 @@ class Family:
 
         Returns
         -------
-        dims (target_class, singular_vector); NaN where it holds at no stored level
+        shape (class, node); NaN where it holds at no stored level
         """
         levels = self.significance["quantile"].to_numpy()
-        held = [self.at(level, percentage, direction).significant for level in levels]
+        held = [self.at(level, percentage, directions).significant for level in levels]
         greatest = np.full_like(held[0], np.nan, dtype=np.float64)
         for level, significant in zip(levels, held, strict=True):
             greatest[significant] = level
-        return xr.DataArray(
-            greatest,
-            dims=("target_class", "singular_vector"),
-            coords={
-                "target_class": self.significance["target_class"],
-                "singular_vector": np.arange(greatest.shape[1]),
-            },
-            attrs={"long_name": "greatest quantile level at which the incidence holds"},
-        )
+        return greatest
 
     def sizes(self, percentages: Sequence[float]) -> xr.Dataset:
         """Sizes of all hypergraphs of the family, over (direction, quantile, percentage).
+
+        The nodes of a hypergraph have the positive direction, the negative one, or both.
 
         Parameters
         ----------
         percentages
             ascending.
         """
-        grid = self.significance.sizes
-        shape = (grid["direction"], grid["quantile"], len(percentages))
+        directions = [*self.significance["direction"].to_numpy().tolist(), BOTH]
+        shape = (len(directions), self.significance.sizes["quantile"], len(percentages))
         tables = {name: np.zeros(shape, dtype=np.int64) for name in _SIZES}
         least = [least_images(self.images, percentage)[:, None] for percentage in percentages]
-        for direction, level in np.ndindex(shape[:2]):
-            fraction = self._fraction(direction=direction, quantile=level)
-            count = significant_images(fraction, self.images).astype(np.int32)
+        for level in range(shape[1]):
+            counts = [
+                significant_images(self._fraction(direction, level), self.images).astype(np.int32)
+                for direction in range(len(directions) - 1)
+            ]
             for place, enough in enumerate(least):
-                slice_sizes = sizes(count >= enough)
-                for name in _SIZES:
-                    tables[name][direction, level, place] = getattr(slice_sizes, name)
+                held = [count >= enough for count in counts]
+                for number, significant in enumerate([*held, interleaved(held)]):
+                    slice_sizes = sizes(significant)
+                    for name in _SIZES:
+                        tables[name][number, level, place] = getattr(slice_sizes, name)
         dims = ("direction", "quantile", "percentage")
         return xr.Dataset(
             {name: (dims, values) for name, values in tables.items()},
             coords={
-                "direction": self.significance["direction"],
+                "direction": np.array(directions, dtype=object),
                 "quantile": self.significance["quantile"],
                 "percentage": np.asarray(percentages, dtype=np.float64),
             },
         )
 
-    def _fraction(self, **place: int) -> npt.NDArray[np.float32]:
+    def _fraction(self, direction: int, level: int) -> npt.NDArray[np.float32]:
         """Fractions at one direction and level, up to the rank; without images, of no vector."""
-        fraction = self.significance["fraction"].isel({**place}).to_numpy()
+        place = {"split": 0, "direction": direction, "quantile": level}
+        fraction = self.significance["fraction"].isel(place).to_numpy()
         return np.asarray(fraction[:, : np.isfinite(fraction).any(axis=0).sum()])
 
 
@@ -162,11 +170,13 @@ def why_empty(table: LayerTable) -> str:
     """Why a layer's hypergraph is empty and what would fill it; empty text where it is not."""
     if table.significant.any():
         return ""
-    if not np.isfinite(table.fraction).any():
+    fraction = table.selection_fraction
+    if not np.isfinite(fraction).any():
         return "No class has an image with signals."
-    c, v = np.unravel_index(np.nanargmax(table.fraction), table.fraction.shape)
-    greatest = float(table.fraction[c, v])
-    q = f"q = {table.threshold:.3g}, the layer's quantile at level {table.quantile:g}"
+    c, v = np.unravel_index(np.nanargmax(fraction), fraction.shape)
+    greatest, node = float(fraction[c, v]), signed_vector(int(v), table.directions)
+    threshold = table.thresholds[int(v) % len(table.directions)]
+    q = f"q = {threshold:.3g}, the layer's quantile at level {table.quantile:g}"
     if greatest == 0:
         return (
             f"No signal exceeds {q}: the signals above that level are all equal. A lower level "
@@ -175,5 +185,5 @@ def why_empty(table: LayerTable) -> str:
     return (
         f"No singular vector exceeds {q}, in at least {table.percentage:g} % of any class. The "
         f"greatest share is {100 * greatest:.3g} %, of {table.target_classes[int(c)]} for "
-        f"v{int(v)}: lower p to that, or the quantile level."
+        f"{node}: lower p to that, or the quantile level."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypernetx as hnx
 import numpy as np
@@ -17,6 +17,7 @@ from ddp_tasks.hypergraphs.family import why_empty
 from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, semantic_hierarchy
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVectors
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -26,14 +27,14 @@ def hypergraph(
     significant: Shaped[npt.NDArray[np.bool_], "class v"],
     fraction: Shaped[npt.NDArray[np.float32], "class v"],
     target_classes: Sequence[str],
-    singular_values: npt.NDArray[np.float64],
-    layer: str,
+    nodes: SignedVectors,
     *,
     node_properties: Mapping[str, npt.NDArray[np.generic]] | None = None,
     edge_properties: Mapping[str, npt.NDArray[np.generic]] | None = None,
 ) -> hnx.Hypergraph:
     """The hypergraph of a layer: hyperedges are target classes, nodes are singular vectors.
 
+    Nodes of both directions are named v3⁺ and v3⁻; those of a single one by their number.
     Classes that no vector is significant for, and vectors significant for no class, are left
     out. The weight of an incidence is the fraction of the class's images; a node carries its
     singular value.
@@ -41,15 +42,13 @@ def hypergraph(
     Parameters
     ----------
     significant, fraction
-        shape (class, singular vector).
+        shape (class, node).
     target_classes
         names, one per class.
-    singular_values
-        shape (singular vector,); NaN past the rank.
-    layer
-        name of the layer, and of the hypergraph.
+    nodes
+        of the layer, which gives the hypergraph its name.
     node_properties
-        further properties by name, shape (singular vector,) each.
+        further properties by name, shape (node,) each.
     edge_properties
         further properties by name, shape (class,) each.
 
@@ -57,31 +56,47 @@ def hypergraph(
     ----------
     Praggastis et al. 2022, section 5.1.
     """
-    classes, vectors = np.nonzero(significant)
+    classes, incident = np.nonzero(significant)
     if not len(classes):
-        return hnx.Hypergraph({}, name=layer)
-    names = np.array(target_classes, dtype=object)
+        return hnx.Hypergraph({}, name=nodes.layer)
+    names, node_ids = np.array(target_classes, dtype=object), _identities(nodes)
     incidences = pd.DataFrame(
         {
             "edge": names[classes],
-            "node": vectors.astype(object),
-            "weight": fraction[classes, vectors].astype(float),
+            "node": node_ids[incident],
+            "weight": fraction[classes, incident].astype(float),
         }
     )
-    nodes, edges = np.unique(vectors), np.unique(classes)
-    node_columns = {"singular_value": singular_values, **(node_properties or {})}
+    used, edges = np.unique(incident), np.unique(classes)
+    directions = [nodes[node].direction for node in used.tolist()]
+    node_columns = {
+        "singular_vector": nodes.singular_vector,
+        "singular_value": nodes.singular_values,
+        **(node_properties or {}),
+    }
     edge_columns = {"singular_vectors": significant.sum(axis=1), **(edge_properties or {})}
     return hnx.Hypergraph(
         incidences,
         cell_weight_col="weight",
         node_properties=pd.DataFrame(
-            {"node": nodes.astype(object), **{k: v[nodes] for k, v in node_columns.items()}}
+            {
+                "node": node_ids[used],
+                "direction": directions,
+                **{k: v[used] for k, v in node_columns.items()},
+            }
         ),
         edge_properties=pd.DataFrame(
             {"edge": names[edges], **{k: v[edges] for k, v in edge_columns.items()}}
         ),
-        name=layer,
+        name=nodes.layer,
     )
+
+
+def _identities(nodes: SignedVectors) -> npt.NDArray[np.object_]:
+    """What a hypergraph calls its nodes."""
+    if len(nodes.directions) == 1:
+        return nodes.singular_vector.astype(object)
+    return np.array([str(nodes[node]) for node in range(len(nodes))], dtype=object)
 
 
 @dataclass(frozen=True)
@@ -114,23 +129,21 @@ def layer_graph(table: LayerTable, vectors: LayerVectors) -> hnx.Hypergraph:
     table, vectors
         as ``layer_hypergraph`` takes them; the table may be over groups of classes.
     """
+    nodes = SignedVectors(vectors, table.directions)
     return hypergraph(
         table.significant,
         table.fraction,
         table.target_classes,
-        vectors.singular_values,
-        table.layer,
+        nodes,
         node_properties={
-            "relative_gap": vectors.relative_gaps,
+            "relative_gap": nodes.relative_gaps,
             "discrimination": table.eta_squared,
         },
         edge_properties={"images": table.images},
     )
 
 
-def file_metadata(
-    run: str, table: LayerTable, hyperedges: str = "target_class"
-) -> dict[str, float | str]:
+def file_metadata(run: str, table: LayerTable, hyperedges: str = "target_class") -> dict[str, Any]:
     """Metadata for the file of a hypergraph: its place in the family, and why it is empty.
 
     Parameters
@@ -146,7 +159,9 @@ def file_metadata(
         "hyperedges": hyperedges,
         "direction": table.direction,
         "quantile": table.quantile,
-        "threshold": table.threshold,
+        "threshold": dict(zip(table.directions, table.thresholds, strict=True))
+        if len(table.thresholds) > 1
+        else table.thresholds[0],
         "percentage": table.percentage,
         **({"empty": empty} if empty else {}),
     }

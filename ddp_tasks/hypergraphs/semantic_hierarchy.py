@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from ddp_tasks.visualization.exemplars import DIRECTIONS, Exemplars, image_ids
-from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.visualization.exemplars import Exemplars, image_ids
+from ddp_tasks.weights.signed_vectors import SignedVector, SignedVectors, by_nodes, signed_vector
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -26,14 +26,14 @@ _BLOCK = 512
 
 @dataclass(frozen=True)
 class SemanticHierarchy:
-    """Equivalence classes, most general first, with the diagram of their partial order.
+    """Equivalence classes of nodes, most general first, with the diagram of their partial order.
 
     One equivalence class is more general than another if it belongs to more target classes;
     equally general ones are in the order of their greatest singular values.
     """
 
-    singular_vectors: Shaped[Flags, "equivalence_class singular_vector"]
-    """a partition of the hypergraph's nodes."""
+    singular_vectors: Shaped[Flags, "equivalence_class node"]
+    """a partition of the hypergraph's nodes: singular vectors, each in its direction."""
     target_classes: Shaped[Flags, "equivalence_class target_class"]
     """every row differs from every other."""
     covers: Shaped[Flags, "equivalence_class equivalence_class"]
@@ -198,9 +198,44 @@ def levels(covers: Shaped[Flags, "part part"]) -> Shaped[Integers, " part"]:
     return level
 
 
+def node_members(hierarchy: xr.Dataset) -> Shaped[Flags, "equivalence_class node"]:
+    """Which nodes each equivalence class of a stored hierarchy has.
+
+    Parameters
+    ----------
+    hierarchy
+        the store's group ``hierarchies/LAYER``.
+
+    Returns
+    -------
+    shape (equivalence class, node); nodes in the order of ``SignedVectors``
+    """
+    return by_nodes(hierarchy["singular_vectors"], "equivalence_class").astype(np.bool_)
+
+
+def node_directions(hierarchy: xr.Dataset) -> tuple[str, ...]:
+    """Directions of the nodes of a stored hierarchy."""
+    return tuple(map(str, hierarchy["direction"].to_numpy()))
+
+
+def members_of(hierarchy: xr.Dataset) -> list[tuple[SignedVector, ...]]:
+    """The singular vectors of each equivalence class, in their directions; the first represents it.
+
+    Parameters
+    ----------
+    hierarchy
+        the store's group ``hierarchies/LAYER``.
+    """
+    directions = node_directions(hierarchy)
+    return [
+        tuple(signed_vector(node, directions) for node in np.flatnonzero(row).tolist())
+        for row in node_members(hierarchy)
+    ]
+
+
 def hierarchy_dataset(
     hierarchy: SemanticHierarchy,
-    layer: LayerVectors,
+    nodes: SignedVectors,
     target_classes: Sequence[str],
     exemplars: Exemplars,
     ids: Sequence[str],
@@ -209,23 +244,33 @@ def hierarchy_dataset(
 
     Parameters
     ----------
+    nodes
+        of the layer.
     target_classes
         names of all classes.
     exemplars
-        of the equivalence classes, as vector sets.
+        of the equivalence classes, by the sum of their signals.
     ids
         of the images, by their position in the run.
     """
     member, contains = hierarchy.singular_vectors, hierarchy.target_classes
-    vectors = member.shape[1]
-    value = layer.singular_values[:vectors]
-    close = layer.arbitrary[:vectors]
+    # A hypergraph without images has no nodes.
+    if not member.shape[1]:
+        member = np.zeros((len(member), len(nodes)), dtype=bool)
+    value, close = nodes.singular_values, nodes.arbitrary
     by_class = ("equivalence_class", "target_class")
-    by_place = ("direction", "equivalence_class", "place")
+    by_place = ("equivalence_class", "place")
     overall, of_class = exemplars
+    # Images with the greatest sum of signals, each in the direction of its vector.
+    strongest, strongest_signal = overall.image[0], overall.signal[0]
+    exemplar, exemplar_signal = of_class.image[0], of_class.signal[0]
+    by_direction = member.reshape(len(member), nodes.vectors.rank, len(nodes.directions))
     return xr.Dataset(
         {
-            "singular_vectors": (("equivalence_class", "singular_vector"), member),
+            "singular_vectors": (
+                ("equivalence_class", "singular_vector", "direction"),
+                by_direction,
+            ),
             "target_classes": (by_class, contains),
             "covers": (("equivalence_class", "below"), hierarchy.covers),
             "level": ("equivalence_class", hierarchy.level),
@@ -236,21 +281,18 @@ def hierarchy_dataset(
             # Singular values descend.
             "greatest_singular_value": ("equivalence_class", value[member.argmax(axis=1)]),
             "arbitrary": ("equivalence_class", (member & close).sum(axis=1)),
-            "exemplar": (
-                ("direction", *by_class),
-                image_ids(np.where(contains, of_class.image, -1), ids),
-            ),
+            "exemplar": (by_class, image_ids(np.where(contains, exemplar, -1), ids)),
             "exemplar_signal": (
-                ("direction", *by_class),
-                np.where(contains, of_class.signal, np.float32(np.nan)),
+                by_class,
+                np.where(contains, exemplar_signal, np.float32(np.nan)),
             ),
-            "strongest": (by_place, image_ids(overall.image, ids)),
-            "strongest_signal": (by_place, overall.signal),
+            "strongest": (by_place, image_ids(strongest, ids)),
+            "strongest_signal": (by_place, strongest_signal),
         },
         coords={
-            "direction": np.array(DIRECTIONS, dtype=object),
+            "direction": np.array(nodes.directions, dtype=object),
             "target_class": np.array(target_classes, dtype=object),
-            "singular_vector": np.arange(vectors),
+            "singular_vector": np.arange(by_direction.shape[1]),
         },
     )
 
@@ -265,10 +307,10 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
 
     Returns
     -------
-    Nodes are the positions of equivalence classes. Their attributes are ``singular_vectors`` and
-    ``target_classes`` (tuples), ``level``, ``summed_singular_value``,
+    Nodes are the positions of equivalence classes. Their attributes are ``singular_vectors``
+    (names such as v3⁺), ``target_classes`` (tuples), ``level``, ``summed_singular_value``,
     ``greatest_singular_value``, ``arbitrary`` (singular vectors that the arithmetic leaves
-    arbitrary) and ``exemplars`` (by direction and target class, image ids). The graph's attribute
+    arbitrary) and ``exemplars`` (image ids by target class). The graph's attribute
     ``depth`` is the number of levels.
 
     References
@@ -280,10 +322,7 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
     level = hierarchy["level"].to_numpy()
     graph = nx.DiGraph(depth=number_of_levels(level))
     names = [str(name) for name in hierarchy["target_class"].to_numpy()]
-    members, contains = (
-        hierarchy[name].to_numpy() for name in ("singular_vectors", "target_classes")
-    )
-    directions = hierarchy["direction"].to_numpy().tolist()
+    members, contains = members_of(hierarchy), hierarchy["target_classes"].to_numpy()
     exemplar = hierarchy["exemplar"].to_numpy()
     scalars = {
         name: hierarchy[name].to_numpy().tolist()
@@ -293,12 +332,9 @@ def diagram(hierarchy: xr.Dataset) -> nx.DiGraph:
         classes = np.flatnonzero(contains[number])
         graph.add_node(
             number,
-            singular_vectors=tuple(np.flatnonzero(members[number]).tolist()),
+            singular_vectors=tuple(map(str, members[number])),
             target_classes=tuple(names[c] for c in classes),
-            exemplars={
-                direction: {names[c]: str(exemplar[d, number, c]) for c in classes}
-                for d, direction in enumerate(directions)
-            },
+            exemplars={names[c]: str(exemplar[number, c]) for c in classes},
             **{name: values[number] for name, values in scalars.items()},
         )
     graph.add_edges_from(np.argwhere(hierarchy["covers"].to_numpy()).tolist())

@@ -15,6 +15,7 @@ from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import groups
 from ddp_tasks.store.cube import spread_signals
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import DIRECTIONS
 from schemas.names import group_path
 from schemas.parameters import RunError
 
@@ -107,7 +108,7 @@ def hierarchy_part(hierarchy: xr.Dataset, layer: str, vector: int | None, most: 
     RunError
         If the vector belongs to no equivalence class, naming the nearest that do.
     """
-    members = hierarchy["singular_vectors"].to_numpy()
+    members = hierarchy["singular_vectors"].any("direction").to_numpy()
     above = strict_order(hierarchy["target_classes"].to_numpy())
     if vector is None:
         root = int(above.sum(axis=1).argmax())
@@ -243,7 +244,9 @@ def shared_vectors(finished: FinishedRun, layer: str, images: tuple[int, int]) -
     significance = groups.read(finished.store, "significance").sel(layer=layer)
     levels = significance["quantile"].to_numpy()
     quantile = float(levels[np.abs(levels - SHARED_LEVEL).argmin()])
-    table = LayerTable.of(significance, quantile, 50.0)
+    # Figure 10 is of the paper's positive direction.
+    table = LayerTable.of(significance, quantile, 50.0, DIRECTIONS[:1])
+    (threshold,) = table.thresholds
     of_layer = finished.signals["signal"].sel(layer=layer)
     signals = of_layer.isel(image=list(images)).to_numpy()[:, : vectors.rank].astype(np.float64)
     ids = finished.signals["image"].to_numpy()[list(images)].tolist()
@@ -254,18 +257,24 @@ def shared_vectors(finished: FinishedRun, layer: str, images: tuple[int, int]) -
     others = spread_signals(finished.store, position, vectors.rank, _SIGNALS).astype(np.float64)
     deviation = np.nanstd(others, axis=0)
     standing = (signals - np.nanmean(others, axis=0)) / np.where(deviation > 0, deviation, 1)
-    members, contains = equivalence_classes(signals > table.threshold)
+    members, contains = equivalence_classes(signals > threshold)
     names = finished.signals["target_class"].to_numpy()
     target = finished.signals["target"].to_numpy()[list(images)]
     edges = [f"{image} ({names[label]})" for image, label in zip(ids, target, strict=True)]
     hypergraph = xr.Dataset(
         {
-            "singular_vectors": (("equivalence_class", "singular_vector"), members),
+            "singular_vectors": (
+                ("equivalence_class", "singular_vector", "direction"),
+                members[:, :, None],
+            ),
             "target_classes": (("equivalence_class", "target_class"), contains),
         },
-        coords={"target_class": np.array(edges, dtype=object)},
+        coords={
+            "target_class": np.array(edges, dtype=object),
+            "direction": np.array(table.directions, dtype=object),
+        },
     )
-    return SharedVectors(vectors, quantile, table.threshold, signals, standing, hypergraph)
+    return SharedVectors(vectors, quantile, threshold, signals, standing, hypergraph)
 
 
 def check_figure(number: int) -> None:

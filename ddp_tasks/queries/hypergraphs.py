@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import hypernetx as hnx
 
@@ -17,11 +18,11 @@ def stored_hypergraph(
     layer: str,
     quantile: float | None = None,
     percentage: float | None = None,
-    direction: str = "positive",
-) -> tuple[hnx.Hypergraph, dict[str, float | str]]:
+    direction: str | None = None,
+) -> tuple[hnx.Hypergraph, dict[str, Any]]:
     """A hypergraph of a layer's family, and the metadata that its file holds.
 
-    At the layer's own levels and in the positive direction it is the hypergraph that the run
+    At the layer's own levels and directions it is the hypergraph that the run
     wrote to ``hypergraphs/LAYER.hif.json``. ``hif.write_hif`` takes what is returned.
 
     Raises
@@ -41,7 +42,7 @@ def write_stored_hypergraph(
     *,
     quantile: float | None = None,
     percentage: float | None = None,
-    direction: str = "positive",
+    direction: str | None = None,
 ) -> None:
     """Write a hypergraph of a layer's family as HIF JSON.
 

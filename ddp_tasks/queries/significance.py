@@ -5,7 +5,6 @@ Neither the model nor the images are opened, so this needs only the store.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,13 +12,14 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from ddp_tasks.hypergraphs.family import Family
+from ddp_tasks.hypergraphs.family import BOTH, Family
 from ddp_tasks.queries.slices import SliceFindings, SlicePlace, slice_findings
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.superclasses import over_superclasses
 from ddp_tasks.significance.tables import layer_frame
 from ddp_tasks.store import groups
+from ddp_tasks.weights.signed_vectors import DIRECTIONS
 from schemas.parameters import Levels, RunError, RunParameters
 from schemas.run_files import nearest, recorded_run
 from schemas.variables import FORMAT_VERSION
@@ -58,12 +58,35 @@ class StoredSignificance:
             own.percentage if percentage is None else percentage,
         )
 
+    @property
+    def split(self) -> bool:
+        """Whether fractions are told on other images than those that chose."""
+        return self.significance.sizes["split"] > 1
+
+    def directions(self, direction: str | None = None) -> tuple[str, ...]:
+        """Directions of the nodes: positive, negative or both as given, else the run's own.
+
+        Raises
+        ------
+        RunError
+            If it is none of these.
+        """
+        if direction is None:
+            return tuple(self.run.significance.directions)
+        if direction == BOTH:
+            return DIRECTIONS
+        if direction not in DIRECTIONS:
+            raise RunError(
+                f"direction {direction!r} is not stored; stored: {', '.join(DIRECTIONS)}, or {BOTH}"
+            )
+        return (direction,)
+
     def at(
         self,
         layer: str,
         quantile: float | None = None,
         percentage: float | None = None,
-        direction: str = "positive",
+        direction: str | None = None,
     ) -> LayerTable:
         """One hypergraph of a layer's family, as a table.
 
@@ -72,14 +95,16 @@ class StoredSignificance:
         RunError
             If the layer, level or direction is not stored.
         """
-        return self.family(layer).at(*self.levels(layer, quantile, percentage), direction)
+        return self.family(layer).at(
+            *self.levels(layer, quantile, percentage), self.directions(direction)
+        )
 
     def place(
         self,
         layer: str,
         quantile: float | None = None,
         percentage: float | None = None,
-        direction: str = "positive",
+        direction: str | None = None,
     ) -> SlicePlace:
         """Where in its family a hypergraph is, and why it is empty.
 
@@ -95,7 +120,7 @@ class StoredSignificance:
         layer: str,
         quantile: float | None = None,
         percentage: float | None = None,
-        direction: str = "positive",
+        direction: str | None = None,
     ) -> SliceFindings:
         """A hypergraph of a layer's family in numbers, and its equivalence classes in order.
 
@@ -113,7 +138,7 @@ class StoredSignificance:
         layer: str,
         quantile: float | None = None,
         percentage: float | None = None,
-        direction: str = "positive",
+        direction: str | None = None,
     ) -> pd.DataFrame:
         """The table of one layer, as ``tables.layer_frame`` returns it.
 
@@ -132,12 +157,12 @@ class StoredSignificance:
             self.layers,
             layer,
             *levels,
-            direction=direction,
+            directions=self.directions(direction),
             confidence=confidence,
         )
         return frame.rename(columns={"target_class": self.class_axis})
 
-    def ranked(self, layer: str, direction: str = "positive") -> pd.DataFrame:
+    def ranked(self, layer: str, direction: str | None = None) -> pd.DataFrame:
         """The layer's singular vectors, most discriminating first, at the run's own levels.
 
         Raises
@@ -146,10 +171,12 @@ class StoredSignificance:
             If there is no such layer, naming the nearest.
         """
         self.family(layer)
-        return ranked_vectors(self.significance, self.layers, layer, self.levels, direction)
+        return ranked_vectors(
+            self.significance, self.layers, layer, self.levels, self.directions(direction)
+        )
 
     def distinguishing(
-        self, a: str, b: str, layers: str = "*", directions: Sequence[str] = ("positive",)
+        self, a: str, b: str, layers: str = "*", direction: str | None = None
     ) -> pd.DataFrame:
         """Singular vectors that distinguish class a from class b, at each layer's own levels.
 
@@ -178,9 +205,6 @@ class StoredSignificance:
             raise RunError(
                 f"{layers!r} matches no layer{nearest(layers, known)}; layers: {', '.join(known)}"
             )
-        stored = [str(d) for d in self.significance["direction"].to_numpy()]
-        if unknown := [d for d in directions if d not in stored]:
-            raise RunError(f"direction {unknown[0]!r} is not stored; stored: {', '.join(stored)}")
         try:
             return distinguishing(
                 self.significance,
@@ -188,7 +212,7 @@ class StoredSignificance:
                 chosen,
                 (a, b),
                 self.levels,
-                directions=directions,
+                directions=self.directions(direction),
                 confidence=self.run.significance.confidence,
             )
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from ddp_tasks.hypergraphs.family import why_empty
 from ddp_tasks.hypergraphs.semantic_hierarchy import semantic_hierarchy
 from ddp_tasks.hypergraphs.sizes import Sizes, sizes
 from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.weights.signed_vectors import SignedVector, signed_name, signed_vector
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,10 @@ class SlicePlace:
 
     layer: str
     direction: str
+    """positive, negative or both."""
     quantile: float
-    threshold: float
-    """q, in the units of the layer's output before bias."""
+    thresholds: Mapping[str, float]
+    """q of each direction, in the units of the layer's output before bias."""
     percentage: float
     empty: str
     """why it is empty and what to change; empty text where it is not."""
@@ -33,7 +36,7 @@ class SlicePlace:
             table.layer,
             table.direction,
             table.quantile,
-            table.threshold,
+            dict(zip(table.directions, table.thresholds, strict=True)),
             table.percentage,
             why_empty(table),
         )
@@ -41,11 +44,13 @@ class SlicePlace:
 
 @dataclass(frozen=True)
 class EquivalenceClass:
-    """Singular vectors that are significant for the same classes."""
+    """Singular vectors, each in its direction, that are significant for the same classes."""
 
     level: int
     """in the semantic hierarchy, 0 at the top."""
-    singular_vectors: tuple[int, ...]
+    singular_vectors: tuple[SignedVector, ...]
+    names: tuple[str, ...]
+    """of these, such as v3⁺; v3 where negative directions are no nodes."""
     greatest_singular_value: float
     target_classes: tuple[str, ...]
 
@@ -79,12 +84,14 @@ def slice_findings(
     rows = zip(hierarchy.level, hierarchy.singular_vectors, hierarchy.target_classes, strict=True)
     classes = []
     for level, vectors, contains in rows:
-        inside = np.flatnonzero(vectors)
+        inside = np.flatnonzero(vectors).tolist()
+        members = tuple(signed_vector(node, table.directions) for node in inside)
         classes.append(
             EquivalenceClass(
                 level=int(level),
-                singular_vectors=tuple(inside.tolist()),
-                greatest_singular_value=float(singular_values[inside[0]]),
+                singular_vectors=members,
+                names=tuple(signed_name(member, table.directions) for member in members),
+                greatest_singular_value=float(singular_values[members[0].vector]),
                 target_classes=tuple(table.target_classes[c] for c in np.flatnonzero(contains)),
             )
         )

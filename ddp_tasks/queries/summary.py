@@ -16,6 +16,7 @@ from ddp_tasks.significance.plausible_accuracy import measured_accuracy
 from ddp_tasks.significance.significance import by_discrimination
 from ddp_tasks.store import groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVector, SignedVectors
 from schemas.parameters import RunParameters
 
 
@@ -29,7 +30,8 @@ class LayerSummary:
     rank: int
     quantile: float
     percentage: float
-    threshold: float
+    thresholds: tuple[float, ...]
+    """q of each direction of the nodes."""
     nodes: int
     hyperedges: int
     equivalence_classes: int
@@ -37,25 +39,34 @@ class LayerSummary:
     """number of levels of the semantic hierarchy; -1 if the family does not count it."""
     close_singular_values: int
     eta_squared: float
-    """greatest η² of a significant singular vector; 0 where there is none."""
+    """η² of the significant singular vector with the greatest on the images that chose; 0 where
+    there is none."""
     missed: int = 0
     """number of images that were read and do not reach the layer."""
 
 
 @dataclass(frozen=True)
 class Discriminating:
-    """A singular vector that tells classes apart."""
+    """A singular vector in one direction that tells classes apart."""
 
     layer: str
-    singular_vector: int
+    singular_vector: SignedVector
     singular_value: float
     eta_squared: float
+    """of "significant or not", told on the images that judge."""
+    eta_squared_of_signals: float
+    """of its signals, on the same images."""
+    chosen_by: float
+    """η² on the images that chose, by which it is ranked."""
     significant_for: tuple[str, ...]
     """target classes in the order of the run."""
     fractions: tuple[float, ...]
-    """shares of the images of each of them."""
+    """shares of the images of each of them that judge."""
     arbitrary: bool
     """whether its singular value cannot be told from its neighbour's."""
+
+    name: str
+    """such as v3⁻, with an asterisk if it is arbitrary."""
 
     def by_fraction(self) -> list[tuple[str, float]]:
         """Target classes that it is significant for with their fractions, the greatest first."""
@@ -73,6 +84,10 @@ class Summary:
     unreadable: Mapping[str, str]
     """why images could not be read, by id."""
     target_classes: int
+    judged_on: int
+    """number of images that fractions and η² are told on."""
+    split: bool
+    """whether these images took no part in choosing thresholds and vectors."""
     accuracy: float
     """over the images that were read."""
     warning: str
@@ -113,25 +128,27 @@ def summarise(
     """
     layer_summaries: list[LayerSummary] = []
     ranked: list[Discriminating] = []
-    reached = significance["reached"].to_numpy().sum(axis=0).tolist()
-    for position, layer in enumerate(map(str, layers["layer"].values)):
+    # By layer, of all parts and classes.
+    reached = significance["reached"].to_numpy().sum(axis=(0, 1)).tolist()
+    images = significance["images"].to_numpy()
+    for position in range(layers.sizes["layer"]):
         # One table at a time: those of all layers may be larger than memory.
-        table = LayerTable.of(significance.isel(layer=position), *run.significance.levels(layer))
-        stored = layers.isel(layer=position)
+        of_layer, stored = significance.isel(layer=position), layers.isel(layer=position)
+        table = _table(run, of_layer)
         vectors = LayerVectors.of(stored)
-        strongest_of_layer = _discriminating(vectors, table, strongest)
+        strongest_of_layer = _discriminating(vectors, table, of_layer, strongest)
         layer_summaries.append(
             _layer_summary(
                 stored,
                 table,
                 _sizes(family, table),
                 close_singular_values=int(vectors.arbitrary.sum()),
-                eta_squared=max((vector.eta_squared for vector in strongest_of_layer), default=0.0),
-                missed=int(table.images.sum() - reached[position]),
+                eta_squared=next((vector.eta_squared for vector in strongest_of_layer), 0.0),
+                missed=int(images.sum() - reached[position]),
             )
         )
         ranked += strongest_of_layer
-        order = by_discrimination(np.array([vector.eta_squared for vector in ranked]))
+        order = by_discrimination(np.array([vector.chosen_by for vector in ranked]))
         ranked = [ranked[i] for i in order[:strongest]]
     error = signals["error"].to_numpy().astype(object)
     read = error == ""
@@ -145,7 +162,9 @@ def summarise(
         title=run.name,
         images=accuracy.images,
         unreadable=dict(zip(signals["image"].to_numpy()[~read], error[~read], strict=True)),
-        target_classes=int((significance["images"] > 0).sum()),
+        target_classes=int((images.sum(axis=0) > 0).sum()),
+        judged_on=int(images[-1].sum()),
+        split=len(images) > 1,
         accuracy=accuracy.correct / accuracy.images,
         warning=accuracy.warning(),
         layers=tuple(layer_summaries),
@@ -169,7 +188,7 @@ def _layer_summary(
         rank=int(layer["rank"].item()),
         quantile=table.quantile,
         percentage=table.percentage,
-        threshold=table.threshold,
+        thresholds=table.thresholds,
         nodes=sizes.nodes,
         hyperedges=sizes.hyperedges,
         equivalence_classes=sizes.equivalence_classes,
@@ -197,26 +216,39 @@ def significant_vectors(run: RunParameters, path: Path, layer: str) -> list[Disc
         of the run's store.
     """
     significance = groups.read(path, "significance").sel(layer=layer)
-    table = LayerTable.of(significance, *run.significance.levels(layer))
     vectors = LayerVectors.of(groups.read(path, "layers").sel(layer=layer))
-    return _discriminating(vectors, table)
+    return _discriminating(vectors, _table(run, significance), significance)
+
+
+def _table(run: RunParameters, significance: xr.Dataset) -> LayerTable:
+    """The hypergraph of a layer at the run's own levels and directions."""
+    levels = run.significance.levels(str(significance["layer"].item()))
+    return LayerTable.of(significance, *levels, run.significance.directions)
 
 
 def _discriminating(
-    vectors: LayerVectors, table: LayerTable, most: int | None = None
+    vectors: LayerVectors,
+    table: LayerTable,
+    significance: xr.Dataset,
+    most: int | None = None,
 ) -> list[Discriminating]:
-    """The layer's most discriminating vectors, equal ones in their order."""
+    """The layer's most discriminating nodes, equal ones in their order."""
     if not table.significant.any():
         return []
+    nodes = SignedVectors(vectors, table.directions)
+    of_signals = significance["eta_squared_of_signals"].isel(split=-1).to_numpy()
     return [
         Discriminating(
             layer=table.layer,
-            singular_vector=int(i),
-            singular_value=float(vectors.singular_values[i]),
+            singular_vector=nodes[i],
+            singular_value=float(nodes.singular_values[i]),
             eta_squared=float(table.eta_squared[i]),
+            eta_squared_of_signals=float(of_signals[nodes[i].vector]),
+            chosen_by=float(table.selection_eta_squared[i]),
             significant_for=tuple(compress(table.target_classes, table.significant[:, i])),
             fractions=tuple(table.fraction[table.significant[:, i], i].tolist()),
-            arbitrary=bool(vectors.arbitrary[i]),
+            arbitrary=bool(nodes.arbitrary[i]),
+            name=nodes.name(i) + "*" * bool(nodes.arbitrary[i]),
         )
-        for i in table.most_discriminating()[:most]
+        for i in table.most_discriminating()[:most].tolist()
     ]

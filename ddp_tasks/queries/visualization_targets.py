@@ -10,36 +10,37 @@ from pathlib import Path
 
 import numpy as np
 
+from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import groups
-from ddp_tasks.visualization.targets import Direction, Target
+from ddp_tasks.visualization.targets import Target
+from ddp_tasks.weights.signed_vectors import DIRECTIONS, SignedVector, signed_vector
 from schemas.names import group_path
-from schemas.parameters import RunError, RunParameters, VisualizationParameters
+from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest
+from schemas.visualization_parameters import VisualizationParameters
 
-DIRECTIONS: tuple[Direction, ...] = ("positive", "negative")
-
-#: An equivalence class, by one of its singular vectors: v14 or [v14].
-_EQUIVALENCE_CLASS = re.compile(r"\[?v(\d+)\]?")
+#: An equivalence class, by one of its singular vectors: v14, v14- or [v14⁺].
+_EQUIVALENCE_CLASS = re.compile(r"\[?v(\d+)([-+⁺⁻]?)\]?")
+#: Directions that such a name allows, the first preferred.
+_SIGNS = {"": (1, -1), "+": (1,), "⁺": (1,), "-": (-1,), "⁻": (-1,)}
 
 
 @dataclass(frozen=True)
 class Wanted:
     """Singular vectors that one picture is asked for, and how well they tell classes apart."""
 
-    singular_vectors: tuple[int, ...]
-    direction: Direction
+    members: tuple[SignedVector, ...]
     eta_squared: float = 0.0
-    """the greatest η² of the vectors."""
+    """the greatest η² of the vectors, on the images that choose."""
     rank: int = 0
     """0 for what a run makes first, 1 for what it makes then."""
 
     def targets(self, options: VisualizationParameters) -> list[Target]:
         """The images to be made: for each objective, as many as differ by intent."""
         return [
-            Target(
-                self.singular_vectors,
-                direction=self.direction,
+            Target.of(
+                self.members,
                 objective=objective,
                 parametrization=options.parametrization,
                 number=number,
@@ -66,35 +67,26 @@ def wanted_by_run(run: RunParameters, path: Path) -> dict[str, list[Wanted]]:
     significance = groups.read(path, "significance")
     for layer in groups.read(path, "layers")["layer"].to_numpy().tolist():
         of_layer = significance.sel(layer=layer)
-        tables = {
-            direction: LayerTable.of(of_layer, *run.significance.levels(layer), direction)
-            for direction in (DIRECTIONS if options.targets == "all" else DIRECTIONS[:1])
-        }
-        classes = [
-            _wanted(members, "positive", tables["positive"])
-            for members in equivalence_classes(path, layer)
-        ]
+        # Both directions, whichever are nodes of the hypergraph.
+        table = LayerTable.of(of_layer, *run.significance.levels(layer))
+        classes = [_wanted(members, table) for members in equivalence_classes(path, layer)]
         chosen = sorted(classes, key=_by_eta_squared)
         if options.targets == "all":
-            known = {one.singular_vectors for one in classes}
-            singles = [
-                replace(_wanted((i,), direction, table), rank=1)
-                for direction, table in tables.items()
-                for i in range(len(table.eta_squared))
-                if direction == "negative" or (i,) not in known
-            ]
+            known = {one.members for one in classes}
+            nodes = ((signed_vector(i, DIRECTIONS),) for i in range(len(table.eta_squared)))
+            singles = [replace(_wanted(one, table), rank=1) for one in nodes if one not in known]
             chosen += sorted(singles, key=_by_eta_squared)
         wanted[layer] = chosen
     return wanted
 
 
-def _wanted(members: tuple[int, ...], direction: Direction, table: LayerTable) -> Wanted:
-    eta_squared = np.nan_to_num(table.eta_squared[list(members)])
-    return Wanted(members, direction, float(eta_squared.max()))
+def _wanted(members: tuple[SignedVector, ...], table: LayerTable) -> Wanted:
+    nodes = [2 * member.vector + (member.sign < 0) for member in members]
+    return Wanted(members, float(np.nan_to_num(table.selection_eta_squared[nodes]).max()))
 
 
-def _by_eta_squared(wanted: Wanted) -> tuple[float, tuple[int, ...]]:
-    return -wanted.eta_squared, wanted.singular_vectors
+def _by_eta_squared(wanted: Wanted) -> tuple[float, tuple[SignedVector, ...]]:
+    return -wanted.eta_squared, wanted.members
 
 
 def most_telling(
@@ -115,10 +107,9 @@ def most_telling(
     }
 
 
-def equivalence_classes(path: Path, layer: str) -> list[tuple[int, ...]]:
+def equivalence_classes(path: Path, layer: str) -> list[tuple[SignedVector, ...]]:
     """The singular vectors of each equivalence class of a layer, the most general first."""
-    members = groups.read(path, group_path("hierarchies", layer))["singular_vectors"].to_numpy()
-    return [tuple(np.flatnonzero(row).tolist()) for row in members]
+    return members_of(groups.read(path, group_path("hierarchies", layer)))
 
 
 def wanted_of_layer(
@@ -128,7 +119,7 @@ def wanted_of_layer(
     *,
     vectors: Sequence[int] = (),
     classes: Sequence[str] = (),
-    directions: Sequence[Direction] = ("positive",),
+    negative: bool = False,
 ) -> list[Wanted]:
     """What a person asks for by name; without names all equivalence classes of the layer.
 
@@ -137,8 +128,10 @@ def wanted_of_layer(
     vectors
         singular vectors, each a target of its own.
     classes
-        equivalence classes, by one of their singular vectors, such as ``v14``; or target classes,
-        whose significant vectors become one target.
+        equivalence classes, by one of their singular vectors, such as ``v14`` or ``v14-``; or
+        target classes, whose significant vectors become one target.
+    negative
+        take the opposite direction of everything asked for.
 
     Raises
     ------
@@ -155,23 +148,29 @@ def wanted_of_layer(
                 f"layer {layer} has no equivalence class, as none of its singular vectors is "
                 "significant for a class; name singular vectors instead"
             )
-    pairs = product(dict.fromkeys(chosen), directions)
-    return [Wanted(members, direction) for members, direction in pairs]
+    sign = -1 if negative else 1
+    return [
+        Wanted(tuple(SignedVector(one.vector, sign * one.sign) for one in members))
+        for members in dict.fromkeys(chosen)
+    ]
 
 
-def _of_vectors(path: Path, layer: str, vectors: Sequence[int]) -> Iterator[tuple[int, ...]]:
+def _of_vectors(
+    path: Path, layer: str, vectors: Sequence[int]
+) -> Iterator[tuple[SignedVector, ...]]:
     rank = int(groups.read(path, "layers")["rank"].sel(layer=layer))
     for vector in vectors:
         if not 0 <= vector < rank:
             raise RunError(
                 f"vector: {vector} is refused; layer {layer} has singular vectors 0 to {rank - 1}"
             )
-        yield (vector,)
+        yield (SignedVector(vector, 1),)
 
 
-def _of_class(run: RunParameters, path: Path, layer: str, name: str) -> tuple[int, ...]:
+def _of_class(run: RunParameters, path: Path, layer: str, name: str) -> tuple[SignedVector, ...]:
     significance = groups.read(path, "significance").sel(layer=layer)
-    table = LayerTable.of(significance, *run.significance.levels(layer))
+    directions = run.significance.directions
+    table = LayerTable.of(significance, *run.significance.levels(layer), directions)
     if name in table.target_classes:
         members = np.flatnonzero(table.significant[table.target_classes.index(name)])
         if not len(members):
@@ -179,13 +178,14 @@ def _of_class(run: RunParameters, path: Path, layer: str, name: str) -> tuple[in
                 f"class: no singular vector of layer {layer} is significant for {name!r}; name "
                 "singular vectors instead"
             )
-        return tuple(members.tolist())
+        return tuple(signed_vector(node, directions) for node in members.tolist())
     known = equivalence_classes(path, layer)
     if match := _EQUIVALENCE_CLASS.fullmatch(name):
-        vector = int(match[1])
-        if of_vector := [members for members in known if vector in members]:
-            return of_vector[0]
-    names = [f"v{members[0]}" for members in known]
+        for sign in _SIGNS[match[2]]:
+            one = SignedVector(int(match[1]), sign)
+            if of_vector := [members for members in known if one in members]:
+                return of_vector[0]
+    names = [str(members[0]) for members in known]
     listed = ", ".join(f"[{one}]" for one in names[:20]) + ", …" * (len(names) > 20)
     raise RunError(
         f"class: {name!r} is no target class of the run and no equivalence class of layer {layer}"

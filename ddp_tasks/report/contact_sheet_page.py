@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.figures.optimised_pictures import optimised_pictures
-from ddp_tasks.figures.visualization_figures import contact_sheet
+from ddp_tasks.figures.visualization_figures import by_vectors, contact_sheet
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.queries.visualizations import open_visualizations
 from ddp_tasks.report import page
@@ -35,9 +35,7 @@ def write(folder: Path, layer: str) -> Path:
     stored = open_visualizations(folder, layer).load()
     path = folder.expanduser() / "store.zarr"
     vectors = LayerVectors.of(groups.read(path, "layers").sel(layer=layer))
-    pictures = sorted(
-        optimised_pictures(stored), key=lambda one: (one.members, one.direction != "positive")
-    )
+    pictures = by_vectors(optimised_pictures(stored))
     sheets = {
         f"sheet {start}": contact_sheet(vectors, pictures[start : start + _IN_FIGURE])
         for start in range(0, len(pictures), _IN_FIGURE)

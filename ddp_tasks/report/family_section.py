@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import holoviews as hv
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.figures import class_heatmaps, family_figures
 from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import by_nodes
 from schemas.parameters import SignificanceParameters
 
 #: A finding counts as sure if it holds in at least this share of the resamples.
@@ -39,7 +41,8 @@ class Certainty:
     more_edges: int
     """unsure edges past those named."""
     samples: tuple[tuple[int, float, float], ...]
-    """images a class, the sample's q, and its difference from q over the layer's |q|."""
+    """images a class, the sample's q of the first direction, and its difference from the layer's q
+    over that."""
 
 
 def certainty(
@@ -62,13 +65,13 @@ def certainty(
     """
     if stability is None:
         return None
-    share = stability["incidence"].sel(direction="positive").to_numpy()
+    share = by_nodes(stability["incidence"], "target_class")
     significant = table.significant
     labels = equivalence_class_labels(hierarchy, layer)
     weak = family_figures.unsure_edges(stability, labels, SURE)
-    q = table.threshold
+    q = table.thresholds[0]
     level = int(np.abs(stability["quantile"].to_numpy() - table.quantile).argmin())
-    at = stability.sel(direction="positive").isel(quantile=level)
+    at = stability.isel(direction=0, quantile=level)
     return Certainty(
         resamples=levels.resamples,
         incidences=int(significant.sum()),
@@ -93,7 +96,7 @@ def certainty(
 
 def family_figures_of(
     family: xr.Dataset,
-    highest_level: xr.DataArray,
+    highest_level: npt.NDArray[np.float64],
     stability: xr.Dataset | None,
     table: LayerTable,
     layer: LayerVectors,
@@ -112,7 +115,7 @@ def family_figures_of(
         as in ``certainty``.
     """
     own = (table.quantile, table.percentage)
-    mapped = family.sel(layer=table.layer, direction="positive")
+    mapped = family.sel(layer=table.layer, direction=table.direction)
     drawn = {
         f"family {quantity}": family_figures.family_map(mapped, quantity, own)
         for quantity in family_figures.MAPPED
@@ -124,8 +127,6 @@ def family_figures_of(
     )
     drawn["intervals"] = family_figures.intervals(table, layer, levels.confidence)
     drawn["discrimination"] = family_figures.discrimination_bars(table, layer)
-    if stability is not None and levels.resamples:
-        positive = stability.sel(direction="positive")
-        if class_heatmaps.undecided(positive).any():
-            drawn["stability"] = class_heatmaps.stability_heatmap(positive, table, layer)
+    if stability is not None and levels.resamples and class_heatmaps.undecided(stability).any():
+        drawn["stability"] = class_heatmaps.stability_heatmap(stability, table, layer)
     return drawn

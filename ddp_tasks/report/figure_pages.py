@@ -6,21 +6,22 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import holoviews as hv
-import numpy as np
 import xarray as xr
 
 from ddp_tasks.figures.class_figures import VECTORS_SHOWN, ClassPictures, Exemplar, class_rows
 from ddp_tasks.figures.hierarchy_figures import hierarchy_figure
 from ddp_tasks.figures.hypergraph_figures import class_names, hypergraph_figure
-from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, vector_names
+from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, node_names
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target, optimised_pictures
 from ddp_tasks.figures.style import DIVERGING
 from ddp_tasks.figures.thumbnails import Thumbnail, Thumbnails
 from ddp_tasks.files.whole import write_whole
+from ddp_tasks.hypergraphs.semantic_hierarchy import members_of, node_directions
 from ddp_tasks.queries.figure_subjects import (
     check_figure,
     check_vector,
@@ -36,6 +37,7 @@ from ddp_tasks.queries.visualizations import layer_visualizations
 from ddp_tasks.report import page, shared_vector_page
 from ddp_tasks.store import groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVector, SignedVectors
 from schemas.names import file_name, group_path
 from schemas.parameters import RunError
 
@@ -162,12 +164,11 @@ def _subject(finished: FinishedRun, number: int, layer: str, vector: int | None)
 
 def lacking(subject: Subject) -> str:
     """Which of the equivalence classes shown have no optimised image; empty if all have."""
-    members = [np.flatnonzero(row).tolist() for row in subject.hierarchy["singular_vectors"].values]
+    members = members_of(subject.hierarchy)
     without = [of for of in members if not of_target(subject.optimised, of)]
     if not without:
         return ""
-    names = vector_names(subject.layer)
-    listed = abbreviated([f"[{names[of[0]]}]" for of in without], 6)
+    listed = abbreviated([f"[{of[0]}]" for of in without], 6)
     number = len(without)
     return (
         f"{number} of {len(members)} equivalence classes shown {'has' if number == 1 else 'have'} "
@@ -189,12 +190,13 @@ def render(subject: Subject) -> str:
         "hypergraph": hypergraph_figure(hierarchy, layer),
         "hierarchy": hierarchy_figure(hierarchy, layer, thumbnails, subject.optimised, values=True),
     }
-    names = vector_names(layer)
+    nodes = SignedVectors(layer, node_directions(hierarchy))
+    names = dict(zip((nodes[i] for i in range(len(nodes))), node_names(nodes), strict=True))
     classes = []
-    for i, target_classes in enumerate(class_names(hierarchy)[:_CLASSES]):
-        members = np.flatnonzero(hierarchy["singular_vectors"].to_numpy()[i]).tolist()
+    of_classes = zip(members_of(hierarchy), class_names(hierarchy), strict=True)
+    for i, (members, target_classes) in enumerate(islice(of_classes, _CLASSES)):
         plots[f"class {i}"] = class_rows(_class_pictures(subject, thumbnails, i, members))
-        listed = [f"{names[v]} ({layer.singular_values[v]:.3g})" for v in members]
+        listed = [f"{names[one]} ({layer.singular_values[one.vector]:.3g})" for one in members]
         classes.append(
             {
                 "figure": f"class {i}",
@@ -237,9 +239,12 @@ def context(finished: FinishedRun, layer: str) -> dict[str, Any]:
 
 
 def _class_pictures(
-    subject: Subject, thumbnails: Mapping[str, Thumbnail], number: int, members: list[int]
+    subject: Subject,
+    thumbnails: Mapping[str, Thumbnail],
+    number: int,
+    members: Sequence[SignedVector],
 ) -> ClassPictures:
-    of_class = subject.hierarchy.isel(equivalence_class=number).sel(direction="positive")
+    of_class = subject.hierarchy.isel(equivalence_class=number)
     ids = [str(image) for image in of_class["strongest"].to_numpy() if image][:_IMAGES]
     signals = of_class["strongest_signal"].to_numpy()
     positions = [subject.finished.position(image) for image in ids]
@@ -248,7 +253,7 @@ def _class_pictures(
     maps = None
     if subject.opened is not None:
         inputs = subject.opened.inputs(positions)
-        maps = subject.opened.maps(inputs, members[:VECTORS_SHOWN])
+        maps = subject.opened.maps(inputs, [one.vector for one in members[:VECTORS_SHOWN]])
     exemplars = [
         Exemplar(image, str(names[target[at]]), float(signal), thumbnails[image])
         for image, at, signal in zip(ids, positions, signals, strict=False)

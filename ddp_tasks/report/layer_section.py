@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import holoviews as hv
 import numpy as np
+import numpy.typing as npt
 import param
 import xarray as xr
 
@@ -31,6 +32,7 @@ from ddp_tasks.figures.visualization_figures import (
     vector_rows,
     vectors_shown,
 )
+from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report import family_section, page
@@ -56,7 +58,7 @@ class LayerFindings:
     """at the layer's own levels."""
     family: xr.Dataset
     """the group ``family``."""
-    highest_level: xr.DataArray
+    highest_level: npt.NDArray[np.float64]
     """of each incidence, at the layer's own percentage."""
     stability: xr.Dataset | None
     """None where the run asks for no resamples and no samples."""
@@ -135,7 +137,9 @@ def layer_figures(
     layer, table, hierarchy = findings.layer, findings.table, findings.hierarchy
     plots: dict[str, hv.Overlay] = {
         "spectrum": figures.spectrum(table, layer),
-        "distribution": figures.signal_distribution(findings.signals, table.threshold),
+        "distribution": figures.signal_distribution(
+            findings.signals, dict(zip(table.directions, table.thresholds, strict=True))
+        ),
     }
     plots |= family_section.family_figures_of(
         findings.family,
@@ -167,8 +171,8 @@ def _of_classes(
 ) -> list[OptimisedPicture]:
     """The images of equivalence classes: of the most general ones in a report of many layers."""
     most = max(_LEAST_CLASSES, _CLASSES_IN_REPORT // findings.layers)
-    members = findings.hierarchy["singular_vectors"].to_numpy()[:most]
-    return [one for row in members for one in of_target(optimised, np.flatnonzero(row).tolist())]
+    members = members_of(findings.hierarchy)[:most]
+    return [one for of in members for one in of_target(optimised, of)]
 
 
 def _vector_rows(
@@ -190,7 +194,9 @@ def _vector_rows(
         optimised,
     )
     most = vectors_shown(findings.layers)
-    eta_squared = dict(enumerate(table.eta_squared.tolist()))
+    # Of both directions the one with the greater.
+    of_vectors = table.eta_squared.reshape(-1, len(table.directions)).max(axis=1)
+    eta_squared = dict(enumerate(of_vectors.tolist()))
     return vector_rows(stored, most_telling(table, findings.hierarchy, most), eta_squared)
 
 

@@ -40,7 +40,7 @@ class Findings:
     not_analysed: Mapping[str, str]
     """reasons, by module."""
     directions: tuple[str, ...]
-    """directions that the store holds."""
+    """directions of the nodes."""
     exemplars: xr.Dataset
     """the group ``exemplars``."""
     images: RecordedImages
@@ -55,13 +55,13 @@ class Findings:
 def read_findings(run: RunParameters, path: Path) -> Findings:
     """What the page shows beside the sections of layers, read from a finished store."""
     attributes = groups.root_attributes(path)
-    significance, signals = groups.read(path, "significance"), groups.read(path, "signals")
+    signals = groups.read(path, "signals")
     return Findings(
         run=recorded(run),
         summary=read_summary(run, path),
         attributes=attributes,
         not_analysed=json.loads(attributes["not_analysed"]),
-        directions=tuple(significance["direction"].to_numpy().tolist()),
+        directions=tuple(run.significance.directions),
         exemplars=groups.read(path, "exemplars"),
         images=RecordedImages.of(signals),
         pictures=StoredPictures(path),
@@ -110,9 +110,9 @@ def _vector_row(
 ) -> dict[str, Any]:
     """One of the most discriminating singular vectors with its strongest images."""
     place = {
-        "direction": "positive",
+        "direction": vector.singular_vector.direction,
         "layer": vector.layer,
-        "singular_vector": vector.singular_vector,
+        "singular_vector": vector.singular_vector.vector,
     }
     ids = findings.exemplars["image"].sel(place).to_numpy().astype(object)
     signals = findings.exemplars["signal"].sel(place).to_numpy()
@@ -130,7 +130,7 @@ def _vector_row(
     ]
     return {
         "vector": vector,
-        "name": f"v{vector.singular_vector}{'*' if vector.arbitrary else ''}",
+        "name": vector.name,
         "classes": abbreviated([short(c) for c in vector.significant_for], _CLASSES_NAMED),
         "all_classes": abbreviated(vector.significant_for, _CLASSES_IN_TITLE),
         "images": images[:_IMAGES_OF_A_VECTOR],

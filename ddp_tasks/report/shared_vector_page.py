@@ -30,6 +30,7 @@ from ddp_tasks.queries.visualizations import layer_visualizations
 from ddp_tasks.report import page
 from ddp_tasks.store import groups
 from ddp_tasks.visualization.similarity_overlays import averaged, carried_vectors, similarity
+from ddp_tasks.weights.signed_vectors import SignedVector
 from schemas.shown import escaped
 
 #: Rows of the table of shared vectors, and strongest images of the one shown.
@@ -96,7 +97,7 @@ def render(
     opened = images_in_layer(finished, name)
     images, inputs = _images(opened, positions)
     stored = layer_visualizations(finished.store, name)
-    pictures = of_target(optimised_pictures(stored), [vector])
+    pictures = of_target(optimised_pictures(stored), [SignedVector(vector, 1)])
     if pictures and stored is not None:
         picture = stored["picture"].sel(target=pictures[0].key).to_numpy().astype(np.uint8)
         inputs = torch.cat([inputs, opened.inputs_of(picture[None])])
@@ -112,7 +113,9 @@ def render(
     plots = {
         "hypergraph": hypergraph_figure(shared.hypergraph, shared.layer),
         "vector": class_rows(
-            ClassPictures(shared.layer, [vector], pictures, _exemplars(opened, name, vector))
+            ClassPictures(
+                shared.layer, [SignedVector(vector, 1)], pictures, _exemplars(opened, name, vector)
+            )
         ),
         "similarity": similarity_figure(
             [one.thumbnail for one in images], [one.name for one in images], pointed

@@ -1,7 +1,8 @@
-"""One layer's table of classes and singular vectors, at one quantile level and percentage."""
+"""One layer's significance at one quantile level and percentage: a table of classes and nodes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.significance.significance import by_discrimination, discrimination, significant
+from ddp_tasks.weights.signed_vectors import DIRECTIONS, interleaved
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -18,28 +20,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayerTable:
-    """A layer's slice of the significance, over its singular vectors 0 to rank - 1.
+    """A layer's slice of the significance, over the nodes of its hypergraph.
 
-    As a hypergraph its hyperedges are the target classes and its nodes the singular vectors.
+    Its hyperedges are the target classes; its nodes are singular vectors with a direction, in the
+    order of ``SignedVectors``. What is significant was chosen on one part of the images, and
+    fractions and η² are told on the other; without a split both are the whole set.
     """
 
     layer: str
-    direction: str
-    """positive or negative."""
+    directions: tuple[str, ...]
+    """positive, negative or both."""
     quantile: float
     """quantile level, one of those stored."""
     percentage: float
     """p, above 0 and at most 100."""
-    threshold: float
-    """q, in the units of the layer's output before bias."""
+    thresholds: tuple[float, ...]
+    """q of each direction, in the units of the layer's output before bias."""
     target_classes: tuple[str, ...]
     """names of the classes, or of groups of classes."""
     images: Shaped[npt.NDArray[np.int64], " class"]
-    """number of images of each class."""
-    fraction: Shaped[npt.NDArray[np.float32], "class singular_vector"]
-    """share of the class's images for which the vector is significant; NaN for a class without
-    images."""
-    significant: Shaped[npt.NDArray[np.bool_], "class singular_vector"]
+    """number of images of each class that the fractions are told on."""
+    fraction: Shaped[npt.NDArray[np.float32], "class node"]
+    """share of these images for which the node is significant; NaN for a class without images."""
+    selection_images: Shaped[npt.NDArray[np.int64], " class"]
+    """number of images of each class that chose."""
+    selection_fraction: Shaped[npt.NDArray[np.float32], "class node"]
+    """share of those for which the node is significant."""
+    significant: Shaped[npt.NDArray[np.bool_], "class node"]
     """whether that share is at least p: the incidences."""
 
     @classmethod
@@ -48,7 +55,7 @@ class LayerTable:
         significance: xr.Dataset,
         quantile: float,
         percentage: float,
-        direction: str = "positive",
+        directions: Sequence[str] = DIRECTIONS,
     ) -> LayerTable:
         """Read one slice.
 
@@ -59,45 +66,64 @@ class LayerTable:
             superclasses.
         quantile
             one of the stored levels.
+        directions
+            of the nodes.
 
         Raises
         ------
         KeyError
-            If the level or direction is not stored.
+            If the level or a direction is not stored.
         """
-        at = {
-            "direction": _position(significance, "direction", direction),
-            "quantile": _position(significance, "quantile", quantile),
-        }
-        fraction = significance.variables["fraction"].isel(at).to_numpy()
+        level = _position(significance, "quantile", quantile)
+        places = [_position(significance, "direction", direction) for direction in directions]
+        stored = significance.variables["fraction"].isel(quantile=level)
+        of_directions = [stored.isel(direction=place).to_numpy() for place in places]
+        # The parts of the images come first; the first chooses, the last judges.
+        fraction = interleaved(of_directions)
+        fraction = fraction[..., np.isfinite(fraction).any(axis=(0, 1))]
         images = significance.variables["images"].to_numpy()
-        fraction = fraction[:, np.isfinite(fraction).any(axis=0)]
+        threshold = significance.variables["threshold"].isel(quantile=level).to_numpy()
         return cls(
             layer=str(significance.variables["layer"].to_numpy()),
-            direction=direction,
-            quantile=float(significance.variables["quantile"][at["quantile"]]),
+            directions=tuple(directions),
+            quantile=float(significance.variables["quantile"][level]),
             percentage=percentage,
-            threshold=float(significance.variables["threshold"].isel(at)),
+            thresholds=tuple(threshold[places].tolist()),
             target_classes=tuple(map(str, significance.variables["target_class"].to_numpy())),
-            images=images,
-            fraction=fraction,
-            significant=significant(fraction, images, percentage),
+            images=images[-1],
+            fraction=fraction[-1],
+            selection_images=images[0],
+            selection_fraction=fraction[0],
+            significant=significant(fraction[0], images[0], percentage),
         )
 
+    @property
+    def direction(self) -> str:
+        """positive, negative or both."""
+        return self.directions[0] if len(self.directions) == 1 else "both"
+
     @cached_property
-    def eta_squared(self) -> Shaped[npt.NDArray[np.float64], " singular_vector"]:
-        """η² of each singular vector; see ``discrimination``."""
+    def eta_squared(self) -> Shaped[npt.NDArray[np.float64], " node"]:
+        """η² of each node, told on the images that judge; see ``discrimination``."""
         return discrimination(self.fraction, self.images)
 
+    @cached_property
+    def selection_eta_squared(self) -> Shaped[npt.NDArray[np.float64], " node"]:
+        """η² of each node on the images that chose: by it nodes are ranked, never told."""
+        return discrimination(self.selection_fraction, self.selection_images)
+
     def most_discriminating(self) -> npt.NDArray[np.int64]:
-        """The singular vectors that are significant for a class, greatest η² first.
+        """The nodes that are significant for a class, greatest η² first.
+
+        The order is that of the images that chose, so that what is told of the first ones is not
+        flattered by their having been picked.
 
         Raises
         ------
         ValueError
             If no singular vector is significant for any class.
         """
-        ranked = by_discrimination(self.eta_squared)
+        ranked = by_discrimination(self.selection_eta_squared)
         ranked = ranked[self.significant[:, ranked].any(axis=0)]
         if not len(ranked):
             raise ValueError("no singular vector is significant for any class")

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.significance.quantiles import QuantileCounts, count_lower, count_upper
+from ddp_tasks.significance.signal_moments import SignalMoments
+from ddp_tasks.significance.splits import part_names
+from ddp_tasks.weights.signed_vectors import DIRECTIONS
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
-
-#: Signals as they are, and their negatives with a threshold of their own.
-DIRECTIONS = ("positive", "negative")
 
 #: Parts of the cube: signals (n, layers, singular vectors), NaN past each layer's rank and for
 #: layers that an image does not reach, and the target class of each image, -1 for one that could
@@ -170,15 +170,35 @@ def _cuts(
 
 @dataclass(frozen=True, slots=True)
 class ClassFractions:
-    """Shares of each class's images for which singular vectors are significant."""
+    """Shares of each class's images for which singular vectors are significant, by parts."""
 
-    fraction: Shaped[npt.NDArray[np.float32], "direction quantile class layer singular_vector"]
-    """NaN past each layer's rank and
-    for classes without images."""
-    images: Shaped[npt.NDArray[np.int64], " class"]
+    fraction: Shaped[npt.NDArray[np.float32], "split direction quantile class layer v"]
+    """NaN past each layer's rank and for classes without images."""
+    images: Shaped[npt.NDArray[np.int64], "split class"]
     """number of images of each class."""
-    reached: Shaped[npt.NDArray[np.int64], "class layer"]
+    reached: Shaped[npt.NDArray[np.int64], "split class layer"]
     """number of images of each class that reach each layer."""
+    eta_squared: Shaped[npt.NDArray[np.float32], "split layer v"]
+    """η² of the signals themselves; NaN past each layer's rank."""
+
+
+def of_part(parts: Parts, part: Shaped[npt.NDArray[np.int8], " image"], wanted: int) -> Parts:
+    """The images of one part of a split; those of others get the class of unreadable ones.
+
+    Parameters
+    ----------
+    part
+        shape (image,); as ``splits.split_images`` returns it.
+    """
+
+    def masked() -> Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
+        start = 0
+        for signals, target in parts():
+            inside = part[start : start + len(target)] == wanted
+            yield signals, np.where(inside, target, -1)
+            start += len(target)
+
+    return masked
 
 
 def fractions(
@@ -186,18 +206,35 @@ def fractions(
     ranks: Sequence[int],
     threshold: Shaped[npt.NDArray[np.float64], "2 quantile layer"],
     target_classes: int,
+    part: Shaped[npt.NDArray[np.int8], " image"],
 ) -> ClassFractions:
     """Share of each class's images for which each singular vector is significant.
 
     A vector is significant for an image if its signal is strictly greater than q. An image has no
     significant vectors in a layer that it does not reach. All levels and both directions are
-    counted in one pass.
+    counted in one pass over each part of the images.
 
     Parameters
     ----------
     threshold
         shape (direction, quantile, layer), ascending with the level.
+    part
+        shape (image,); as ``splits.split_images`` returns it.
     """
+    of_parts = [
+        _fractions(of_part(parts, part, one), ranks, threshold, target_classes)
+        for one in range(int(part.max(initial=0)) + 1)
+    ]
+    return ClassFractions(*(np.stack(arrays) for arrays in zip(*of_parts, strict=True)))
+
+
+def _fractions(
+    parts: Parts,
+    ranks: Sequence[int],
+    threshold: npt.NDArray[np.float64],
+    target_classes: int,
+) -> tuple[npt.NDArray[np.generic], ...]:
+    """The arrays of ``ClassFractions`` of one part of the images."""
     directions, levels, layers = threshold.shape
     images = np.zeros(target_classes, dtype=np.int64)
     cuts = [cut_points(threshold[:, :, layer]) for layer in range(layers)]
@@ -205,19 +242,23 @@ def fractions(
         np.zeros((target_classes, len(own) + 1, rank), dtype=np.int64)
         for own, rank in zip(cuts, ranks, strict=True)
     ]
+    moments = [SignalMoments(target_classes, rank) for rank in ranks]
     for signals, target in parts():
         read, target_read = images_read(signals, target)
         images += np.bincount(target_read, minlength=target_classes)
         for layer, rank in enumerate(ranks):
             count_between(read[:, layer, :rank], target_read, cuts[layer], counted[layer])
+            moments[layer].add(read[:, layer, :rank], target_read)
     shape = (directions, levels, target_classes, layers, max(ranks))
     fraction = np.full(shape, np.nan, dtype=np.float32)
+    eta_squared = np.full(shape[3:], np.nan, dtype=np.float32)
     for layer, rank in enumerate(ranks):
         count = count_significant(counted[layer], threshold[:, :, layer])
         fraction[:, :, :, layer, :rank] = share(count, images)
+        eta_squared[layer, :rank] = moments[layer].eta_squared()
     # Every image that reaches a layer has one signal along the first vector.
     reached = np.stack([counts[:, :, 0].sum(axis=1) for counts in counted], axis=1)
-    return ClassFractions(fraction, images, reached)
+    return fraction, images, reached, eta_squared
 
 
 def share(
@@ -355,6 +396,7 @@ def significance_dataset(
     layers: xr.Dataset,
     target_classes: Sequence[str],
     quantiles: Sequence[float],
+    part: Shaped[npt.NDArray[np.int8], " image"] | None = None,
 ) -> xr.Dataset:
     """The group ``significance``: thresholds and fractions over a grid of quantile levels.
 
@@ -364,16 +406,24 @@ def significance_dataset(
         the store's group ``layers``.
     target_classes
         names, one per class.
+    part
+        shape (image,); as ``splits.split_images`` returns it. None does not split the images.
     """
     ranks = layers["rank"].to_numpy().tolist()
-    threshold = thresholds(parts, ranks, quantiles)
-    shares = fractions(parts, ranks, threshold, len(target_classes))
-    return tables_dataset(threshold, shares, layers, target_classes, quantiles)
+    if part is None:
+        part = np.zeros(sum(len(target) for _, target in parts()), dtype=np.int8)
+    threshold = thresholds(of_part(parts, part, 0), ranks, quantiles)
+    shares = fractions(parts, ranks, threshold, len(target_classes), part)
+    return tables_dataset(
+        threshold, shares, part, layers=layers, target_classes=target_classes, quantiles=quantiles
+    )
 
 
 def tables_dataset(
     threshold: npt.NDArray[np.float64],
     shares: ClassFractions,
+    part: npt.NDArray[np.int8],
+    *,
     layers: xr.Dataset,
     target_classes: Sequence[str],
     quantiles: Sequence[float],
@@ -384,19 +434,24 @@ def tables_dataset(
     ----------
     threshold
         shape (direction, quantile, layer).
+    part
+        shape (image,); which part of the split each image belongs to.
     layers
         the store's group ``layers``.
     """
     grid = ("direction", "quantile")
+    names = part_names(len(shares.images))
     return xr.Dataset(
         {
             "threshold": ((*grid, "layer"), threshold),
             "fraction": (
-                (*grid, "target_class", "layer", "singular_vector"),
+                ("split", *grid, "target_class", "layer", "singular_vector"),
                 shares.fraction,
             ),
-            "images": ("target_class", shares.images),
-            "reached": (("target_class", "layer"), shares.reached),
+            "images": (("split", "target_class"), shares.images),
+            "reached": (("split", "target_class", "layer"), shares.reached),
+            "eta_squared_of_signals": (("split", "layer", "singular_vector"), shares.eta_squared),
+            "part": ("image", part),
         },
         coords={
             "layer": layers["layer"],
@@ -404,5 +459,6 @@ def tables_dataset(
             "target_class": np.array(target_classes, dtype=object),
             "quantile": np.array(quantiles),
             "direction": np.array(DIRECTIONS, dtype=object),
+            "split": np.array(names, dtype=object),
         },
     )

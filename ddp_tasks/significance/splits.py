@@ -6,10 +6,13 @@ intervals and η² of a finding are told on images that took no part in choosing
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from schemas.parameters import SignificanceParameters
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -21,9 +24,9 @@ SELECTION, ESTIMATION = "selection", "estimation"
 ALL = "all"
 
 
-def part_names(share: float | None) -> tuple[str, ...]:
-    """The parts of a run's images, by the share of them that chooses; see ``split_images``."""
-    return (ALL,) if share is None else (SELECTION, ESTIMATION)
+def part_names(parts: int) -> tuple[str, ...]:
+    """Names of the parts of a run's images: one, or two if they are split."""
+    return (ALL,) if parts == 1 else (SELECTION, ESTIMATION)
 
 
 def split_images(
@@ -65,3 +68,27 @@ def split_images(
         order = np.random.default_rng([seed, c]).permutation(len(rows))
         part[rows[order[choosing:]]] = 1
     return part
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a run's images are split; see ``split_images``."""
+
+    share: float | None
+    seed: int
+
+    @classmethod
+    def of(cls, parameters: SignificanceParameters) -> Split:
+        """The split that a run asks for."""
+        return cls(parameters.split, parameters.seed)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parts, the one that chooses first and the one that judges last."""
+        return part_names(1 if self.share is None else 2)
+
+    def parts(
+        self, target: Shaped[npt.NDArray[np.int64], " image"]
+    ) -> Shaped[npt.NDArray[np.int8], " image"]:
+        """Position of each image's part along ``names``."""
+        return split_images(target, self.share, self.seed)

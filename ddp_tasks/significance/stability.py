@@ -24,6 +24,7 @@ import xarray as xr
 
 from ddp_tasks.significance.quantiles import NoValuesError
 from ddp_tasks.significance.significance import least_images, thresholds
+from ddp_tasks.weights.signed_vectors import DIRECTIONS, by_nodes, interleaved
 from schemas.parameters import Levels, SignificanceParameters
 
 #: Signals of one layer (n, singular vectors) and target classes (n,), block by block in the order
@@ -39,51 +40,46 @@ Bits = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class Indicators:
-    """For which images each singular vector is significant, as bits; images ordered by class."""
+    """For which images each node is significant, as bits; images ordered by class."""
 
     significant: npt.NDArray[np.uint8]
-    """shape (image, bytes): eight singular vectors per byte."""
+    """shape (image, bytes): eight nodes per byte."""
     start: npt.NDArray[np.int64]
     """shape (class + 1,); where the images of each class begin, and where the last end."""
-    vectors: int
+    nodes: int
 
     def of_class(self, target_class: int) -> npt.NDArray[np.float32]:
-        """0 or 1; shape (images of the class, singular vector)."""
+        """0 or 1; shape (images of the class, node)."""
         rows = slice(self.start[target_class], self.start[target_class + 1])
-        bits = np.unpackbits(self.significant[rows], axis=1, count=self.vectors)
+        bits = np.unpackbits(self.significant[rows], axis=1, count=self.nodes)
         return bits.astype(np.float32)
 
 
 def indicators(
-    parts: LayerParts, threshold: Sequence[float], target_classes: int
-) -> list[Indicators]:
+    parts: LayerParts, threshold: Mapping[str, float], target_classes: int
+) -> Indicators:
     """Read a layer once: which signals, and which negatives of signals, exceed q.
 
     Parameters
     ----------
     threshold
-        q of the positive direction and of the negative.
-
-    Returns
-    -------
-    one per direction
+        q of each direction of the nodes.
     """
-    packed: list[list[npt.NDArray[np.uint8]]] = [[] for _ in threshold]
-    targets, vectors = [np.empty(0, dtype=np.int64)], 0
+    packed: list[npt.NDArray[np.uint8]] = []
+    targets, nodes = [np.empty(0, dtype=np.int64)], 0
     for signals, target in parts():
-        vectors = signals.shape[1]
+        nodes = signals.shape[1] * len(threshold)
         read = target >= 0
         targets.append(target[read])
         exact = signals[read].astype(np.float64)
-        for blocks, q, sign in zip(packed, threshold, (1, -1), strict=True):
-            blocks.append(np.packbits(sign * exact > q, axis=1))
+        signs = {DIRECTIONS[0]: 1, DIRECTIONS[1]: -1}
+        above = [signs[direction] * exact > q for direction, q in threshold.items()]
+        packed.append(np.packbits(interleaved(above), axis=1))
     target = np.concatenate(targets)
     order = np.argsort(target, kind="stable")
     start = np.searchsorted(target[order], np.arange(target_classes + 1))
-    empty = np.empty((0, -(-vectors // 8)), dtype=np.uint8)
-    return [
-        Indicators(np.concatenate([empty, *blocks])[order], start, vectors) for blocks in packed
-    ]
+    empty = np.empty((0, -(-nodes // 8)), dtype=np.uint8)
+    return Indicators(np.concatenate([empty, *packed])[order], start, nodes)
 
 
 def resample_weights(images: int, resamples: int, target_class: int) -> npt.NDArray[np.float32]:
@@ -116,7 +112,7 @@ def bootstrap_bytes(resamples: int, images: int, vectors: int) -> int:
     images
         of the largest class.
     vectors
-        singular vectors of the layer.
+        nodes of the layer: singular vectors, in each of their directions.
     """
     # Draws, their counts, and the counts as float32 for the matrix product.
     drawing = (8 + 8 + 4) * images
@@ -130,7 +126,7 @@ class Hierarchy:
     """The parts of a semantic hierarchy that the bootstrap judges."""
 
     members: tuple[npt.NDArray[np.int64], ...]
-    """singular vectors of each equivalence class; the first represents it."""
+    """nodes of each equivalence class; the first represents it."""
     general: npt.NDArray[np.int64]
     """shape (edge,); equivalence class that each edge leads from."""
     specific: npt.NDArray[np.int64]
@@ -142,8 +138,8 @@ class Stability:
     """Shares of resamples, from 0 to 1, in which findings hold."""
 
     incidence: npt.NDArray[np.float32]
-    """shape (class, singular vector): the vector is significant for the class; NaN for a class
-    without images."""
+    """shape (class, node): the node is significant for the class; NaN for a class without
+    images."""
     together: npt.NDArray[np.float32]
     """shape (equivalence class,): all its vectors are significant for the same classes, and for
     one at least."""
@@ -177,7 +173,7 @@ def bootstrap(
     images = np.diff(indicators.start)
     least = least_images(images, percentage)
     words = -(-resamples // 64)
-    incidence = np.full((classes, indicators.vectors), np.nan, dtype=np.float32)
+    incidence = np.full((classes, indicators.nodes), np.nan, dtype=np.float32)
     representative = np.array([m[0] for m in hierarchy.members], dtype=np.int64)
     member = np.concatenate([np.empty(0, dtype=np.int64), *hierarchy.members])
     first = np.cumsum([0, *(len(m) for m in hierarchy.members)])[:-1].astype(np.int64)
@@ -297,58 +293,60 @@ def layer_stability(
 
     Parameters
     ----------
+    parts
+        of the images that choose; the others have the class of unreadable ones.
     significance
         the layer's part of the store's group ``significance``.
     hierarchy
-        the store's group ``hierarchies/LAYER``, of the same level and percentage.
+        the store's group ``hierarchies/LAYER``, of the same level, percentage and directions.
     resamples
         of the bootstrap; with 0, its shares are NaN.
     sample_sizes
         images per class; sizes that no class exceeds are left out, since they give all images.
     """
+    classes, directions = hierarchy.sizes["target_class"], hierarchy["direction"].to_numpy()
     level = int(np.abs(significance["quantile"].to_numpy() - levels.quantile).argmin())
-    threshold = significance["threshold"].to_numpy()
-    classes = hierarchy.sizes["target_class"]
+    places = [DIRECTIONS.index(direction) for direction in directions]
+    threshold = significance["threshold"].to_numpy()[places]
     order = _order(hierarchy)
-    significant = indicators(parts, threshold[:, level].tolist(), classes)
+    own = dict(zip(map(str, directions), threshold[:, level].tolist(), strict=True))
+    significant = indicators(parts, own, classes)
     if resamples:
-        # The semantic hierarchy is that of the positive direction.
-        positive = bootstrap(significant[0], levels.percentage, resamples, order)
-        negative = bootstrap(significant[1], levels.percentage, resamples, _NO_HIERARCHY)
-        incidence = np.stack([positive.incidence, negative.incidence])
-        together, inclusion = positive.together, positive.inclusion
+        found = bootstrap(significant, levels.percentage, resamples, order)
     else:
-        incidence = np.full((2, classes, significant[0].vectors), np.nan, dtype=np.float32)
-        together = np.full(len(order.members), np.nan, dtype=np.float32)
-        inclusion = np.full(len(order.general), np.nan, dtype=np.float32)
-    most = int(significance["images"].to_numpy().max(initial=0))
+        found = Stability(
+            np.full((classes, significant.nodes), np.nan, dtype=np.float32),
+            np.full(len(order.members), np.nan, dtype=np.float32),
+            np.full(len(order.general), np.nan, dtype=np.float32),
+        )
+    incidence = found.incidence.reshape(classes, -1, len(directions))
+    most = int(significance["images"].to_numpy()[0].max(initial=0))
     sizes = sorted({size for size in sample_sizes if size < most})
-    sample_threshold = sample_thresholds(parts, significance["quantile"].to_numpy().tolist(), sizes)
+    quantiles = significance["quantile"].to_numpy().tolist()
+    sample_threshold = sample_thresholds(parts, quantiles, sizes)[places]
     grid = ("direction", "quantile", "sample")
     return xr.Dataset(
         {
-            "incidence": (("direction", "target_class", "singular_vector"), incidence),
-            "together": ("equivalence_class", together),
+            "incidence": (("target_class", "singular_vector", "direction"), incidence),
+            "together": ("equivalence_class", found.together),
             "general": ("cover", order.general),
             "specific": ("cover", order.specific),
-            "inclusion": ("cover", inclusion),
+            "inclusion": ("cover", found.inclusion),
             "images_a_class": ("sample", np.array(sizes, dtype=np.int64)),
             "threshold_of_sample": (grid, sample_threshold),
             "threshold_difference": (grid, sample_threshold - threshold[:, :, None]),
         },
         coords={
             "target_class": hierarchy["target_class"],
-            "singular_vector": np.arange(significant[0].vectors),
-            "direction": significance["direction"],
+            "singular_vector": np.arange(incidence.shape[1]),
+            "direction": directions,
             "quantile": significance["quantile"],
         },
     ).drop_vars("layer", errors="ignore")
 
 
-_NO_HIERARCHY = Hierarchy((), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-
-
 def _order(hierarchy: xr.Dataset) -> Hierarchy:
     general, specific = np.nonzero(hierarchy["covers"].to_numpy())
-    members = tuple(np.flatnonzero(m) for m in hierarchy["singular_vectors"].to_numpy())
+    nodes = by_nodes(hierarchy["singular_vectors"], "equivalence_class")
+    members = tuple(np.flatnonzero(row) for row in nodes)
     return Hierarchy(members, general, specific)

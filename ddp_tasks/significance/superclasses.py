@@ -29,29 +29,35 @@ def superclass_dataset(
     member = np.array([[n in group for n in names] for group in superclasses.values()], dtype=bool)
     member = member.reshape(len(superclasses), len(names))
     images = significance["images"].to_numpy()
-    group_images = member @ images
-    grid, layers = ("direction", "quantile"), significance.sizes["layer"]
+    group_images = images @ member.T
+    grid, layers = ("split", "direction", "quantile"), significance.sizes["layer"]
     shape = [*(significance.sizes[d] for d in grid), len(superclasses), layers]
     fraction = np.full([*shape, significance.sizes["singular_vector"]], np.nan, dtype=np.float32)
     # One level and layer at a time: the whole table may be larger than memory.
-    for direction, level, layer in np.ndindex(shape[0], shape[1], layers):
-        at = {"direction": direction, "quantile": level, "layer": layer}
+    for split, direction, level, layer in np.ndindex(*shape[:3], layers):
+        at = {"split": split, "direction": direction, "quantile": level, "layer": layer}
         stored = significance["fraction"].isel(at).to_numpy()
         within_rank = np.isfinite(stored).any(axis=0)
-        count = member.astype(np.float64) @ significant_images(stored[:, within_rank], images)
+        count = member.astype(np.float64) @ significant_images(
+            stored[:, within_rank], images[split]
+        )
         with np.errstate(invalid="ignore"):
-            fraction[direction, level, :, layer, within_rank] = (count / group_images[:, None]).T
+            of_groups = count / group_images[split][:, None]
+        fraction[split, direction, level, :, layer, within_rank] = of_groups.T
     return xr.Dataset(
         {
             "member": (("superclass", "target_class"), member),
             "fraction": ((*grid, "superclass", "layer", "singular_vector"), fraction),
-            "images": ("superclass", group_images),
+            "images": (("split", "superclass"), group_images),
         },
         coords={
             "superclass": np.array(list(superclasses), dtype=object),
             **{
                 name: significance[name]
-                for name in ("target_class", "layer", "singular_vector", "quantile", "direction")
+                for name in (
+                    *("target_class", "layer", "singular_vector", "quantile", "direction"),
+                    "split",
+                )
             },
         },
     )

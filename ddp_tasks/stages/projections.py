@@ -16,7 +16,7 @@ from prefect import get_run_logger
 from ddp_tasks.prepared_run import prepare
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
-from ddp_tasks.visualization.exemplars import DIRECTIONS, image_ids
+from ddp_tasks.visualization.exemplars import image_ids
 from ddp_tasks.visualization.projection_heatmaps import (
     PATCH_SIDE,
     PATCHES,
@@ -25,6 +25,7 @@ from ddp_tasks.visualization.projection_heatmaps import (
     patch_size,
     strongest_places,
 )
+from ddp_tasks.weights.signed_vectors import DIRECTIONS
 from ddp_tasks.workers import kept
 from ddp_tasks.workers.opened import run_image_ids
 from ddp_tasks.workers.projections import (

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from prefect import get_run_logger
 
 from ddp_tasks.significance.significance import ClassFractions, tables_dataset
+from ddp_tasks.significance.splits import Split
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups, regions, shards
 from ddp_tasks.store.cube import cube_size
@@ -16,6 +19,7 @@ from ddp_tasks.store.slabs import slabs
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.workers import kept, reductions
 from ddp_tasks.workers.hypergraphs import build_hypergraph
+from ddp_tasks.workers.opened import run_parts
 from schemas.parameters import RunError, RunParameters
 
 
@@ -25,13 +29,17 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
 
     Results that were computed from the same cube are kept.
     """
-    if _kept(path, "significance"):
+    if _kept(path, "significance", kept.of_significance(run, path)):
         return
+    split = Split.of(run.significance)
     layers = groups.read(path, "layers").load()
     target_classes = groups.read(path, "signals")["target_class"].to_numpy().tolist()
     quantiles, classes = run.significance.quantiles, len(target_classes)
     cube = cube_size(path)
-    pieces, narrow = slabs(cube), reductions.fraction_slabs(cube, len(quantiles), classes)
+    pieces, narrow = (
+        slabs(cube),
+        reductions.fraction_slabs(cube, len(quantiles), classes, len(split.names)),
+    )
     total = 2 * len(pieces) + len(narrow)
     with over_workers(
         scheduler,
@@ -40,34 +48,56 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
         description="thresholds and fractions",
         total=total,
     ) as mapped:
-        threshold = reductions.thresholds(path, pieces, quantiles, mapped)
+        threshold = reductions.thresholds(path, pieces, quantiles, split, mapped)
         # An array of this shape may be larger than memory; only the shape is used.
-        shape = (*threshold.shape[:2], classes, len(cube.ranks), max(cube.ranks))
+        parts, ranks = len(split.names), (len(cube.ranks), max(cube.ranks))
+        shape = (parts, *threshold.shape[:2], classes, *ranks)
         none_yet = ClassFractions(
             fraction=np.broadcast_to(np.float32(np.nan), shape),
-            images=np.zeros(classes, dtype=np.int64),
-            reached=np.zeros((classes, len(cube.ranks)), dtype=np.int64),
+            images=np.zeros((parts, classes), dtype=np.int64),
+            reached=np.zeros((parts, classes, len(cube.ranks)), dtype=np.int64),
+            eta_squared=np.broadcast_to(np.float32(np.nan), (parts, *ranks)),
         )
-        empty = tables_dataset(threshold, none_yet, layers, target_classes, quantiles)
+        part = run_parts(path, split)
+        empty = tables_dataset(
+            threshold,
+            none_yet,
+            part,
+            layers=layers,
+            target_classes=target_classes,
+            quantiles=quantiles,
+        )
         # The widest slab sets the width, so that each slab is written to a file of its own.
-        region = (*shape[:3], 1, max(slab.width for slab in narrow))
+        region = (*shape[:4], 1, max(slab.width for slab in narrow))
         regions.write_template(
-            path, "significance", empty, {"fraction": region}, within=(1, 1, *region[2:])
+            path,
+            "significance",
+            empty,
+            {"fraction": region},
+            within={"fraction": (1, 1, 1, *region[3:])},
         )
-        images, reached = none_yet.images, none_yet.reached
-        for slab, counted in mapped(partial(reductions.write_fractions, path, classes), narrow):
-            images[:], reached[:, slab.layer] = counted
-        regions.write_region(path, "significance", "images", (slice(None),), images)
-        regions.write_region(path, "significance", "reached", (slice(None),), reached)
-    missed = images.sum() - reached.sum(axis=0)
+        small: dict[str, npt.NDArray[Any]] = {
+            "images": none_yet.images,
+            "reached": none_yet.reached,
+            "eta_squared_of_signals": np.full((parts, *ranks), np.nan, dtype=np.float32),
+        }
+        write = partial(reductions.write_fractions, path, classes, split)
+        for slab, counts in mapped(write, narrow):
+            small["images"][:] = counts.images
+            small["reached"][:, :, slab.layer] = counts.reached
+            small["eta_squared_of_signals"][:, slab.layer, slab.vectors] = counts.eta_squared
+        for name, array in small.items():
+            regions.write_region(path, "significance", name, (slice(None),), array)
+    images = int(small["images"].sum())
+    missed = images - small["reached"].sum(axis=(0, 1))
     for layer in np.flatnonzero(missed):
         get_run_logger().warning(
             "%s: %d of %d images do not reach it; none of its vectors is significant for them",
             layers["layer"].to_numpy()[layer],
             missed[layer],
-            images.sum(),
+            images,
         )
-    groups.record(path, "significance", kept.of_cube(path))
+    groups.record(path, "significance", kept.of_significance(run, path))
 
 
 @stage("exemplars")
@@ -76,7 +106,7 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
 
     Exemplars that were found in the same cube are kept.
     """
-    if _kept(path, "exemplars"):
+    if _kept(path, "exemplars", kept.of_cube(path)):
         return
     signals, layers = groups.read(path, "signals"), groups.read(path, "layers").load()
     target_classes = signals["target_class"].to_numpy().tolist()
@@ -107,11 +137,11 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
     groups.record(path, "exemplars", kept.of_cube(path))
 
 
-def _kept(path: Path, group: str) -> bool:
+def _kept(path: Path, group: str, mark: dict[str, str]) -> bool:
     """Whether a reduction of the cube is finished; refuses a cube that is not."""
     if missing := shards.missing_shards(path):
         raise RunError(f"{len(missing)} shards of {path} are not written yet")
-    if is_kept := groups.is_recorded(path, group, kept.of_cube(path)):
+    if is_kept := groups.is_recorded(path, group, mark):
         get_run_logger().info("%s: kept from before", group)
     return is_kept
 

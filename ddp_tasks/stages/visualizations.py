@@ -18,7 +18,8 @@ from ddp_tasks.workers import kept, stored_visualizations, visualizations
 from ddp_tasks.workers.stored_run import StoredRun
 from ddp_tasks.workers.stored_visualizations import Batch
 from ddp_tasks.workers.visualizations import Made
-from schemas.parameters import RunError, RunParameters, VisualizationParameters
+from schemas.parameters import RunError, RunParameters
+from schemas.visualization_parameters import VisualizationParameters
 
 #: Targets of a batch that must be made within some seconds.
 _TARGETS_WITHIN_A_BUDGET = 2

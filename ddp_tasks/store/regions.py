@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
@@ -24,7 +25,7 @@ def write_template(
     dataset: xr.Dataset,
     by_region: Mapping[str, Sequence[int]],
     *,
-    within: Sequence[int] | None = None,
+    within: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> None:
     """Write a group as ``store.write`` does, but some of its variables as empty arrays.
 
@@ -36,7 +37,8 @@ def write_template(
         the empty variables, each with the shape of the region that is written at a time and makes
         one file; until then the values are NaN, empty texts, or -1 for integers.
     within
-        shape of the part of such a file that can be read alone; None is the whole file.
+        shape of the part of such a file that can be read alone, by variable; without one, the
+        whole file.
     """
     described = describe(validate(dataset, group), group)
     groups.write_coordinates(path, group, described.drop_vars(list(by_region)))
@@ -47,8 +49,8 @@ def write_template(
         written.create_array(
             name,
             shape=variable.shape,
-            chunks=tuple(map(min, within or file, file)),
-            shards=file if within else None,
+            chunks=tuple(map(min, within.get(name, file), file)),
+            shards=file if name in within else None,
             dtype="str" if text else variable.dtype,
             fill_value="" if text else _FILL_VALUES[variable.dtype.kind],
             compressors=COMPRESSORS,

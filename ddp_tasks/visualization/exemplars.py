@@ -1,8 +1,11 @@
-"""Exemplary images: those of a set with the greatest and the least signals (section 6)."""
+"""Exemplary images: those of a set with the greatest and the least signals (section 6).
+
+Signals are stored as they are: the strongest images of the negative direction have the least.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,9 +15,7 @@ import xarray as xr
 
 from ddp_tasks.significance.quantiles import order_preserving, values_of
 from ddp_tasks.significance.significance import Parts
-
-#: Signals are stored as they are: the strongest images of the second direction have the least.
-DIRECTIONS = ("positive", "negative")
+from ddp_tasks.weights.signed_vectors import DIRECTIONS
 
 #: Images looked at together while few or none have been seen.
 _FIRST = 32
@@ -251,7 +252,7 @@ def layer_exemplars(parts: Parts, places: int, target_classes: int) -> Exemplars
 
 
 def exemplars_of_sets(
-    parts: Parts, singular_vectors: npt.NDArray[np.bool_], places: int, target_classes: int
+    parts: Parts, sets: Sequence[VectorSet], places: int, target_classes: int
 ) -> Exemplars:
     """The exemplars of sets of vectors, by the sum of their signals.
 
@@ -259,8 +260,8 @@ def exemplars_of_sets(
     ----------
     parts
         as in ``layer_exemplars``.
-    singular_vectors
-        shape (set, singular vector); which vectors belong to each set (an equivalence class).
+    sets
+        singular vectors with their signs, such as those of an equivalence class.
 
     Returns
     -------
@@ -270,34 +271,31 @@ def exemplars_of_sets(
     ----------
     Praggastis et al. 2022, Eq. 20 with weights 1, restricted to images.
     """
-    members = vector_sets(singular_vectors)
-    running, start = RunningExemplars(len(members), places, target_classes), 0
+    running, start = RunningExemplars(len(sets), places, target_classes), 0
     for signals, target in parts():
-        running.add(summed(signals, members), target, start)
+        running.add(summed(signals, sets), target, start)
         start += len(signals)
     return running.found()
 
 
-def vector_sets(singular_vectors: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.int64]]:
-    """The singular vectors of each set, from a table of shape (set, singular vector)."""
-    return [np.flatnonzero(inside) for inside in singular_vectors]
+#: Sign of each of some singular vectors in a sum of signals; see ``signed_vectors.signs``.
+VectorSet = Mapping[int, int]
 
 
-def summed(
-    signals: npt.NDArray[np.float32], members: Sequence[npt.NDArray[np.int64]]
-) -> npt.NDArray[np.float32]:
+def summed(signals: npt.NDArray[np.float32], sets: Sequence[VectorSet]) -> npt.NDArray[np.float32]:
     """Signals summed over each set of vectors, shape (n, set); padding adds nothing.
 
     Each row is summed separately in float64. A matrix product would give sums that depend on
     which part of the images a row came in. The sums of an image that does not reach the layer are
     NaN.
     """
-    sums = np.zeros((len(signals), len(members)), dtype=np.float32)
-    filled = [s for s, inside in enumerate(members) if len(inside)]
+    sums = np.zeros((len(signals), len(sets)), dtype=np.float32)
+    filled = [s for s, inside in enumerate(sets) if len(inside)]
     if filled:
-        taken = np.concatenate([members[s] for s in filled])
-        starts = np.cumsum([0, *(len(members[s]) for s in filled[:-1])])
-        terms = np.nan_to_num(signals[:, taken].astype(np.float64), nan=0)
+        taken = [vector for s in filled for vector in sets[s]]
+        sign = np.array([sets[s][vector] for s in filled for vector in sets[s]], dtype=np.float64)
+        starts = np.cumsum([0, *(len(sets[s]) for s in filled[:-1])])
+        terms = np.nan_to_num(sign * signals[:, taken].astype(np.float64), nan=0)
         sums[:, filled] = np.add.reduceat(terms, starts, axis=1)
     sums[np.isnan(signals[:, 0])] = np.nan
     return sums

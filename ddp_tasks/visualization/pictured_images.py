@@ -44,8 +44,8 @@ def _by_importance(
     images = np.moveaxis(exemplars["image"].to_numpy().astype(object), -1, 0)
     significant = np.zeros(images.shape[2:], dtype=np.bool_)
     for layer, hierarchy in enumerate(hierarchies):
-        members = hierarchy["singular_vectors"].to_numpy()
-        significant[layer, : members.shape[1]] = members.any(axis=0)
+        members = hierarchy["singular_vectors"].any(("equivalence_class", "direction")).to_numpy()
+        significant[layer, : len(members)] = members
     for of_place in images:
         yield of_place[:, significant].ravel()
     for of_place in images:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Direction = Literal["positive", "negative"]
+from ddp_tasks.weights.signed_vectors import SignedVector, signs
+from schemas.parameters import Direction
+
 Objective = Literal["mean", "density"]
 Parametrization = Literal["fourier", "maco"]
 
@@ -30,20 +33,53 @@ class Target:
     """position among the target's images."""
     images: int = 1
     """images of this target that are optimised together and pushed apart."""
+    signs: tuple[int, ...] = ()
+    """1 or -1 of each in the sum; none stands for 1. The first is 1: its direction is the sum's."""
 
     def __post_init__(self) -> None:
-        if not self.singular_vectors or (
-            self.weights and len(self.weights) != len(self.singular_vectors)
-        ):
-            raise ValueError(
-                f"a target needs a weight for each of its singular vectors; it has "
-                f"{len(self.weights)} for {len(self.singular_vectors)}"
-            )
+        for what, given in (("weight", self.weights), ("sign", self.signs)):
+            if not self.singular_vectors or (given and len(given) != len(self.singular_vectors)):
+                raise ValueError(
+                    f"a target needs a {what} for each of its singular vectors; it has "
+                    f"{len(given)} for {len(self.singular_vectors)}"
+                )
+
+    @classmethod
+    def of(cls, members: Iterable[SignedVector], **method: Any) -> Target:
+        """The target of the sum of some signals, each in the direction of its vector.
+
+        Parameters
+        ----------
+        method
+            other fields, such as ``objective``.
+        """
+        sign = signs(members)
+        first = next(iter(sign.values()))
+        relative = tuple(first * one for one in sign.values())
+        return cls(
+            tuple(sign),
+            signs=() if set(relative) == {1} else relative,
+            direction="positive" if first > 0 else "negative",
+            **method,
+        )
+
+    @property
+    def members(self) -> tuple[SignedVector, ...]:
+        """Its singular vectors, each in the direction that it is maximised in."""
+        pairs = zip(self.singular_vectors, self._signs, strict=True)
+        return tuple(SignedVector(vector, self.sign * sign) for vector, sign in pairs)
+
+    @property
+    def _signs(self) -> tuple[int, ...]:
+        return self.signs or (1,) * len(self.singular_vectors)
 
     @property
     def key(self) -> str:
         """Its name, such as ``v7+v14 positive mean fourier``; weights are not part of it."""
-        vectors = "+".join(f"v{i}" for i in self.singular_vectors)
+        vectors = "".join(
+            f"{'+' if sign > 0 else '-'}v{i}"
+            for i, sign in zip(self.singular_vectors, self._signs, strict=True)
+        ).removeprefix("+")
         number = f" {self.number + 1} of {self.images}" if self.images > 1 else ""
         return f"{vectors} {self.direction} {self.objective} {self.parametrization}{number}"
 
@@ -53,9 +89,9 @@ class Target:
         return 1 if self.direction == "positive" else -1
 
     def row(self, rank: int) -> npt.NDArray[np.float64]:
-        """Its weights over all singular vectors of the layer: shape (rank,)."""
+        """Its signed weights over all singular vectors of the layer: shape (rank,)."""
         row = np.zeros(rank)
-        row[list(self.singular_vectors)] = self.weights or 1.0
+        row[list(self.singular_vectors)] = np.multiply(self._signs, self.weights or 1.0)
         return row
 
     def weighted(self, deviation: npt.NDArray[np.float64]) -> Target:

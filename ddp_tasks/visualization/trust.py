@@ -238,10 +238,11 @@ def _member_excess(
 ) -> npt.NDArray[np.float64]:
     of_members = np.full(signals.shape, np.nan)
     for place, target in enumerate(targets):
-        best = natural.greatest if target.sign > 0 else natural.least
-        members = list(target.singular_vectors)
-        own = excess(signals[place], natural.mean, best)
-        of_members[place, members] = own[members]
+        positive = excess(signals[place], natural.mean, natural.greatest)
+        negative = excess(signals[place], natural.mean, natural.least)
+        for member in target.members:
+            own = positive if member.sign > 0 else negative
+            of_members[place, member.vector] = own[member.vector]
     return of_members
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from ddp_tasks.hypergraphs.family import family_dataset
+from ddp_tasks.significance.significance import of_part
 from ddp_tasks.significance.stability import layer_stability, made_with
 from ddp_tasks.store import cube, groups
 from ddp_tasks.workers.opened import opened
@@ -40,9 +41,11 @@ def judge_layer(path: str, parameters: SignificanceParameters, layer: str) -> No
     """
     layers = opened(Path(path), "layers")
     position = layers["layer"].to_numpy().tolist().index(layer)
+    significance = opened(Path(path), "significance")
+    of_layer = partial(cube.layer_parts, Path(path), position, int(layers["rank"][position]))
     stability = layer_stability(
-        partial(cube.layer_parts, Path(path), position, int(layers["rank"][position])),
-        opened(Path(path), "significance").sel(layer=layer),
+        of_part(of_layer, significance["part"].to_numpy(), 0),
+        significance.sel(layer=layer),
         groups.read(Path(path), group_path("hierarchies", layer)).load(),
         parameters.levels(layer),
         resamples=parameters.resamples,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from ddp_tasks.hypergraphs.semantic_hierarchy import SemanticHierarchy, hierarchy_dataset
@@ -11,8 +12,8 @@ from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import groups, marks
 from ddp_tasks.store.cube import cube_size
 from ddp_tasks.store.slabs import Slab
-from ddp_tasks.visualization.exemplars import vector_sets
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVectors, signs
 from ddp_tasks.workers.opened import opened, run_image_ids
 from ddp_tasks.workers.reductions import exemplars_of_sets
 from schemas.names import file_name, group_path
@@ -43,7 +44,7 @@ def build_hypergraph(path: str, folder: str, run: RunParameters, layer: str) -> 
 
     at, parameters = Path(path), run.significance
     significance = opened(at, "significance").sel(layer=layer)
-    table = LayerTable.of(significance, *parameters.levels(layer))
+    table = LayerTable.of(significance, *parameters.levels(layer), parameters.directions)
     layers = opened(at, "layers")
     built = layer_hypergraph(table, LayerVectors.of(layers.sel(layer=layer)))
     metadata = file_metadata(run.name, table)
@@ -55,7 +56,7 @@ def build_hypergraph(path: str, folder: str, run: RunParameters, layer: str) -> 
     groups.write(
         at,
         group_path("hierarchies", layer),
-        _hierarchy(at, built.hierarchy, layers, position, run.exemplars),
+        _hierarchy(at, built.hierarchy, layers, position, run),
         _made_with(at, file, parameters, layer),
     )
     return built.empty
@@ -90,20 +91,30 @@ def _made_with(
     return {
         "quantile_level": f"{levels.quantile:g}",
         "percentage": f"{levels.percentage:g}",
+        "directions": ", ".join(parameters.directions),
         "significance": groups.fingerprint(path, "significance"),
         "file": marks.digest_of_file(file),
     }
 
 
 def _hierarchy(
-    path: Path, hierarchy: SemanticHierarchy, layers: xr.Dataset, position: int, places: int
+    path: Path,
+    hierarchy: SemanticHierarchy,
+    layers: xr.Dataset,
+    position: int,
+    run: RunParameters,
 ) -> xr.Dataset:
     """The group ``hierarchies/LAYER``, with exemplars from the cube."""
     cube, ids = cube_size(path), run_image_ids(path)
     target_classes = groups.read(path, "signals")["target_class"].to_numpy().tolist()
     whole_layer = Slab(position, 0, cube.ranks[position], 0, cube.shards)
-    members = vector_sets(hierarchy.singular_vectors)
-    places = min(places, len(ids))
-    found = exemplars_of_sets(path, members, places, len(target_classes), whole_layer)
-    vectors = LayerVectors.of(layers.isel(layer=position))
-    return hierarchy_dataset(hierarchy, vectors, target_classes, found, ids)
+    nodes = SignedVectors(
+        LayerVectors.of(layers.isel(layer=position)), tuple(run.significance.directions)
+    )
+    sets = [
+        signs(nodes[node] for node in np.flatnonzero(row).tolist())
+        for row in hierarchy.singular_vectors
+    ]
+    places = min(run.exemplars, len(ids))
+    found = exemplars_of_sets(path, sets, places, len(target_classes), whole_layer)
+    return hierarchy_dataset(hierarchy, nodes, target_classes, found, ids)

@@ -25,6 +25,16 @@ def of_cube(path: Path) -> dict[str, str]:
     return {"signals": groups.fingerprint(path, "signals")}
 
 
+def of_significance(run: RunParameters, path: Path) -> dict[str, str]:
+    """The mark of the group ``significance``: the cube, and how its images were split."""
+    split = run.significance
+    return {
+        **of_cube(path),
+        "split": "none" if split.split is None else f"{split.split:g}",
+        "seed": str(split.seed),
+    }
+
+
 def of_capacity(run: RunParameters) -> dict[str, str]:
     """The mark of the group ``capacity``."""
     return {"matrizations": ", ".join(run.capacity)}
@@ -171,7 +181,7 @@ def _is_cube_whole(run: RunParameters, path: Path) -> bool:
 
 def _parts(run: RunParameters, path: Path) -> list[tuple[str, dict[str, str]]]:
     """Groups that hold all layers, and the mark of each."""
-    parts = [(name, of_cube(path)) for name in ("significance", "exemplars")]
+    parts = [("significance", of_significance(run, path)), ("exemplars", of_cube(path))]
     parts.append(("family", of_family(run, path)))
     if run.significance.superclasses:
         parts.append(("superclasses", of_superclasses(run, path)))

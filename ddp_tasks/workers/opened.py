@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
+from ddp_tasks.significance.splits import Split
 from ddp_tasks.store import groups
 
 #: Small groups, whose values are kept too.
@@ -38,3 +41,13 @@ def run_image_ids(path: Path) -> tuple[str, ...]:
 @lru_cache(maxsize=1)
 def _image_ids(path: Path, stamp: str) -> tuple[str, ...]:
     return tuple(groups.read(path, "signals")["image"].to_numpy().tolist())
+
+
+def run_parts(path: Path, split: Split) -> npt.NDArray[np.int8]:
+    """Which part of the split each of a run's images belongs to, drawn once for each store."""
+    return _parts(path, split, groups.stamp(path))
+
+
+@lru_cache(maxsize=1)
+def _parts(path: Path, split: Split, stamp: str) -> npt.NDArray[np.int8]:
+    return split.parts(groups.read(path, "signals")["target"].to_numpy())

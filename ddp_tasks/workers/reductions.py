@@ -25,6 +25,7 @@ from ddp_tasks.significance.quantiles import (
     count_lower,
     count_upper,
 )
+from ddp_tasks.significance.signal_moments import SignalMoments
 from ddp_tasks.significance.significance import (
     count_between,
     count_significant,
@@ -32,17 +33,19 @@ from ddp_tasks.significance.significance import (
     images_read,
     share,
 )
+from ddp_tasks.significance.splits import Split
 from ddp_tasks.store import groups, regions
 from ddp_tasks.store.cube import slab_parts
 from ddp_tasks.store.slabs import CubeSize, Slab, slabs
 from ddp_tasks.visualization.exemplars import (
     Exemplars,
     RunningExemplars,
+    VectorSet,
     image_ids,
     no_images,
     summed,
 )
-from ddp_tasks.workers.opened import run_image_ids
+from ddp_tasks.workers.opened import run_image_ids, run_parts
 
 #: Bytes that the counts of one task's fractions may take.
 _COUNTS_BYTES = 1 << 26
@@ -87,7 +90,7 @@ class SlabBins:
 
 
 def thresholds(
-    path: Path, pieces: Sequence[Slab], quantiles: Sequence[float], mapped: Mapped
+    path: Path, pieces: Sequence[Slab], quantiles: Sequence[float], split: Split, mapped: Mapped
 ) -> npt.NDArray[np.float64]:
     """Threshold q of each layer; ``significance.thresholds`` over a stored cube.
 
@@ -97,6 +100,8 @@ def thresholds(
         slabs of the whole cube; see ``slabs``.
     quantiles
         levels between 0 and 1, ascending.
+    split
+        the images of its first part choose the thresholds.
 
     Returns
     -------
@@ -109,14 +114,16 @@ def thresholds(
     """
     upper: dict[int, QuantileCounts] = {}
     wanted: dict[int, WantedCounts] = {}
-    for slab, counted, last in _to_the_last(mapped(partial(upper_counts, path), pieces), pieces):
+    for slab, counted, last in _to_the_last(
+        mapped(partial(upper_counts, path, split), pieces), pieces
+    ):
         upper.setdefault(slab.layer, QuantileCounts(quantiles)).add(counted.whole())
         if last:
             wanted[slab.layer] = upper.pop(slab.layer).wanted()
     # Each task gets the bins of its own layer, whose size does not grow with the layers.
     slab_bins = [SlabBins(slab, wanted[slab.layer].bins) for slab in pieces]
     quantiles_of: dict[int, npt.NDArray[np.float64]] = {}
-    results = mapped(partial(lower_counts, path), slab_bins)
+    results = mapped(partial(lower_counts, path, split), slab_bins)
     lower = ((bins.slab, counted) for bins, counted in results)
     for slab, counted, last in _to_the_last(lower, pieces):
         wanted[slab.layer].add(counted.whole())
@@ -159,44 +166,62 @@ class FewCounts:
         return counts
 
 
-def upper_counts(path: Path, slab: Slab) -> FewCounts:
-    """Counts of the upper halves of a slab's signals; NaN, of unreadable images, is not counted."""
-    counted = None
-    for _, signals, _ in slab_parts(path, slab):
+def upper_counts(path: Path, split: Split, slab: Slab) -> FewCounts:
+    """Counts of the upper halves of a slab's signals of the images that choose.
+
+    NaN, of unreadable images, is not counted.
+    """
+    counted: Counts | None = None
+    for signals in _choosing(path, split, slab):
         counted = count_upper(signals, counted)
     assert counted is not None
     return FewCounts.of(counted)
 
 
-def lower_counts(path: Path, slab_bins: SlabBins) -> FewCounts:
-    """Counts of the lower halves of a slab's signals, in the wanted bins of its layer."""
-    counted = None
-    for _, signals, _ in slab_parts(path, slab_bins.slab):
+def lower_counts(path: Path, split: Split, slab_bins: SlabBins) -> FewCounts:
+    """Counts of the lower halves of these signals, in the wanted bins of their layer."""
+    counted: Counts | None = None
+    for signals in _choosing(path, split, slab_bins.slab):
         counted = count_lower(signals, slab_bins.bins, counted)
     assert counted is not None
     return FewCounts.of(counted)
 
 
-def fraction_slabs(cube: CubeSize, quantiles: int, target_classes: int) -> list[Slab]:
-    """Slabs of all images, so narrow that the counts of a task's fractions take about 64 MB."""
-    counts = 8 * target_classes * (2 * quantiles + 1)
+def _choosing(path: Path, split: Split, slab: Slab) -> Iterator[npt.NDArray[np.float32]]:
+    part = run_parts(path, split)
+    for start, signals, _ in slab_parts(path, slab):
+        inside = part[start : start + len(signals)] == 0
+        yield signals if inside.all() else signals[inside]
+
+
+def fraction_slabs(cube: CubeSize, quantiles: int, target_classes: int, parts: int) -> list[Slab]:
+    """Slabs of all images, so narrow that the counts of a task's fractions take about 64 MB.
+
+    Parameters
+    ----------
+    parts
+        of the split.
+    """
+    counts = 8 * parts * target_classes * (2 * quantiles + 3)
     return slabs(cube, widest=max(1, _COUNTS_BYTES // counts), task_bytes=None)
 
 
 @dataclass(frozen=True, slots=True)
 class SignificantCounts:
-    """Images of each class for which a slab's singular vectors are significant."""
+    """Images of each class for which a slab's singular vectors are significant, by parts."""
 
     significant: npt.NDArray[np.int64]
-    """shape (direction, quantile, class, vector)."""
+    """shape (split, direction, quantile, class, vector)."""
     images: npt.NDArray[np.int64]
-    """shape (class,); images that could be read."""
+    """shape (split, class); images that could be read."""
     reached: npt.NDArray[np.int64]
-    """shape (class,); images that reach the layer."""
+    """shape (split, class); images that reach the layer."""
+    eta_squared: npt.NDArray[np.float64]
+    """shape (split, vector); of the signals themselves."""
 
 
 def significant_counts(
-    path: Path, threshold: npt.NDArray[np.float64], target_classes: int, slab: Slab
+    path: Path, threshold: npt.NDArray[np.float64], target_classes: int, split: Split, slab: Slab
 ) -> SignificantCounts:
     """Images of each class for which a slab's singular vectors are significant.
 
@@ -209,34 +234,53 @@ def significant_counts(
     slab
         a slab of all images; see ``fraction_slabs``.
     """
-    cuts = cut_points(threshold)
-    counted = np.zeros((target_classes, len(cuts) + 1, slab.width), dtype=np.int64)
-    images = np.zeros(target_classes, dtype=np.int64)
-    for _, signals, target in slab_parts(path, slab):
-        read, target_read = images_read(signals, target)
-        images += np.bincount(target_read, minlength=target_classes)
-        count_between(read, target_read, cuts, counted)
+    cuts, part = cut_points(threshold), run_parts(path, split)
+    # The classes of each part are counted as classes of their own.
+    parts, cells = len(split.names), len(split.names) * target_classes
+    counted = np.zeros((cells, len(cuts) + 1, slab.width), dtype=np.int64)
+    images = np.zeros(cells, dtype=np.int64)
+    moments = SignalMoments(cells, slab.width)
+    for start, signals, target in slab_parts(path, slab):
+        offset = part[start : start + len(target)] * np.int64(target_classes)
+        read, cell = images_read(signals, np.where(target < 0, target, target + offset))
+        images += np.bincount(cell, minlength=cells)
+        count_between(read, cell, cuts, counted)
+        moments.add(read, cell)
+    significant = count_significant(counted, threshold)
+    significant = significant.reshape(*significant.shape[:2], parts, target_classes, slab.width)
     # Every image that reaches the layer has one signal along the first vector.
     reached = counted[:, :, 0].sum(axis=1)
-    return SignificantCounts(count_significant(counted, threshold), images, reached)
+    of_parts = [slice(i * target_classes, (i + 1) * target_classes) for i in range(parts)]
+    return SignificantCounts(
+        np.moveaxis(significant, 2, 0),
+        images.reshape(parts, target_classes),
+        reached.reshape(parts, target_classes),
+        np.stack([moments.eta_squared(classes) for classes in of_parts]),
+    )
 
 
-def write_fractions(
-    path: Path, target_classes: int, slab: Slab
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Write the fractions of a slab's singular vectors to the store, which has the thresholds.
+@dataclass(frozen=True, slots=True)
+class WrittenFractions:
+    """What of a slab's fractions is not written by the worker that counts them."""
 
-    Returns
-    -------
-    images of each class that could be read, and that reach the layer; shape (class,) each
-    """
+    images: npt.NDArray[np.int64]
+    """shape (split, class); images that could be read."""
+    reached: npt.NDArray[np.int64]
+    """shape (split, class); images that reach the layer."""
+    eta_squared: npt.NDArray[np.float64]
+    """shape (split, vector); of the signals themselves."""
+
+
+def write_fractions(path: Path, target_classes: int, split: Split, slab: Slab) -> WrittenFractions:
+    """Write the fractions of a slab's singular vectors to the store, which has the thresholds."""
     at = {"layer": slab.layer}
     threshold = regions.read_unfinished(path, "significance")["threshold"].isel(at).to_numpy()
-    counts = significant_counts(path, threshold, target_classes, slab)
-    place = (slice(None), slice(None), slice(None), slab.layer, slab.vectors)
-    shares = share(counts.significant, counts.images)
+    counts = significant_counts(path, threshold, target_classes, split, slab)
+    of_parts = zip(counts.significant, counts.images, strict=True)
+    shares = np.stack([share(count, images) for count, images in of_parts])
+    place = (*4 * (slice(None),), slab.layer, slab.vectors)
     regions.write_region(path, "significance", "fraction", place, shares)
-    return counts.images, counts.reached
+    return WrittenFractions(counts.images, counts.reached, counts.eta_squared)
 
 
 def exemplar_bands(cube: CubeSize, places: int, target_classes: int) -> list[Band]:
@@ -315,7 +359,7 @@ def exemplars_of_slab(path: Path, places: int, target_classes: int, slab: Slab) 
 
 def exemplars_of_sets(
     path: Path,
-    members: Sequence[npt.NDArray[np.int64]],
+    sets: Sequence[VectorSet],
     places: int,
     target_classes: int,
     slab: Slab,
@@ -324,16 +368,16 @@ def exemplars_of_sets(
 
     Parameters
     ----------
-    members
-        singular vectors of each set, all of the slab's layer.
+    sets
+        singular vectors with their signs, all of the slab's layer.
     slab
         a slab of all images, as wide as the layer.
     """
-    running = RunningExemplars(len(members), places, target_classes)
-    if not members:
+    running = RunningExemplars(len(sets), places, target_classes)
+    if not sets:
         return running.found()
     for start, signals, target in _large_parts(path, slab):
-        running.add(summed(signals, members), target, start)
+        running.add(summed(signals, sets), target, start)
     return running.found()
 
 

@@ -110,9 +110,9 @@ def layer_findings(stored: StoredRun, summary: LayerSummary) -> LayerFindings:
         summary=summary,
         layer=vectors,
         signals=signal_counts(signals, len(images)),
-        table=family.at(*levels),
+        table=family.at(*levels, parameters.directions),
         family=opened(path, "family").sel(layer=[name]),
-        highest_level=family.highest_level(levels.percentage),
+        highest_level=family.highest_level(levels.percentage, parameters.directions),
         stability=groups.read(path, resampled).load()
         if groups.is_marked(path, resampled)
         else None,

@@ -15,7 +15,7 @@ from ddp_tasks.store import groups
 from ddp_tasks.visualization.targets import Target
 from ddp_tasks.workers import kept
 from schemas.names import file_name, group_path
-from schemas.parameters import VisualizationParameters
+from schemas.visualization_parameters import VisualizationParameters
 
 #: Groups of the layers' optimised images, and of batches that are not gathered into them yet.
 GROUP, PARTS = "visualizations", "visualization_parts"

@@ -41,7 +41,8 @@ from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
 from ddp_tasks.workers.stored_run import StoredRun
 from ddp_tasks.workers.stored_visualizations import Batch, part_of, settings_text
 from schemas.names import group_path
-from schemas.parameters import RunError, VisualizationParameters
+from schemas.parameters import RunError
+from schemas.visualization_parameters import VisualizationParameters
 
 #: Natural exemplars of a target that its path through the network is compared with.
 _EXEMPLARS = 5
@@ -301,7 +302,7 @@ def _dataset(
     }
     return xr.Dataset(
         {
-            "member": (by_vector, weights > 0),
+            "member": (by_vector, weights != 0),
             "weight": (by_vector, weights),
             "direction": texts([target.direction for target in targets]),
             "objective": texts([target.objective for target in targets]),

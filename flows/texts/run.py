@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ddp_tasks.capacity.tables import model_rows
@@ -13,6 +13,7 @@ from ddp_tasks.prepared_run import Prepared, by_reason
 from flows.texts.columns import columns
 
 if TYPE_CHECKING:
+    from ddp_tasks.queries.summary import Summary
     from flows.capacity import ZooOutcome
     from flows.outcome import Outcome
 
@@ -50,15 +51,16 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
             ],
         ),
         "",
-        "The most discriminating singular vectors (η²: share of the variance of “significant or",
-        "not” that the class explains):",
+        "Singular vectors with the greatest η², the share of the variance that the class explains,",
+        "of “significant or not” and of the signals. " + judged_sentence(summary),
         *columns(
-            ("vector", "s", "η²", "significant for"),
+            ("vector", "s", "η²", "of signals", "significant for"),
             [
                 (
-                    f"{v.layer} v{v.singular_vector}{'*' if v.arbitrary else ''}",
+                    f"{v.layer} {v.name}",
                     f"{v.singular_value:.3f}",
                     f"{v.eta_squared:.2f}",
+                    f"{v.eta_squared_of_signals:.2f}",
                     abbreviated(v.significant_for, _CLASSES_NAMED),
                 )
                 for v in summary.discriminating
@@ -78,6 +80,19 @@ def closing_lines(outcome: Outcome, seconds: Mapping[str, float], total: float) 
     if summary.warning:  # last, where a person looks when a command has ended
         lines += ["", f"{summary.warning}."]
     return "\n".join(lines)
+
+
+def judged_sentence(summary: Summary) -> str:
+    """On which images fractions and η² are told."""
+    told = f"{summary.judged_on:,} images"
+    if summary.split:
+        return f"Fractions and η² are told on {told}, and others chose thresholds and vectors."
+    return f"All {told} both chose and judge them (significance.split: null), which flatters them."
+
+
+def q_text(thresholds: Sequence[float]) -> str:
+    """Thresholds q of the directions of the nodes."""
+    return ", ".join(f"{q:.4g}" for q in thresholds)
 
 
 def zoo_lines(outcome: ZooOutcome) -> str:

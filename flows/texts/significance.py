@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ddp_tasks.figures.notation import node_name
 from ddp_tasks.queries.slices import SliceFindings, SlicePlace
 from flows.texts.columns import columns
 
@@ -11,7 +12,7 @@ from flows.texts.columns import columns
 _MOST_NAMES = 10
 
 
-def table_lines(frame: pd.DataFrame, place: SlicePlace, confidence: float) -> str:
+def table_lines(frame: pd.DataFrame, place: SlicePlace, confidence: float, *, split: bool) -> str:
     """The incidences of one layer, class after class, the greatest fraction first.
 
     Parameters
@@ -20,6 +21,10 @@ def table_lines(frame: pd.DataFrame, place: SlicePlace, confidence: float) -> st
         as ``StoredSignificance.table`` returns it.
     place
         as ``StoredSignificance.place`` returns it for the same levels.
+    confidence
+        probability that all intervals of the table hold.
+    split
+        whether the fractions are of other images than those that chose.
     """
     axis = str(frame.columns[0])
     chosen = frame[frame["significant"]]
@@ -34,7 +39,7 @@ def table_lines(frame: pd.DataFrame, place: SlicePlace, confidence: float) -> st
     rows = [
         (
             row[axis],
-            f"v{row['singular_vector']}",
+            node_name(row["singular_vector"], row["direction"], place.thresholds),
             f"{row['singular_value']:.4g}",
             f"{row['fraction']:.1%}",
             f"{row['low']:.1%} to {row['high']:.1%}",
@@ -49,6 +54,11 @@ def table_lines(frame: pd.DataFrame, place: SlicePlace, confidence: float) -> st
         "fraction",
         f"{100 * confidence:g} % interval",
         "images",
+    )
+    lines.append(
+        "Fractions are of images that did not choose; all intervals of the table hold together"
+        if split
+        else "All images both chose and judge, which flatters the fractions"
     )
     return "\n".join([*lines, "", *columns(header, rows)])
 
@@ -73,7 +83,7 @@ def hypergraph_lines(findings: SliceFindings) -> str:
             one.level,
             len(one.singular_vectors),
             f"{one.greatest_singular_value:.4g}",
-            _some([f"v{v}" for v in one.singular_vectors]),
+            _some(list(one.names)),
             _some(list(one.target_classes)),
         )
         for one in findings.equivalence_classes
@@ -84,9 +94,11 @@ def hypergraph_lines(findings: SliceFindings) -> str:
 
 
 def _place(place: SlicePlace) -> str:
+    q = ", ".join(f"{q:.4g}" for q in place.thresholds.values())
+    directions = "both directions" if place.direction == "both" else f"{place.direction} direction"
     return (
-        f"{place.layer}, {place.direction} direction, quantile level {place.quantile:g} (q = "
-        f"{place.threshold:.4g}), p = {place.percentage:g} %"
+        f"{place.layer}, {directions}, quantile level {place.quantile:g} (q = {q}), "
+        f"p = {place.percentage:g} %"
     )
 
 
@@ -109,23 +121,24 @@ def distinguishing_lines(frame: pd.DataFrame, a: str, b: str, top: int, confiden
     rows = [
         (
             row["layer"],
-            f"v{row['singular_vector']}{'*' if row['arbitrary'] else ''}",
-            row["direction"],
+            node_name(row["singular_vector"], row["direction"]) + "*" * bool(row["arbitrary"]),
             f"{row['singular_value']:.4g}",
             f"{row['fraction_a']:.0%}{' ·' if row['significant_a'] else ''}",
             f"{row['fraction_b']:.0%}{' ·' if row['significant_b'] else ''}",
             f"{100 * row['difference']:+.0f}",
             f"{100 * row['low']:+.0f} to {100 * row['high']:+.0f}",
+            f"{row['false_discovery_rate']:.2g}",
         )
         for row in frame.head(top).to_dict("records")
     ]
     header = (
-        "layer", "vector", "direction", "s", a, b, "difference, %",
-        f"{100 * confidence:g} % interval",
+        "layer", "vector", "s", a, b, "difference, %", f"{100 * confidence:g} % interval",
+        "false discoveries",
     )  # fmt: skip
     lines = [
         f"Shares of the images of {a} and of {b} that a singular vector is significant for; the "
-        f"surest difference first, {len(rows)} of {len(frame):,} shown.",
+        f"surest difference first, {len(rows)} of {len(frame):,} shown. Intervals, and rates of "
+        "false discoveries, are over all of these together.",
         "",
         *columns(header, rows),
         "",

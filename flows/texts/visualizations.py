@@ -8,8 +8,8 @@ from pathlib import Path
 from ddp_tasks.queries.visualization_targets import Wanted
 from ddp_tasks.queries.visualizations import TRUST, trust_table
 from flows.texts.columns import columns
-from schemas.parameters import VisualizationParameters
 from schemas.shown import shown
+from schemas.visualization_parameters import VisualizationParameters
 
 #: Rows of the table; the store has all of them.
 _MOST_ROWS = 40

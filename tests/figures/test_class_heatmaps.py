@@ -26,9 +26,9 @@ def title(overlay):
     return hv.Store.lookup_options("bokeh", overlay, "plot").kwargs["title"]
 
 
-def places_of(cell):
-    """Class and vector of a cell, as the store names them."""
-    return {"target_class": cell.target_class, "singular_vector": int(cell.vector.strip("v*"))}
+def place_of(cell, table):
+    """Class and vector of a cell, by position."""
+    return table.target_classes.index(cell.target_class), int(cell.vector.strip("v*"))
 
 
 def test_the_table_is_shown_and_dots_mark_what_is_significant(small):
@@ -36,7 +36,7 @@ def test_the_table_is_shown_and_dots_mark_what_is_significant(small):
     overlay = class_heatmaps.significance_heatmap(table, layer)
     cells = part(overlay, "Cells").dframe()
     for _, cell in cells.iterrows():
-        place = table.target_classes.index(cell.target_class), int(cell.vector.strip("v*"))
+        place = place_of(cell, table)
         assert cell.fraction == pytest.approx(table.fraction[place])
         assert cell.significant == table.significant[place]
     dots = {(round(x), round(y)) for x, y in part(overlay, "Significant").array()}
@@ -64,12 +64,12 @@ def test_what_there_is_no_room_for_is_said():
 def test_every_cell_tells_the_greatest_level_at_which_its_incidence_holds(small):
     table, layer, highest_level, levels = parts_of(small)
     # Beside levels that the toy's signals tell apart, one incidence that ends early, one nowhere.
-    highest_level = highest_level.copy(deep=True)
+    highest_level = highest_level.copy()
     highest_level[3, 0], highest_level[3, 1] = levels[0], np.nan
     overlay = class_heatmaps.highest_level_heatmap(highest_level, table, layer, levels)
     cells = part(overlay, "Cells").dframe()
     for _, cell in cells.iterrows():
-        greatest = highest_level.sel(places_of(cell)).item()
+        greatest = highest_level[place_of(cell, table)]
         assert cell.level == ("none stored" if np.isnan(greatest) else f"{greatest:g}")
         reached = 0 if np.isnan(greatest) else levels.index(greatest) + 1
         assert cell.reach == reached / len(levels)
@@ -100,12 +100,12 @@ def test_the_bar_names_as_many_levels_as_it_has_room_for():
 
 def test_the_stability_of_undecided_incidences_is_drawn(small):
     table, layer, _, _ = parts_of(small)
-    stability = small.stability["layer0"].sel(direction="positive").copy(deep=True)
+    stability = small.stability["layer0"].copy(deep=True)
     # Signals are either strong for all images of a class or for none: no resample differs.
     assert not class_heatmaps.undecided(stability).any()
     with pytest.raises(ValueError, match="in all resamples or in none"):
         class_heatmaps.stability_heatmap(stability, table, layer)
-    stability["incidence"][2, 3] = 0.4
+    stability["incidence"][2, 3, 0] = 0.4
     drawn = class_heatmaps.stability_heatmap(stability, table, layer)
     cells = part(drawn, "Cells")
     assert set(cells.dimension_values("vector")) == {"v3"}

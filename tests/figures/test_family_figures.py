@@ -16,7 +16,7 @@ def found():
 
 def table_of(found, layer):
     levels = found.run.significance.levels(layer)
-    return LayerTable.of(found.significance.sel(layer=layer), *levels)
+    return LayerTable.of(found.significance.sel(layer=layer), *levels, ("positive",))
 
 
 def part(overlay, group):
@@ -86,7 +86,7 @@ def test_a_layer_is_judged_in_numbers(found):
     assert (sure.classes, sure.unsure_classes, sure.unsure_edges) == (4, 0, ())
     assert [size for size, *_ in sure.samples] == [3]
     stability["incidence"][0, 0, 0] = 0.9
-    stability["incidence"][0, 0, 5] = 0.1
+    stability["incidence"][0, 5, 0] = 0.1
     stability["together"][1] = 0.5
     stability["inclusion"][:] = 0.25
     unsure = certainty()

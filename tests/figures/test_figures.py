@@ -24,7 +24,7 @@ def small():
 
 def _layer(found, name="layer0"):
     levels = found.run.significance.levels(name)
-    table = LayerTable.of(found.significance.sel(layer=name), *levels)
+    table = LayerTable.of(found.significance.sel(layer=name), *levels, ("positive",))
     return table, LayerVectors.of(found.layers.sel(layer=name)), found.hierarchies[name]
 
 
@@ -55,8 +55,8 @@ def test_distribution_counts_every_signal_and_its_line_is_at_q(small):
     counts = layer_figures.signal_counts(signals, len(signals))
     np.testing.assert_array_equal(counts.counts, np.histogram(signals, counts.edges)[0])
     assert counts.counts.sum() == signals.size
-    q = table.threshold
-    overlay = layer_figures.signal_distribution(counts, q)
+    (q,) = table.thresholds
+    overlay = layer_figures.signal_distribution(counts, {"positive": q})
     (line,) = [element for element in overlay if isinstance(element, hv.VLine)]
     assert line.data == q
     assert _title(overlay) == ""
@@ -65,7 +65,7 @@ def test_distribution_counts_every_signal_and_its_line_is_at_q(small):
 def test_a_distribution_of_a_part_of_the_images_says_so(small):
     counts = layer_figures.signal_counts(small.cube_of("layer0")[:20], 40)
     assert (counts.images, counts.of_images) == (20, 40)
-    assert "20 of 40 images" in _title(layer_figures.signal_distribution(counts, 0.0))
+    assert "20 of 40 images" in _title(layer_figures.signal_distribution(counts, {"positive": 0.0}))
 
 
 def test_signals_that_are_none_are_not_counted(small):

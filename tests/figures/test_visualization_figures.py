@@ -17,6 +17,7 @@ from ddp_tasks.figures.style import diverging_colours
 from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnails
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVector
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +171,12 @@ def test_a_layer_of_one_position_has_no_maps(small):
 
 def test_representatives_come_first_then_others_by_eta_squared(small):
     levels = small.run.significance.levels("layer0")
-    table = LayerTable.of(small.significance.sel(layer="layer0"), *levels)
+    table = LayerTable.of(small.significance.sel(layer="layer0"), *levels, ("positive",))
     hierarchy = small.hierarchies["layer0"]
-    members = [set(np.flatnonzero(row)) for row in hierarchy["singular_vectors"].to_numpy()]
+    members = [
+        set(np.flatnonzero(row))
+        for row in hierarchy["singular_vectors"].any("direction").to_numpy()
+    ]
     found = visualization_figures.most_telling(table, hierarchy, 100)
     assert set(found) == set().union(*members)
     assert set(found[: len(members)]) == {min(of) for of in members}
@@ -194,8 +198,8 @@ def test_a_contact_sheet_has_every_picture_once(small):
     assert len(_group(drawn, "Optimised")) == 6
     assert len(_group(drawn, "Failed")) == 1
     titles = _group(drawn, "Titles")["text"].tolist()
-    assert titles.count("−v1*") == 2
-    assert titles.count("v0*, v2") == 2
+    assert titles.count("v1⁻*") == 2
+    assert titles.count("v0⁺*, v2⁺") == 2
     assert "least vector 2.50" not in _texts(drawn)[:3]
     with pytest.raises(ValueError, match="layer0 has no optimised images"):
         visualization_figures.contact_sheet(stored.layer, [])
@@ -219,6 +223,6 @@ def test_pictures_of_other_sizes_and_channels_keep_their_shape():
     wide = stored.isel(y=slice(0, 20), x=slice(0, 30))
     (one,) = optimised_pictures.optimised_pictures(wide)
     assert one.thumbnail.width / one.thumbnail.height == 1.5
-    assert optimised_pictures.of_target([one], [0]) == [one]
-    assert optimised_pictures.of_target([one], [0], "negative") == []
+    assert optimised_pictures.of_target([one], [SignedVector(0, 1)]) == [one]
+    assert optimised_pictures.of_target([one], [SignedVector(0, -1)]) == []
     assert isinstance(wide, xr.Dataset)

@@ -153,9 +153,12 @@ def of_layer(module, inputs):
     return np.stack([reference.signal_vector(unfolded, Psi) for Psi in fields])
 
 
-def test_thresholds_and_fractions_are_those_of_the_whole_cube(finished):
+def test_thresholds_are_chosen_on_half_of_the_cube_and_fractions_told_on_both(finished):
     significance = stores.read(finished.store, "significance").load()
     signals = stores.read(finished.store, "signals").load()
+    part, target = significance["part"].to_numpy(), signals["target"].to_numpy()
+    assert [((part == 0) & (target == c)).sum() for c in range(3)] == [5, 5, 5]
+    assert significance["images"].values.tolist() == [[5, 5, 5], [5, 5, 5]]
     assert {0.7, 0.8} <= set(significance["quantile"].values.tolist())
     for layer in significance["layer"].values.tolist():
         of_layer = signals["signal"].sel(layer=layer).to_numpy().astype(np.float64)
@@ -164,18 +167,18 @@ def test_thresholds_and_fractions_are_those_of_the_whole_cube(finished):
             at = significance.sel(layer=layer, quantile=level)
             for direction, sign in (("positive", 1), ("negative", -1)):
                 q = float(at["threshold"].sel(direction=direction))
-                assert q == np.quantile(sign * of_layer, level)
-                for c in range(3):
-                    members = of_layer[signals["target"].to_numpy() == c]
+                assert q == np.quantile(sign * of_layer[part == 0], level)
+                for split, c in np.ndindex(2, 3):
+                    members = of_layer[(target == c) & (part == split)]
                     share = (sign * members > q).mean(axis=0)
-                    stored = at["fraction"].sel(direction=direction).to_numpy()[c]
+                    stored = at["fraction"].sel(direction=direction).to_numpy()[split, c]
                     np.testing.assert_allclose(stored[: len(share)], share, rtol=1e-6)
 
 
 def test_the_familys_map_and_the_stability_are_those_of_the_stored_hypergraphs(finished):
     family = stores.read(finished.store, "family").load()
     for summary in finished.summary.layers:
-        at = family.sel(layer=summary.layer, direction="positive", quantile=summary.quantile)
+        at = family.sel(layer=summary.layer, direction="both", quantile=summary.quantile)
         sizes = at.sel(percentage=summary.percentage)
         assert sizes["nodes"] == summary.nodes
         assert sizes["hyperedges"] == summary.hyperedges
@@ -212,14 +215,17 @@ def test_exemplars_of_equivalence_classes_are_those_of_their_summed_signals(fini
         hierarchy = stores.read(finished.store, f"hierarchies/{layer}").load()
         of_layer = signals["signal"].sel(layer=layer).to_numpy().astype(np.float64)
         for number, members in enumerate(hierarchy["singular_vectors"].to_numpy()):
-            summed = of_layer[:, : len(members)][:, members].sum(axis=1)
-            for direction, sign in (("positive", 1), ("negative", -1)):
-                at = hierarchy.sel(direction=direction).isel(equivalence_class=number)
-                order = np.argsort(-sign * summed)
-                assert at["strongest"].values.tolist() == ids[order[:4]].tolist()
-                np.testing.assert_allclose(at["strongest_signal"], summed[order[:4]], rtol=1e-6)
-                for c in np.flatnonzero(at["target_classes"].to_numpy()):
-                    assert at["exemplar"].values[c] == ids[order[target[order] == c][0]]
+            # Each vector in its direction; both cancel each other.
+            sign = members[:, 0].astype(int) - members[:, 1]
+            if not sign.any():
+                sign = members[:, 0].astype(int)
+            summed = np.nan_to_num(of_layer[:, : len(members)]) @ sign
+            at = hierarchy.isel(equivalence_class=number)
+            order = np.argsort(-summed)
+            assert at["strongest"].values.tolist() == ids[order[:4]].tolist()
+            np.testing.assert_allclose(at["strongest_signal"], summed[order[:4]], rtol=1e-6)
+            for c in np.flatnonzero(at["target_classes"].to_numpy()):
+                assert at["exemplar"].values[c] == ids[order[target[order] == c][0]]
 
 
 def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):

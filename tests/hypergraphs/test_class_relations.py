@@ -13,6 +13,7 @@ from hypernetx.algorithms.metrics.s_centrality_measures import (
 )
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from nodes import nodes
 from strategies import incidence_tables
 
 from ddp_tasks.hypergraphs import class_relations
@@ -31,7 +32,7 @@ NAMES = ("a", "b", "c", "d", "e")
 
 def _graph(table):
     values = np.arange(table.shape[1], 0, -1, dtype=float)
-    return hypergraph(table, table.astype(np.float32), NAMES[: len(table)], values, "conv2")
+    return hypergraph(table, table.astype(np.float32), NAMES[: len(table)], nodes(values, "conv2"))
 
 
 def _relations(table, empty=""):
@@ -194,10 +195,14 @@ import hashlib
 import numpy as np
 from ddp_tasks.hypergraphs.class_relations import walks
 from ddp_tasks.hypergraphs.hypergraph import hypergraph
+from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVectors
 
 names = [f"class {i}" for i in range(16)]
 table = np.random.default_rng(1).random((16, 14)) < 0.15
-graph = hypergraph(table, table.astype(np.float32), names, np.arange(14, 0, -1.0), "conv2")
+values = np.arange(14, 0, -1.0)
+nodes = SignedVectors(LayerVectors("conv2", values, np.ones(14)), ("positive",))
+graph = hypergraph(table, table.astype(np.float32), names, nodes)
 for s in (1, 2):
     found = walks(graph, s, names)
     for values in (found.component, found.distance, found.betweenness, found.harmonic):

@@ -72,8 +72,8 @@ def test_slices_and_highest_levels_equal_the_loops_over_images(cube, levels, p):
             counts = np.zeros((len(levels), cube.target_classes, rank), dtype=int)
             for number, level in enumerate(levels):
                 q = reference.threshold(cube.signals, layer, rank, level, sign)
-                found = family.at(level, p, direction)
-                assert found.threshold == q
+                found = family.at(level, p, (direction,))
+                assert found.thresholds == (q,)
                 for c, i in np.ndindex(cube.target_classes, rank):
                     counts[number, c, i] = reference.significant_images(
                         cube.signals, cube.targets, layer, i, target_class=c, q=q, sign=sign
@@ -81,7 +81,7 @@ def test_slices_and_highest_levels_equal_the_loops_over_images(cube, levels, p):
                     assert found.significant[c, i] == reference.significant_for_class(
                         counts[number, c, i], found.images[c], p
                     )
-            highest_level = family.highest_level(p, direction).to_numpy()
+            highest_level = family.highest_level(p, (direction,))
             for c, i in np.ndindex(cube.target_classes, rank):
                 images = int((cube.targets == c).sum())
                 expected = reference.greatest_level(counts[:, c, i], levels, images, p)
@@ -99,17 +99,17 @@ def test_the_map_holds_every_slice_and_raising_q_or_p_never_adds(cube, levels):
             for level in levels:
                 place = {"layer": layer, "quantile": level, "direction": direction}
                 for p in PERCENTAGES:
-                    at = of_layer.at(level, p, direction)
+                    at = of_layer.at(level, p, (direction,))
                     stored = family.sel(place).sel(percentage=p)
                     for name, value in vars(sizes(at.significant)).items():
                         assert stored[name] == value
                     hierarchy = semantic_hierarchy(at.significant)
                     assert len(hierarchy) == stored["equivalence_classes"]
                     assert hierarchy.depth == stored["depth"]
-                higher = [of_layer.at(level, p, direction).significant for p in PERCENTAGES]
+                higher = [of_layer.at(level, p, (direction,)).significant for p in PERCENTAGES]
                 assert not any((more & ~less).any() for less, more in pairwise(higher))
             for p in PERCENTAGES:
-                higher = [of_layer.at(level, p, direction).significant for level in levels]
+                higher = [of_layer.at(level, p, (direction,)).significant for level in levels]
                 assert not any((more & ~less).any() for less, more in pairwise(higher))
 
 
@@ -136,7 +136,7 @@ def test_an_empty_hypergraph_is_told_without_a_table():
     at = Family.of(_constant(1.5), "layer0").at(0.9, 50)
     findings = slice_findings(at, np.ones(3), "target_class")
     first, second = hypergraph_lines(findings).splitlines()
-    assert first.endswith("(q = 1.5), p = 50 %: the hypergraph is empty")
+    assert first.endswith("(q = 1.5, -1.5), p = 50 %: the hypergraph is empty")
     assert second == why_empty(at)
 
 
@@ -151,10 +151,10 @@ def test_a_p_that_leaves_nothing_says_what_to_change():
             return [(signals, np.zeros(4, dtype=np.int64))]
 
     family = Family.of(significance_of(Cube, (0.5,)), "layer0")
-    assert why_empty(family.at(0.5, 50)) == ""
-    assert why_empty(family.at(0.5, 75)) == (
+    assert why_empty(family.at(0.5, 50, ("positive",))) == ""
+    assert why_empty(family.at(0.5, 75, ("positive",))) == (
         "No singular vector exceeds q = 1, the layer's quantile at level 0.5, in at least 75 % of "
-        "any class. The greatest share is 50 %, of class 0 for v0: lower p to that, or the "
+        "any class. The greatest share is 50 %, of class 0 for v0⁺: lower p to that, or the "
         "quantile level."
     )
 
@@ -173,7 +173,7 @@ def test_a_class_without_images_and_one_image_a_class():
         def parts():
             return [(signals, np.array([0, 1]))]
 
-    one = Family.of(significance_of(Cube, (0.5,)), "layer0").at(0.5, 100)
+    one = Family.of(significance_of(Cube, (0.5,)), "layer0").at(0.5, 100, ("positive",))
     assert one.significant.tolist() == [[False], [True], [False]]
 
 
@@ -181,8 +181,6 @@ def test_what_is_not_stored_is_refused():
     family = Family.of(_constant(0.0), "layer0")
     with pytest.raises(RunError, match=r"quantile level 0.7 is not stored; stored: 0.5, 0.9"):
         family.at(0.7, 50)
-    with pytest.raises(RunError, match="direction 'up' is not stored"):
-        family.at(0.5, 50, "up")
     with pytest.raises(RunError, match="percentage: 0 is refused; above 0 and at most 100"):
         family.at(0.5, 0)
     with pytest.raises(RunError, match=r"there is no layer 'layer' \(did you mean 'layer0'\?\)"):

@@ -10,6 +10,7 @@ import pytest
 import reference
 import xgi
 from hypothesis import given, settings
+from nodes import nodes
 from strategies import incidence_tables
 
 from ddp_tasks.hypergraphs.hif import from_hif, read_hif, to_hif, write_hif
@@ -29,8 +30,7 @@ def _graph(table, layer="conv1"):
         table,
         fraction,
         NAMES[: len(table)],
-        VALUES[: table.shape[1]],
-        layer,
+        nodes(VALUES[: table.shape[1]], layer),
         node_properties={"relative_gap": VALUES[: table.shape[1]] / 100},
         edge_properties={"images": 50 + np.arange(len(table))},
     )
@@ -157,11 +157,20 @@ def test_what_is_not_finite_is_left_out():
     table = np.ones((1, 2), dtype=bool)
     gaps = np.array([np.inf, 0.5])
     graph = hypergraph(
-        table, table.astype(np.float32), ["a"], VALUES[:2], "x", node_properties={"gap": gaps}
+        table,
+        table.astype(np.float32),
+        ["a"],
+        nodes(VALUES[:2], "x"),
+        node_properties={"gap": gaps},
     )
     first, second = to_hif(graph, {})["nodes"]
-    assert first["attrs"] == {"singular_value": 10.0}
-    assert second["attrs"] == {"singular_value": 9.0, "gap": 0.5}
+    assert first["attrs"] == {"direction": "positive", "singular_vector": 0, "singular_value": 10.0}
+    assert second["attrs"] == {
+        "direction": "positive",
+        "singular_vector": 1,
+        "singular_value": 9.0,
+        "gap": 0.5,
+    }
 
 
 def test_written_hif_is_whole(tmp_path):

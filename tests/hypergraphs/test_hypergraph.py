@@ -2,6 +2,7 @@ import numpy as np
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nodes import nodes
 from strategies import LEVELS, cubes, incidence_tables
 
 from ddp_tasks.hypergraphs.family import why_empty
@@ -18,7 +19,7 @@ def _graph(table, layer="conv1"):
     # A fraction that names its class and vector: c + i / 16, exact in float32.
     classes, vectors = np.indices(table.shape)
     fraction = (classes + vectors / 16).astype(np.float32)
-    return hypergraph(table, fraction, NAMES[: len(table)], VALUES[: table.shape[1]], layer)
+    return hypergraph(table, fraction, NAMES[: len(table)], nodes(VALUES[: table.shape[1]], layer))
 
 
 def _hyperedges(graph):
@@ -50,8 +51,10 @@ def test_equals_the_dictionary_of_sets(table):
 @given(cubes(), LEVELS)
 def test_raising_q_or_p_never_adds_a_node_to_a_hyperedge(cube, levels):
     threshold = thresholds(cube.parts, cube.ranks, levels)
-    shares = fractions(cube.parts, cube.ranks, threshold, cube.target_classes)
-    fraction, images = shares.fraction, shares.images
+    shares = fractions(
+        cube.parts, cube.ranks, threshold, cube.target_classes, np.zeros(len(cube.targets), np.int8)
+    )
+    fraction, images = shares.fraction[0], shares.images[0]
 
     def hyperedges(level, percentage):
         table = fraction[0, level, :, 0]
@@ -59,8 +62,7 @@ def test_raising_q_or_p_never_adds_a_node_to_a_hyperedge(cube, levels):
             significant(table, images, percentage),
             table,
             NAMES[: cube.target_classes],
-            VALUES[: table.shape[1]],
-            "fc1",
+            nodes(VALUES[: table.shape[1]], "fc1"),
         )
         return _hyperedges(graph)
 
@@ -77,13 +79,15 @@ def _why(fraction, percentage=75):
     fraction = np.asarray(fraction, dtype=np.float32)
     table = LayerTable(
         layer="fc1",
-        direction="positive",
+        directions=("positive",),
         quantile=0.9,
         percentage=percentage,
-        threshold=1.5,
+        thresholds=(1.5,),
         target_classes=tuple(NAMES),
         images=np.full(len(fraction), 10),
         fraction=fraction,
+        selection_images=np.full(len(fraction), 10),
+        selection_fraction=fraction,
         significant=fraction * 100 >= percentage,
     )
     return why_empty(table)
@@ -93,7 +97,7 @@ def test_an_empty_hypergraph_says_what_empties_it():
     assert _why([[0.8, 0.1]]) == ""
     assert _why([[0.1, 0.2], [0.6, 0.3]]) == (
         "No singular vector exceeds q = 1.5, the layer's quantile at level 0.9, in at least 75 % "
-        "of any class. The greatest share is 60 %, of one for v0: lower p to that, or the "
+        "of any class. The greatest share is 60 %, of one for v0⁺: lower p to that, or the "
         "quantile level."
     )
     # Constant signals: none lies above its own quantile.
@@ -107,8 +111,7 @@ def test_nodes_and_hyperedges_carry_properties():
         table,
         table.astype(np.float32),
         NAMES[:3],
-        VALUES[:3],
-        "conv1",
+        nodes(VALUES[:3], "conv1"),
         node_properties={"relative_gap": np.array([0.1, 0.2, 0.3])},
         edge_properties={"images": np.array([50, 40, 30])},
     )

@@ -4,6 +4,7 @@ import pytest
 import reference
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from nodes import nodes
 from strategies import incidence_tables
 
 from ddp_tasks.hypergraphs import semantic_hierarchy as module
@@ -19,6 +20,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import (
 )
 from ddp_tasks.visualization.exemplars import Exemplars, StrongestImages
 from ddp_tasks.weights.layer_vectors import LayerVectors
+from ddp_tasks.weights.signed_vectors import SignedVectors
 from schemas import validate
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -90,7 +92,7 @@ def test_equivalence_classes_partition_the_nodes(table):
 def test_equivalence_classes_agree_with_hypernetx(table):
     assume(table.any())
     values = np.arange(table.shape[1], 0, -1, dtype=float)
-    graph = hypergraph(table, table.astype(np.float32), NAMES[: len(table)], values, "conv2")
+    graph = hypergraph(table, table.astype(np.float32), NAMES[: len(table)], nodes(values, "conv2"))
     collapsed, members = graph.collapse_nodes(return_equivalence_classes=True)
     ours = set(map(frozenset, _vectors(semantic_hierarchy(table))))
     assert ours == {frozenset(int(v) for v in vectors) for vectors in members.values()}
@@ -170,7 +172,13 @@ def _stored(table):
         )
         for last in (1, shape[1])
     ]
-    return hierarchy_dataset(hierarchy, vectors, NAMES[: len(table)], Exemplars(*found), ["x", "y"])
+    return hierarchy_dataset(
+        hierarchy,
+        SignedVectors(vectors, ("positive",)),
+        NAMES[: len(table)],
+        Exemplars(*found),
+        ["x", "y"],
+    )
 
 
 def test_the_stored_hierarchy_tells_of_singular_values_and_arbitrary_vectors():
@@ -180,8 +188,8 @@ def test_the_stored_hierarchy_tells_of_singular_values_and_arbitrary_vectors():
     assert stored["greatest_singular_value"].to_numpy().tolist() == [5, 5, 3, 1]
     assert stored["arbitrary"].to_numpy().tolist() == [1, 1, 0, 0]
     assert stored["level"].to_numpy().tolist() == [0, 1, 2, 1]
-    assert stored["exemplar"].to_numpy()[:, 1].tolist() == [["y", "y", ""], ["x", "x", ""]]
-    assert stored["strongest"].to_numpy()[:, 1].tolist() == [["y"], ["x"]]
+    assert stored["exemplar"].to_numpy()[1].tolist() == ["y", "y", ""]
+    assert stored["strongest"].to_numpy()[1].tolist() == ["y"]
 
 
 def test_the_diagram_is_a_graph_for_networkx():
@@ -189,16 +197,13 @@ def test_the_diagram_is_a_graph_for_networkx():
     assert set(graph.edges) == {(0, 1), (1, 2), (0, 3)}
     assert graph.graph["depth"] == 3
     assert graph.nodes[0] == {
-        "singular_vectors": (0, 3),
+        "singular_vectors": ("v0⁺", "v3⁺"),
         "target_classes": ("a", "b", "c"),
         "level": 0,
         "summed_singular_value": 7.0,
         "greatest_singular_value": 5.0,
         "arbitrary": 1,
-        "exemplars": {
-            "positive": {"a": "y", "b": "y", "c": "y"},
-            "negative": {"a": "x", "b": "x", "c": "x"},
-        },
+        "exemplars": {"a": "y", "b": "y", "c": "y"},
     }
 
 

@@ -16,6 +16,7 @@ from ddp_tasks.networks.tracing import UnsteadyNetworkError, trace_layers
 from ddp_tasks.signals.signals import extract
 from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.significance import significance, stability
+from ddp_tasks.significance.splits import Split
 from ddp_tasks.store.cube import cube_size, layer_parts, layer_signals
 from ddp_tasks.store.slabs import slabs
 from ddp_tasks.visualization.exemplars import exemplars_of_sets
@@ -137,9 +138,9 @@ def test_images_that_miss_a_layer_count_as_not_significant(tmp_path_factory, cub
     path = tmp_path_factory.mktemp("cube") / "store.zarr"
     stored(path, cube, block=data.draw(st.integers(1, 12)))
     pieces = slabs(cube_size(path))
-    threshold = reductions.thresholds(path, pieces, levels, reductions.one_by_one)
+    threshold = reductions.thresholds(path, pieces, levels, Split(None, 0), reductions.one_by_one)
     images = np.array([(cube.targets == c).sum() for c in range(cube.target_classes)])
-    for slab in reductions.fraction_slabs(cube_size(path), len(levels), cube.target_classes):
+    for slab in reductions.fraction_slabs(cube_size(path), len(levels), cube.target_classes, 1):
         layer = slab.layer
         rows = cube.signals[:, layer, : cube.ranks[layer]].astype(np.float64)
         there = ~np.isnan(rows[:, 0])
@@ -147,29 +148,29 @@ def test_images_that_miss_a_layer_count_as_not_significant(tmp_path_factory, cub
             q = np.quantile(rows[there], level)
             assert threshold[0, number, layer] == q
         counts = reductions.significant_counts(
-            path, threshold[:, :, layer], cube.target_classes, slab
+            path, threshold[:, :, layer], cube.target_classes, Split(None, 0), slab
         )
-        np.testing.assert_array_equal(counts.images, images)
+        np.testing.assert_array_equal(counts.images[0], images)
         for c in range(cube.target_classes):
             of_class = there & (cube.targets == c)
-            assert counts.reached[c] == of_class.sum()
+            assert counts.reached[0, c] == of_class.sum()
             for number in range(len(levels)):
                 for direction, sign in enumerate((1, -1)):
                     above = sign * rows[of_class] > threshold[direction, number, layer]
                     expected = above.sum(axis=0)[slab.vectors]
                     np.testing.assert_array_equal(
-                        counts.significant[direction, number, c], expected
+                        counts.significant[0, direction, number, c], expected
                     )
         # The bootstrap judges the same indicators.
-        q = threshold[:, 0, layer].tolist()
+        q = dict(zip(("positive", "negative"), threshold[:, 0, layer].tolist(), strict=True))
         found = stability.indicators(
             lambda at=layer: layer_parts(path, at, cube.ranks[at]), q, cube.target_classes
         )
-        assert np.diff(found[0].start).tolist() == images.tolist()
+        assert np.diff(found.start).tolist() == images.tolist()
         for direction in (0, 1):
-            judged = [found[direction].of_class(c).sum(axis=0) for c in range(len(images))]
+            judged = [found.of_class(c).sum(axis=0)[direction::2] for c in range(len(images))]
             np.testing.assert_array_equal(
-                np.array(judged)[:, slab.vectors], counts.significant[direction, 0]
+                np.array(judged)[:, slab.vectors], counts.significant[0, direction, 0]
             )
         kept = layer_signals(path, f"layer {layer}")["image"].to_numpy().tolist()
         assert kept == [f"{i:06}" for i in np.flatnonzero(there)]
@@ -179,7 +180,7 @@ def test_exemplars_are_images_that_reach_the_layer():
     nan = np.nan
     signals = np.array([[nan, nan], [-2, -1], [nan, nan], [nan, nan]], dtype=np.float32)
     parts = lambda: [(signals, np.array([0, 0, 0, 1]))]  # noqa: E731
-    overall, of_class = exemplars_of_sets(parts, np.array([[True, True]]), 2, 2)
+    overall, of_class = exemplars_of_sets(parts, [{0: 1, 1: 1}], 2, 2)
     # All sums of the first class are negative, and no image of the second reaches the layer.
     assert of_class.image.tolist() == [[[1, -1]], [[1, -1]]]
     assert overall.image.tolist() == [[[1, -1]], [[1, -1]]]

@@ -22,7 +22,7 @@ def test_the_most_discriminating_vectors_are_ranked_over_layers():
     # v0 is significant for all images, which tells no class from another; v1 to v4 are for all
     # images of some classes and none of the others. Equal ones keep their order.
     expected = [*(("layer0", i) for i in (1, 2, 3, 4)), ("layer1", 1)]
-    assert [(one.layer, one.singular_vector) for one in vectors] == expected
+    assert [(one.layer, one.singular_vector.vector) for one in vectors] == expected
 
 
 def test_a_layer_in_which_nothing_is_significant_has_sizes_of_zero():

@@ -12,7 +12,11 @@ from ddp_tasks.queries.visualization_targets import (
 )
 from ddp_tasks.store import groups
 from ddp_tasks.visualization.targets import Target
-from schemas.parameters import RunError, VisualizationParameters
+from ddp_tasks.weights.signed_vectors import SignedVector
+from schemas.parameters import RunError
+from schemas.visualization_parameters import VisualizationParameters
+
+POSITIVE, NEGATIVE = SignedVector(0, 1), SignedVector(1, -1)
 
 
 @pytest.fixture
@@ -28,11 +32,10 @@ def test_a_run_asks_for_the_equivalence_classes_of_all_hierarchies(run, finished
     wanted = wanted_by_run(run, finished.store)
     assert list(wanted) == groups.read(finished.store, "layers")["layer"].to_numpy().tolist()
     for layer, of_layer in wanted.items():
-        members = {one.singular_vectors for one in of_layer}
+        members = {one.members for one in of_layer}
         assert members == set(equivalence_classes(finished.store, layer))
         values = [one.eta_squared for one in of_layer]
         assert values == sorted(values, reverse=True)
-        assert {one.direction for one in of_layer} <= {"positive"}
 
 
 def test_all_asks_for_every_vector_in_both_directions_after_the_classes(run, finished) -> None:
@@ -40,21 +43,16 @@ def test_all_asks_for_every_vector_in_both_directions_after_the_classes(run, fin
     ranks = groups.read(finished.store, "layers")["rank"]
     for layer, of_layer in wanted.items():
         rank = int(ranks.sel(layer=layer))
-        for direction in ("positive", "negative"):
-            singles = [
-                one.singular_vectors[0]
-                for one in of_layer
-                if one.direction == direction and len(one.singular_vectors) == 1
-            ]
-            assert sorted(singles) == list(range(rank))
+        singles = [one.members[0] for one in of_layer if len(one.members) == 1]
+        assert sorted(singles) == sorted(SignedVector(i, s) for i in range(rank) for s in (1, -1))
         assert [one.rank for one in of_layer] == sorted(one.rank for one in of_layer)
     assert wanted_by_run(with_options(run, targets="none"), finished.store) == {}
 
 
 def test_the_most_telling_of_all_layers_are_chosen() -> None:
     wanted = {
-        "a": [Wanted((0,), "positive", 0.9), Wanted((1,), "positive", 0.2)],
-        "b": [Wanted((0,), "positive", 0.5), Wanted((1,), "positive", 0.95, rank=1)],
+        "a": [Wanted((POSITIVE,), 0.9), Wanted((NEGATIVE,), 0.2)],
+        "b": [Wanted((POSITIVE,), 0.5), Wanted((NEGATIVE,), 0.95, rank=1)],
     }
     assert most_telling(wanted, None) == wanted
     assert most_telling(wanted, 2) == {"a": wanted["a"][:1], "b": wanted["b"][:1]}
@@ -69,22 +67,17 @@ def test_vectors_and_classes_are_asked_for_by_name(run, finished) -> None:
         if equivalence_classes(path, name)
     )
     members = equivalence_classes(path, layer)[0]
-    by_vector = wanted_of_layer(run, path, layer, classes=[f"v{members[-1]}"])
-    assert by_vector == wanted_of_layer(run, path, layer, classes=[f"[v{members[0]}]"])
-    assert by_vector == [Wanted(members, "positive")]
-    both = wanted_of_layer(run, path, layer, vectors=[1, 0, 1], directions=["positive", "negative"])
-    assert [(one.singular_vectors, one.direction) for one in both] == [
-        ((1,), "positive"),
-        ((1,), "negative"),
-        ((0,), "positive"),
-        ((0,), "negative"),
-    ]
+    by_vector = wanted_of_layer(run, path, layer, classes=[str(members[-1])])
+    assert by_vector == wanted_of_layer(run, path, layer, classes=[f"[{members[0]}]"])
+    assert by_vector == [Wanted(members)]
+    opposite = wanted_of_layer(run, path, layer, vectors=[1, 0, 1], negative=True)
+    assert [one.members for one in opposite] == [(SignedVector(1, -1),), (SignedVector(0, -1),)]
     target_class = "left"
     significant = {vector for members in equivalence_classes(path, layer) for vector in members}
     (of_class,) = wanted_of_layer(run, path, layer, classes=[target_class])
-    assert set(of_class.singular_vectors) <= significant
+    assert set(of_class.members) <= significant
     everything = wanted_of_layer(run, path, layer)
-    assert [one.singular_vectors for one in everything] == equivalence_classes(path, layer)
+    assert [one.members for one in everything] == equivalence_classes(path, layer)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +98,7 @@ def test_a_target_is_made_once_for_each_objective_and_image() -> None:
     options = VisualizationParameters(
         objectives=["mean", "density"], diverse=2, parametrization="maco"
     )
-    targets = Wanted((3,), "negative").targets(options)
+    targets = Wanted((SignedVector(3, -1),)).targets(options)
     assert [(t.objective, t.number) for t in targets] == [
         ("mean", 0),
         ("mean", 1),

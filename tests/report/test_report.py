@@ -37,7 +37,7 @@ def test_the_page_says_what_was_found(page, found):
     own = re.sub(r"\s+", " ", without_data(page))
     for layer in found.summary.layers:
         assert f">{layer.layer}</h2>" in own
-    assert "direction of positive signals" in own
+    assert "This page shows the positive direction of the signals alone" in own
     assert "BatchNorm2d is &lt;no&gt; linear layer" in own
     assert "v1*" in own
     assert "arbitrary" in own

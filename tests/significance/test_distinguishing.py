@@ -14,7 +14,7 @@ from ddp_tasks.hypergraphs.hif import read_hif, write_hif
 from ddp_tasks.queries.hypergraphs import stored_hypergraph
 from ddp_tasks.queries.significance import open_significance
 from ddp_tasks.queries.table_files import write_table
-from ddp_tasks.significance.confidence_intervals import difference_interval
+from ddp_tasks.significance.confidence_intervals import difference_intervals
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.superclasses import superclass_dataset
 from ddp_tasks.store import creation
@@ -52,7 +52,6 @@ def test_a_pair_of_classes_is_compared_image_by_image(cube, levels, data):
             names,
             (f"class {a}", f"class {b}"),
             lambda _: (levels[0], 50),
-            directions=("positive", "negative"),
             confidence=0.9,
         )
 
@@ -88,7 +87,9 @@ def test_a_pair_of_classes_is_compared_image_by_image(cube, levels, data):
         )
         assert (row.fraction_a, row.fraction_b) == tuple(np.divide(counts, images))
         assert row.difference == row.fraction_a - row.fraction_b
-        low, high = difference_interval(tuple(np.array([c]) for c in counts), images, 0.9)
+        searched = 2 * sum(cube.ranks)
+        pair = tuple(np.array([c]) for c in counts)
+        low, high = difference_intervals(pair, images, 0.9, searched)
         assert (row.low, row.high) == (low[0], high[0])
         for count, of, marked in zip(
             counts, images, (row.significant_a, row.significant_b), strict=True
@@ -105,13 +106,14 @@ def test_by_hand():
     significance = xr.Dataset(
         {
             "fraction": (
-                ("direction", "quantile", "target_class", "layer", "singular_vector"),
-                fraction[None, None],
+                ("split", "direction", "quantile", "target_class", "layer", "singular_vector"),
+                fraction[None, None, None],
             ),
             "threshold": (("direction", "quantile", "layer"), np.zeros((1, 1, 1))),
-            "images": ("target_class", np.array([20, 20])),
+            "images": (("split", "target_class"), np.array([[20, 20]])),
         },
         coords={
+            "split": ["all"],
             "direction": ["positive"],
             "quantile": [0.5],
             "target_class": ["cat", "dog"],
@@ -124,13 +126,18 @@ def test_by_hand():
         ranks = (3,)
 
     frame = distinguishing(
-        significance, layers_of(Cube), ["layer0"], ("cat", "dog"), lambda _: (0.5, 75)
+        significance,
+        layers_of(Cube),
+        ["layer0"],
+        ("cat", "dog"),
+        lambda _: (0.5, 75),
+        directions=("positive",),
     )
     assert frame["singular_vector"].tolist() == [0, 1, 2]
     assert frame["difference"].tolist() == [1, -0.5, 0]
     assert frame["significant_a"].tolist() == [True, False, False]
     ranked = ranked_vectors(
-        significance, layers_of(Cube), "layer0", lambda _: (0.5, 75), "positive"
+        significance, layers_of(Cube), "layer0", lambda _: (0.5, 75), ("positive",)
     )
     assert ranked["singular_vector"].tolist() == [0, 1, 2]
     assert ranked["only"].tolist() == ["cat", "", ""]
@@ -168,7 +175,7 @@ def folder(tmp_path_factory):
 
 def test_a_finished_run_answers_from_its_store(folder, tmp_path):
     stored = open_significance(folder)
-    at = stored.family("layer0").at(*stored.levels("layer0"))
+    at = stored.at("layer0")
     np.testing.assert_array_equal(at.significant, nested()[0])
     frame = stored.table("layer0")
     assert frame.columns[0] == "target_class"
@@ -185,14 +192,14 @@ def test_a_finished_run_answers_from_its_store(folder, tmp_path):
     over = open_significance(folder, superclasses=True)
     assert over.table("layer0").columns[0] == "superclass"
     assert over.family("layer0").images.tolist() == [20, 10]
-    assert over.family("layer0").at(*over.levels("layer0")).significant[:, 4].tolist() == [0, 0]
+    assert over.at("layer0").significant[:, 4].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("superclasses", [False, True])
 def test_any_hypergraph_of_the_family_goes_to_a_file_and_comes_back(folder, tmp_path, superclasses):
     stored = open_significance(folder, superclasses)
     for percentage, direction in ((75, "positive"), (10, "negative"), (100, "negative")):
-        at = stored.family("layer1").at(0.8, percentage, direction)
+        at = stored.family("layer1").at(0.8, percentage, (direction,))
         graph, metadata = stored_hypergraph(stored, "layer1", 0.8, percentage, direction)
         write_hif(graph, metadata, tmp_path / "one.hif.json")
         read, told = read_hif(tmp_path / "one.hif.json")
@@ -206,7 +213,7 @@ def test_any_hypergraph_of_the_family_goes_to_a_file_and_comes_back(folder, tmp_
             "hyperedges": "superclass" if superclasses else "target_class",
             "direction": direction,
             "quantile": 0.8,
-            "threshold": at.threshold,
+            "threshold": at.thresholds[0],
             "percentage": percentage,
             **({} if incidences else {"empty": why_empty(at)}),
         }
@@ -224,7 +231,7 @@ def test_what_there_is_not_is_refused(folder):
         (lambda: stored.distinguishing(a, a), "is given twice; name two classes"),
         (lambda: stored.distinguishing(a, a.replace("0", "1"), "layr0"), "'layr0' matches no"),
         (
-            lambda: stored.distinguishing(a, a.replace("0", "1"), directions=["up"]),
+            lambda: stored.distinguishing(a, a.replace("0", "1"), direction="up"),
             "direction 'up' is not stored; stored: positive, negative",
         ),
         (lambda: stored.table("layer7"), "there is no layer 'layer7'"),

@@ -21,8 +21,10 @@ from ddp_tasks.significance.significance import (
 def _tables(cube, levels, parts=None):
     parts = parts or cube.parts
     threshold = thresholds(parts, cube.ranks, levels)
-    shares = fractions(parts, cube.ranks, threshold, cube.target_classes)
-    return threshold, shares.fraction, shares.images
+    shares = fractions(
+        parts, cube.ranks, threshold, cube.target_classes, np.zeros(len(cube.targets), np.int8)
+    )
+    return threshold, shares.fraction[0], shares.images[0]
 
 
 @given(cubes(), LEVELS)
@@ -73,7 +75,7 @@ def test_a_signal_equal_to_q_is_not_significant():
 
     threshold = thresholds(parts, [2], [0.5, 0.9])
     assert threshold[:, :, 0].tolist() == [[2, 2], [-2, -2]]
-    assert not fractions(parts, [2], threshold, 2).fraction.any()
+    assert not fractions(parts, [2], threshold, 2, np.zeros(4, np.int8)).fraction.any()
 
 
 def test_by_hand_in_both_directions():
@@ -86,8 +88,8 @@ def test_by_hand_in_both_directions():
         return [(signals, targets)]
 
     threshold = thresholds(parts, [1], [0.5])
-    shares = fractions(parts, [1], threshold, 2)
-    fraction, images = shares.fraction, shares.images
+    shares = fractions(parts, [1], threshold, 2, np.zeros(5, np.int8))
+    fraction, images = shares.fraction[0], shares.images[0]
     assert fraction[0, 0, :, 0, 0].tolist() == [0, 1]
     assert fraction[1, 0, :, 0, 0].tolist() == [np.float32(2 / 3), 0]
     assert significant(fraction[0, 0, :, 0], images, 75).tolist() == [[False], [True]]

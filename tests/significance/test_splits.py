@@ -37,8 +37,8 @@ def test_seeds_draw_different_images():
 
 def test_no_share_splits_nothing():
     assert not split_images(np.array([0, 1, 1]), None, 0).any()
-    assert part_names(None) == ("all",)
-    assert part_names(0.5) == ("selection", "estimation")
+    assert part_names(1) == ("all",)
+    assert part_names(2) == ("selection", "estimation")
 
 
 def test_a_class_of_one_image_is_refused():

@@ -81,8 +81,10 @@ def brute_force(cube, layer, hierarchy, *, q, p, sign, resamples):
 def test_the_bootstrap_equals_a_loop_over_resamples(cube, level, p, resamples):
     for layer, rank in enumerate(cube.ranks):
         q = [reference.threshold(cube.signals, layer, rank, level, sign) for sign in (1, -1)]
-        found = indicators(lambda at=layer: layer_parts(cube, at), q, cube.target_classes)
-        for of_direction, threshold, sign in zip(found, q, (1, -1), strict=True):
+        for name, threshold, sign in zip(("positive", "negative"), q, (1, -1), strict=True):
+            of_direction = indicators(
+                lambda at=layer: layer_parts(cube, at), {name: threshold}, cube.target_classes
+            )
             whole = reference.resampled_table(
                 cube.signals[:, layer, :rank],
                 cube.targets,
@@ -118,9 +120,9 @@ def test_every_resample_has_as_many_images_and_the_draws_are_determined(images, 
 def test_with_q_fixed_the_share_tends_to_the_binomial_tail():
     # Of 20 images, 12 exceed q: a resample's count is binomial, so the tail is known.
     signals = np.where(np.arange(20) < 12, 1, -1).astype(np.float32)[:, None]
-    found = indicators(lambda: [(signals, np.zeros(20, dtype=np.int64))], [0.0, 0.0], 1)
+    found = indicators(lambda: [(signals, np.zeros(20, dtype=np.int64))], {"positive": 0.0}, 1)
     none = Hierarchy((), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-    share = bootstrap(found[0], 50, 20_000, none).incidence.item()
+    share = bootstrap(found, 50, 20_000, none).incidence.item()
     # Five standard errors of a share over 20,000 resamples.
     assert share == pytest.approx(stats.binom.sf(9, 20, 0.6), abs=5 * 0.5 / 20_000**0.5)
 
@@ -128,13 +130,13 @@ def test_with_q_fixed_the_share_tends_to_the_binomial_tail():
 def test_images_that_could_not_be_read_count_nowhere():
     signals = np.array([[1.0, 1.0], [np.nan, np.nan], [1.0, -1.0]], dtype=np.float32)
     parts = [(signals, np.array([0, -1, 0]))]
-    (positive, negative) = indicators(lambda: parts, [0.0, 0.0], 2)
-    assert positive.of_class(0).tolist() == [[1, 1], [1, 0]]
-    assert negative.of_class(0).tolist() == [[0, 0], [0, 1]]
-    assert positive.of_class(1).shape == (0, 2)
+    found = indicators(lambda: parts, {"positive": 0.0, "negative": 0.0}, 2)
+    # Both directions of a vector stand together.
+    assert found.of_class(0).tolist() == [[1, 0, 1, 0], [1, 0, 0, 1]]
+    assert found.of_class(1).shape == (0, 4)
     assert sample_thresholds(lambda: parts, [0.5], [1, 9])[0, 0, 1] == 1
     nothing = [(np.full((2, 3), np.nan, dtype=np.float32), np.array([-1, -1]))]
-    (positive, _) = indicators(lambda: nothing, [0.0, 0.0], 1)
+    positive = indicators(lambda: nothing, {"positive": 0.0}, 1)
     none = Hierarchy((), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
     assert np.isnan(bootstrap(positive, 50, 3, none).incidence).all()
 
@@ -142,7 +144,7 @@ def test_images_that_could_not_be_read_count_nowhere():
 def test_one_image_a_class_never_changes():
     signals = np.array([[1.0, -1.0], [1.0, 1.0]], dtype=np.float32)
     parts = [(signals, np.array([0, 1]))]
-    (positive, _) = indicators(lambda: parts, [0.0, 0.0], 2)
+    positive = indicators(lambda: parts, {"positive": 0.0}, 2)
     hierarchy = Hierarchy((np.array([0]), np.array([1])), np.array([0]), np.array([1]))
     judged = bootstrap(positive, 100, 10, hierarchy)
     assert judged.incidence.tolist() == [[1, 0], [1, 1]]
@@ -187,7 +189,7 @@ def test_no_sizes_no_thresholds():
 def test_the_memory_asked_for_is_that_which_is_taken(images, vectors):
     resamples = 20_000
     signals = np.random.default_rng(0).normal(size=(images, vectors)).astype(np.float32)
-    found, _ = indicators(lambda: [(signals, np.zeros(images, dtype=np.int64))], [0.0, 0.0], 1)
+    found = indicators(lambda: [(signals, np.zeros(images, dtype=np.int64))], {"positive": 0.0}, 1)
     nothing = np.empty(0, dtype=np.int64)
     tracemalloc.start()
     try:

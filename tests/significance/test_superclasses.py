@@ -21,10 +21,10 @@ def test_superclasses_are_what_one_label_for_their_images_gives(cube, levels):
     for g, direction, number, layer in np.ndindex(len(groups), 2, len(levels), len(cube.ranks)):
         rank = cube.ranks[layer]
         images = np.flatnonzero(member[g][cube.targets])
-        assert found["images"].values[g] == len(images)
+        assert found["images"].values[0, g] == len(images)
         q = float(significance["threshold"].values[direction, number, layer])
         signals = (1, -1)[direction] * cube.signals[images, layer].astype(float)
-        fraction = found["fraction"].values[direction, number, g, layer]
+        fraction = found["fraction"].values[0, direction, number, g, layer]
         assert np.isnan(fraction[rank:]).all()
         if len(images):
             share = (signals[:, :rank] > q).sum(axis=0) / len(images)

@@ -34,7 +34,7 @@ def test_the_frame_has_a_row_for_every_class_and_vector(cube, levels, direction)
             f"layer{layer}",
             levels[-1],
             50,
-            direction=direction,
+            directions=(direction,),
             confidence=0.9,
         )
         assert len(frame) == cube.target_classes * rank
@@ -48,9 +48,11 @@ def test_the_frame_has_a_row_for_every_class_and_vector(cube, levels, direction)
             assert (row.direction, row.quantile) == (direction, levels[-1])
             assert row.singular_value == rank - i
             if row.images:
-                interval = stats.binomtest(count, row.images).proportion_ci(0.9, "wilson")
+                classes = len({int(t) for t in cube.targets})
+                own = 1 - 0.1 / (classes * rank)
+                interval = stats.binomtest(count, row.images).proportion_ci(own, "exact")
                 assert row.fraction == np.float32(count / row.images)
-                np.testing.assert_allclose((row.low, row.high), interval, rtol=1e-11, atol=1e-14)
+                np.testing.assert_allclose((row.low, row.high), interval, rtol=1e-6, atol=1e-9)
             else:
                 assert np.isnan([row.fraction, row.low, row.high]).all()
 

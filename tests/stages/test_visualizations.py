@@ -13,6 +13,7 @@ from ddp_tasks.queries.visualization_targets import Wanted, wanted_by_run
 from ddp_tasks.queries.visualizations import layer_visualizations, open_visualizations
 from ddp_tasks.stages.visualizations import visualize_run
 from ddp_tasks.store import groups
+from ddp_tasks.weights.signed_vectors import SignedVector
 from ddp_tasks.workers import kept, visualizations
 from ddp_tasks.workers.stored_run import StoredRun
 from ddp_tasks.workers.stored_visualizations import Batch
@@ -202,7 +203,7 @@ def test_a_damaged_group_is_removed_and_made_again(visualized, address, tmp_path
 
 def test_a_batch_too_long_for_its_time_makes_as_many_as_it_can(path, monkeypatch) -> None:
     run = run_with()
-    wanted = [Wanted((i,), "positive") for i in range(5)]
+    wanted = [Wanted((SignedVector(i, 1),)) for i in range(5)]
     batch = Batch("fc1", tuple(t for one in wanted for t in one.targets(run.visualizations)))
     make = visualizations._made
 

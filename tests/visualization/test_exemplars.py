@@ -89,7 +89,7 @@ def test_exemplars_of_sets_by_hand():
     # Sets {0} and {0, 1}; image 0 of class 0 and images 1, 2 of class 2; class 1 has none.
     # Sums: over {0}: 5, 1, 2; over {0, 1}: 6, 5, 2.
     signals = np.array([[5, 1], [1, 4], [2, 0]], dtype=np.float32)
-    sets = np.array([[True, False], [True, True]])
+    sets = [{0: 1}, {0: 1, 1: 1}]
     overall, of_class = exemplars_of_sets(lambda: [(signals, np.array([0, 2, 2]))], sets, 2, 3)
     assert overall.image.tolist() == [[[0, 2], [0, 1]], [[1, 2], [2, 1]]]
     assert of_class.image.tolist() == [[[0, -1, 2], [0, -1, 1]], [[0, -1, 1], [0, -1, 2]]]
@@ -98,7 +98,7 @@ def test_exemplars_of_sets_by_hand():
 
 def test_no_unreadable_image_is_an_exemplar():
     signals = np.array([[9], [1], [2]], dtype=np.float32)
-    sets = np.array([[True], [True]])
+    sets = [{0: 1}, {0: 1}]
     overall, of_class = exemplars_of_sets(lambda: [(signals, np.array([-1, 0, 1]))], sets, 2, 2)
     assert of_class.image.tolist() == [[[1, 2]] * 2] * 2
     assert overall.image.tolist() == [[[2, 1]] * 2, [[1, 2]] * 2]
@@ -110,9 +110,11 @@ def test_no_unreadable_image_is_an_exemplar():
 )
 def test_exemplars_of_sets_are_those_of_their_sums(signals, data):
     # Halves sum exactly, so ties stay ties in any order.
-    sets = data.draw(hnp.arrays(np.bool_, (data.draw(st.integers(1, 3)), signals.shape[1])))
+    signs = st.dictionaries(st.integers(0, signals.shape[1] - 1), st.sampled_from([1, -1]))
+    sets = data.draw(st.lists(signs, min_size=1, max_size=3))
     targets = data.draw(hnp.arrays(np.int64, len(signals), elements=st.integers(0, 2)))
     cut = data.draw(st.integers(0, len(signals)))
     parts = [(signals[:cut], targets[:cut]), (signals[cut:], targets[cut:])]
-    sums = np.stack([signals[:, inside].sum(axis=1) for inside in sets], axis=1)
+    zeros = np.zeros(len(signals), dtype=np.float32)
+    sums = np.stack([sum((s * signals[:, i] for i, s in one.items()), zeros) for one in sets], 1)
     check(exemplars_of_sets(lambda: parts, sets, 5, 3), sums, targets, 5, 3)

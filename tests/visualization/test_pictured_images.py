@@ -13,14 +13,15 @@ def made():
     dims = ("direction", "layer", "singular_vector", "place")
     hierarchy = xr.Dataset(
         {
-            "exemplar": (("direction", "part", "target_class"), [[["a", ""]], [["b", ""]]]),
-            "strongest": (("direction", "part", "place"), [[["a"]], [["c"]]]),
-            "singular_vectors": (("part", "singular_vector"), [[False, True]]),
+            "exemplar": (("equivalence_class", "target_class"), [["a", "b"]]),
+            "strongest": (("equivalence_class", "place"), [["a", "c"]]),
+            "singular_vectors": (
+                ("equivalence_class", "singular_vector", "direction"),
+                [[[False, False], [True, False]]],
+            ),
         }
     )
-    empty = hierarchy.isel(part=[]).assign(
-        singular_vectors=(("part", "singular_vector"), np.zeros((0, 1), dtype=bool))
-    )
+    empty = hierarchy.isel(equivalence_class=[])
     return xr.Dataset({"image": (dims, image)}), [hierarchy, empty]
 
 

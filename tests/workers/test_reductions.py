@@ -16,12 +16,16 @@ from stored_cubes import stored
 from strategies import LEVELS, Cube, cubes
 
 from ddp_tasks.significance import significance
+from ddp_tasks.significance.splits import Split
 from ddp_tasks.stages.bounded_futures import OverWorkers
 from ddp_tasks.store import groups
 from ddp_tasks.store.cube import cube_size, layer_signals, slab_parts
 from ddp_tasks.store.slabs import CubeSize, Slab, slabs
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.workers import reductions
+
+#: No split: all images choose and judge.
+WHOLE = Split(None, 0)
 
 
 @given(
@@ -70,10 +74,10 @@ def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, lev
     mapped = shuffled(data.draw(st.integers(0, 99)))
     if (cube.targets < 0).all():
         with pytest.raises(ValueError, match="no values"):
-            reductions.thresholds(path, pieces, levels, mapped)
+            reductions.thresholds(path, pieces, levels, WHOLE, mapped)
         return
 
-    threshold = reductions.thresholds(path, pieces, levels, mapped)
+    threshold = reductions.thresholds(path, pieces, levels, WHOLE, mapped)
     read = cube.signals[cube.targets >= 0]
     for layer, rank in enumerate(cube.ranks):
         for number, level in enumerate(levels):
@@ -81,16 +85,21 @@ def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, lev
                 q = reference.threshold(read, layer, rank, level, sign)
                 assert threshold[direction, number, layer] == q
 
-    expected = significance.fractions(cube.parts, cube.ranks, threshold, cube.target_classes)
+    unsplit = np.zeros(len(cube.targets), dtype=np.int8)
+    expected = significance.fractions(
+        cube.parts, cube.ranks, threshold, cube.target_classes, unsplit
+    )
     fraction = np.full_like(expected.fraction, np.nan)
     for slab in narrow:
         counts = reductions.significant_counts(
-            path, threshold[:, :, slab.layer], cube.target_classes, slab
+            path, threshold[:, :, slab.layer], cube.target_classes, WHOLE, slab
         )
         np.testing.assert_array_equal(counts.images, expected.images)
-        np.testing.assert_array_equal(counts.reached, expected.reached[:, slab.layer])
-        share = significance.share(counts.significant, counts.images)
-        fraction[:, :, :, slab.layer, slab.vectors] = share
+        np.testing.assert_array_equal(counts.reached, expected.reached[:, :, slab.layer])
+        of_signals = counts.eta_squared.astype(np.float32)
+        np.testing.assert_array_equal(of_signals, expected.eta_squared[:, slab.layer, slab.vectors])
+        share = significance.share(counts.significant[0], counts.images[0])
+        fraction[0, :, :, :, slab.layer, slab.vectors] = share
     np.testing.assert_array_equal(fraction, expected.fraction)
 
     places = data.draw(st.integers(1, 14))
@@ -100,12 +109,15 @@ def test_any_cut_and_order_gives_what_the_loops_give(tmp_path_factory, cube, lev
         check_exemplars(found, column, cube.targets, places, cube.target_classes)
 
     for layer, rank in enumerate(cube.ranks):
-        sets = [np.arange(rank), np.arange(rank)[::2], np.array([], dtype=int)]
+        sets = [dict.fromkeys(range(rank), 1), dict.fromkeys(range(0, rank, 2), -1), {}]
         slab = Slab(layer, 0, rank, 0, size.shards)
         found = reductions.exemplars_of_sets(path, sets, places, cube.target_classes, slab)
         # Halves sum exactly.
         signals = cube.signals[:, layer]
-        sums = np.stack([signals[:, members].sum(axis=1) for members in sets], axis=1)
+        zeros = np.zeros(len(signals), dtype=np.float32)
+        sums = np.stack(
+            [sum((s * signals[:, i] for i, s in one.items()), zeros) for one in sets], axis=1
+        )
         sums[cube.targets < 0] = np.nan
         check_exemplars(found, sums, cube.targets, places, cube.target_classes)
 
@@ -130,7 +142,7 @@ def check_exemplars(found, signals, targets, places, classes):
 def test_sums_over_vector_sets_do_not_depend_on_the_part():
     # Noise, whose sums round: a matrix product of another number of rows would differ.
     signals = np.random.default_rng(0).normal(size=(64, 300)).astype(np.float32)
-    members = [np.arange(300), np.arange(1, 300, 7), np.array([], dtype=int)]
+    members = [dict.fromkeys(range(300), 1), dict.fromkeys(range(1, 300, 7), -1), {}]
     whole = exemplars.summed(signals, members)
     alone = [exemplars.summed(signals[i : i + 1], members) for i in range(64)]
     np.testing.assert_array_equal(np.concatenate(alone), whole)
@@ -144,13 +156,13 @@ def test_constant_signals_are_significant_for_nothing(tmp_path, value):
     path = tmp_path / "store.zarr"
     stored(path, cube, block=2)
     pieces = slabs(cube_size(path))
-    threshold = reductions.thresholds(path, pieces, [0.5, 0.9], reductions.one_by_one)
+    threshold = reductions.thresholds(path, pieces, [0.5, 0.9], WHOLE, reductions.one_by_one)
     assert threshold[:, :, 0].tolist() == [[value, value], [-value, -value]]
-    counts = reductions.significant_counts(path, threshold[:, :, 0], 3, Slab(0, 0, 3, 0, 3))
+    counts = reductions.significant_counts(path, threshold[:, :, 0], 3, WHOLE, Slab(0, 0, 3, 0, 3))
     assert not counts.significant.any()
     # The last class has no images, and the image that could not be read counts for none.
-    assert counts.images.tolist() == [3, 2, 0]
-    assert np.isnan(significance.share(counts.significant, counts.images)[:, :, 2]).all()
+    assert counts.images.tolist() == [[3, 2, 0]]
+    assert np.isnan(significance.share(counts.significant[0], counts.images[0])[:, :, 2]).all()
 
 
 def cubes_of(signals, targets, ranks, classes):
@@ -214,7 +226,7 @@ def die_once(flag, path, slab):
     if slab.first_shard == 3 and not flag.exists():
         flag.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return reductions.upper_counts(path, slab)
+    return reductions.upper_counts(path, WHOLE, slab)
 
 
 def test_a_worker_killed_in_a_reduction_costs_nothing_but_time(noise, client, tmp_path):
@@ -225,7 +237,7 @@ def test_a_worker_killed_in_a_reduction_costs_nothing_but_time(noise, client, tm
     survived = mapped(partial(die_once, flag, path), pieces)
     total = sum(counts.whole() for _, counts in survived)
     assert flag.exists()
-    whole = reductions.one_by_one(partial(reductions.upper_counts, path), pieces)
+    whole = reductions.one_by_one(partial(reductions.upper_counts, path, WHOLE), pieces)
     np.testing.assert_array_equal(total, sum(counts.whole() for _, counts in whole))
 
 
@@ -235,8 +247,10 @@ def test_thresholds_on_workers_are_those_of_one_process(noise, client):
     assert len(pieces) == 14
     mapped = OverWorkers(client, patience=60, retries=0)
     levels = (0.5, 0.9)
-    found = reductions.thresholds(path, pieces, levels, mapped)
-    whole = reductions.thresholds(path, slabs(cube_size(path)), levels, reductions.one_by_one)
+    found = reductions.thresholds(path, pieces, levels, WHOLE, mapped)
+    whole = reductions.thresholds(
+        path, slabs(cube_size(path)), levels, WHOLE, reductions.one_by_one
+    )
     np.testing.assert_array_equal(found, whole)
 
 
@@ -248,7 +262,7 @@ def test_memory_of_thresholds_does_not_grow_with_the_layers(tmp_path):
         stored(path, cubes_of(signals, [0] * 30, (4,) * layers, classes=1), block=30)
         pieces = slabs(cube_size(path))
         tracemalloc.start()
-        reductions.thresholds(path, pieces, [0.5, 0.9], reductions.one_by_one)
+        reductions.thresholds(path, pieces, [0.5, 0.9], WHOLE, reductions.one_by_one)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most
