@@ -14,12 +14,11 @@ from schemas.parameters import (
     Kwargs,
     Matrization,
     ModelParameters,
-    Positive,
-    Section,
     Side,
     Title,
     check_entry,
 )
+from schemas.section import Positive, Section
 
 
 class ZooModel(Section):
