@@ -116,7 +116,6 @@ def _prepared_for(run: RunParameters, labelled: bool) -> Prepared:
         _check_labels("images", images, layers.outputs, run.model.factory)
         _check_superclasses(run, images.target_classes)
         check_steady(images)
-        _check_split(run, images)
     if labelled and run.model.training is not None:
         training_set = open_images(run.images.training_set(run.model.training))
         _check_labels("training images", training_set, layers.outputs, run.model.factory)
@@ -205,8 +204,14 @@ def _check_superclasses(run: RunParameters, target_classes: Sequence[str]) -> No
                 )
 
 
-def _check_split(run: RunParameters, images: ImageSet) -> None:
-    """Refuse classes with too few images to choose on some and to judge on others."""
+def check_split(run: RunParameters, images: ImageSet) -> None:
+    """Refuse classes with too few images to choose on some and to judge on others.
+
+    Raises
+    ------
+    RunError
+        Naming the classes, and what is needed.
+    """
     counts = np.bincount(images.target, minlength=len(images.target_classes))
     single = [images.target_classes[c] for c in np.flatnonzero(counts == 1)]
     if run.significance.split is None or not single:

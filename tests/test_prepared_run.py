@@ -11,7 +11,7 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.prepared_run import by_reason, listed, opened_once, prepare
+from ddp_tasks.prepared_run import by_reason, check_split, listed, opened_once, prepare
 from schemas import RunError
 from schemas.parameters import ImageParameters
 
@@ -257,3 +257,17 @@ def test_what_is_not_analysed_is_told_by_reason():
     assert listed({}) == ""
     many = listed({f"part{i}": f"reason {i}" for i in range(12)})
     assert many.endswith("part9 (reason 9); and more for 2 other reasons")
+
+
+def test_a_class_with_fewer_images_than_a_split_needs_is_refused_by_its_name():
+    # Items 0 to 3 of classes 0, 1, 2, 0: two classes have a single image.
+    found = prepared(kwargs={"images": 4})
+    names = found.images.target_classes
+    run = tiny_run(significance={})
+    with pytest.raises(RunError, match="so a class needs 2 images") as refusal:
+        check_split(run, found.images)
+    for said in (f"{names[1]!r}, {names[2]!r} have 1", "significance.split: 0.5", "write null"):
+        assert said in str(refusal.value)
+    assert repr(names[0]) not in str(refusal.value)
+    check_split(tiny_run(significance={"split": None}), found.images)
+    check_split(run, prepared(kwargs={"images": 6}).images)

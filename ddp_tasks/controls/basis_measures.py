@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ddp_tasks.controls.layer_images import LayerImages
 from ddp_tasks.hypergraphs.sizes import sizes
-from ddp_tasks.significance.confidence_intervals import difference_interval
+from ddp_tasks.significance.confidence_intervals import difference_intervals
 from ddp_tasks.significance.significance import discrimination, least_images, share
 from schemas.control_variables import MEASURES
 
@@ -354,7 +354,7 @@ def _excludes_zero(
     images: tuple[int, int],
     confidence: float,
 ) -> npt.NDArray[np.bool_]:
-    low, high = difference_interval((one, other), images, confidence)
+    low, high = difference_intervals((one, other), images, confidence, 1)
     return (low > 0) | (high < 0)
 
 

@@ -47,7 +47,7 @@ class RunSignals:
     @property
     def directions(self) -> tuple[str, ...]:
         """Directions of the signed vectors that are nodes of the run's hypergraphs."""
-        return ("positive", "negative")
+        return tuple(self.run.significance.directions)
 
     @cached_property
     def layers(self) -> dict[str, LayerVectors]:
@@ -129,7 +129,7 @@ def _parts(
     significance: xr.Dataset, images: int
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     every = np.ones(images, dtype=np.bool_)
-    if significance.sizes.get("split", 1) == 1:
+    if significance.sizes["split"] == 1:
         return every, every
     part = significance["part"].to_numpy()
     return part == 0, part == 1

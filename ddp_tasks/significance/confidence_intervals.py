@@ -8,6 +8,8 @@ too often where a share is near 0 or 1.
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,7 +41,8 @@ def shares_intervals(
     Clopper and Pearson 1934, The use of confidence or fiducial limits illustrated in the case of
     the binomial, Biometrika 26.
     """
-    from scipy.stats import beta
+    # SciPy's special functions load in a fifth of the time that its statistics take.
+    from scipy.special import betainccinv, betaincinv
 
     tail = (1 - confidence) / searched / 2
     count, images = np.broadcast_arrays(count, images)
@@ -47,11 +50,45 @@ def shares_intervals(
     pairs, place = np.unique(np.stack([count.ravel(), images.ravel()]), axis=1, return_inverse=True)
     k, n = pairs
     with np.errstate(invalid="ignore", divide="ignore"):
-        low = np.where(k > 0, beta.ppf(tail, k, n - k + 1), 0.0)
-        high = np.where(k < n, beta.isf(tail, k + 1, n - k), 1.0)
+        low = np.where(k > 0, betaincinv(k, n - k + 1, tail), 0.0)
+        high = np.where(k < n, betainccinv(k + 1, n - k, tail), 1.0)
     missing = n <= 0
     ends = [np.where(missing, np.nan, end)[place].reshape(count.shape) for end in (low, high)]
     return ends[0], ends[1]
+
+
+def wilson_interval(
+    count: npt.NDArray[np.int64], images: npt.NDArray[np.int64], confidence: float
+) -> tuple[Floats, Floats]:
+    """The score interval of a share: all shares that a score test would not reject.
+
+    Unlike the interval of the normal approximation it stays within 0 and 1, and is not empty
+    where the share is 0 or 1.
+
+    Parameters
+    ----------
+    count, images
+        of one shape, or broadcast to one; ``count`` out of ``images``.
+    confidence
+        between 0 and 1, such as 0.95.
+
+    Returns
+    -------
+    lower and upper ends; NaN where there are no images
+
+    References
+    ----------
+    Wilson 1927, Probable inference, the law of succession, and statistical inference, Journal of
+    the American Statistical Association 22.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = count / images
+        wide = z**2 / images
+        centre = (share + wide / 2) / (1 + wide)
+        half = np.sqrt(share * (1 - share) * wide + wide**2 / 4) / (1 + wide)
+    # Rounding may move an end past the share, which it equals at 0 and 1.
+    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
 
 
 def difference_intervals(

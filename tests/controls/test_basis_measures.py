@@ -18,7 +18,7 @@ from ddp_tasks.controls.basis_measures import (
     quantiles_of_both,
 )
 from ddp_tasks.controls.layer_images import LayerImages, some_of_each
-from ddp_tasks.significance.confidence_intervals import difference_interval
+from ddp_tasks.significance.confidence_intervals import difference_intervals
 from schemas.control_variables import MEASURES
 
 CONFIDENCE = 0.9
@@ -30,7 +30,7 @@ def excludes(nodes):
             return False
         counts = np.array([one]), np.array([other])
         confidence = 1 - (1 - CONFIDENCE) / nodes
-        (low,), (high,) = difference_interval(counts, (images, other_images), confidence)
+        (low,), (high,) = difference_intervals(counts, (images, other_images), confidence, 1)
         return low > 0 or high < 0
 
     return of

@@ -9,6 +9,7 @@ from ddp_tasks.significance.confidence_intervals import (
     difference_probabilities,
     false_discovery_rates,
     shares_intervals,
+    wilson_interval,
 )
 
 CONFIDENCES = st.floats(0.5, 0.999)
@@ -18,6 +19,16 @@ CONFIDENCES = st.floats(0.5, 0.999)
 def shares(draw):
     images = draw(st.integers(1, 3000))
     return draw(st.integers(0, images)), images
+
+
+@given(shares(), CONFIDENCES)
+def test_the_score_interval_is_scipys_and_contains_the_share(share, confidence):
+    count, images = share
+    low, high = wilson_interval(np.array([count]), np.array([images]), confidence)
+    expected = stats.binomtest(count, images).proportion_ci(confidence, method="wilson")
+    # Two ways to round: both are within a few units in the last place of a number up to 1.
+    np.testing.assert_allclose([low[0], high[0]], expected, rtol=1e-11, atol=1e-14)
+    assert 0 <= low[0] <= count / images <= high[0] <= 1
 
 
 @given(shares(), CONFIDENCES, st.integers(1, 500))

@@ -329,20 +329,34 @@ def test_a_group_written_by_region_is_the_group_written_whole(tmp_path):
     stored(path, Cube(signal, np.array([0, 1, 0, 1]), (7, 3), 2, ()), block=2)
     layers = store.read(path, "layers").load()
     random = np.random.default_rng(0)
-    fraction = random.uniform(size=(2, 3, 2, 2, 7)).astype(np.float32)
-    fraction[:, :, :, 1, 3:] = np.nan
+    fraction = random.uniform(size=(1, 2, 3, 2, 2, 7)).astype(np.float32)
+    fraction[..., 1, 3:] = np.nan
     shares = ClassFractions(
-        fraction=fraction, images=np.array([2, 2]), reached=np.array([[2, 2], [2, 1]])
+        fraction=fraction,
+        images=np.array([[2, 2]]),
+        reached=np.array([[[2, 2], [2, 1]]]),
+        eta_squared=fraction[:, 0, 0, 0],
     )
     threshold = random.normal(size=(2, 3, 2))
-    whole = tables_dataset(threshold, shares, layers, ["a", "b"], [0.5, 0.7, 0.9])
+    whole = tables_dataset(
+        threshold,
+        shares,
+        np.zeros(4, dtype=np.int8),
+        layers=layers,
+        target_classes=["a", "b"],
+        quantiles=[0.5, 0.7, 0.9],
+    )
     regions.write_template(
-        path, "significance", whole, {"fraction": (2, 3, 2, 1, 4)}, within=(1, 1, 2, 1, 4)
+        path,
+        "significance",
+        whole,
+        {"fraction": (1, 2, 3, 2, 1, 4)},
+        within={"fraction": (1, 1, 1, 2, 1, 4)},
     )
     with pytest.raises(DamagedStoreError, match="holds no finished group significance"):
         store.read(path, "significance")
     for layer, vectors in ((1, slice(0, 3)), (0, slice(4, 7)), (0, slice(0, 4))):
-        place = (slice(None), slice(None), slice(None), layer, vectors)
+        place = (*4 * (slice(None),), layer, vectors)
         regions.write_region(path, "significance", "fraction", place, fraction[place])
     store.record(path, "significance", {})
     xr.testing.assert_identical(
