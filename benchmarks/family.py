@@ -123,6 +123,7 @@ def measure_significance(path: Path) -> str:
     The pipeline's own reductions, slab by slab in this process instead of on Dask workers.
     """
     from ddp_tasks.significance.significance import ClassFractions, tables_dataset
+    from ddp_tasks.significance.splits import Split
     from ddp_tasks.store import groups, regions
     from ddp_tasks.store.cube import cube_size
     from ddp_tasks.store.slabs import slabs
@@ -130,24 +131,36 @@ def measure_significance(path: Path) -> str:
 
     quantiles, cube = _levels().quantiles, cube_size(path)
     names = groups.read(path, "signals")["target_class"].to_numpy().tolist()
-    narrow = reductions.fraction_slabs(cube, len(quantiles), len(names))
-    threshold = reductions.thresholds(path, slabs(cube), quantiles, reductions.one_by_one)
-    shape = (*threshold.shape[:2], len(names), len(cube.ranks), max(cube.ranks))
+    split = Split.of(_levels())
+    parts, one = len(split.names), reductions.one_by_one
+    narrow = reductions.fraction_slabs(cube, len(quantiles), len(names), parts)
+    threshold = reductions.thresholds(path, slabs(cube), quantiles, split, one)
+    ranks = (len(cube.ranks), max(cube.ranks))
+    shape = (parts, *threshold.shape[:2], len(names), *ranks)
     none_yet = ClassFractions(
         fraction=np.broadcast_to(np.float32(np.nan), shape),
-        images=np.zeros(len(names), dtype=np.int64),
-        reached=np.zeros((len(names), len(cube.ranks)), dtype=np.int64),
+        images=np.zeros((parts, len(names)), dtype=np.int64),
+        reached=np.zeros((parts, len(names), len(cube.ranks)), dtype=np.int64),
+        eta_squared=np.full((parts, *ranks), np.nan, dtype=np.float32),
     )
-    layers = groups.read(path, "layers").load()
-    tables = tables_dataset(threshold, none_yet, layers, names, quantiles)
-    region = (*shape[:3], 1, max(slab.width for slab in narrow))
-    regions.write_template(
-        path, "significance", tables, {"fraction": region}, within=(1, 1, *region[2:])
+    tables = tables_dataset(
+        threshold,
+        none_yet,
+        split.parts(groups.read(path, "signals")["target"].to_numpy()),
+        layers=groups.read(path, "layers").load(),
+        target_classes=names,
+        quantiles=quantiles,
     )
+    region = (*shape[:4], 1, max(slab.width for slab in narrow))
+    within = {"fraction": (1, 1, 1, *region[3:])}
+    regions.write_template(path, "significance", tables, {"fraction": region}, within=within)
+    every = slice(None)
     for slab in narrow:
-        images, reached = reductions.write_fractions(path, len(names), slab)
-        regions.write_region(path, "significance", "reached", (slice(None), slab.layer), reached)
-    regions.write_region(path, "significance", "images", (slice(None),), images)
+        counts = reductions.write_fractions(path, len(names), split, slab)
+        regions.write_region(
+            path, "significance", "reached", (every, every, slab.layer), counts.reached
+        )
+    regions.write_region(path, "significance", "images", (every,), counts.images)
     groups.record(path, "significance", {})
     return f"{len(quantiles)} levels, {len(threshold)} directions"
 
@@ -188,9 +201,9 @@ def take_slice(path: Path) -> str:
     from ddp_tasks.store import groups
 
     family = Family.of(groups.read(path, "significance"), LAYER)
-    at = family.at(0.8, 60, "negative")
+    at = family.at(0.8, 60, ("negative",))
     start = time.perf_counter()
-    others = [family.at(level, 60, "negative") for level in _levels().quantiles]
+    others = [family.at(level, 60, ("negative",)) for level in _levels().quantiles]
     each = (time.perf_counter() - start) / len(others)
     return (
         f"{int(at.significant.sum()):,} incidences; each of {len(others)} more {1e3 * each:.0f} ms"
@@ -208,19 +221,23 @@ def map_family(path: Path) -> str:
 
 
 def bootstrap(path: Path) -> str:
-    """Two hundred resamples of incidences, equivalence classes and edges, in one direction."""
+    """Two hundred resamples of incidences, equivalence classes and edges, in both directions."""
     from ddp_tasks.hypergraphs.family import Family
     from ddp_tasks.hypergraphs.semantic_hierarchy import semantic_hierarchy
     from ddp_tasks.significance import stability
+    from ddp_tasks.significance.significance import of_part
     from ddp_tasks.store import cube, groups
 
     at = Family.of(groups.read(path, "significance"), LAYER).at(QUANTILE, PERCENTAGE)
     found = semantic_hierarchy(at.significant)
     members = tuple(np.flatnonzero(row) for row in found.singular_vectors)
     hierarchy = stability.Hierarchy(members, *np.nonzero(found.covers))
-    parts = partial(cube.layer_parts, path, 0, at.fraction.shape[1])
-    indicators = stability.indicators(parts, [at.threshold, np.inf], len(at.target_classes))
-    judged = stability.bootstrap(indicators[0], PERCENTAGE, 200, hierarchy)
+    rank = at.fraction.shape[1] // len(at.directions)
+    part = groups.read(path, "significance")["part"].to_numpy()
+    parts = of_part(partial(cube.layer_parts, path, 0, rank), part, 0)
+    threshold = dict(zip(at.directions, at.thresholds, strict=True))
+    indicators = stability.indicators(parts, threshold, len(at.target_classes))
+    judged = stability.bootstrap(indicators, PERCENTAGE, 200, hierarchy)
     sure = judged.incidence[at.significant] >= 0.95
     return f"{int(sure.sum()):,} of {len(sure):,} incidences hold in 95 % of resamples"
 

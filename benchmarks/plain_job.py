@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.networks.models import open_model
 from ddp_tasks.networks.training import train
+from ddp_tasks.significance.splits import split_images
 from schemas.run_files import load_run
 
 
@@ -53,7 +54,7 @@ def mean_outputs(network: nn.Module, layers, batches) -> dict[str, Tensor]:
 
 
 def significant_vectors(run, network, images) -> dict[str, int]:
-    """By layer the number of vectors whose positive signals are significant for a class."""
+    """By layer the number of vectors significant for a class, each direction by itself."""
     layers = {
         name: module
         for name, module in network.named_modules()
@@ -66,7 +67,9 @@ def significant_vectors(run, network, images) -> dict[str, int]:
     count = len(images)
     batches = (images.batch(i, min(i + 64, count)) for i in range(0, count, 64))
     means = mean_outputs(network, layers, batches)
-    classes = [np.flatnonzero(images.target == c) for c in range(len(images.target_classes))]
+    part = split_images(images.target, run.significance.split, run.significance.seed)
+    chooses, names = part == 0, images.target_classes
+    classes = [np.flatnonzero(chooses & (images.target == c)) for c in range(len(names))]
     numbers = {}
     for name, (U, S, Vh) in spectra.items():
         # The entry of U greatest in size is positive, as in the store.
@@ -74,11 +77,12 @@ def significant_vectors(run, network, images) -> dict[str, int]:
         rank = int((S[0] * max(U.shape[0], Vh.shape[1]) * np.finfo(np.float64).eps < S).sum())
         signals = (means[name] @ signed[:, :rank].float()).numpy()
         quantile, percentage = run.significance.levels(name)
-        levels = np.quantile(signals, [quantile, 1 - quantile])
+        levels = np.quantile(signals[chooses], [quantile, 1 - quantile])
         above = np.stack([(signals[rows] > levels[0]).mean(0) for rows in classes])
         below = np.stack([(signals[rows] < levels[1]).mean(0) for rows in classes])
-        numbers[name] = int((above >= percentage / 100).any(0).sum())
-        assert below.shape == above.shape
+        numbers[name] = sum(
+            int((shares >= percentage / 100).any(0).sum()) for shares in (above, below)
+        )
     return numbers
 
 

@@ -28,12 +28,16 @@ from typing import Any
 import numpy as np
 import psutil
 
+from ddp_tasks.significance.splits import Split
 from ddp_tasks.store import shards
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 VGG16 = (64, 64, 128, 128, 256, 256, 256, *[512] * 6, 4096, 4096, 1000)
 BLOCK, CLASSES, SEED = 256, 20, 0
 QUANTILES = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.99)
+
+#: All images choose and judge, as in what is compared with.
+WHOLE = Split(None, 0)
 
 #: What is asked for.
 FASTER, MOST_GIB, MOST_STORED, LEAST_READING = 5.0, 1.5, 1.08, 0.5
@@ -109,8 +113,8 @@ def significant_images(path: Path, threshold: np.ndarray, slab: Any) -> int:
     from ddp_tasks.workers import reductions
 
     layer_threshold = threshold[:, :, slab.layer]
-    counts = reductions.significant_counts(path, layer_threshold, CLASSES, slab)
-    return int(counts.significant[:, :, :, 0].sum())
+    counts = reductions.significant_counts(path, layer_threshold, CLASSES, WHOLE, slab)
+    return int(counts.significant[..., 0].sum())
 
 
 def ours(path: Path, workers: int) -> dict[str, Any]:
@@ -133,12 +137,12 @@ def ours(path: Path, workers: int) -> dict[str, Any]:
             client = stack.enter_context(Client(cluster, set_as_default=False))
             mapped = OverWorkers(client, patience=60)
         size = cube_size(path)
-        whole, narrow = slabs(size), reductions.fraction_slabs(size, len(QUANTILES), CLASSES)
+        whole, narrow = slabs(size), reductions.fraction_slabs(size, len(QUANTILES), CLASSES, 1)
         # The workers of a run have imported everything by then: they wrote the cube.
         first = [whole[0]] * max(1, workers)
-        list(mapped(partial(reductions.upper_counts, path), first))
+        list(mapped(partial(reductions.upper_counts, path, WHOLE), first))
         start = Stopwatch()
-        threshold = reductions.thresholds(path, whole, QUANTILES, mapped)
+        threshold = reductions.thresholds(path, whole, QUANTILES, WHOLE, mapped)
         quantile = start.lap()
         significant = sum(
             found

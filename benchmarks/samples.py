@@ -117,7 +117,7 @@ class LayerSignals:
         table = significance_dataset(
             lambda: [(signal, self.target[chosen])], layers, self.target_classes, [self.levels[0]]
         )
-        return LayerTable.of(table.sel(layer="it"), *self.levels).significant
+        return LayerTable.of(table.sel(layer="it"), *self.levels, ("positive",)).significant
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,10 @@ def shown(
     singular_vectors, target_classes = equivalence_classes(significant)
     hierarchy = xr.Dataset(
         {
-            "singular_vectors": (("equivalence_class", "singular_vector"), singular_vectors),
+            "singular_vectors": (
+                ("equivalence_class", "singular_vector", "direction"),
+                singular_vectors[:, :, None],
+            ),
             "target_classes": (("equivalence_class", "target_class"), target_classes),
         },
         coords={"target_class": np.array(names, dtype=object)},

@@ -4,7 +4,8 @@
 
 Trains the paper's network of the presets digits and mnist anew for every seed and number of
 threads, each in a process of its own, and finds the significant vectors of every layer as a run
-does, with the project's own functions and without Prefect, Dask and a store. Training adds up in
+does by the paper's rule (positive directions, all images), with the project's own functions and
+without Prefect, Dask and a store. Training adds up in
 another order on another number of threads or another processor, and so gives another network:
 only what holds in all of these trainings, or in most, is worth saying.
 
@@ -146,7 +147,9 @@ def measure(run: RunParameters, threads: int) -> Training:
     of_layers = {}
     for layer in layers:
         levels = run.significance.levels(layer.name)
-        significant = LayerTable.of(significance.sel(layer=layer.name), *levels).significant
+        significant = LayerTable.of(
+            significance.sel(layer=layer.name), *levels, ("positive",)
+        ).significant
         of_layers[layer.name] = {
             str(i): np.flatnonzero(significant[:, i]).tolist()
             for i in np.flatnonzero(significant.any(axis=0)).tolist()
