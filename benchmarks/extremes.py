@@ -61,6 +61,8 @@ class Extreme:
                     "side": self.side,
                 },
             },
+            # A single image of a class cannot be split.
+            **({"significance": {"split": None}} if self.per_class == 1 else {}),
         }
 
     def __str__(self) -> str:

@@ -25,8 +25,8 @@ def _hierarchy(sets, vectors):
                 np.array([[name in letters for name in names] for letters in sets]),
             ),
             "singular_vectors": (
-                ("equivalence_class", "singular_vector"),
-                number == np.arange(len(sets))[:, None],
+                ("equivalence_class", "singular_vector", "direction"),
+                (number == np.arange(len(sets))[:, None])[:, :, None],
             ),
         },
         coords={"target_class": names},
