@@ -184,7 +184,7 @@ def values() -> Iterator[Case]:
         ("significance.percentage", 1e-300),
         ("significance.sample_sizes", [2**50]),
         ("significance.percentages", [0.001, 99.999]),
-        ("images.per_class", 1),
+        ("images.per_class", 2),
         ("images.unreadable", 0),
         ("layers", ["fc2"]),
         ("capacity", []),

@@ -18,6 +18,7 @@ from ddp_tasks.hypergraphs.survival import (
 )
 from ddp_tasks.queries.common_images import CommonImages
 from ddp_tasks.queries.run_signals import RunSignals
+from ddp_tasks.significance.image_nodes import ImageNodes, image_nodes
 from ddp_tasks.significance.paired_shares import paired_difference_interval
 from ddp_tasks.significance.signal_similarity import (
     FEWEST_IMAGES,
@@ -28,7 +29,6 @@ from ddp_tasks.significance.signal_similarity import (
     random_rotation,
     subspace_cosines,
 )
-from ddp_tasks.significance.signed_vectors import SignedVectors, signed_vectors
 from ddp_tasks.significance.vector_matching import Matching, close_groups, every_vector, match
 
 Floats = npt.NDArray[np.float64]
@@ -47,7 +47,7 @@ class LayerOnImages:
     singular_values: Floats
     left_vectors: Floats
     """shape (d, r)."""
-    nodes: SignedVectors
+    nodes: ImageNodes
     confidence: float
     bases: Floats
     """shape (draw, r, r); rotations that take its vectors to random bases."""
@@ -80,8 +80,8 @@ class LayerOnImages:
         levels = run.run.significance.levels(layer)
         directions = run.directions
 
-        def nodes(values: npt.NDArray[np.floating]) -> SignedVectors:
-            return signed_vectors(
+        def nodes(values: npt.NDArray[np.floating]) -> ImageNodes:
+            return image_nodes(
                 values, target, chooses, classes, levels=levels, directions=directions
             )
 
@@ -261,7 +261,7 @@ def _mean(values: Floats) -> float:
     return float(kept.mean()) if len(kept) else float("nan")
 
 
-def _node_pairs(a: SignedVectors, b: SignedVectors, matching: Matching) -> npt.NDArray[np.int64]:
+def _node_pairs(a: ImageNodes, b: ImageNodes, matching: Matching) -> npt.NDArray[np.int64]:
     """Nodes of a and of b whose vectors are matched, their directions by the sign of the match.
 
     Returns

@@ -53,7 +53,9 @@ def of_family(run: RunParameters, path: Path) -> dict[str, str]:
 
 def of_visualized(run: RunParameters, path: Path) -> dict[str, str]:
     """The mark of the group ``visualized``."""
-    levels = run.significance.model_dump_json(include={"quantile", "percentage", "layers"})
+    levels = run.significance.model_dump_json(
+        include={"quantile", "percentage", "layers", "directions", "split", "seed"}
+    )
     return {
         "visualizations": run.visualizations.model_dump_json(),
         "levels": levels,

@@ -1,7 +1,7 @@
 import numpy as np
 import reference
 
-from ddp_tasks.significance.signed_vectors import signed_vectors
+from ddp_tasks.significance.image_nodes import image_nodes
 
 
 def layer(n=60, r=4, classes=3):
@@ -15,7 +15,7 @@ def layer(n=60, r=4, classes=3):
 
 def test_signed_vectors_are_significant_as_the_definition_says():
     signals, target = layer()
-    nodes = signed_vectors(
+    nodes = image_nodes(
         signals, target, np.ones(60, bool), 3, levels=(0.8, 60.0),
         directions=("positive", "negative"),
     )  # fmt: skip
@@ -36,7 +36,7 @@ def test_signed_vectors_are_significant_as_the_definition_says():
 def test_images_that_do_not_choose_change_nothing_but_their_own_rows():
     signals, target = layer()
     chooses = np.arange(60) < 30
-    own = signed_vectors(
+    own = image_nodes(
         signals[:30],
         target[:30],
         np.ones(30, bool),
@@ -44,7 +44,7 @@ def test_images_that_do_not_choose_change_nothing_but_their_own_rows():
         levels=(0.8, 60.0),
         directions=("positive",),
     )
-    part = signed_vectors(signals, target, chooses, 3, levels=(0.8, 60.0), directions=("positive",))
+    part = image_nodes(signals, target, chooses, 3, levels=(0.8, 60.0), directions=("positive",))
     np.testing.assert_array_equal(own.significant, part.significant)
     np.testing.assert_array_equal(own.active, part.active[:30])
     assert part.active.shape == (60, 4)
@@ -54,12 +54,12 @@ def test_images_that_do_not_reach_the_layer_count_in_their_class_and_are_never_a
     signals, target = layer()
     missing = signals.copy()
     missing[::2] = np.nan
-    nodes = signed_vectors(
+    nodes = image_nodes(
         missing, target, np.ones(60, bool), 3, levels=(0.8, 40.0), directions=("positive",)
     )
     assert not nodes.active[::2].any()
     assert nodes.threshold[0] == np.quantile(signals[1::2].astype(float), 0.8)
-    none = signed_vectors(
+    none = image_nodes(
         np.full((6, 2), np.nan), target[:6], np.ones(6, bool), 3, levels=(0.8, 40.0),
         directions=("positive",),
     )  # fmt: skip

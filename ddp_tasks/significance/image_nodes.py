@@ -14,17 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ddp_tasks.significance.significance import share, significant
+from ddp_tasks.weights.signed_vectors import DIRECTIONS, interleaved
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
 
-#: Sign of the signals that each direction counts.
-SIGNS = {"positive": 1, "negative": -1}
-
 
 @dataclass(frozen=True)
-class SignedVectors:
-    """The nodes of a layer's hypergraph, v0⁺, v0⁻, v1⁺, ..., or v0, v1, ... in one direction."""
+class ImageNodes:
+    """The nodes of a layer's hypergraph and the images that each is significant for."""
 
     vector: Shaped[npt.NDArray[np.int64], " node"]
     """number of its vector, ascending."""
@@ -43,7 +41,7 @@ class SignedVectors:
         return int(self.significant.any(axis=0).sum())
 
 
-def signed_vectors(
+def image_nodes(
     signals: Shaped[npt.NDArray[np.floating], "n r"],
     target: Shaped[npt.NDArray[np.int64], " n"],
     chooses: Shaped[npt.NDArray[np.bool_], " n"],
@@ -51,7 +49,7 @@ def signed_vectors(
     *,
     levels: tuple[float, float],
     directions: Sequence[str],
-) -> SignedVectors:
+) -> ImageNodes:
     """Which signed vectors are significant for which classes.
 
     Parameters
@@ -74,17 +72,16 @@ def signed_vectors(
     exact = signals.astype(np.float64)
     choosing = exact[chooses]
     reaching = choosing[np.isfinite(choosing[:, 0])]
-    signs = [SIGNS[direction] for direction in directions]
+    signs = [1 if direction == DIRECTIONS[0] else -1 for direction in directions]
     q = [np.quantile(sign * reaching, levels[0]) if len(reaching) else np.inf for sign in signs]
     # Comparisons with NaN are false.
-    active = np.stack([sign * exact > q[d] for d, sign in enumerate(signs)], axis=-1)
-    active = active.reshape(len(exact), -1)
+    active = interleaved([sign * exact > q[d] for d, sign in enumerate(signs)])
     images = np.bincount(target[chooses], minlength=classes)
     # Sums of fewer than 2**24 ones are exact.
     member = (target[chooses] == np.arange(classes)[:, None]).astype(np.float32)
     count = (member @ active[chooses].astype(np.float32)).astype(np.int64)
     r = signals.shape[1]
-    return SignedVectors(
+    return ImageNodes(
         vector=np.repeat(np.arange(r), len(signs)),
         sign=np.tile(np.array(signs, dtype=np.int64), r),
         threshold=np.tile(np.array(q, dtype=np.float64), r),
