@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from ddp_tasks.controls.random_rotations import haar_rotations
 from ddp_tasks.hypergraphs.survival import (
     class_sets,
     hierarchy_drift,
@@ -26,7 +27,6 @@ from ddp_tasks.significance.signal_similarity import (
     channel_correspondence,
     linear_cka,
     principal_directions,
-    random_rotation,
     subspace_cosines,
 )
 from ddp_tasks.significance.vector_matching import Matching, close_groups, every_vector, match
@@ -86,7 +86,7 @@ class LayerOnImages:
             )
 
         rng = np.random.default_rng([list(run.layers).index(layer), 3])
-        bases = np.stack([random_rotation(signals.shape[1], rng) for _ in range(draws)])
+        bases = haar_rotations(signals.shape[1], draws, rng)
         return cls(
             layer=layer,
             signals=signals,

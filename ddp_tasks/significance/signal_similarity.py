@@ -211,14 +211,3 @@ def standardized(
     # Rounding leaves a constant signal a length of its own.
     constant = length <= 1e-7 * np.linalg.norm(signals, axis=0)
     return np.where(constant, 0, centred / np.where(constant, 1, length))
-
-
-def random_rotation(r: int, rng: np.random.Generator) -> Floats:
-    """An orthogonal matrix drawn so that every one is as likely, shape (r, r).
-
-    References
-    ----------
-    Mezzadri 2007, How to generate random matrices from the classical compact groups, section 5.
-    """
-    Q, R = np.linalg.qr(rng.standard_normal((r, r)))
-    return np.asarray(Q * np.sign(np.diag(R)))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import reference
 
+from ddp_tasks.controls.random_rotations import haar_rotations
 from ddp_tasks.significance import signal_similarity as similarity
 
 
@@ -12,7 +13,7 @@ def signals(n=40, r=6, seed=0):
 
 
 def rotation(r, seed=0):
-    return similarity.random_rotation(r, np.random.default_rng(seed))
+    return haar_rotations(r, 1, np.random.default_rng(seed))[0]
 
 
 def test_cka_is_that_of_tables_of_images_by_images():

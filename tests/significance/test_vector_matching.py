@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ddp_tasks.significance.signal_similarity import random_rotation
+from ddp_tasks.controls.random_rotations import haar_rotations
 from ddp_tasks.significance.vector_matching import agreements, close_groups, every_vector, match
 
 R, N = 6, 120
@@ -15,7 +15,7 @@ def signals(seed=0):
 
 def bases(draws=20, r=R):
     rng = np.random.default_rng(1)
-    return np.stack([random_rotation(r, rng) for _ in range(draws)])
+    return haar_rotations(r, draws, rng)
 
 
 def matched(a, b, groups=None, target=None):
@@ -60,7 +60,7 @@ def test_vectors_of_equal_singular_values_are_matched_as_one_subspace():
     a = np.random.default_rng(6).standard_normal((N, R))
     values = np.array([5, 3, 3 - 1e-9, 3 - 2e-9, 1, 0.5])
     turned = np.eye(R)
-    turned[1:4, 1:4] = random_rotation(3, np.random.default_rng(7))
+    turned[1:4, 1:4] = haar_rotations(3, 1, np.random.default_rng(7))[0]
     groups = close_groups(values)
     np.testing.assert_array_equal(groups, [0, 1, 1, 1, 2, 3])
     alone, together = matched(a, a @ turned), matched(a, a @ turned, groups)
