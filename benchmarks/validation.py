@@ -66,8 +66,12 @@ def mnist(data: Path, per_class: int) -> RunParameters:
 
 
 def cifar10(data: Path, per_class: int, network: str) -> RunParameters:
-    """CIFAR-10 with ``resnet56`` at the paper's usual levels or ``vgg16`` at those of figure 9."""
+    """CIFAR-10 with ``vgg16`` at the levels of figure 9, or a ResNet at the paper's usual ones."""
     networks: dict[str, dict[str, Any]] = {
+        "resnet20": {
+            "model": {"factory": "ddp_tasks.networks:CifarResNet", "kwargs": {"depth": 20}},
+            "significance": {"quantile": 0.9, "percentage": 75},
+        },
         "resnet56": {
             "model": {"factory": "ddp_tasks.networks:CifarResNet", "kwargs": {"depth": 56}},
             "significance": {"quantile": 0.9, "percentage": 75, **_PAPERS},
@@ -77,7 +81,11 @@ def cifar10(data: Path, per_class: int, network: str) -> RunParameters:
             "significance": {"quantile": 0.9, "percentage": _MORE_THAN_HALF, **_PAPERS},
         },
     }
-    weights = {"resnet56": "cifar10_resnet56.pt", "vgg16": "cifar10_vgg16_bn.pt"}[network]
+    weights = {
+        "resnet20": "cifar10_resnet20.pt",
+        "resnet56": "cifar10_resnet56.pt",
+        "vgg16": "cifar10_vgg16_bn.pt",
+    }[network]
     content = networks[network]
     content["model"]["weights"] = str(data / "models" / weights)
     content["name"] = f"cifar10-{network}"

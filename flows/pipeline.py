@@ -13,6 +13,7 @@ from ddp_tasks.queries.progress import shards_written
 from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.stages import (
     capacity,
+    controls,
     decomposition,
     extraction,
     family,
@@ -129,6 +130,8 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             family.map_family(run, store, address)
         with timings.part("stability"):
             family.judge_stability(run, store, address)
+        with timings.part("controls"):
+            controls.measure_controls(run, store, address)
         with timings.part("optimised images"):
             visualizations.visualize_run(run, store, address)
         with timings.part("report"):

@@ -28,6 +28,7 @@ _MODULES = (
     "ddp_tasks.workers.spectra",
     "ddp_tasks.workers.family",
     "ddp_tasks.workers.hypergraphs",
+    "ddp_tasks.workers.controls",
     "ddp_tasks.workers.visualizations",
     "ddp_tasks.workers.sections",
     # Modules that these import only when they are called, since the flow does not need them.

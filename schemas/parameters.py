@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.control_parameters import ControlParameters
 from schemas.paths import expanded
 from schemas.plain_values import plain
 from schemas.run_error import RunError as RunError  # noqa: PLC0414 - part of this module
@@ -418,6 +419,7 @@ class RunParameters(Section):
     )
     exemplars: Positive = Field(9, description="strongest images kept for each singular vector")
     visualizations: VisualizationParameters = Field(default_factory=VisualizationParameters)
+    controls: ControlParameters = Field(default_factory=ControlParameters)
     cluster: File = Field(
         "auto",
         description="auto, local, cuda, a scheduler address, or a cluster YAML file",

@@ -78,7 +78,7 @@ def stored_identity(parameters: RunParameters) -> Mapping[str, Any]:
     The paths of code, weights and images, and the cluster, may change; digests of code, weights and
     images are compared instead. ``shards.images: auto`` agrees with any store and takes its shards.
     """
-    left_out = {"name", "cluster", "spatial_statistics", "visualizations"}
+    left_out = {"name", "cluster", "spatial_statistics", "visualizations", "controls"}
     dumped = recorded(parameters).model_dump(mode="json", exclude=left_out)
     for key in ("weights", "entry", "training", "accuracy"):
         dumped["model"].pop(key)

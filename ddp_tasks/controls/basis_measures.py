@@ -326,35 +326,36 @@ def _distinguishing(
     if not len(asked.pairs):
         return np.full(len(told), np.nan)
     nodes = told.shape[2]
-    # Bonferroni's: all intervals of a pair hold together at the level asked for.
-    confidence = 1 - (1 - asked.confidence) / nodes
     certain = np.zeros(len(told))
     for one, other in asked.pairs.tolist():
         pair = int(images[one]), int(images[other])
         if 0 in pair:
             continue
         if (pair[0] + 1) * (pair[1] + 1) <= _LOOKED_UP:
-            apart = _apart(*pair, confidence)[told[:, one], told[:, other]]
+            apart = _apart(*pair, asked.confidence, nodes)[told[:, one], told[:, other]]
         else:
-            apart = _excludes_zero(told[:, one], told[:, other], pair, confidence)
+            apart = _excludes_zero((told[:, one], told[:, other]), pair, asked.confidence, nodes)
         certain += apart.sum(axis=1)
     return certain / len(asked.pairs)
 
 
 @lru_cache(maxsize=64)
-def _apart(one: int, other: int, confidence: float) -> Bool[npt.NDArray[np.bool_], "a b"]:
+def _apart(
+    one: int, other: int, confidence: float, nodes: int
+) -> Bool[npt.NDArray[np.bool_], "a b"]:
     """Whether the interval excludes zero, for every pair of counts."""
     a, b = np.indices((one + 1, other + 1))
-    return _excludes_zero(a, b, (one, other), confidence)
+    return _excludes_zero((a, b), (one, other), confidence, nodes)
 
 
 def _excludes_zero(
-    one: npt.NDArray[np.int64],
-    other: npt.NDArray[np.int64],
+    counts: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
     images: tuple[int, int],
     confidence: float,
+    nodes: int,
 ) -> npt.NDArray[np.bool_]:
-    low, high = difference_intervals((one, other), images, confidence, 1)
+    # The intervals of all nodes hold together.
+    low, high = difference_intervals(counts, images, confidence, nodes)
     return (low > 0) | (high < 0)
 
 

@@ -42,6 +42,7 @@ def made_of(run: RunParameters, path: Path) -> str:
         "family",
         "exemplars",
         "pictures",
+        "controls",
         *(["capacity"] if run.capacity else []),
         *(f"visualizations/{name}" for name in groups.names_below(path, "visualizations")),
     ]

@@ -219,6 +219,7 @@ def _expected(path: Path, run: RunParameters) -> list[str]:
         "visualized": run.visualizations.targets != "none",
         "pictures": True,
         "family": True,
+        "controls": True,
     }
     return [
         *(group for group, wanted in wanted_by_group.items() if wanted),

@@ -63,6 +63,16 @@ def of_visualized(run: RunParameters, path: Path) -> dict[str, str]:
     }
 
 
+def of_controls(run: RunParameters, path: Path) -> dict[str, str]:
+    """The mark of the group ``controls``."""
+    asked = {"quantile", "percentage", "layers", "directions", "confidence", "superclasses", "seed"}
+    return {
+        "controls": run.controls.model_dump_json(),
+        "asked": run.significance.model_dump_json(include=asked),
+        **_of_significance(path),
+    }
+
+
 def is_visualized(run: RunParameters, path: Path) -> bool:
     """Whether the optimised images that a run asks for were made, and all stored ones are whole."""
     recorded = groups.is_recorded(path, "visualized", of_visualized(run, path))
@@ -185,6 +195,7 @@ def _parts(run: RunParameters, path: Path) -> list[tuple[str, dict[str, str]]]:
     """Groups that hold all layers, and the mark of each."""
     parts = [("significance", of_significance(run, path)), ("exemplars", of_cube(path))]
     parts.append(("family", of_family(run, path)))
+    parts.append(("controls", of_controls(run, path)))
     if run.significance.superclasses:
         parts.append(("superclasses", of_superclasses(run, path)))
     if run.capacity:

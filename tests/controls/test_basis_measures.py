@@ -29,8 +29,8 @@ def excludes(nodes):
         if not images or not other_images:
             return False
         counts = np.array([one]), np.array([other])
-        confidence = 1 - (1 - CONFIDENCE) / nodes
-        (low,), (high,) = difference_intervals(counts, (images, other_images), confidence, 1)
+        ends = difference_intervals(counts, (images, other_images), CONFIDENCE, nodes)
+        (low,), (high,) = ends
         return low > 0 or high < 0
 
     return of
