@@ -8,6 +8,9 @@ import numpy as np
 import torch
 import xarray as xr
 
+from ddp_tasks.controls.basis_measures import Asked, class_pairs
+from ddp_tasks.controls.layer_controls import Drawn, layer_controls
+from ddp_tasks.controls.layer_images import LayerImages
 from ddp_tasks.figures import layer_figures
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.hypergraphs.family import Family, family_dataset
@@ -69,6 +72,7 @@ class Made:
     hypergraphs: dict[str, xr.Dataset]
     hierarchies: dict[str, xr.Dataset]
     images: ImageSet
+    controls: xr.Dataset
 
     def of_page(self) -> run_page.Findings:
         return run_page.Findings(
@@ -81,6 +85,7 @@ class Made:
             images=self.images,
             pictures=self.pictures,
             made_of="0123abcd",
+            controls=self.controls,
         )
 
     @property
@@ -215,6 +220,13 @@ def findings(strong: np.ndarray, images: int = 40) -> Made:
         hypergraphs={name: found.relations for name, found in built.items()},
         hierarchies=hierarchies,
         images=image_set,
+        controls=xr.concat(
+            [
+                _controls(name, cube[:, i], svd[name].U.numpy(), image_set, run)
+                for i, name in enumerate(names)
+            ],
+            dim="layer",
+        ).assign_attrs(seed=0, rotations=20, permutations=20),
     )
 
 
@@ -245,6 +257,22 @@ def _hierarchy(hierarchy, vectors, signals, image_set) -> xr.Dataset:
     ]
     best = exemplars.exemplars_of_sets(lambda: [(signals, image_set.target)], sets, 5, len(names))
     return hierarchy_dataset(hierarchy, nodes, names, best, image_set.ids)
+
+
+def _controls(name, signals, U, image_set, run) -> xr.Dataset:
+    whole = np.zeros(len(signals), dtype=np.int8)
+    classes = len(image_set.target_classes)
+    images = LayerImages.of(image_set.target, whole, whole == 0, classes)
+    asked = Asked(
+        images=images,
+        quantile=run.significance.levels(name).quantile,
+        percentage=run.significance.percentage,
+        directions=DIRECTIONS[:1],
+        groups=np.zeros((0, classes), dtype=bool),
+        pairs=class_pairs(images.images[-1], 10, np.random.default_rng(0)),
+        confidence=0.95,
+    )
+    return layer_controls(name, signals, U, asked, Drawn(20, 20, (), 0))
 
 
 def nested(classes: int = 4, vectors: int = 6) -> np.ndarray:

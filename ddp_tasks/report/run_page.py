@@ -14,10 +14,11 @@ import xarray as xr
 
 from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, short
 from ddp_tasks.figures.thumbnails import Thumbnails
+from ddp_tasks.queries.controls import percentile_of
 from ddp_tasks.queries.pictures import StoredPictures
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import Discriminating, Summary, read_summary
-from ddp_tasks.report import capacity_page, page
+from ddp_tasks.report import capacity_page, controls_section, page
 from ddp_tasks.report.fragments import Part, anchors
 from ddp_tasks.report.provenance import made_of
 from ddp_tasks.store import groups
@@ -48,6 +49,8 @@ class Findings:
     """of images that are shown, by id."""
     made_of: str
     """digest, see ``provenance.made_of``."""
+    controls: xr.Dataset
+    """the group ``controls``."""
     capacity: xr.Dataset | None = None
     """the group ``capacity``, where the run asks for it."""
 
@@ -66,6 +69,7 @@ def read_findings(run: RunParameters, path: Path) -> Findings:
         images=RecordedImages.of(signals),
         pictures=StoredPictures(path),
         made_of=made_of(run, path),
+        controls=groups.read(path, "controls").load(),
         capacity=groups.read(path, "capacity").load() if run.capacity else None,
     )
 
@@ -84,10 +88,11 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     """
     thumbnails = Thumbnails(findings.pictures)
     capacity, spectra = capacity_page.run_section(findings.capacity)
+    controls, among = controls_section.run_section(findings.controls)
     own = anchors(findings.summary)
     return page.pieces(
         "report.html.jinja",
-        spectra,
+        {**spectra, **among},
         {anchor: sections[layer] for layer, anchor in own.items()},
         summary=findings.summary,
         run=findings.run,
@@ -97,6 +102,7 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
         footnote=ARBITRARY_FOOTNOTE,
         unreadable_named=_UNREADABLE_NAMED,
         **capacity,
+        **controls,
         directions=findings.directions,
         attributes=findings.attributes,
         not_analysed=findings.not_analysed,
@@ -131,6 +137,7 @@ def _vector_row(
     return {
         "vector": vector,
         "name": vector.name,
+        "percentile": percentile_of(findings.controls, vector.layer, "eta_squared_best"),
         "classes": abbreviated([short(c) for c in vector.significant_for], _CLASSES_NAMED),
         "all_classes": abbreviated(vector.significant_for, _CLASSES_IN_TITLE),
         "images": images[:_IMAGES_OF_A_VECTOR],
