@@ -83,6 +83,7 @@ def test_everything_asked_for_is_there(finished):
         "significance",
         "family",
         "stability",
+        "controls",
         "exemplars",
         "pictures",
         "projections",

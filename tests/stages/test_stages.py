@@ -229,7 +229,7 @@ def test_what_was_judged_is_kept_until_it_is_asked_for_otherwise(copied, address
     assert judged["images_a_class"].values.tolist() == [2]
     assert set(np.unique(judged["incidence"] * 3).round(4)) <= {0, 1, 2, 3}
     grouped = stores.read(copied, "superclasses").load()
-    assert grouped["images"].values.tolist() == [20]
+    assert grouped["images"].values.tolist() == [[10], [10]]
 
 
 @pytest.mark.parametrize(
