@@ -43,9 +43,6 @@ VEHICLES = ("airplane", "automobile", "ship", "truck")
 #: The seventh of VGG-16's convolutions, the layer of figure 9.
 SEVENTH = "features.20"
 
-#: As in the paper: positive directions alone, and all images both choose and judge.
-_PAPERS: dict[str, Any] = {"split": None, "directions": ["positive"]}
-
 #: Percentage of figure 9: more than half of a class of up to 1,000 images.
 _MORE_THAN_HALF = 50.01
 
@@ -59,8 +56,6 @@ def mnist(data: Path, per_class: int) -> RunParameters:
             "images.kwargs.download=false",
             f"images.per_class={per_class}",
             "cluster=local",
-            "significance.split=null",
-            "significance.directions=[positive]",
         ],
     )
 
@@ -74,11 +69,11 @@ def cifar10(data: Path, per_class: int, network: str) -> RunParameters:
         },
         "resnet56": {
             "model": {"factory": "ddp_tasks.networks:CifarResNet", "kwargs": {"depth": 56}},
-            "significance": {"quantile": 0.9, "percentage": 75, **_PAPERS},
+            "significance": {"quantile": 0.9, "percentage": 75},
         },
         "vgg16": {
             "model": {"factory": "ddp_tasks.networks:CifarVGG16"},
-            "significance": {"quantile": 0.9, "percentage": _MORE_THAN_HALF, **_PAPERS},
+            "significance": {"quantile": 0.9, "percentage": _MORE_THAN_HALF},
         },
     }
     weights = {
@@ -100,10 +95,16 @@ def cifar10(data: Path, per_class: int, network: str) -> RunParameters:
     return check(RunParameters, content, content["name"])
 
 
+def by_papers_rule(run: RunParameters) -> RunParameters:
+    """As in the paper: positive directions alone, and all images both choose and judge."""
+    papers = {"split": None, "directions": ["positive"]}
+    return run.model_copy(update={"significance": run.significance.model_copy(update=papers)})
+
+
 RUNS = {
-    "mnist": mnist,
-    "resnet56": lambda data, per_class: cifar10(data, per_class, "resnet56"),
-    "vgg16": lambda data, per_class: cifar10(data, per_class, "vgg16"),
+    "mnist": lambda data, per_class: by_papers_rule(mnist(data, per_class)),
+    "resnet56": lambda data, per_class: by_papers_rule(cifar10(data, per_class, "resnet56")),
+    "vgg16": lambda data, per_class: by_papers_rule(cifar10(data, per_class, "vgg16")),
 }
 
 
