@@ -32,6 +32,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import equivalence_classes
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.input_pictures import input_picture
 from ddp_tasks.images.reading_ahead import read_ahead
+from ddp_tasks.networks.float64_networks import float64_network
 from ddp_tasks.networks.forward_pass import forward_pass
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.models import open_model
@@ -44,7 +45,6 @@ from ddp_tasks.visualization.feature_visualization import (
     Visualized,
     optimised,
 )
-from ddp_tasks.visualization.float64_networks import float64_network
 from ddp_tasks.visualization.natural_signals import natural_signals, natural_sums
 from ddp_tasks.visualization.pixels import PixelSpace
 from ddp_tasks.visualization.targets import Direction, Parametrization, Target

@@ -193,15 +193,16 @@ def means_read(
 def calls_heard(
     model: nn.Module,
     layers: tuple[LinearLayer, ...],
-    heard: Callable[[LinearLayer, LinearCall, int], None],
+    heard: Callable[[LinearLayer, LinearCall, int], Tensor | None],
     *,
     steady: bool = False,
 ) -> Iterator[Callable[[Tensor], Any]]:
     """A forward pass that calls ``heard`` whenever a layer makes its output.
 
     ``heard`` takes the layer, the call, and the number of images given to the network. What it
-    keeps of the output must be a new tensor, since an in-place activation may follow. Afterwards
-    all hooks are removed from the network and torch, whatever happens.
+    keeps of the output must be a new tensor, since an in-place activation may follow. If it gives
+    back a tensor, the network goes on with that one in place of the output. Afterwards all hooks
+    are removed from the network and torch, whatever happens.
 
     Parameters
     ----------
@@ -244,7 +245,11 @@ def attach(
     projections are computed again for ``read``, since attention does not return its own; if means
     are enough, use ``means_read``. The caller removes the handles, last first, in the same thread.
     """
-    hooks, calls = _listening(model, layers, lambda layer, call, _: read(layer.name, call.output))
+
+    def heard(layer: LinearLayer, call: LinearCall, images: int) -> None:
+        read(layer.name, call.output)
+
+    hooks, calls = _listening(model, layers, heard)
     with hooks as stack:
         stack.enter_context(calls)
         return [Attachment(stack.pop_all())]
@@ -253,19 +258,19 @@ def attach(
 def _listening(
     model: nn.Module,
     layers: tuple[LinearLayer, ...],
-    heard: Callable[[LinearLayer, LinearCall, int], None],
+    heard: Callable[[LinearLayer, LinearCall, int], Tensor | None],
     steady: bool = False,
 ) -> tuple[ExitStack, LinearCalls | ModuleCalls]:
     """Hooks that are set, and a context that reports the calls of layers within it."""
     by_name = {layer.name: layer for layer in layers}
     numbers: dict[str, int] = {}
 
-    def tell(call: LinearCall) -> None:
-        if call.name is not None:
-            number = numbers[call.name] = numbers.get(call.name, 0) + 1
-            layer = by_name.get(numbered_name(call.name, number))
-            if layer is not None:
-                heard(layer, call, calls.images)
+    def tell(call: LinearCall) -> Tensor | None:
+        if call.name is None:
+            return None
+        number = numbers[call.name] = numbers.get(call.name, 0) + 1
+        layer = by_name.get(numbered_name(call.name, number))
+        return None if layer is None else heard(layer, call, calls.images)
 
     calls: LinearCalls | ModuleCalls
     if steady and all(layer.plain for layer in layers) and not hides_projections(model):

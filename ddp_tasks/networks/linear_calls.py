@@ -149,10 +149,11 @@ class LinearCalls(TorchFunctionMode):
 
     Between ``hook`` and the removal of its handles, hooks keep track of the running module. Inside
     ``with``, the calls of torch's functions are noticed, and attention does not use its fused
-    forward pass, which hides its projections.
+    forward pass, which hides its projections. A tensor that ``heard`` gives back takes the place of
+    the output, which must have been returned by the function (``LinearCall.made``).
     """
 
-    def __init__(self, model: nn.Module, heard: Callable[[LinearCall], None]) -> None:
+    def __init__(self, model: nn.Module, heard: Callable[[LinearCall], Tensor | None]) -> None:
         super().__init__()
         self._heard = heard
         self._model = model
@@ -200,7 +201,8 @@ class LinearCalls(TorchFunctionMode):
         output = func(*args, **kwargs)
         if func in _HEARD and self._running:
             for call in self._calls_of(func, args, kwargs, output):
-                self._heard(call)
+                if (changed := self._heard(call)) is not None:
+                    output = _replaced(call, output, changed)
         return output
 
     def parameter(self, tensor: Tensor) -> str | None:
@@ -320,7 +322,7 @@ class ModuleCalls(AbstractContextManager[None]):
     """
 
     def __init__(
-        self, model: nn.Module, names: Iterable[str], heard: Callable[[LinearCall], None]
+        self, model: nn.Module, names: Iterable[str], heard: Callable[[LinearCall], Tensor | None]
     ) -> None:
         self._model, self._heard = model, heard
         self._names = tuple(dict.fromkeys(names))
@@ -349,13 +351,14 @@ class ModuleCalls(AbstractContextManager[None]):
     def __exit__(self, *error: object) -> None:
         """There is nothing to undo."""
 
-    def _telling(self, name: str, kind: str) -> Callable[..., None]:
-        def end(module: Any, args: Any, kwargs: Any, output: Tensor) -> None:
+    def _telling(self, name: str, kind: str) -> Callable[..., Tensor | None]:
+        def end(module: Any, args: Any, kwargs: Any, output: Tensor) -> Tensor | None:
+            shape = output.shape
             (entered,) = (*args, *kwargs.values())[:1]
             if output.ndim < module.weight.ndim:
                 # One image without an axis of images.
                 entered, output = entered[None], output[None]
-            self._heard(
+            changed = self._heard(
                 LinearCall(
                     name or kind,
                     name,
@@ -368,8 +371,18 @@ class ModuleCalls(AbstractContextManager[None]):
                     plain=True,
                 )
             )
+            return None if changed is None else changed.reshape(shape)
 
         return end
+
+
+def _replaced(call: LinearCall, output: Any, changed: Tensor) -> Any:
+    """A function's output with another tensor in place of the one that a call made."""
+    if call.made is None:
+        raise ValueError(f"the output of {call.name} stays inside a fused function")
+    if isinstance(output, tuple):
+        return (changed.reshape(output[0].shape), *output[1:])
+    return changed.reshape(output.shape)
 
 
 def hides_projections(model: nn.Module) -> bool:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ddp_tasks.networks.calling_convention import CallingConvention
+from ddp_tasks.networks.float64_networks import float64_network
 from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.visualization.float64_networks import float64_network
 from ddp_tasks.visualization.layer_outputs import layer_outputs
 from ddp_tasks.visualization.objectives import (
     kept_for,

@@ -24,8 +24,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from ddp_tasks.networks.calling_convention import CallingConvention
+from ddp_tasks.networks.float64_networks import float64_network
 from ddp_tasks.networks.layers import LinearLayer
-from ddp_tasks.visualization.float64_networks import float64_network
 from ddp_tasks.visualization.layer_outputs import LayerOutput, layer_outputs
 
 Boxes = npt.NDArray[np.int64]

@@ -15,6 +15,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from ddp_tasks.networks.calling_convention import CallingConvention
+from ddp_tasks.networks.float64_networks import float64_network
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.prepared_run import Prepared
 from ddp_tasks.store import groups
@@ -25,7 +26,6 @@ from ddp_tasks.visualization.feature_visualization import (
     Visualized,
     optimised,
 )
-from ddp_tasks.visualization.float64_networks import float64_network
 from ddp_tasks.visualization.pixels import PixelSpace, pixel_space
 from ddp_tasks.visualization.targets import Target
 from ddp_tasks.workers import kept

@@ -7,6 +7,7 @@ import pytest
 import torch
 from visualized import Normalised, natural_inputs, quick, visualized
 
+from ddp_tasks.networks.float64_networks import float64_network
 from ddp_tasks.visualization import objectives as of_objectives
 from ddp_tasks.visualization.feature_visualization import (
     Settings,
@@ -14,7 +15,6 @@ from ddp_tasks.visualization.feature_visualization import (
     batch_size,
     optimised,
 )
-from ddp_tasks.visualization.float64_networks import float64_network
 from ddp_tasks.visualization.layer_outputs import LayerOutput, layer_outputs
 from ddp_tasks.visualization.objectives import (
     kept_for,

@@ -7,9 +7,9 @@ from torch import nn
 from toy_networks import Colours
 
 from ddp_tasks.networks.calling_convention import AS_THEY_COME
+from ddp_tasks.networks.float64_networks import float64_network
 from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.visualization import receptive_fields as module
-from ddp_tasks.visualization.float64_networks import float64_network
 from ddp_tasks.visualization.layer_outputs import layer_outputs
 from ddp_tasks.visualization.receptive_fields import receptive_fields
 

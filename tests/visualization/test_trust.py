@@ -9,10 +9,10 @@ from torch import nn
 from visualized import Normalised, natural_inputs, visualized
 
 from ddp_tasks.networks.calling_convention import AS_THEY_COME
+from ddp_tasks.networks.float64_networks import float64_network
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.tracing import trace_layers
 from ddp_tasks.visualization.feature_visualization import Optimised, Visualized
-from ddp_tasks.visualization.float64_networks import float64_network
 from ddp_tasks.visualization.natural_signals import NaturalSignals
 from ddp_tasks.visualization.pixels import PixelSpace
 from ddp_tasks.visualization.targets import Target

@@ -1,4 +1,4 @@
-"""Networks in float64, where pictures are measured and rounding plays no part."""
+"""Networks in float64, where pictures and other ways of computing are compared exactly."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What changes in a network when singular vectors are taken out of its layers."""
