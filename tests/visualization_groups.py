@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
+
+from ddp_tasks.visualization.targets import Target
 
 DIRECTIONS = np.array(["positive", "negative"], dtype=object)
 _TEXT = {"dtype": object}
@@ -58,7 +61,7 @@ def projections(strongest: xr.Dataset, side: int = 6, channels: int = 1, patches
 def visualizations(
     layer: str,
     vectors: int,
-    targets: Sequence[tuple[Sequence[int], str]],
+    targets: Sequence[tuple[Sequence[int], str] | Target],
     *,
     side: int = 28,
     channels: int = 1,
@@ -67,16 +70,19 @@ def visualizations(
 ):
     """The group ``visualizations/LAYER``: pictures of noise of some targets, for each objective."""
     noise = np.random.default_rng(1)
-    rows = [(members, direction, o) for members, direction in targets for o in objectives]
+    whole = [
+        one if isinstance(one, Target) else Target(tuple(one[0]), direction=one[1])
+        for one in targets
+    ]
+    rows = [replace(one, objective=objective) for one in whole for objective in objectives]
     n = len(rows)
-    member = np.zeros((n, vectors), dtype=bool)
-    for i, (members, _, _) in enumerate(rows):
-        member[i, list(members)] = True
+    weight = np.stack([one.row(vectors) for one in rows])
+    member = weight != 0
     excess = np.where(member, np.arange(1, n + 1)[:, None] / 2, np.nan)
-    keys = ["+".join(f"v{v}" for v in m) + f" {d} {o} fourier" for m, d, o in rows]
+    keys = [one.key for one in rows]
     of_target = {
-        "direction": np.array([d for _, d, _ in rows], **_TEXT),
-        "objective": np.array([o for _, _, o in rows], **_TEXT),
+        "direction": np.array([one.direction for one in rows], **_TEXT),
+        "objective": np.array([one.objective for one in rows], **_TEXT),
         "parametrization": np.array(["fourier"] * n, **_TEXT),
         "number": np.zeros(n, dtype=np.int64),
         "settings": np.array(["8 steps"] * n, **_TEXT),
@@ -100,7 +106,7 @@ def visualizations(
     return xr.Dataset(
         {
             "member": (("target", "singular_vector"), member),
-            "weight": (("target", "singular_vector"), member.astype(float)),
+            "weight": (("target", "singular_vector"), weight),
             "member_excess": (("target", "singular_vector"), excess),
             "picture": (
                 ("target", "y", "x", "channel"),

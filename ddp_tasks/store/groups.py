@@ -26,6 +26,7 @@ from ddp_tasks.store.verified_reading import verified
 from schemas.parameters import RunError
 from schemas.variables import (
     FORMAT_VERSION,
+    GROUPS,
     ROOT_ATTRIBUTES,
     ZOO_ATTRIBUTES,
     describe,
@@ -36,6 +37,9 @@ from schemas.variables import (
 # files set this variable to the number of threads that a process may use.
 _THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 zarr.config.set({"threading.max_workers": _THREADS, "async.concurrency": _THREADS})
+
+#: Metadata of a group that holds nothing but groups, as Zarr writes them.
+_PARENT = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
 
 #: Ends of the names of a group that is being replaced, and of the one before it. Names of groups
 #: that ``schemas.names`` makes end in neither.
@@ -270,6 +274,7 @@ def read(path: Path, group: str) -> xr.Dataset:
 
 def unseal(path: Path) -> None:
     """Remove the metadata that ``seal`` gathered, before groups change."""
+    _mend_parents(path)
     metadata = json.loads((path / "zarr.json").read_bytes())
     if metadata.pop("consolidated_metadata", None):
         write_whole(path / "zarr.json", json.dumps(metadata, indent=2))
@@ -282,6 +287,7 @@ def is_sealed(path: Path) -> bool:
 
 def seal(path: Path) -> None:
     """Gather the metadata of all groups at the root, so that the whole tree opens with one read."""
+    _mend_parents(path)
     root = json.loads((path / "zarr.json").read_bytes())
     gathered = {}
     for file in path.rglob("zarr.json"):
@@ -292,6 +298,21 @@ def seal(path: Path) -> None:
     by_depth = sorted(gathered, key=lambda name: (name.count("/"), name.lower()))
     root["consolidated_metadata"] = _consolidated({name: gathered[name] for name in by_depth})
     write_whole(path / "zarr.json", json.dumps(root, indent=2))
+
+
+def _mend_parents(path: Path) -> None:
+    """Write anew the metadata of groups that hold nothing but groups, where they are damaged."""
+    below = {pattern.partition("/{")[0] for pattern in GROUPS if "/{" in pattern}
+    for parent in sorted(below - set(GROUPS)):
+        file = path / parent / "zarr.json"
+        if not file.parent.is_dir():
+            continue
+        try:
+            whole = json.loads(file.read_bytes()) == _PARENT
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            write_whole(file, json.dumps(_PARENT, indent=2))
 
 
 def _consolidated(metadata: Mapping[str, Any]) -> dict[str, Any]:

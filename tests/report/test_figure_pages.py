@@ -11,12 +11,14 @@ import visualization_groups
 from pages import assert_nothing_is_loaded_from_elsewhere, opened, until_drawn
 from runs import HERE
 
+from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
 from ddp_tasks.queries.figure_subjects import default_layer, hierarchy_part, two_images
 from ddp_tasks.queries.finished_run import open_finished
 from ddp_tasks.queries.images_in_layer import images_in_layer
 from ddp_tasks.report import contact_sheet_page, figure_pages
 from ddp_tasks.store import groups
 from ddp_tasks.visualization.similarity_overlays import similarity
+from ddp_tasks.visualization.targets import Target
 from schemas.names import group_path
 from schemas.parameters import RunError
 
@@ -32,12 +34,10 @@ def folder(finished, tmp_path_factory):
     layers = groups.read(path, "layers")
     for name in ("conv1", "conv2", "fc1"):
         rank = int(layers["rank"].sel(layer=name))
-        members = groups.read(path, group_path("hierarchies", name))["singular_vectors"].to_numpy()
-        classes = [np.flatnonzero(row).tolist() for row in members]
-        targets = [(of, "positive") for of in classes] + [((v,), "positive") for v in range(rank)]
-        unique = {tuple(of): (of, direction) for of, direction in targets}
+        classes = members_of(groups.read(path, group_path("hierarchies", name)))
+        targets = [*map(Target.of, classes), *(Target((v,)) for v in range(rank))]
         stored = visualization_groups.visualizations(
-            name, rank, list(unique.values()), side=8, channels=2
+            name, rank, list(dict.fromkeys(targets)), side=8, channels=2
         )
         groups.replace(path, group_path("visualizations", name), stored, {})
     return out
@@ -75,9 +75,9 @@ def test_a_figure_of_a_hierarchy_has_every_class(folder, tmp_path, number, layer
         whole, hierarchy = hierarchy, hierarchy_part(hierarchy, layer, None, 9)
         sizes = [of.sizes["equivalence_class"] for of in (hierarchy, whole)]
         assert "Shown are {} of the {} equivalence classes".format(*sizes) in text
-    for row in hierarchy["singular_vectors"].to_numpy():
-        for v in np.flatnonzero(row):
-            assert f"v{v} ({float(values[v]):.3g})" in text
+    for members in members_of(hierarchy):
+        for member in members:
+            assert f"{member} ({float(values[member.vector]):.3g})" in text
     # Signals at positions are those of a convolution in figure 6.
     assert ("scaled projections" in text) == (number == 6)
 
@@ -250,11 +250,11 @@ def test_a_vector_that_the_images_do_not_share_is_refused_with_the_nearest(folde
 
 def test_a_part_of_a_hierarchy_is_what_belongs_to_a_class(folder):
     hierarchy = groups.read(folder / "store.zarr", "hierarchies/conv1").load()
-    members = hierarchy["singular_vectors"].to_numpy()
+    members = hierarchy["singular_vectors"].any("direction").to_numpy()
     contains = hierarchy["target_classes"].to_numpy()
     vector = int(np.flatnonzero(members[-1])[0])
     part = hierarchy_part(hierarchy, "conv1", vector, 9)
-    kept = {tuple(row) for row in part["singular_vectors"].to_numpy().tolist()}
+    kept = {tuple(row) for row in part["singular_vectors"].any("direction").values.tolist()}
     own = contains[members[:, vector].argmax()]
     expected = {
         tuple(m)

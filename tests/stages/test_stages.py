@@ -196,7 +196,8 @@ def test_a_large_layer_is_computed_in_blocks_on_all_workers(tmp_path, address, m
     one, other = (
         stores.read(tmp_path / "zoo.zarr", f"capacity/{name}").load() for name in ("whole", "apart")
     )
-    xr.testing.assert_equal(one, other)
+    # To rounding: on some processors a batch of another size gives other last bits.
+    xr.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_a_capacity_metric_that_is_there_is_kept_and_one_that_is_lost_comes_back(copied, address):

@@ -13,7 +13,7 @@ from ddp_tasks.queries.visualization_targets import Wanted, wanted_by_run
 from ddp_tasks.queries.visualizations import layer_visualizations, open_visualizations
 from ddp_tasks.stages.visualizations import visualize_run
 from ddp_tasks.store import groups
-from ddp_tasks.weights.signed_vectors import SignedVector
+from ddp_tasks.weights.signed_vectors import SignedVector, signs
 from ddp_tasks.workers import kept, visualizations
 from ddp_tasks.workers.stored_run import StoredRun
 from ddp_tasks.workers.stored_visualizations import Batch
@@ -52,7 +52,12 @@ def visualized(finished, address, tmp_path_factory):
 
 def asked(path, run=None):
     wanted = wanted_by_run(run or run_with(), path)
-    return {layer: [one.singular_vectors for one in of_layer] for layer, of_layer in wanted.items()}
+    return {layer: list(map(vectors_of, of_layer)) for layer, of_layer in wanted.items()}
+
+
+def vectors_of(wanted):
+    """The singular vectors that take part in a target's sum."""
+    return tuple(signs(wanted.members))
 
 
 def pictures(path, layer):
@@ -117,11 +122,13 @@ def test_the_stored_signal_and_excess_are_those_of_the_stored_picture(visualized
     np.testing.assert_allclose(stored["signal"], (signals * weight).sum(axis=1), rtol=1e-6)
     cube = groups.read(visualized, "signals")["signal"].sel(layer="conv1").to_numpy()
     sums = cube[:, : U.shape[1]].astype(np.float64) @ weight.T
-    mean, best = sums.mean(axis=0), sums.max(axis=0)
+    sign = np.where(stored["direction"].to_numpy() == "positive", 1, -1)
+    strongest = (sign * sums).argmax(axis=0)
+    mean, best = sums.mean(axis=0), sums[strongest, np.arange(len(sign))]
     excess = (stored["signal"].to_numpy() - mean) / (best - mean)
     np.testing.assert_allclose(stored["excess"], excess, rtol=1e-5)
     ids = groups.read(visualized, "signals")["image"].to_numpy()
-    assert (stored["best_natural_image"].to_numpy() == ids[sums.argmax(axis=0)]).all()
+    assert (stored["best_natural_image"].to_numpy() == ids[strongest]).all()
 
 
 def test_a_finished_stage_is_kept_and_other_options_make_what_is_missing(
@@ -149,7 +156,7 @@ def test_images_within_a_budget_are_the_most_telling(path, address) -> None:
     layers = wanted_by_run(run_with(), path)
     best = sorted(
         (
-            (-one.eta_squared, layer, one.singular_vectors)
+            (-one.eta_squared, layer, one.members, vectors_of(one))
             for layer, w in layers.items()
             for one in w
         )
@@ -160,7 +167,7 @@ def test_images_within_a_budget_are_the_most_telling(path, address) -> None:
         if (stored := layer_visualizations(path, layer)) is not None
         for row in stored["member"].to_numpy()
     ]
-    assert sorted(made) == sorted((layer, members) for _, layer, members in best)
+    assert sorted(made) == sorted((layer, vectors) for *_, layer, _, vectors in best)
 
 
 def test_without_time_nothing_is_made_and_more_time_continues(path, address, caplog) -> None:
