@@ -15,6 +15,7 @@ from flows import garbage, stopping
 from flows.commands import Commands, Folder, RunFile, Set, Trust, path, without_dask
 from flows.compare_command import compare
 from flows.figure_command import figure
+from flows.misclassified_command import misclassified
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
 from flows.visualize_command import visualize
@@ -238,6 +239,7 @@ def steps(
 app.command()(visualize)
 app.command()(figure)
 app.command()(compare)
+app.command()(misclassified)
 
 
 @app.command()

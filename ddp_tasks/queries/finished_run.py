@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,11 @@ from ddp_tasks.images.contents import UNKNOWN
 from ddp_tasks.images.image_sets import ImageSet
 from ddp_tasks.networks.models import model_digest
 from ddp_tasks.prepared_run import Prepared, prepare
-from ddp_tasks.queries.recorded_images import recorded_contents, replaced_sentence
+from ddp_tasks.queries.recorded_images import (
+    image_position,
+    recorded_contents,
+    replaced_sentence,
+)
 from ddp_tasks.store import groups as store
 from ddp_tasks.store.identity import changed_code, code_of, same_images
 from ddp_tasks.weights.tensor_svd import TensorSVD
@@ -68,13 +71,7 @@ class FinishedRun:
         RunError
             If there is none, naming the number of images, the first, the last and the nearest.
         """
-        ids = self.signals["image"].to_numpy().tolist()
-        if image in ids:
-            return int(ids.index(image))
-        raise RunError(
-            f"image {image!r} is not in {self.store}: it holds {len(ids):,} images, {ids[0]!r} to "
-            f"{ids[-1]!r}; nearest: {', '.join(repr(i) for i in _nearest(image, ids))}"
-        )
+        return image_position(self.signals["image"].to_numpy().tolist(), image, self.store)
 
     def on_cluster(self, cluster: str) -> FinishedRun:
         """The same run on another cluster; see ``RunParameters.cluster``."""
@@ -211,13 +208,3 @@ def _with_weights(model: ModelParameters, folder: Path) -> ModelParameters:
         return model
     # A training whose checkpoint is gone is refused where the weights are read.
     return model.model_copy(update={"weights": str(beside.resolve()), "training": None})
-
-
-def _nearest(image: str, ids: list[str]) -> list[str]:
-    """The two ids that an id sorts between; a number is first padded to as many digits."""
-    written = image.zfill(len(ids[0])) if image.isdecimal() else image
-    ordered = sorted(ids)
-    place = bisect_left(ordered, written)
-    if written in ordered[place : place + 1]:
-        return [written]
-    return ordered[max(0, place - 1) : place + 1]

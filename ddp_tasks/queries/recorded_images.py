@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import xarray as xr
 
 from ddp_tasks.images.contents import Content
 from ddp_tasks.store import groups
+from schemas.run_error import RunError
 
 _NAMED = 5
 
@@ -62,3 +64,36 @@ def replaced_sentence(replaced: Mapping[str, str], named: int = _NAMED) -> str:
     first = "; ".join(f"image {image!r}: {replaced[image]}" for image in sorted(replaced)[:named])
     more = f"; and {len(replaced) - named:,} more" if len(replaced) > named else ""
     return f"{first}{more}. Put back the images that were there, or start in another folder"
+
+
+def image_position(ids: list[str], image: str, path: Path) -> int:
+    """Position in a run of the image with this id.
+
+    Parameters
+    ----------
+    ids
+        of the run's images, in their order.
+    path
+        of the run's store.
+
+    Raises
+    ------
+    RunError
+        If there is none, naming the number of images, the first, the last and the nearest.
+    """
+    if image in ids:
+        return ids.index(image)
+    raise RunError(
+        f"image {image!r} is not in {path}: it holds {len(ids):,} images, {ids[0]!r} to "
+        f"{ids[-1]!r}; nearest: {', '.join(repr(i) for i in _nearest(image, ids))}"
+    )
+
+
+def _nearest(image: str, ids: list[str]) -> list[str]:
+    """The two ids that an id sorts between; a number is first padded to as many digits."""
+    written = image.zfill(len(ids[0])) if image.isdecimal() else image
+    ordered = sorted(ids)
+    place = bisect_left(ordered, written)
+    if written in ordered[place : place + 1]:
+        return [written]
+    return ordered[max(0, place - 1) : place + 1]

@@ -35,16 +35,21 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
         raise RunError(f"out: {str(path)!r} is a folder")
 
 
-def check_table_file(path: Path) -> None:
+def check_table_file(path: Path, also: Sequence[str] = ()) -> None:
     """Refuse a file that a table cannot be written to, before it is computed.
+
+    Parameters
+    ----------
+    also
+        endings of other files that may be asked for in its place.
 
     Raises
     ------
     RunError
-        If its ending is not .csv or .parquet, its folder is missing, or Parquet is not
-        installed.
+        If its ending is not .csv, .parquet or one of these, its folder is missing, or Parquet is
+        not installed.
     """
-    check_file(path, _SUFFIXES)
+    check_file(path, (*_SUFFIXES, *also))
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise RunError(
             f"out: {str(path)!r}: Parquet needs pyarrow; pip install 'ddp-flows[parquet]', "

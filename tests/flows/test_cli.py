@@ -190,6 +190,7 @@ def test_help_is_complete(monkeypatch):
             "distinguish",
             "check",
             "compare",
+            "misclassified",
             "visualize",
             "figure",
         )
