@@ -102,7 +102,7 @@ def test_a_class_alone_is_not_compared_with_itself():
 
 def test_the_page_opens_without_a_network(browser, page, tmp_path):
     found_in_page = opened(browser, page, tmp_path)
-    assert len(found_in_page.figures) == 2 * (7 + 3 + 3) + 2 + 3 + 1
+    assert len(found_in_page.figures) == 2 * (7 + 3 + 3) + 2 + 3 + 1 + 1
     assert min(found_in_page.figures) > 30
     assert found_in_page.images
     assert min(found_in_page.images) > 0
