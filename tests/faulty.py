@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from distributed import Worker
 from runs import Noise, TinyNetwork
 from torch import Tensor
 
+from ddp_tasks.files.whole import write_whole
 from ddp_tasks.store.marks import set_root_mark
 
 HERE = Path(__file__).resolve()
@@ -79,8 +81,12 @@ class ReplacesTheStore(_Struck):
     """The store, which the flag names, is another one each time the struck image is read."""
 
     def strike(self) -> None:
-        zarr.open_group(store=self.flag, mode="r+").attrs["created"] = str(time.time_ns())
-        set_root_mark(self.flag)
+        # Made aside and put in place in one step: other threads read the store meanwhile.
+        with tempfile.TemporaryDirectory() as folder:
+            shutil.copy(self.flag / "zarr.json", folder)
+            zarr.open_group(store=folder, mode="r+").attrs["created"] = str(time.time_ns())
+            set_root_mark(Path(folder))
+            write_whole(self.flag / "zarr.json", Path(folder, "zarr.json").read_text())
 
 
 class OtherOnWorkers(Noise):
