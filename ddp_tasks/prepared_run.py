@@ -204,6 +204,28 @@ def _check_superclasses(run: RunParameters, target_classes: Sequence[str]) -> No
                 )
 
 
+def check_classes(run: RunParameters, images: ImageSet) -> None:
+    """Refuse images of a single class, among which nothing tells classes apart.
+
+    Every vector that passes p would be significant for that class alone, η² has nothing between
+    classes, and a hypergraph would have one hyperedge.
+
+    Raises
+    ------
+    RunError
+        Naming the class, and what is needed.
+    """
+    held = np.unique(images.target)
+    if len(held) > 1:
+        return
+    name = shown(images.target_classes[held[0]])
+    raise RunError(
+        f"images.factory {run.images.factory!r}: all {len(images.target):,} images are of one "
+        f"class, {name!r}; what is significant for a class is found beside others, so images of "
+        "at least two classes are needed"
+    )
+
+
 def check_split(run: RunParameters, images: ImageSet) -> None:
     """Refuse classes with too few images to choose on some and to judge on others.
 

@@ -6,7 +6,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.prepared_run import Prepared, check_split, check_trained, prepare
+from ddp_tasks.prepared_run import Prepared, check_classes, check_split, check_trained, prepare
 from ddp_tasks.store import wholeness
 from ddp_tasks.store.identity import Identity
 from flows.output_folder import RunFiles
@@ -29,6 +29,7 @@ def check_run(run: RunParameters, files: RunFiles) -> None:
     if run.model.training is not None and files.checkpoint.exists():
         check_trained(run, files.checkpoint)
     prepared = prepare(run)
+    check_classes(run, prepared.images)
     check_split(run, prepared.images)
     _check_same_weights(run, prepared)
     if files.store.exists():

@@ -11,7 +11,16 @@ from torchvision import datasets
 from torchvision.transforms import v2
 
 from ddp_tasks.images.image_sets import open_images
-from ddp_tasks.prepared_run import by_reason, check_split, listed, opened_once, prepare
+from ddp_tasks.prepared_run import (
+    by_reason,
+    check_classes,
+    check_split,
+    listed,
+    opened_once,
+    prepare,
+)
+from flows.checks import check_run
+from flows.output_folder import RunFiles
 from schemas import RunError
 from schemas.parameters import ImageParameters
 
@@ -271,3 +280,32 @@ def test_a_class_with_fewer_images_than_a_split_needs_is_refused_by_its_name():
     assert repr(names[0]) not in str(refusal.value)
     check_split(tiny_run(significance={"split": None}), found.images)
     check_split(run, prepared(kwargs={"images": 6}).images)
+
+
+class OneClass(Inputs):
+    """Inputs that are all of the second of three classes."""
+
+    classes = ("cat", "dog", "fox")
+
+    def __getitem__(self, index):
+        return super().__getitem__(index)[0], 1
+
+
+def test_images_of_one_class_are_refused_by_its_name(tmp_path):
+    run = tiny_run(
+        f"{__name__}:OneClass",
+        model={"factory": f"{odd_networks.__name__}:Plain"},
+        significance={"split": None},
+    )
+    with pytest.raises(RunError, match="all 9 images are of one class, 'dog'") as refusal:
+        check_run(run, RunFiles.of(tmp_path))
+    assert "at least two classes are needed" in str(refusal.value)
+    assert f"images.factory '{__name__}:OneClass'" in str(refusal.value)
+    # Its layers can still be listed; only a run is refused.
+    assert prepare(run).layers.linear
+
+
+def test_two_classes_of_three_are_enough():
+    found = prepared(kwargs={"images": 2})
+    assert sorted(set(found.images.target.tolist())) == [0, 1]
+    check_classes(tiny_run(), found.images)
