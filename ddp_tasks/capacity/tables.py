@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, log
+from math import isfinite, log, log10
 
 import numpy as np
 import xarray as xr
@@ -33,6 +33,8 @@ CUSTOMARY = (
     *("stable_rank", "bulk_edge", "spikes"),
 )
 _COUNTS = {"matrix_rank", "spikes"}
+#: WeightWatcher's flags: α below the first is called over-trained, above the second under-trained.
+OVER_TRAINED, UNDER_TRAINED = 2.0, 6.0
 #: What makes α̂ hard to trust, counted over layers, as the groups ``capacity`` and ``zoo`` name it.
 CAUTIONS = ("few_tails", "unstable_tails", "below_one")
 
@@ -56,6 +58,13 @@ DEFINITIONS: Mapping[str, str] = {
     "once: α says little, and less than its standard error makes believe.",
     "unstable": "another tail, at least 4 times as long or short, fits about as well (D at most "
     "half as much again) and its α differs by over twice the standard error of both.",
+    "over-trained": f"α is below {OVER_TRAINED:g}: WeightWatcher's word for it, whose authors "
+    f"(Martin, Peng and Mahoney 2021) take α from {OVER_TRAINED:g} to {UNDER_TRAINED:g} for the "
+    "mark of a well-trained layer. It is a rule of thumb for fully connected layers and for the "
+    "slices of convolutions, untested on other matrices, and looks at α alone: see its standard "
+    "error and the other flags.",
+    "under-trained": f"α is above {UNDER_TRAINED:g}: WeightWatcher's word for it, with the same "
+    "reservations.",
     "λmax < 1": "ln λmax is negative, and so is the layer's term of Eq. 12: there a greater α "
     "makes α̂ smaller.",
     **_stored("D"),
@@ -64,6 +73,9 @@ DEFINITIONS: Mapping[str, str] = {
     "α̂": "the sum of these terms, ± its standard error: those of α times ln λmax, added up in "
     "squares, the layers taken as independent and λmax as exact.",
     **_stored(*CUSTOMARY),
+    "weighted_alpha": f"{_stored('weighted_alpha')['weighted_alpha'][:-1]}, ± the standard error "
+    "of α times log10(lambda_max), which is taken as exact. The other columns have no error: they "
+    "are exact figures of the weights.",
 }
 
 _NONE = "—"
@@ -127,7 +139,7 @@ class LayerFit:
     lambda_max: str
     term: str
     flags: Mapping[str, str]
-    """what makes α or its term hard to trust, as in ``DEFINITIONS``, and the figures behind it."""
+    """what is said of α or its term, as in ``DEFINITIONS``, and the figures behind it."""
     refused: str
     """why there is no power law; empty where there is one."""
 
@@ -169,15 +181,18 @@ def layer_rows(capacity: xr.Dataset) -> list[LayerRow]:
                 m: _layer_fit(capacity.sel(layer=layer, matrization=m))
                 for m in texts(capacity["matrization"])
             },
-            customary={
-                name: _figure(
-                    float(unfolded[name].sel(layer=layer)), ",.0f" if name in _COUNTS else "#.4g"
-                )
-                for name in CUSTOMARY
-            },
+            customary={name: _customary(name, unfolded.sel(layer=layer)) for name in CUSTOMARY},
         )
         for layer in texts(capacity["layer"])
     ]
+
+
+def _customary(name: str, one: xr.Dataset) -> str:
+    """A column of one layer under one matrization; WeightWatcher's weighted α with its error."""
+    value = float(one[name])
+    if name == "weighted_alpha":
+        return with_error(value, float(one["sigma"]) * abs(log10(float(one["lambda_max"]))))
+    return _figure(value, ",.0f" if name in _COUNTS else "#.4g")
 
 
 def _layer_fit(one: xr.Dataset) -> LayerFit:
@@ -197,22 +212,36 @@ def _layer_fit(one: xr.Dataset) -> LayerFit:
 
 
 def flags(one: xr.Dataset) -> dict[str, str]:
-    """What makes a fit hard to trust, by its name in ``DEFINITIONS``, and the figures behind it.
+    """What is said of a fit, by its name in ``DEFINITIONS``, and the figures behind it.
+
+    That it is hard to trust, or that its α lies outside the bounds that WeightWatcher flags.
 
     Parameters
     ----------
     one
         one layer and matrization of the store's group ``capacity/MODEL``.
+
+    References
+    ----------
+    Martin, Peng, Mahoney 2021, Predicting trends in the quality of state-of-the-art neural networks
+    without access to training or testing data, Nature Communications 12; the words and bounds are
+    those of WeightWatcher's column ``warning``.
     """
-    if not isfinite(float(one["alpha"])):
+    alpha, greatest = float(one["alpha"]), float(one["lambda_max"])
+    if not isfinite(alpha):
         return {}
-    independent, greatest = int(one["independent"]), float(one["lambda_max"])
+    independent = int(one["independent"])
     reasons = {}
     if independent < FEW:
         reasons["few"] = f"{independent} eigenvalue{'' if independent == 1 else 's'}"
     if bool(one["unstable"]):
         rival = f"{float(one['rival_alpha']):.2f}"
         reasons["unstable"] = f"α is {rival} on the {int(one['rival_tail']):,} greatest eigenvalues"
+    if alpha < OVER_TRAINED or alpha > UNDER_TRAINED:
+        over = alpha < OVER_TRAINED
+        bound = f"below {OVER_TRAINED:g}" if over else f"above {UNDER_TRAINED:g}"
+        estimate = with_error(alpha, float(one["sigma"]))
+        reasons["over-trained" if over else "under-trained"] = f"α = {estimate}, {bound}"
     if greatest < 1:
         reasons["λmax < 1"] = f"ln λmax = {log(greatest):.2f}".replace("-", "−")
     return reasons

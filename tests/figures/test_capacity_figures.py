@@ -233,7 +233,10 @@ def test_small_panels_show_every_layer_with_its_exponent(small):
     alpha = small["alpha"].sel(matrization="unfolded").to_numpy()
     few = small["independent"].sel(matrization="unfolded").to_numpy() < 20
     assert few.any()
-    told = [f"α {a:.2f}{', few' if one else ''}" for a, one in zip(alpha, few, strict=True)]
+    told = [
+        f"α {a:.2f}{', few' * bool(one)}{', over-trained' * (a < 2)}{', under-trained' * (a > 6)}"
+        for a, one in zip(alpha.tolist(), few, strict=True)
+    ]
     assert exponents.tolist() == told
     assert len(_parts(overlay, "Xmin")[0]) == len(alpha)
 
@@ -273,6 +276,10 @@ def test_rows_of_figure_3b_hold_counts_exponents_and_reasons(small):
     assert rows["conv1"].customary["matrix_rank"] == "16"
     norm = float(rows["conv1"].customary["log_norm"])
     assert norm == pytest.approx(float(first["log_norm"].sel(matrization="unfolded")), rel=1e-3)
+    one = first.sel(matrization="unfolded")
+    error = float(one["sigma"]) * abs(np.log10(float(one["lambda_max"])))
+    told = f"{float(one['weighted_alpha']):.2f} ± {error:.2f}".replace("-", "−")
+    assert rows["conv1"].customary["weighted_alpha"] == told
     refused = rows["linear"].fits["toeplitz"]
     assert (refused.alpha, refused.D, refused.tail, refused.term) == ("—",) * 4
     assert rows["linear"].refusals == "W̄₂: fewer than 4 distinct positive values"
@@ -299,7 +306,7 @@ def test_failed_models_come_last_with_their_reason(three):
 
 def test_what_makes_a_fit_hard_to_trust_is_told_of_layers_and_models(small):
     one = small.sel(layer="conv1", matrization="unfolded").assign(
-        independent=19, unstable=True, rival_alpha=28.63, rival_tail=2092, lambda_max=0.5
+        alpha=3.5, independent=19, unstable=True, rival_alpha=28.63, rival_tail=2092, lambda_max=0.5
     )
     assert tables.flags(one) == {
         "few": "19 eigenvalues",
@@ -320,6 +327,22 @@ def test_what_makes_a_fit_hard_to_trust_is_told_of_layers_and_models(small):
     told = "W̄₁: 19 of 20 tails have fewer than 20 eigenvalues, λmax is below 1 in 1 of 20 layers"
     assert tables.cautions(model, 20) == told
     assert tables.cautions(model.isel(matrization=[1]), 20) == ""
+
+
+@pytest.mark.parametrize(
+    ("alpha", "flag", "why"),
+    [
+        (1.999, "over-trained", "α = 2.00 ± 0.10, below 2"),
+        (2.0, None, None),
+        (6.0, None, None),
+        (6.25, "under-trained", "α = 6.25 ± 0.10, above 6"),
+    ],
+)
+def test_an_exponent_outside_the_customary_bounds_is_flagged(small, alpha, flag, why):
+    one = small.sel(layer="conv1", matrization="slices")
+    one = one.assign(alpha=alpha, sigma=0.1, independent=400, unstable=False, lambda_max=2.0)
+    assert tables.flags(one) == ({} if flag is None else {flag: why})
+    assert set(tables.flags(one)) <= set(tables.DEFINITIONS)
 
 
 def test_bars_are_one_standard_error_of_alpha_hat(three):
