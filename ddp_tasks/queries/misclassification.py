@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from ddp_tasks.queries.image_parts import image_parts
 from ddp_tasks.queries.significance import open_significance
 from ddp_tasks.significance.auroc import Aurocs, Interval
 from ddp_tasks.significance.gaussian_scores import split_margins
@@ -25,13 +26,10 @@ from ddp_tasks.significance.misclassification_scores import (
     MisclassificationScores,
     misclassification_scores,
 )
-from ddp_tasks.significance.splits import split_images
 from ddp_tasks.store import groups
 from ddp_tasks.store.cube import OpenCube, open_cube, rows_of_layer
 from schemas.parameters import RunError, RunParameters
 
-#: Share of each class that chooses where the run itself has no split.
-SHARE = 0.5
 #: Images that are read at most, so that a layer's signals fit into memory.
 MOST_IMAGES = 50_000
 
@@ -94,7 +92,7 @@ def open_judged_images(folder: Path) -> JudgedImages:
     predicted = signals["predicted"].to_numpy().astype(np.int64)
     read = signals["error"].to_numpy().astype(object) == ""
     seed = stored.run.significance.seed
-    part, split = _part(stored.significance, np.where(read, target, -1), seed, path)
+    part, split = image_parts(stored.significance, np.where(read, target, -1), seed, path)
     # A network may choose a class that none of the run's images has; no Gaussian can be fitted.
     known = np.isin(predicted, np.unique(target[read]))
     usable = np.flatnonzero(read & known)
@@ -121,23 +119,6 @@ def open_judged_images(folder: Path) -> JudgedImages:
     )
     _check_classes(images)
     return images
-
-
-def _part(
-    significance: xr.Dataset, target: npt.NDArray[np.int64], seed: int, path: Path
-) -> tuple[npt.NDArray[np.int8], str]:
-    """Each image's part, 0 for images that choose, and a sentence on where it comes from."""
-    if significance.sizes["split"] > 1:
-        stored = significance["part"].to_numpy().astype(np.int8)
-        return stored, "Images that choose and images that judge are those of the run."
-    try:
-        part = split_images(target, SHARE, seed)
-    except ValueError as error:
-        raise RunError(f"the images of {path} cannot be split: {error}") from None
-    return part, (
-        "The run does not split its images; here half of each class's images, drawn by the seed "
-        f"{seed}, choose and the others judge."
-    )
 
 
 def _check_classes(images: JudgedImages) -> None:
