@@ -14,6 +14,7 @@ import typer
 from flows import garbage, stopping
 from flows.commands import Commands, Folder, RunFile, Set, Trust, path, without_dask
 from flows.compare_command import compare
+from flows.describe_command import describe
 from flows.figure_command import figure
 from flows.misclassified_command import misclassified
 from flows.quick_exit import leave, quick_exit
@@ -236,10 +237,8 @@ def steps(
     say(page)
 
 
-app.command()(visualize)
-app.command()(figure)
-app.command()(compare)
-app.command()(misclassified)
+for command in (visualize, figure, compare, misclassified, describe):
+    app.command()(command)
 
 
 @app.command()

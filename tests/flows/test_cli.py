@@ -191,6 +191,7 @@ def test_help_is_complete(monkeypatch):
             "check",
             "compare",
             "misclassified",
+            "describe",
             "visualize",
             "figure",
         )
