@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,67 +48,102 @@ def judged(
     return np.stack([(class_of_output[named] == target).astype(np.float64), own])
 
 
-def class_means(values: Floats, target: Classes, classes: int) -> Floats:
-    """Means over the images of each class.
+@dataclass(frozen=True)
+class ClassDrops:
+    """Drops of both measures in each class, with their standard errors."""
+
+    images: Classes
+    """shape (class,); images judged of each class."""
+    drop: Floats
+    """shape (measure, removal, class); NaN for a class without images."""
+    error: Floats
+    """shape (measure, removal, class); standard error of the drop. That of probability is NaN for a
+    class of one image."""
+
+    @classmethod
+    def of(cls, before: Floats, after: Floats, target: Classes, classes: int) -> ClassDrops:
+        """The drops between the measures of images before and after removals.
+
+        Images whose prediction does not change say little of how rare such changes are. So the
+        variance of accuracy is that of two images more, one of which changes either way by half
+        (Agresti and Min 2005): it is never 0.
+
+        Parameters
+        ----------
+        before
+            shape (measure, n); see ``judged``.
+        after
+            shape (measure, removal, n).
+        target
+            shape (n,).
+        """
+        images = np.bincount(target, minlength=classes)
+        member = (target[:, None] == np.arange(classes)).astype(np.float64)
+        fell = before[:, None] - after
+        with np.errstate(invalid="ignore", divide="ignore"):
+            drop = fell @ member / images
+            square = fell**2 @ member
+            share = (square[0] + 1) / (images + 2)
+            shrunk = drop[0] * images / (images + 2)
+            accuracy = (share - shrunk**2) / (images + 2)
+            spread = np.maximum(square[1] - images * drop[1] ** 2, 0) / (images - 1)
+            probability = np.where(images > 1, spread / images, np.nan)
+        accuracy = np.where(images > 0, accuracy, np.nan)
+        return cls(images, drop, np.sqrt(np.stack([accuracy, probability])))
+
+
+@dataclass(frozen=True)
+class Selectivity:
+    """By how much more a removal hurts one class than the others, with an interval."""
+
+    own_drop: Floats
+    """shape (measure, removal); mean drop of the class's images."""
+    other_drop: Floats
+    """shape (measure, removal); mean over the other classes of theirs, each counting alike."""
+    low: Floats
+    """shape (measure, removal)."""
+    high: Floats
+    """shape (measure, removal)."""
+
+    @property
+    def value(self) -> Floats:
+        """Drop of the class less that of the others; shape (measure, removal)."""
+        return self.own_drop - self.other_drop
+
+
+def selectivity(drops: ClassDrops, own: int, confidence: float) -> Selectivity:
+    """The selectivity of removals for a class, over the classes that have images.
 
     Parameters
     ----------
-    values
-        shape (..., n).
-    target
-        shape (n,).
-
-    Returns
-    -------
-    shape (..., class); NaN for a class without images
-    """
-    counts = np.bincount(target, minlength=classes)
-    member = (target[:, None] == np.arange(classes)).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        return values @ member / counts
-
-
-def contrast(target: Classes, own: int) -> Floats:
-    """Weights of images whose sum with their drops is the selectivity for a class.
-
-    Selectivity is the mean drop of the class's images minus that of the others, in which each other
-    class counts alike, however many of its images are judged.
-
-    Parameters
-    ----------
-    target
-        shape (n,); with images of the class and of at least one other.
     own
-        the class.
-
-    Returns
-    -------
-    shape (n,)
-    """
-    counts = np.bincount(target)
-    others = np.count_nonzero(counts) - 1
-    weight = 1 / counts[target]
-    return np.where(target == own, weight, -weight / others)
-
-
-def resampled_contrasts(target: Classes, own: int, resamples: int, seed: int) -> Floats:
-    """The weights of ``contrast`` for bootstrap resamples of the images of each class.
-
-    Images of a class are drawn from them with replacement. The draws depend on seed, class and
-    number of its images alone, so removals in all layers are resampled together.
-
-    Returns
-    -------
-    shape (n, resample)
+        the class; NaN everywhere if it or all others have no images.
+    confidence
+        level of each interval by itself, from Student's t with Satterthwaite's degrees of freedom.
 
     References
     ----------
-    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 8.
+    Agresti and Min 2005, Simple improved confidence intervals for comparing matched proportions,
+    Statistics in Medicine 24. Satterthwaite 1946, Biometrics Bulletin 2.
     """
-    weights = contrast(target, own)[:, None].repeat(resamples, axis=1)
-    for c in np.unique(target).tolist():
-        (rows,) = np.nonzero(target == c)
-        rng = np.random.default_rng([seed, c, len(rows)])
-        times = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=resamples)
-        weights[rows] *= times.T
-    return weights
+    from scipy.stats import t
+
+    there = drops.images > 0
+    others = there & (np.arange(len(there)) != own)
+    shape = drops.drop.shape[:2]
+    if not there[own] or not others.any():
+        return Selectivity(*(np.full(shape, np.nan) for _ in range(4)))
+    own_drop, other_drop = drops.drop[..., own], drops.drop[..., others].mean(axis=-1)
+    chosen = others.copy()
+    chosen[own] = True
+    weight = np.where(np.arange(len(there)) == own, 1.0, 1 / others.sum())[chosen]
+    variance = (drops.error[..., chosen] * weight) ** 2
+    # The variance of accuracy is that of two images more.
+    freedom = drops.images[chosen] + np.array([[[1]], [[-1]]])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = variance.sum(axis=-1)
+        degrees = total**2 / np.where(freedom > 0, variance**2 / freedom, np.nan).sum(axis=-1)
+        # Without any spread the interval is a point.
+        wide = t.ppf((1 + confidence) / 2, np.where(total > 0, degrees, 1)) * np.sqrt(total)
+    value = own_drop - other_drop
+    return Selectivity(own_drop, other_drop, value - wide, value + wide)

@@ -1,0 +1,81 @@
+"""Many removals from one layer, judged on images that come in batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ddp_tasks.interventions.removal_effects import MEASURES, Classes, Floats, judged
+from ddp_tasks.interventions.vector_removal import removing
+from ddp_tasks.interventions.verified_removal import Way
+
+#: Values of a layer's output in one pass, over images and removals: 2²² fill a processor's caches
+#: and no more, and are many images in deep layers, whose outputs are small.
+_VALUES = 1 << 22
+#: Removals that share what comes before the layer, at least where the output is not huge.
+_LEAST_TOGETHER = 8
+
+
+@dataclass(frozen=True)
+class JudgedRemovals:
+    """What images are named before and after removals."""
+
+    before: Floats
+    """shape (measure, n)."""
+    after: Floats
+    """shape (measure, removal, n)."""
+
+
+def judged_removals(
+    way: Way,
+    directions: Sequence[Tensor],
+    batches: Iterable[tuple[Tensor, Classes]],
+    class_of_output: Classes | None = None,
+) -> JudgedRemovals:
+    """Class scores of images without each set of directions, judged.
+
+    Parameters
+    ----------
+    way
+        how directions are removed from the layer; see ``quickest_way``.
+    directions
+        shape (d, m) each, orthonormal; one removal each.
+    batches
+        images, shape (n, ...), and their classes, shape (n,); any number of them, one after the
+        other. They are not kept.
+    class_of_output
+        as ``judged`` takes it.
+    """
+    # Removing nothing gives the scores before, by the same arithmetic as all others.
+    nothing = torch.zeros_like(directions[0][:, :1])
+    removals = way.removals([nothing, *directions])
+    size = math.prod(way.cut.layer.output_shape)
+    found: list[list[npt.NDArray[np.float64]]] = []
+    with removing(way.cut, together=way.together) as scores:
+        for images, target in batches:
+            for few, their in _split(images, target, max(1, _VALUES // (_LEAST_TOGETHER * size))):
+                together = max(1, _VALUES // (size * len(few)))
+                rows = [
+                    scores(few, removals[start : start + together]).float().cpu().numpy()
+                    for start in range(0, len(removals), together)
+                ]
+                found.append([judged(row, their, class_of_output) for row in rows])
+    if not found:
+        return JudgedRemovals(
+            np.empty((len(MEASURES), 0)), np.empty((len(MEASURES), len(directions), 0))
+        )
+    every = np.concatenate([np.concatenate(rows, axis=1) for rows in found], axis=2)
+    return JudgedRemovals(every[:, 0], every[:, 1:])
+
+
+def _split(
+    images: Tensor, target: Classes, most: int
+) -> Iterable[tuple[Tensor, npt.NDArray[np.int64]]]:
+    for start in range(0, len(images), most):
+        yield images[start : start + most], target[start : start + most]
