@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from schemas.ablation_variables import ABLATION_GROUPS
 from schemas.capacity_variables import CAPACITY_GROUPS
 from schemas.control_variables import CONTROL_GROUPS
 from schemas.declaration import COMPLETE, Group, Kind, Variable
@@ -64,6 +65,9 @@ DIMENSIONS = {
     "measure": "numbers of one layer that a report prints",
     "draw": "rotations of the left singular vectors, drawn at random",
     "permutation": "labels of the images, permuted at random",
+    "removal": "sets of directions that are taken out of a layer's outputs",
+    "change": "what a removal changes: accuracy, or the probability of an image's own class",
+    "control": "directions removed in place of singular vectors",
     "rival": "parts fitted to a layer's outputs, in place of singular vectors",
     "below": "equivalence_class once more, as the lower end of an edge",
 }
@@ -260,6 +264,7 @@ GROUPS: Mapping[str, Group] = {
     **HYPERGRAPH_GROUPS,
     **CAPACITY_GROUPS,
     **CONTROL_GROUPS,
+    **ABLATION_GROUPS,
 }
 
 #: Attributes of the root group of a run's store, all of them text.

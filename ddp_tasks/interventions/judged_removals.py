@@ -11,15 +11,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ddp_tasks.interventions.removal_effects import MEASURES, Classes, Floats, judged
+from ddp_tasks.interventions.removal_effects import Classes, Floats, judged
 from ddp_tasks.interventions.vector_removal import removing
 from ddp_tasks.interventions.verified_removal import Way
+from schemas.ablation_variables import CHANGES
 
 #: Values of a layer's output in one pass, over images and removals: 2²² fill a processor's caches
 #: and no more, and are many images in deep layers, whose outputs are small.
 _VALUES = 1 << 22
-#: Removals that share what comes before the layer, at least where the output is not huge.
-_LEAST_TOGETHER = 8
+#: Removals in one pass at most: they share what comes before the layer, and the more there are,
+#: the less it costs each. More only make the batches of images too small.
+_MOST_TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,9 @@ class JudgedRemovals:
     """What images are named before and after removals."""
 
     before: Floats
-    """shape (measure, n)."""
+    """shape (change, n)."""
     after: Floats
-    """shape (measure, removal, n)."""
+    """shape (change, removal, n)."""
 
 
 def judged_removals(
@@ -45,7 +47,7 @@ def judged_removals(
     way
         how directions are removed from the layer; see ``quickest_way``.
     directions
-        shape (d, m) each, orthonormal; one removal each.
+        shape (d, m) each, orthonormal; one removal each, all of which fit into memory.
     batches
         images, shape (n, ...), and their classes, shape (n,); any number of them, one after the
         other. They are not kept.
@@ -56,11 +58,11 @@ def judged_removals(
     nothing = torch.zeros_like(directions[0][:, :1])
     removals = way.removals([nothing, *directions])
     size = math.prod(way.cut.layer.output_shape)
+    together = min(len(removals), _MOST_TOGETHER, max(1, _VALUES // size))
     found: list[list[npt.NDArray[np.float64]]] = []
     with removing(way.cut, together=way.together) as scores:
         for images, target in batches:
-            for few, their in _split(images, target, max(1, _VALUES // (_LEAST_TOGETHER * size))):
-                together = max(1, _VALUES // (size * len(few)))
+            for few, their in _split(images, target, max(1, _VALUES // (together * size))):
                 rows = [
                     scores(few, removals[start : start + together]).float().cpu().numpy()
                     for start in range(0, len(removals), together)
@@ -68,7 +70,7 @@ def judged_removals(
                 found.append([judged(row, their, class_of_output) for row in rows])
     if not found:
         return JudgedRemovals(
-            np.empty((len(MEASURES), 0)), np.empty((len(MEASURES), len(directions), 0))
+            np.empty((len(CHANGES), 0)), np.empty((len(CHANGES), len(directions), 0))
         )
     every = np.concatenate([np.concatenate(rows, axis=1) for rows in found], axis=2)
     return JudgedRemovals(every[:, 0], every[:, 1:])

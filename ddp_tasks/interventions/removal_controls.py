@@ -15,9 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import brentq, linear_sum_assignment
 
-#: Kinds of controls, in the order in which they are told.
-CONTROLS = ("matched", "channels", "rotation", "random")
-
 #: The energy of random directions differs from that of the singular vectors by at most this share.
 ENERGY_TOLERANCE = 0.01
 
@@ -70,12 +67,14 @@ class RemovedSet:
     """shape (d, m); columns are orthonormal."""
     energy: float
     """see ``LayerBasis.energy``."""
+    members: tuple[int, ...] = ()
+    """which singular vectors these are; of singular and matched alone."""
 
 
 def singular_set(basis: LayerBasis, members: Sequence[int], kind: str = "singular") -> RemovedSet:
     """Some of a layer's singular vectors."""
     directions = basis.U[:, list(members)]
-    return RemovedSet(kind, 0, directions, basis.energy(directions))
+    return RemovedSet(kind, 0, directions, basis.energy(directions), tuple(members))
 
 
 def controls(

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-#: What a removal changes: the share of images named correctly, and the mean softmax probability of
-#: an image's own class, which moves before the share does.
-MEASURES = ("accuracy", "probability")
-
 Floats = npt.NDArray[np.float64]
 Classes = npt.NDArray[np.int64]
 
@@ -32,7 +28,7 @@ def judged(
 
     Returns
     -------
-    shape (measure, ..., n)
+    shape (change, ..., n)
     """
     exact = scores.astype(np.float64)
     exact -= exact.max(axis=-1, keepdims=True)
@@ -50,19 +46,19 @@ def judged(
 
 @dataclass(frozen=True)
 class ClassDrops:
-    """Drops of both measures in each class, with their standard errors."""
+    """Drops of accuracy and probability in each class, with their standard errors."""
 
     images: Classes
     """shape (class,); images judged of each class."""
     drop: Floats
-    """shape (measure, removal, class); NaN for a class without images."""
+    """shape (change, removal, class); NaN for a class without images."""
     error: Floats
-    """shape (measure, removal, class); standard error of the drop. That of probability is NaN for a
+    """shape (change, removal, class); standard error of the drop. That of probability is NaN for a
     class of one image."""
 
     @classmethod
     def of(cls, before: Floats, after: Floats, target: Classes, classes: int) -> ClassDrops:
-        """The drops between the measures of images before and after removals.
+        """The drops between what images are named before and after removals.
 
         Images whose prediction does not change say little of how rare such changes are. So the
         variance of accuracy is that of two images more, one of which changes either way by half
@@ -71,9 +67,9 @@ class ClassDrops:
         Parameters
         ----------
         before
-            shape (measure, n); see ``judged``.
+            shape (change, n); see ``judged``.
         after
-            shape (measure, removal, n).
+            shape (change, removal, n).
         target
             shape (n,).
         """
@@ -97,17 +93,17 @@ class Selectivity:
     """By how much more a removal hurts one class than the others, with an interval."""
 
     own_drop: Floats
-    """shape (measure, removal); mean drop of the class's images."""
+    """shape (change, removal); mean drop of the class's images."""
     other_drop: Floats
-    """shape (measure, removal); mean over the other classes of theirs, each counting alike."""
+    """shape (change, removal); mean over the other classes of theirs, each counting alike."""
     low: Floats
-    """shape (measure, removal)."""
+    """shape (change, removal)."""
     high: Floats
-    """shape (measure, removal)."""
+    """shape (change, removal)."""
 
     @property
     def value(self) -> Floats:
-        """Drop of the class less that of the others; shape (measure, removal)."""
+        """Drop of the class less that of the others; shape (change, removal)."""
         return self.own_drop - self.other_drop
 
 

@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "signals": ["layer_signals"],
         "pictures": ["StoredPictures", "open_pictures"],
         "hypergraphs": ["stored_hypergraph"],
+        "ablation": ["open_ablation", "open_removals", "vectors_table"],
         "controls": ["open_controls", "percentile_of"],
         "visualizations": ["open_visualizations"],
         "finished_run": ["FinishedRun", "open_finished"],

@@ -225,6 +225,8 @@ def _expected(path: Path, run: RunParameters) -> list[str]:
         *(group for group, wanted in wanted_by_group.items() if wanted),
         *(group_path(parent, layer) for parent in by_layer for layer in layers),
         *(f"visualizations/{name}" for name in store.names_below(path, "visualizations")),
+        *(f"ablation/{name}" for name in store.names_below(path, "ablation")),
+        *(["ablated"] if (path / "ablated").is_dir() else []),
     ]
 
 

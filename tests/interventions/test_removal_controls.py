@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddp_tasks.interventions.removal_controls import (
-    CONTROLS,
     ENERGY_TOLERANCE,
     LayerBasis,
     controls,
@@ -12,6 +11,7 @@ from ddp_tasks.interventions.removal_controls import (
     random_subspace,
     singular_set,
 )
+from schemas.ablation_variables import CONTROLS
 
 
 def basis_of(d, r, seed=0, images=50):
