@@ -44,6 +44,7 @@ def made_of(run: RunParameters, path: Path) -> str:
         "pictures",
         "controls",
         *(["capacity"] if run.capacity else []),
+        *(["ablated"] if groups.is_marked(path, "ablated") else []),
         *(f"visualizations/{name}" for name in groups.names_below(path, "visualizations")),
     ]
     parts = [recorded(run).model_dump_json(exclude={"shards"}), groups.stamp(path)]

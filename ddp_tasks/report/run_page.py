@@ -18,7 +18,8 @@ from ddp_tasks.queries.controls import percentile_of
 from ddp_tasks.queries.pictures import StoredPictures
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import Discriminating, Summary, read_summary
-from ddp_tasks.report import capacity_page, controls_section, page
+from ddp_tasks.report import ablation_section, capacity_page, controls_section, page
+from ddp_tasks.report.ablation_section import Ablated
 from ddp_tasks.report.fragments import Part, anchors
 from ddp_tasks.report.provenance import made_of
 from ddp_tasks.store import groups
@@ -53,6 +54,8 @@ class Findings:
     """the group ``controls``."""
     capacity: xr.Dataset | None = None
     """the group ``capacity``, where the run asks for it."""
+    ablated: Ablated | None = None
+    """what the removal of vectors says, where ``ddp ablate`` was asked for it."""
 
 
 def read_findings(run: RunParameters, path: Path) -> Findings:
@@ -71,6 +74,7 @@ def read_findings(run: RunParameters, path: Path) -> Findings:
         made_of=made_of(run, path),
         controls=groups.read(path, "controls").load(),
         capacity=groups.read(path, "capacity").load() if run.capacity else None,
+        ablated=ablation_section.read(path),
     )
 
 
@@ -89,10 +93,11 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     thumbnails = Thumbnails(findings.pictures)
     capacity, spectra = capacity_page.run_section(findings.capacity)
     controls, among = controls_section.run_section(findings.controls)
+    ablation, removals = ablation_section.run_section(findings.ablated)
     own = anchors(findings.summary)
     return page.pieces(
         "report.html.jinja",
-        {**spectra, **among},
+        {**spectra, **among, **removals},
         {anchor: sections[layer] for layer, anchor in own.items()},
         summary=findings.summary,
         run=findings.run,
@@ -103,6 +108,7 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
         unreadable_named=_UNREADABLE_NAMED,
         **capacity,
         **controls,
+        **ablation,
         directions=findings.directions,
         attributes=findings.attributes,
         not_analysed=findings.not_analysed,
