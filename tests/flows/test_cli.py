@@ -192,6 +192,7 @@ def test_help_is_complete(monkeypatch):
             "compare",
             "misclassified",
             "describe",
+            "ablate",
             "visualize",
             "figure",
         )
