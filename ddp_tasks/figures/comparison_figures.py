@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 #: Layers of a matrix whose cells have room for their number.
 _WITH_NUMBERS = 16
 _SINGULAR, _PERMUTED, _WITHIN, _TURNED = COLOURS[0], "#b9c1c9", COLOURS[1], COLOURS[2]
+_VARIED = COLOURS[5]
 
 #: Colour and meaning of each line of ``matched_correlations``.
 LINES = {
@@ -193,8 +194,9 @@ def surviving_sets(counts: Mapping[str, SetCounts], least: int) -> hv.Overlay:
     names = list(counts)
     place = np.arange(len(names), dtype=np.float64)
     chance = [
-        ("names of classes permuted", _WITHIN, -0.16, [c.stable_renamed for c in counts.values()]),
-        ("random bases", _TURNED, 0.16, [c.stable_turned for c in counts.values()]),
+        ("names of classes permuted", _WITHIN, -0.2, [c.stable_renamed for c in counts.values()]),
+        ("random bases", _TURNED, 0.12, [c.stable_turned for c in counts.values()]),
+        ("variances kept", _VARIED, 0.28, [c.stable_varied for c in counts.values()]),
     ]
     parts = [
         one

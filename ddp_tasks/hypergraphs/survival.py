@@ -122,17 +122,22 @@ class SetCounts:
     """mean number of networks that have it once each network's classes are permuted by name."""
     turned: Shaped[npt.NDArray[np.float64], " set"]
     """mean number of networks that have it in a random basis."""
+    varied: Shaped[npt.NDArray[np.float64], " set"]
+    """mean number of networks that have it in a random basis that keeps each signal's variance."""
     stable: Shaped[npt.NDArray[np.int64], " networks"]
     """sets that at least 1, 2, ... networks have."""
     stable_renamed: Shaped[npt.NDArray[np.int64], "draw networks"]
     """the same in each draw of permuted names."""
     stable_turned: Shaped[npt.NDArray[np.int64], "draw networks"]
     """the same in each draw of random bases."""
+    stable_varied: Shaped[npt.NDArray[np.int64], "draw networks"]
+    """the same in each draw of random bases that keep variances."""
 
 
 def set_counts(
     tables: Sequence[npt.NDArray[np.bool_]],
     turned: Sequence[Sequence[npt.NDArray[np.bool_]]],
+    varied: Sequence[Sequence[npt.NDArray[np.bool_]]],
     seed: int = 0,
 ) -> SetCounts:
     """Count in how many networks each set of target classes is found.
@@ -143,26 +148,34 @@ def set_counts(
         a table of shape (class, node) for each network, of the layers that correspond.
     turned
         draws of the same in random bases: turned[draw][network].
+    varied
+        the same in random bases that keep each signal's variance.
     seed
         of the permutations of names, as many as there are draws.
     """
     own = [set(class_sets(table)) for table in tables]
     rng = np.random.default_rng([seed, 11])
     draws_renamed = [[set(class_sets(renamed(t, rng))) for t in tables] for _ in turned]
-    draws_turned = [[set(class_sets(t)) for t in draw] for draw in turned]
+    draws_turned, draws_varied = (
+        [[set(class_sets(t)) for t in draw] for draw in draws] for draws in (turned, varied)
+    )
     every = sorted(set().union(*own))
     found = np.array([[s in of for of in own] for s in every], dtype=bool)
     found = found.reshape(len(every), len(own))
-    by_name, by_basis = (_mean_counts(every, draws) for draws in (draws_renamed, draws_turned))
+    by_name, by_basis, by_variance = (
+        _mean_counts(every, draws) for draws in (draws_renamed, draws_turned, draws_varied)
+    )
     order = np.lexsort((by_name, -found.sum(axis=1)))
     return SetCounts(
         sets=[every[i] for i in order],
         found=found[order],
         renamed=by_name[order],
         turned=by_basis[order],
+        varied=by_variance[order],
         stable=_at_least(own),
         stable_renamed=_stacked([_at_least(draw) for draw in draws_renamed], len(own)),
         stable_turned=_stacked([_at_least(draw) for draw in draws_turned], len(own)),
+        stable_varied=_stacked([_at_least(draw) for draw in draws_varied], len(own)),
     )
 
 

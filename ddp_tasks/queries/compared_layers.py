@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from ddp_tasks.controls.random_rotations import haar_rotations
+from ddp_tasks.controls.random_rotations import haar_rotations, variance_keeping_rotations
 from ddp_tasks.hypergraphs.survival import (
     class_sets,
     hierarchy_drift,
@@ -53,6 +53,8 @@ class LayerOnImages:
     """shape (draw, r, r); rotations that take its vectors to random bases."""
     turned: tuple[Flags, ...]
     """incidences of the same layer in each of these, each of shape (class, node)."""
+    varied: tuple[Flags, ...]
+    """the same in as many random bases that keep each signal's variance."""
 
     @classmethod
     def of(
@@ -85,8 +87,13 @@ class LayerOnImages:
                 values, target, chooses, classes, levels=levels, directions=directions
             )
 
-        rng = np.random.default_rng([list(run.layers).index(layer), 3])
-        bases = haar_rotations(signals.shape[1], draws, rng)
+        def in_bases(rotations: Floats) -> tuple[Flags, ...]:
+            turns = rotations.astype(np.float32)
+            return tuple(nodes(signals @ turn).significant for turn in turns)
+
+        number = list(run.layers).index(layer)
+        bases = haar_rotations(signals.shape[1], draws, np.random.default_rng([number, 3]))
+        varied = varied_bases(signals[chooses], draws, np.random.default_rng([number, 4]))
         return cls(
             layer=layer,
             signals=signals,
@@ -97,13 +104,33 @@ class LayerOnImages:
             nodes=nodes(signals),
             confidence=run.run.significance.confidence,
             bases=bases,
-            turned=tuple(nodes(signals @ turn.astype(np.float32)).significant for turn in bases),
+            turned=in_bases(bases),
+            varied=in_bases(varied),
         )
 
     @cached_property
     def reached(self) -> Flags:
         """Shape (image,); images that reach the layer."""
         return np.isfinite(self.signals[:, 0])
+
+
+def varied_bases(
+    signals: npt.NDArray[np.float32], draws: int, random: np.random.Generator
+) -> Floats:
+    """Random bases that keep each signal's variance; the own one where there is no other.
+
+    Returns
+    -------
+    shape (draw, r, r)
+    """
+    reached = signals[np.isfinite(signals[:, 0])].astype(np.float64)
+    rank = signals.shape[1]
+    covariance = np.zeros((rank, rank))
+    if len(reached) > 1:
+        covariance = np.atleast_2d(np.cov(reached, rowvar=False))
+    rotations = variance_keeping_rotations(covariance, draws, random)
+    rotations[np.isnan(rotations[:, 0, 0])] = np.eye(rank)
+    return rotations
 
 
 @dataclass(frozen=True)
@@ -115,6 +142,8 @@ class Survival:
     """mean share once the classes of one layer are permuted by name."""
     turned: float
     """mean share in random bases of both layers."""
+    varied: float
+    """mean share in random bases of both that keep each signal's variance."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +177,7 @@ class LayerComparison:
     """of singular values that lie close together."""
     surviving: Survival
     incidences: Survival
-    """of matched nodes: share of the incidences of either that both have; no random basis."""
+    """of matched nodes: share of the incidences of either that both have; no random bases."""
     nodes: tuple[int, int]
     """significant signed vectors of either."""
     fraction_difference: float
@@ -290,14 +319,18 @@ def _surviving(a: LayerOnImages, b: LayerOnImages, rng: np.random.Generator) -> 
     by_name = [
         share_surviving(own, class_sets(renamed(b.nodes.significant, rng))) for _ in b.turned
     ]
-    by_basis = [
-        share_surviving(class_sets(one), class_sets(other))
-        for one, other in zip(a.turned, b.turned, strict=True)
-    ]
+    by_basis, by_variance = (
+        [
+            share_surviving(class_sets(one), class_sets(other))
+            for one, other in zip(*tables, strict=True)
+        ]
+        for tables in ((a.turned, b.turned), (a.varied, b.varied))
+    )
     return Survival(
         share_surviving(own, class_sets(b.nodes.significant)),
         _mean(np.array(by_name, dtype=np.float64)),
         _mean(np.array(by_basis, dtype=np.float64)),
+        _mean(np.array(by_variance, dtype=np.float64)),
     )
 
 
@@ -310,7 +343,7 @@ def _incidences(
     tables = [of.nodes.significant[:, pairs[:, i]] for i, of in enumerate((a, b))]
     by_name = [incidences_kept(tables[0], renamed(tables[1], rng)) for _ in a.bases]
     by_name_mean = _mean(np.array(by_name, dtype=np.float64))
-    return Survival(incidences_kept(*tables), by_name_mean, float("nan"))
+    return Survival(incidences_kept(*tables), by_name_mean, float("nan"), float("nan"))
 
 
 def _fraction_drift(

@@ -22,7 +22,7 @@ def layers_frame(comparison: ModelComparison) -> pd.DataFrame:
     Returns
     -------
     columns a, b (networks), layer_a, layer_b, images, and the numbers of ``LayerComparison``;
-    columns that end in permuted, within_classes, renamed and turned tell what chance gives
+    columns that end in permuted, within_classes, renamed, turned and varied tell what chance gives
     """
     rows = []
     for pair in comparison.pairs:
@@ -57,6 +57,7 @@ def _row(layer: LayerComparison) -> dict[str, object]:
         "surviving": layer.surviving.share,
         "surviving_renamed": layer.surviving.renamed,
         "surviving_turned": layer.surviving.turned,
+        "surviving_varied": layer.surviving.varied,
         "incidences_kept": layer.incidences.share,
         "incidences_kept_renamed": layer.incidences.renamed,
         "fraction_difference": layer.fraction_difference,
@@ -76,7 +77,8 @@ def findings_frame(comparison: ModelComparison) -> pd.DataFrame:
     Returns
     -------
     columns layer (of the first network), target_classes (names joined by commas), classes (how
-    many), networks (that have it), of, renamed and turned (mean numbers by chance), found_in
+    many), networks (that have it), of, renamed, turned and varied (mean numbers by chance),
+    found_in
     """
     rows = []
     names = [network.name for network in comparison.networks]
@@ -92,13 +94,15 @@ def findings_frame(comparison: ModelComparison) -> pd.DataFrame:
                     "of": len(names),
                     "renamed": float(counts.renamed[i]),
                     "turned": float(counts.turned[i]),
+                    "varied": float(counts.varied[i]),
                     "found_in": ", ".join(
                         name for name, has in zip(names, counts.found[i], strict=True) if has
                     ),
                 }
             )
     columns = [
-        "layer", "target_classes", "classes", "networks", "of", "renamed", "turned", "found_in",
+        "layer", "target_classes", "classes", "networks", "of", "renamed", "turned", "varied",
+        "found_in",
     ]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns)
     return frame.sort_values(["networks", "renamed"], ascending=[False, True], kind="stable")
@@ -118,6 +122,8 @@ class Stable:
     """mean, and 95th percentile, with permuted names of classes."""
     turned: tuple[float, float]
     """mean, and 95th percentile, in random bases."""
+    varied: tuple[float, float]
+    """mean, and 95th percentile, in random bases that keep variances."""
 
     @classmethod
     def of(cls, layer: str, counts: SetCounts) -> Stable:
@@ -131,6 +137,7 @@ class Stable:
             least=least,
             renamed=_chance(counts.stable_renamed[:, least - 1]),
             turned=_chance(counts.stable_turned[:, least - 1]),
+            varied=_chance(counts.stable_varied[:, least - 1]),
         )
 
     @property
@@ -140,19 +147,22 @@ class Stable:
 
     @property
     def beyond_bases(self) -> bool:
-        """Whether there are more than random bases give."""
-        return self.stable > self.turned[1]
+        """Whether there are more than random bases of either kind give."""
+        return self.stable > max(self.turned[1], self.varied[1])
 
     @property
     def sentence(self) -> str:
         """What holds, and what does not."""
         sets = f"{self.stable} set{'' if self.stable == 1 else 's'} of classes"
         held = f"{self.layer}: {sets} in at least {self.least} networks"
-        chance = f"{self.renamed[0]:.1f} by permuted names, {self.turned[0]:.1f} in random bases"
+        chance = (
+            f"{self.renamed[0]:.1f} by permuted names, {self.turned[0]:.1f} in random bases, "
+            f"{self.varied[0]:.1f} in those that keep variances"
+        )
         if not self.stable:
             return f"{held} ({chance})"
         if self.beyond_names and self.beyond_bases:
-            said = "more than either"
+            said = "more than any of these"
         elif self.beyond_names:
             said = "more than names by chance, but no more than random bases"
         elif self.beyond_bases:

@@ -229,6 +229,7 @@ def _counts(
     for row, name in enumerate(opened[0]):
         slot = [opened[0][name]]
         slot += [opened[b][pair.layers[row].b] for b, pair in sorted(with_first.items())]
-        draws = list(zip(*(of.turned for of in slot), strict=True))
-        counts[name] = set_counts([of.nodes.significant for of in slot], draws)
+        turned = list(zip(*(of.turned for of in slot), strict=True))
+        varied = list(zip(*(of.varied for of in slot), strict=True))
+        counts[name] = set_counts([of.nodes.significant for of in slot], turned, varied)
     return counts

@@ -41,13 +41,14 @@ def comparison_lines(comparison: ModelComparison) -> str:
             _percent(row["surviving"]),
             _percent(row["surviving_renamed"]),
             _percent(row["surviving_turned"]),
+            _percent(row["surviving_varied"]),
             _percent(row["incidences_kept"]),
         )
         for row in frame.head(_ROWS).to_dict("records")
     ]  # fmt: skip
     header = (
         "networks", "layers", "CKA", "matched", "|r|", "turned", "permuted", "sets kept",
-        "names", "bases", "incidences kept",
+        "names", "bases", "variances", "incidences kept",
     )  # fmt: skip
     lines += ["", *columns(header, rows)]
     if len(frame) > _ROWS:
@@ -67,11 +68,15 @@ def _findings(comparison: ModelComparison) -> list[str]:
                 f"{row['networks']} of {row['of']}",
                 f"{row['renamed']:.2f}",
                 f"{row['turned']:.2f}",
+                f"{row['varied']:.2f}",
                 f"all {every} classes" if row["classes"] == every else row["target_classes"],
             )
             for row in several.head(_FINDINGS).to_dict("records")
         ]
-        header = ("layer", "networks", "names", "bases", "a vector is significant for exactly")
+        header = (
+            "layer", "networks", "names", "bases", "variances",
+            "a vector is significant for exactly",
+        )  # fmt: skip
         lines += columns(header, rows)
         if len(several) > _FINDINGS:
             lines.append(f"{len(several) - _FINDINGS:,} more sets are in several networks")
@@ -84,7 +89,7 @@ def _findings(comparison: ModelComparison) -> list[str]:
         matching_sentence(comparison),
         "",
         "names: the same with the classes of each network permuted by name; bases, turned: in "
-        "random bases; permuted: images",
+        "random bases; variances: in those that keep each signal's variance; permuted: images",
     ]
 
 

@@ -55,10 +55,12 @@ def test_correlations_descend_and_are_means_over_pairs_of_networks():
 @pytest.mark.parametrize("least", [1, 2])
 def test_dots_count_sets_and_bars_the_draws(least):
     tables = [np.eye(3, dtype=bool), np.eye(3, 2, dtype=bool)]
-    counts = set_counts(tables, [[np.eye(3, 1, dtype=bool)] * 2] * 8)
+    turned, varied = [[np.eye(3, 1, dtype=bool)] * 2] * 8, [[np.eye(3, 2, dtype=bool)] * 2] * 8
+    counts = set_counts(tables, turned, varied)
     drawn = figures.surviving_sets({"fc1": counts, "fc2": counts}, least)
     (own,) = elements(drawn, "Own")
     assert own.dimension_values("sets").tolist() == [{1: 3, 2: 2}[least]] * 2
-    bases = elements(drawn, "Mean")[1]
-    assert bases.label == "random bases"
+    _, bases, varied = elements(drawn, "Mean")
+    assert (bases.label, varied.label) == ("random bases", "variances kept")
     assert bases.dimension_values("sets").tolist() == [1, 1]
+    assert varied.dimension_values("sets").tolist() == [2, 2]

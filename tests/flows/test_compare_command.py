@@ -42,6 +42,8 @@ def test_runs_of_three_seeds_are_compared_on_their_images(ddp, seeds, tmp_path):
     counted = pd.read_csv(findings)
     assert counted["networks"].between(1, 3).all()
     assert (counted["of"] == 3).all()
+    assert counted["varied"].between(0, 3).all()
+    assert "in those that keep variances" in said.out
     text = page.read_text()
     assert text.rstrip().endswith("</html>")
     assert 'id="survival"' in text

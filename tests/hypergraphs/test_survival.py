@@ -48,12 +48,15 @@ def test_sets_are_counted_over_networks_the_most_stable_and_least_likely_first()
         table({0, 1}, {2}, {0, 1, 2, 3}),
     ]
     bases = [[table({2}), table({2}), table({2})]] * 40
-    counts = survival.set_counts(tables, bases)
+    varied = [[table({3}), table({0, 1}), table({3})]] * 40
+    counts = survival.set_counts(tables, bases, varied)
     assert [survival.classes_of(of) for of in counts.sets] == [[0, 1], [0, 1, 2, 3], [2], [3]]
     assert counts.found.sum(axis=1).tolist() == [3, 3, 2, 1]
     assert counts.stable.tolist() == [4, 3, 2]
     np.testing.assert_array_equal(counts.stable_turned, [[1, 1, 1]] * 40)
     np.testing.assert_allclose(counts.turned, [0, 0, 3, 0])
+    np.testing.assert_array_equal(counts.stable_varied, [[2, 1, 0]] * 40)
+    np.testing.assert_allclose(counts.varied, [1, 0, 0, 2])
     # A set of all classes keeps under any names; one of two pairs in six is {0, 1}.
     assert counts.renamed[1] == 3
     assert counts.renamed[0] == pytest.approx(3 / 6, abs=0.35)
@@ -62,7 +65,7 @@ def test_sets_are_counted_over_networks_the_most_stable_and_least_likely_first()
 
 
 def test_networks_without_findings_or_draws_are_counted_too():
-    counts = survival.set_counts([table(set()), table(set())], [])
+    counts = survival.set_counts([table(set()), table(set())], [], [])
     assert counts.sets == []
     assert counts.found.shape == (0, 2)
     assert counts.stable.tolist() == [0, 0]
