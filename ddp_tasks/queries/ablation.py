@@ -210,6 +210,8 @@ def verdicts(ablated: xr.Dataset, change: str = "accuracy") -> list[str]:
     change
         accuracy or probability.
     """
+    if not np.isfinite(ablated["selectivity"]).any():
+        return ["No singular vector is significant for a class at any place of the grid."]
     return [_verdict(ablated.sel(control=name, change=change), name) for name in CONTROLS]
 
 
@@ -217,7 +219,7 @@ def _verdict(at: xr.Dataset, name: str) -> str:
     difference, p = (at[key].to_numpy().ravel() for key in ("difference", "p_corrected"))
     there = np.isfinite(difference)
     if not there.any():
-        return f"{CONTROLS[name].capitalize()}: there are none to compare with."
+        return f"There are no {CONTROLS[name]} to compare with."
     sure = there & (p <= SURE)
     more, less = int((sure & (difference > 0)).sum()), int((sure & (difference < 0)).sum())
     places = int(there.sum())

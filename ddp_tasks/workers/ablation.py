@@ -356,8 +356,13 @@ def _folded(stored: StoredRun, content: str) -> nn.Module:
 def _folded_exactly(stored: StoredRun, content: str) -> tuple[nn.Module, Mapping[str, FoldedLayer]]:
     """A copy of the network in float64 with its BatchNorms folded, on this process's device.
 
-    Folded in float32, it could not be told from one that is folded wrongly.
+    Folded in float32, it could not be told from one that is folded wrongly. The network itself,
+    where nothing is folded.
     """
     layers, (forward, _) = prepared_once(stored).layers, plain_pass(stored)
-    model, convention = float64_network(forward.model, layers.convention)
-    return folded_copy(model, layers.linear, layers.images.double(), convention)
+    try:
+        model, convention = float64_network(forward.model, layers.convention)
+        copied, folded = folded_copy(model, layers.linear, layers.images.double(), convention)
+    except Exception:  # noqa: BLE001 - a person's network may not run in float64
+        return forward.model, {}
+    return (copied, folded) if folded else (forward.model, {})

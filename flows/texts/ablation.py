@@ -28,7 +28,7 @@ def lines(folder: Path) -> str:
             f"{row['win_rate']:.0%}",
             f"{row['p_corrected']:.2g}",
         )
-        for row in frame[frame["change"] == "accuracy"].to_dict("records")
+        for row in frame[(frame["change"] == "accuracy") & (frame["pairs"] > 0)].to_dict("records")
     ]
     names = ("q", "p", "beside", "pairs", "singular", "control", "difference", "interval")
     return "\n".join(

@@ -19,7 +19,7 @@ from schemas.parameters import RunError
 
 def test_a_verdict_says_where_it_holds_and_where_not():
     told = dict(zip(CONTROLS, verdicts(ablated()), strict=True))
-    assert told["matched"].endswith("there are none to compare with.")
+    assert told["matched"].startswith("There are no other singular vectors of like")
     assert "than single channels at 1 of 2 places of the grid, and less at 0" in told["channels"]
     assert "differences +0.200 to +0.200, 75% to 75% of pairs won" in told["channels"]
     assert "It does not hold in 1 of 2 layers" in told["channels"]
@@ -28,6 +28,13 @@ def test_a_verdict_says_where_it_holds_and_where_not():
     worse = ablated()
     worse["difference"] = -worse["difference"]
     assert "at 0 of 2 places of the grid, and less at 1" in verdicts(worse)[1]
+
+
+def test_where_nothing_is_significant_one_sentence_says_so():
+    bare = ablated()
+    bare["selectivity"] = bare["selectivity"] * float("nan")
+    (told,) = verdicts(bare)
+    assert told.startswith("No singular vector is significant for a class")
 
 
 def test_the_table_has_every_place_of_the_grid():
