@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from ddp_tasks.queries.finished_run import FinishedRun
 from ddp_tasks.store import groups
 from schemas.ablation_parameters import AblationParameters
 from schemas.ablation_variables import CHANGES, CONTROLS
 from schemas.names import group_path
 from schemas.parameters import RunError
 from schemas.run_files import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ddp_tasks.queries.finished_run import FinishedRun
 
 #: Corrected p up to which a difference counts.
 SURE = 0.05
@@ -92,9 +96,23 @@ def open_ablation(folder: Path) -> xr.Dataset:
     return stored
 
 
-def stored_comparison(path: Path) -> xr.Dataset | None:
-    """The group ``ablated`` of a store; None where nothing was removed yet."""
-    return groups.read(path, "ablated").load() if groups.is_marked(path, "ablated") else None
+def stored_comparison(path: Path, directions: Sequence[str] | None = None) -> xr.Dataset | None:
+    """The group ``ablated`` of a store, where ``is_ablated``; else None."""
+    return groups.read(path, "ablated").load() if is_ablated(path, directions) else None
+
+
+def is_ablated(path: Path, directions: Sequence[str] | None = None) -> bool:
+    """Whether vectors were removed that the present significance of a store chose.
+
+    Parameters
+    ----------
+    directions
+        in which they count as significant; None for any.
+    """
+    chosen_by = {"significance": groups.fingerprint(path, "significance")}
+    if directions is not None:
+        chosen_by["directions"] = ", ".join(directions)
+    return groups.is_recorded(path, "ablated", chosen_by)
 
 
 def open_removals(folder: Path, layer: str) -> xr.Dataset:
@@ -152,6 +170,7 @@ def vectors_table(folder: Path, layers: Sequence[str] | None = None) -> pd.DataF
     high; the interval holds for all vectors and classes of the layer together (Bonferroni). Empty
     where single vectors were not removed
     """
+    import pandas as pd
     from scipy.stats import norm
 
     ablated = open_ablation(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,9 @@ class Ablated:
     """as ``vectors_table`` returns it."""
 
 
-def read(path: Path) -> Ablated | None:
-    """What a store says of removals; None where nothing was removed."""
-    comparison = stored_comparison(path)
+def read(path: Path, directions: Sequence[str]) -> Ablated | None:
+    """What a store says of removals; None where nothing was removed, or in other directions."""
+    comparison = stored_comparison(path, directions)
     if comparison is None:
         return None
     return Ablated(comparison, vectors_table(path.parent))

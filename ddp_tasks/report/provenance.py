@@ -8,6 +8,7 @@ import re
 from importlib.metadata import version
 from pathlib import Path
 
+from ddp_tasks.queries.ablation import is_ablated
 from ddp_tasks.store import groups
 from schemas.parameters import RunParameters
 from schemas.recording import recorded
@@ -44,7 +45,7 @@ def made_of(run: RunParameters, path: Path) -> str:
         "pictures",
         "controls",
         *(["capacity"] if run.capacity else []),
-        *(["ablated"] if groups.is_marked(path, "ablated") else []),
+        *(["ablated"] if is_ablated(path, run.significance.directions) else []),
         *(f"visualizations/{name}" for name in groups.names_below(path, "visualizations")),
     ]
     parts = [recorded(run).model_dump_json(exclude={"shards"}), groups.stamp(path)]

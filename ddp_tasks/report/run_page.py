@@ -74,7 +74,7 @@ def read_findings(run: RunParameters, path: Path) -> Findings:
         made_of=made_of(run, path),
         controls=groups.read(path, "controls").load(),
         capacity=groups.read(path, "capacity").load() if run.capacity else None,
-        ablated=ablation_section.read(path),
+        ablated=ablation_section.read(path, run.significance.directions),
     )
 
 

@@ -12,7 +12,13 @@ import pytest
 import torch
 from runs import HERE, Noise, TinyNetwork, tiny_run
 
-from ddp_tasks.queries.ablation import open_ablation, open_removals, vectors_table
+from ddp_tasks.queries.ablation import (
+    is_ablated,
+    open_ablation,
+    open_removals,
+    stored_comparison,
+    vectors_table,
+)
 from ddp_tasks.store import groups, wholeness
 from flows import cli
 from flows.started_again import finished_before
@@ -183,6 +189,14 @@ def test_the_selectivity_is_that_of_the_removed_sets(ablated):
             removals["selectivity"] <= removals["selectivity_high"]
         )
         assert bool(inside.all())
+
+
+def test_what_another_choice_of_vectors_removed_is_not_shown(ablated):
+    store = ablated[0] / "store.zarr"
+    assert is_ablated(store)
+    assert is_ablated(store, ["positive", "negative"])
+    assert not is_ablated(store, ["positive"])
+    assert stored_comparison(store, ["positive"]) is None
 
 
 def test_layers_that_are_stored_are_kept_and_damaged_ones_are_removed_again(ablated):
