@@ -35,3 +35,12 @@ class Named(Noise):
     def __init__(self) -> None:
         super().__init__()
         self.samples = [(str(Path("noise") / f"{i}.png"), t) for i, t in enumerate(self.targets)]
+
+
+class InFolders(Noise):
+    """The same images in folders of ImageNet, those of a dog and of a bird in turn."""
+
+    def __init__(self, images: int = 30) -> None:
+        super().__init__(images)
+        folders = ("n02085620", "n01514668")
+        self.samples = [(f"{folders[i // 3 % 2]}/{i}.png", t) for i, t in enumerate(self.targets)]

@@ -12,7 +12,7 @@ import numpy as np
 from torchvision import datasets
 from torchvision.models import VGG16_Weights
 
-from schemas import yaml_files
+from ddp_tasks.images.wordnet_groups import wordnet_groups
 from schemas.parameters import RunError
 from schemas.run_files import nearest
 
@@ -225,9 +225,7 @@ def _by_group(groups: str | Mapping[str, Sequence[str]]) -> Mapping[str, Sequenc
             "are allowed",
             change=(_GROUPS,),
         )
-    file = resources.files("ddp_tasks.images") / "imagenet_groups.yaml"
-    table = yaml_files.mapping(file.read_text(), file.name)
-    return {name: group["classes"] for name, group in table.items()}
+    return wordnet_groups()
 
 
 def _tree(root: Path, part: str, folders: Sequence[str]) -> Path | None:

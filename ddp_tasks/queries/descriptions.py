@@ -23,10 +23,18 @@ from ddp_tasks.controls.described_directions import (
     share_at_or_above,
 )
 from ddp_tasks.controls.layer_images import some_of_each
+from ddp_tasks.images.wordnet_groups import wordnet_groups, wordnet_ids
 from ddp_tasks.queries.attribute_tables import AttributeTable, read_attributes
 from ddp_tasks.queries.image_parts import image_parts
 from ddp_tasks.queries.run_signals import RunSignals, open_run_signals
-from ddp_tasks.significance.concepts import LEAST, MOST_OF_PAIRS, Concepts, class_concepts, joined
+from ddp_tasks.significance.concepts import (
+    LEAST,
+    MOST_OF_PAIRS,
+    Concepts,
+    class_concepts,
+    group_concepts,
+    joined,
+)
 from ddp_tasks.significance.confidence_intervals import false_discovery_rates
 from ddp_tasks.significance.descriptions import area_interval, chance_of_area
 from ddp_tasks.weights.signed_vectors import DIRECTIONS, SignedVector, signed_name
@@ -311,6 +319,10 @@ def _offered(
     parts, notes = [class_concepts(target, run.target_classes, groups)], []
     if len(np.unique(target)) > MOST_OF_PAIRS:
         notes.append(f"Of more than {MOST_OF_PAIRS} classes, two together are not searched.")
+    labels = wordnet_ids([run.ids[i] for i in np.flatnonzero(images.used)])
+    if any(labels):
+        parts.append(group_concepts(labels, wordnet_groups()))
+        notes.append("Groups of ImageNet's classes by WordNet are offered as well.")
     if table is not None:
         made, of_columns = table.concepts(images.used, images.choosing)
         parts += made

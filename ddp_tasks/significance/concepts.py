@@ -122,6 +122,26 @@ def class_concepts(
     )
 
 
+def group_concepts(labels: Sequence[str | None], groups: Mapping[str, Sequence[str]]) -> Concepts:
+    """Each group of labels that images have beside their class, such as WordNet's.
+
+    Parameters
+    ----------
+    labels
+        of each image; None where there is none, and then no group is known of it.
+    groups
+        labels by name of their group.
+    """
+    known = np.array([label is not None for label in labels], dtype=np.bool_)
+    member = [[label in of for label in labels] for of in map(frozenset, groups.values())]
+    return Concepts(
+        (GROUP,) * len(groups),
+        tuple(groups),
+        np.array(member, dtype=np.bool_).reshape(len(groups), len(labels)),
+        np.tile(known, (len(groups), 1)),
+    )
+
+
 def column_concepts(
     name: str, values: pd.Series, choosing: Bool[npt.NDArray[np.bool_], " image"]
 ) -> Concepts:

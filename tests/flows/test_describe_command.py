@@ -24,9 +24,9 @@ def folder(prefect_server, address, tmp_path_factory):
     return folder
 
 
-def of_images(**changes):
+def of_images(images="Noise", **changes):
     shards = {"images": 80, "batch_size": 40}
-    return tiny_run("Noise", {"images": IMAGES}, shards=shards, capacity=[], **changes)
+    return tiny_run(images, {"images": IMAGES}, shards=shards, capacity=[], **changes)
 
 
 @pytest.fixture
@@ -94,11 +94,15 @@ def test_a_planted_attribute_is_found_and_one_of_chance_is_not(ddp, folder, attr
 
 
 def test_a_run_that_is_not_split_is_split_here_and_says_so(prefect_server, tmp_path, address):
-    run = of_images(significance={"split": None, "seed": 5}, cluster=address)
+    levels = {"split": None, "seed": 5}
+    run = of_images("compared_images:InFolders", significance=levels, cluster=address)
     run_pipeline(run, tmp_path)
     found = describe(tmp_path, ["conv1"])
     assert "drawn by the seed 5" in found.notes[0]
     assert found.judged == IMAGES // 2
+    # Images that lie in folders of ImageNet are in groups of WordNet too: dogs and birds.
+    assert found.notes[1] == "Groups of ImageNet's classes by WordNet are offered as well."
+    assert found.concepts == 3 + 3 + 2
     # Of one split or another, the choice is told on images that did not choose.
     again = describe(tmp_path, ["conv1"])
     pd.testing.assert_frame_equal(found.table, again.table)

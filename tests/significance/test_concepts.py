@@ -13,6 +13,7 @@ from ddp_tasks.significance.concepts import (
     PAIR,
     class_concepts,
     column_concepts,
+    group_concepts,
     joined,
 )
 
@@ -34,6 +35,14 @@ def test_classes_groups_and_pairs_are_sets():
     }  # fmt: skip
     assert found.kinds == (CLASS,) * 3 + (GROUP,) * 2 + (PAIR,) * 3
     assert (found.known == (target >= 0)).all()
+
+
+def test_labels_beside_the_class_make_groups_and_images_without_one_are_in_none():
+    labels = ["n1", None, "n2", "n3", "n1"]
+    found = group_concepts(labels, {"dogs": ["n1", "n2"], "birds": ["n9"]})
+    assert sets(found) == {"dogs": [0, 2, 4], "birds": []}
+    assert found.known.tolist() == [[True, False, True, True, True]] * 2
+    assert set(found.kinds) == {GROUP}
 
 
 def test_of_many_classes_two_make_no_set():
