@@ -18,6 +18,7 @@ from flows.compare_command import compare
 from flows.describe_command import describe
 from flows.figure_command import figure
 from flows.misclassified_command import misclassified
+from flows.prune_command import prune
 from flows.quick_exit import leave, quick_exit
 from flows.terminal import say
 from flows.visualize_command import visualize
@@ -238,7 +239,7 @@ def steps(
     say(page)
 
 
-for command in (visualize, ablate, figure, compare, misclassified, describe, check):
+for command in (visualize, ablate, figure, compare, misclassified, prune, describe, check):
     app.command()(command)
 
 

@@ -55,27 +55,37 @@ def sampled_answers(
             readable = {at: p for at, p in pictures.items() if isinstance(p, Tensor)}
             if readable:
                 batch = images.inputs(list(readable.values()))
-                predicted.append(_answers(model, batch, convention))
+                predicted.append(answers(model, batch, convention))
                 target.append(images.target[list(readable)])
             an_image = (time.monotonic() - started) / done
             size = max(1, min(_LARGEST, int(seconds / 4 / max(an_image, 1e-6))))
     if not predicted:
         return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
-    answers = np.concatenate(predicted)
+    chosen_classes = np.concatenate(predicted)
     if (of_output := images.class_of_output) is not None:
-        answers = of_output[answers]
-    return answers, np.concatenate(target)
+        chosen_classes = of_output[chosen_classes]
+    return chosen_classes, np.concatenate(target)
 
 
-def _answers(
+def answers(
     model: nn.Module, images: Tensor, convention: CallingConvention
 ) -> npt.NDArray[np.int64]:
-    """Numbers of the network's greatest class scores, shape (n,)."""
-    answers = []
+    """Numbers of the network's greatest class scores.
+
+    Parameters
+    ----------
+    images
+        shape (n, ...), on the network's device.
+
+    Returns
+    -------
+    shape (n,)
+    """
+    found = []
     rest = len(images)
     for given in convention.batches(images):
         scores = convention.scores(whole_output(model(given)), len(given))
         own = min(len(given), 1 if convention.alone else rest)
-        answers.append(scores[:own].argmax(dim=1))
+        found.append(scores[:own].argmax(dim=1))
         rest -= own
-    return torch.cat(answers).cpu().numpy().astype(np.int64)
+    return torch.cat(found).cpu().numpy().astype(np.int64)

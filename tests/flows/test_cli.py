@@ -193,6 +193,7 @@ def test_help_is_complete(monkeypatch):
             "misclassified",
             "describe",
             "ablate",
+            "prune",
             "visualize",
             "figure",
         )
