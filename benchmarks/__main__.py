@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "images": ("--images", "{data}/imagenet-sample"),
     "throughput": ("--data", "{data}"),
     "pass_parts": ("--data", "{data}"),
+    "pruning": ("--data", "{data}"),
     "visualization": ("--data", "{data}"),
     "visualization_speed": ("--data", "{data}"),
     "faults": (),
