@@ -149,7 +149,7 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         # An id is a name: 0007 stays what it is, and so does one that is called NA.
         read = (
-            pd.read_csv(file, converters={ID: str})
+            pd.read_csv(file, converters={ID: str}, low_memory=False)
             if file.suffix == ".csv"
             else pd.read_parquet(file)
         )

@@ -196,8 +196,8 @@ class Descriptions:
             f"{unseen:,} of {len(self.table):,} signed vectors have a description that predicts "
             "unseen images (false discoveries at most 5 %).",
             *(self._beside(kept) for kept in (False, True)),
-            f"More than random directions, with false discoveries of at most 5 %, are "
-            f"{self.discoveries or 'none'} of them.",
+            f"Beyond random directions with false discoveries of at most 5 %: "
+            f"{self.discoveries or 'none'}.",
         )
 
     def _beside(self, kept_variances: bool) -> str:

@@ -163,11 +163,14 @@ def column_concepts(
     Raises
     ------
     ValueError
-        If the column has no value, or the same one throughout.
+        If the column has no value, the same one throughout, or lists in place of values.
     """
     known = values.notna().to_numpy(dtype=np.bool_)
     kept = values[known]
-    distinct = kept.drop_duplicates().tolist()
+    try:
+        distinct = list(dict.fromkeys(kept.tolist()))
+    except TypeError:
+        raise ValueError("holds lists in place of values") from None
     if len(distinct) < 2:
         raise ValueError(f"has the value {distinct[0]} alone" if distinct else "has no value")
     if set(distinct) <= {0, 1}:  # True and False too
@@ -192,7 +195,8 @@ def _quarters(
 ) -> dict[str, npt.NDArray[np.bool_]]:
     if not len(chosen):
         return {}
-    low, middle, high = np.quantile(chosen, (0.25, 0.5, 0.75)).tolist()
+    # A value that there is: between two, one of which may be infinite, there may be none.
+    low, middle, high = np.quantile(chosen, (0.25, 0.5, 0.75), method="nearest").tolist()
     with np.errstate(invalid="ignore"):
         return {
             f"{name} ≥ {middle:.4g}": number >= middle,

@@ -90,7 +90,7 @@ def test_a_planted_attribute_is_found_and_one_of_chance_is_not(ddp, folder, attr
     assert rows.loc["fc1", "v2⁻"]["description"] == "not planted"
     of_chance = rows[rows["description"].str.contains("coin")]
     assert (of_chance["false_discovery_rate"] > 0.05).all()
-    assert "More than random directions, with false discoveries of at most 5 %, are 2" in said.out
+    assert "Beyond random directions with false discoveries of at most 5 %: 2." in said.out
 
 
 def test_a_run_that_is_not_split_is_split_here_and_says_so(prefect_server, tmp_path, address):

@@ -85,6 +85,13 @@ def test_numbers_are_cut_at_the_quartiles_of_the_images_that_choose():
     }
 
 
+def test_infinite_numbers_are_above_or_below_all_others():
+    values = pd.Series([-np.inf, -np.inf, 0.0, 1.0, np.inf, np.inf])
+    found = column_concepts("size", values, np.ones(6, dtype=bool))
+    assert sets(found)["size ≥ 0"] == [2, 3, 4, 5]
+    assert sets(found)["size ≥ inf"] == [4, 5]
+
+
 def test_words_make_a_set_for_each_that_is_frequent_enough():
     words = ["red"] * 2 * LEAST + ["blue"] * 2 * LEAST + ["rare", None]
     found = column_concepts("colour", pd.Series(words), np.ones(len(words), dtype=bool))
@@ -96,7 +103,7 @@ def test_words_make_a_set_for_each_that_is_frequent_enough():
 @pytest.mark.parametrize(
     ("values", "message"),
     [([3, 3, 3], "has the value 3 alone"), ([None, None], "has no value"),
-     (["x", None], "has the value x alone")],
+     (["x", None], "has the value x alone"), ([[1], [2]], "holds lists in place of values")],
 )  # fmt: skip
 def test_a_column_of_one_value_is_refused(values, message):
     with pytest.raises(ValueError, match=message):
