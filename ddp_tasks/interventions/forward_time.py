@@ -10,20 +10,22 @@ from torch import Tensor, nn
 
 from ddp_tasks.networks.calling_convention import CallingConvention
 
-#: Turns of both networks at least, and seconds after which no further turn begins.
-LEAST_TURNS, SECONDS = 5, 1.0
+#: Turns of both networks at least and at most, and seconds after which no further turn begins.
+LEAST_TURNS, MOST_TURNS, SECONDS = 9, 51, 2.0
 
 
-def forward_seconds(
+def forward_time_ratio(
     first: nn.Module,
     second: nn.Module,
     images: Tensor,
     convention: CallingConvention,
     seconds: float = SECONDS,
-) -> tuple[float, float]:
-    """Median seconds of a forward pass of each of two networks, in turns after one to warm up.
+) -> float:
+    """Seconds of the second network's forward pass over those of the first.
 
-    Turns share what else the machine does; so the ratio says more than the seconds.
+    Both pass the same images in turns, after one pass each to warm up, and each is first in every
+    second turn. The median is that of the turns' own ratios: whatever else the machine does lasts
+    longer than a turn, and slows both.
 
     Parameters
     ----------
@@ -39,10 +41,17 @@ def forward_seconds(
             torch.cuda.synchronize(images.device)
         return time.perf_counter() - started
 
+    ratios: list[float] = []
     with torch.inference_mode():
-        passed(first), passed(second)
-        began, taken = time.perf_counter(), list[tuple[float, float]]()
-        while len(taken) < LEAST_TURNS or time.perf_counter() - began < seconds:
-            taken.append((passed(first), passed(second)))
-    one, other = zip(*taken, strict=True)
-    return median(one), median(other)
+        passed(first)
+        passed(second)
+        began = time.perf_counter()
+        while len(ratios) < LEAST_TURNS or (
+            len(ratios) < MOST_TURNS and time.perf_counter() - began < seconds
+        ):
+            if len(ratios) % 2:
+                other, one = passed(second), passed(first)
+            else:
+                one, other = passed(first), passed(second)
+            ratios.append(other / one)
+    return median(ratios)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ddp_tasks.interventions.batch_norm_statistics import estimate_again, normalising
-from ddp_tasks.interventions.forward_time import forward_seconds
+from ddp_tasks.interventions.forward_time import forward_time_ratio
 from ddp_tasks.interventions.pruned_networks import pruned_network
 from ddp_tasks.interventions.pruning import (
     CRITERIA,
@@ -57,7 +57,7 @@ class PrunedNetwork:
     correct: Mapping[str, Correct]
     """whether each image's class was given, by the state of the BatchNorms."""
     time_ratio: float
-    """seconds of a forward pass over those of the original, medians of turns."""
+    """seconds of a forward pass over those of the original, median of turns."""
 
     @property
     def last(self) -> Correct:
@@ -300,14 +300,13 @@ class _Measuring:
                 ) from None
             correct[ESTIMATED] = self._correct(model)
         first = next(self.judging.batches())
-        seconds = forward_seconds(self.beside, model, first, convention)
         return PrunedNetwork(
             criterion=criterion,
             asked=asked,
             parameters=sum(p.numel() for p in model.parameters()),
             vectors={name: self._channels(model, name) for name in kept},
             correct=correct,
-            time_ratio=seconds[1] / seconds[0],
+            time_ratio=forward_time_ratio(self.beside, model, first, convention),
         )
 
     @staticmethod

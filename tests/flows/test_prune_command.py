@@ -1,5 +1,7 @@
 """``ddp prune``: networks beside each other, exports that run again, and what is refused."""
 
+import shutil
+
 import numpy as np
 import pages
 import pandas as pd
@@ -9,6 +11,7 @@ import xarray as xr
 import yaml
 from runs import tiny_run
 
+from benchmarks.pruning import section
 from ddp_tasks.interventions.pruning import RANDOM, SIGNAL_ENERGY, SINGULAR_VALUE
 from ddp_tasks.networks.models import open_model
 from ddp_tasks.queries.finished_run import open_finished
@@ -64,27 +67,26 @@ def test_networks_stand_beside_each_other_and_their_files_run_again(ddp, folder,
     right = (signals["predicted"] == signals["target"]).to_numpy()[part == 1]
     original = table[(table["criterion"] == "original") & (table["batch_norm"] == AS_TRAINED)]
     assert original["correct"].item() == right.sum()
-    for name in ("signal_energy-0.5", "singular_value-0.8"):
-        criterion, asked = name.split("-")
-        row = table[
-            (table["criterion"] == criterion)
-            & (table["asked"] == float(asked))
-            & (table["batch_norm"] == ESTIMATED)
-        ]
-        run = load_run(str(out / f"{name}.yaml"), [f"cluster={address}"])
-        model = open_model(run.model)
-        assert sum(p.numel() for p in model.parameters()) == row["parameters"].item()
-        state = torch.load(out / f"{name}.pt", weights_only=True)
-        assert set(state) == set(model.state_dict())
-        run_pipeline(run, tmp_path / name)
-        again = xr.open_datatree(tmp_path / name / "store.zarr", engine="zarr")
-        signals = again["signals"]
-        right = (signals["predicted"] == signals["target"]).to_numpy()[part == 1]
-        assert right.sum() == row["correct"].item()
-        pairs = run.model.kwargs["vectors"]
-        assert pairs
-        layers = again["layers"]["layer"].to_numpy().tolist()
-        assert {f"{layer}.US" for layer in pairs} <= set(layers)
+    name, criterion, asked = "signal_energy-0.5", "signal_energy", 0.5
+    row = table[
+        (table["criterion"] == criterion)
+        & (table["asked"] == asked)
+        & (table["batch_norm"] == ESTIMATED)
+    ]
+    run = load_run(str(out / f"{name}.yaml"), [f"cluster={address}"])
+    model = open_model(run.model)
+    assert sum(p.numel() for p in model.parameters()) == row["parameters"].item()
+    state = torch.load(out / f"{name}.pt", weights_only=True)
+    assert set(state) == set(model.state_dict())
+    run_pipeline(run, tmp_path / name)
+    again = xr.open_datatree(tmp_path / name / "store.zarr", engine="zarr")
+    signals = again["signals"]
+    right = (signals["predicted"] == signals["target"]).to_numpy()[part == 1]
+    assert right.sum() == row["correct"].item()
+    pairs = run.model.kwargs["vectors"]
+    assert pairs
+    layers = again["layers"]["layer"].to_numpy().tolist()
+    assert {f"{layer}.US" for layer in pairs} <= set(layers)
 
 
 def test_vectors_are_kept_within_the_parameters_and_random_ones_beside(folder, monkeypatch):
@@ -115,6 +117,14 @@ def test_vectors_are_kept_within_the_parameters_and_random_ones_beside(folder, m
         assert float((W - kept).norm()) == pytest.approx(float(s[count:].norm()), rel=1e-5)
 
 
+def test_the_benchmark_tells_every_row_of_the_table(folder, monkeypatch):
+    found = prune(network_of(folder, monkeypatch), [0.6], [SINGULAR_VALUE], most_images=12)
+    page = "\n".join(section("tiny", found))
+    assert page.count("\n| ") == 2 + len(found.table) == 2 + 2 * 3
+    assert f"{found.original.parameters:,} parameters, 4 layers" in page
+    assert found.verdict() in page
+
+
 def test_signal_energy_is_the_variance_over_images_that_choose(folder, monkeypatch):
     network = network_of(folder, monkeypatch)
     stored = xr.open_datatree(folder / "store.zarr", engine="zarr")
@@ -139,6 +149,21 @@ def test_all_but_the_layers_asked_for_stay_whole(folder, monkeypatch):
     assert found.images == 10
     assert "10 and 10 were drawn at random" in found.notes[1]
     assert "singular value" not in found.verdict()
+
+
+def test_a_folder_with_pruned_networks_in_it_is_whole(ddp, folder, tmp_path):
+    copied = tmp_path / "run"
+    shutil.copytree(folder, copied)
+    options = ("--trust", "--parameters", "0.6", "--criterion", "signal_energy", "--images", "12")
+    status, said = ddp("prune", copied, *options)
+    assert status == 0, said.err
+    assert (copied / "pruned" / "signal_energy-0.6.yaml").is_file()
+    assert not (copied / "pruned" / "singular_value-0.6.yaml").exists()
+    status, said = ddp("check", copied)
+    assert status == 0, said.out
+    status, said = ddp("prune", copied, *options)
+    assert status == 2
+    assert "pruning.html exists already; remove it, or name another folder" in said.err
 
 
 def test_what_cannot_be_pruned_is_refused(ddp, folder, tmp_path):
