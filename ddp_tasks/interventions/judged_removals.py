@@ -16,9 +16,9 @@ from ddp_tasks.interventions.vector_removal import removing
 from ddp_tasks.interventions.verified_removal import Way
 from schemas.ablation_variables import CHANGES
 
-#: Values of a layer's output in one pass, over images and removals: 2²² fill a processor's caches
+#: Values of a layer's output in one pass, over images and removals: 2²¹ fill a processor's caches
 #: and no more, and are many images in deep layers, whose outputs are small.
-_VALUES = 1 << 22
+_VALUES = 1 << 21
 #: Removals in one pass at most: they share what comes before the layer, and the more there are,
 #: the less it costs each. More only make the batches of images too small.
 _MOST_TOGETHER = 64
