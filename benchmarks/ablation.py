@@ -45,7 +45,7 @@ NETWORKS = ("resnet20", "resnet56")
 _SHARES, _IMAGES, _VECTORS, _REPEATS = (0.0, 0.25, 0.5, 0.75, 1.0), 256, 8, 3
 
 
-def ablated(run: RunParameters, folder: Path) -> float:
+def ablated(run: RunParameters, folder: Path, seed: int) -> float:
     """Carry out a run, and remove its vectors; seconds that the removal took."""
     from flows.ablation import run_ablation
     from flows.pipeline import run_pipeline
@@ -53,7 +53,7 @@ def ablated(run: RunParameters, folder: Path) -> float:
     outcome = run_pipeline(run, folder)
     begun = time.perf_counter()
     layers = [one.layer for one in outcome.summary.layers]
-    run_ablation(run, folder, AblationParameters(), layers)
+    run_ablation(run, folder, AblationParameters(seed=seed), layers)
     return time.perf_counter() - begun
 
 
@@ -140,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of images and models")
     parser.add_argument("--only", nargs="+", choices=NETWORKS, default=["resnet20"])
     parser.add_argument("--per-class", type=int, default=PER_CLASS)
+    parser.add_argument("--seed", type=int, default=0, help="of images and random controls")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     data = options.data.expanduser().resolve()
@@ -148,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "",
         f"`python -m benchmarks.ablation --data DIR`: {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, torch {torch.__version__}; CIFAR-10's test images, "
-        f"{options.per_class:,} a class, half to choose and half to judge.",
+        f"{options.per_class:,} a class, half to choose and half to judge; seed {options.seed}.",
         "",
     ]
     less = {
@@ -159,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.only:
         run = cifar10(data, options.per_class, name).model_copy(update=less)
         with tempfile.TemporaryDirectory() as folder:
-            seconds = ablated(run, Path(folder) / "out")
+            seconds = ablated(run, Path(folder) / "out", options.seed)
             lines += section(name, Path(folder) / "out", seconds)
         if name == NETWORKS[0]:
             times = ", ".join(f"{layer} {ratio:.1f}" for layer, ratio in ratios(run))
