@@ -34,6 +34,8 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "pruning": ("--data", "{data}"),
     "visualization": ("--data", "{data}"),
     "visualization_speed": ("--data", "{data}"),
+    "descriptions": ("--data", "{data}"),
+    "training_seeds": (),
     "faults": (),
     "damage": ("--kills", "200", "--every", "8"),
     "extremes": (),
