@@ -1,6 +1,6 @@
 """Whether a run finishes at its extremes, and the memory that its flow and its workers take.
 
-    python -m benchmarks.extremes [--only many-classes one-image ...] [--folder FOLDER]
+    python -m benchmarks.extremes [--only many-classes many-images ...] [--folder FOLDER]
 
 Runs `ddp run` whole, each time on a tiny network and images made for it: 5,000 classes of 2
 images, 200,000 images of 8 x 8, 320 layers, one image of one class; then the same network with 40
@@ -76,7 +76,7 @@ EXTREMES = {
     "many-classes": Extreme(layers=3, channels=16, classes=5000, per_class=2),
     "many-images": Extreme(layers=3, channels=16, classes=10, per_class=20_000),
     "many-layers": Extreme(layers=320, channels=16, classes=10, per_class=10),
-    "one-image": Extreme(layers=3, channels=16, classes=1, per_class=1),
+    "one-image-a-class": Extreme(layers=3, channels=16, classes=2, per_class=1),
     **{
         f"{layers}-layers": Extreme(layers=layers, channels=16, classes=10, per_class=10)
         for layers in (40, 80, 160)

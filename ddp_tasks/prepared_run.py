@@ -220,8 +220,8 @@ def check_classes(run: RunParameters, images: ImageSet) -> None:
         return
     name = shown(images.target_classes[held[0]])
     raise RunError(
-        f"images.factory {run.images.factory!r}: all {len(images.target):,} images are of one "
-        f"class, {name!r}; what is significant for a class is found beside others, so images of "
+        f"images.factory {run.images.factory!r}: the images are all of one class, "
+        f"{name!r}; what is significant for a class is found beside others, so images of "
         "at least two classes are needed"
     )
 

@@ -1,8 +1,8 @@
 from benchmarks import extremes
 
 
-def test_one_image_of_one_class_finishes_and_its_memory_is_measured(tmp_path):
-    extreme = extremes.Extreme(layers=2, channels=2, classes=1, per_class=1)
+def test_one_image_of_each_of_two_classes_finishes_and_its_memory_is_measured(tmp_path):
+    extreme = extremes.Extreme(layers=2, channels=2, classes=2, per_class=1)
     found = extremes.measured(extreme, tmp_path)
     assert found.status == 0, found.last_line
     assert (tmp_path / "out" / "report.html").is_file()
@@ -10,8 +10,10 @@ def test_one_image_of_one_class_finishes_and_its_memory_is_measured(tmp_path):
     assert found.flow > 50
     assert found.workers
     assert min(found.workers) > 50
-    line = extremes.section([extremes.row("one-image", extreme, found)])[-1]
-    assert line.startswith("| one-image | 2 layers of 2 channels, 1 class × 1 | finished |")
+    line = extremes.section([extremes.row("one-image-a-class", extreme, found)])[-1]
+    assert line.startswith(
+        "| one-image-a-class | 2 layers of 2 channels, 2 classes × 1 | finished |"
+    )
 
 
 def test_every_extreme_has_inputs_that_fit_each_other():
