@@ -3,9 +3,10 @@
     python -m benchmarks.extremes [--only many-classes many-images ...] [--folder FOLDER]
 
 Runs `ddp run` whole, each time on a tiny network and images made for it: 5,000 classes of 2
-images, 200,000 images of 8 x 8, 320 layers, one image of one class; then the same network with 40
-to 320 layers, and with 50 to 5,000 classes, which tell whether the flow's memory grows with either.
-Memory is the peak of each process's resident memory; appends a section to benchmarks/RESULTS.md.
+images, 200,000 images of 8 x 8, 320 layers, one image of each of two classes; then the same
+network with 40 to 320 layers, and with 50 to 5,000 classes, which tell whether the flow's memory
+grows with either. Memory is the peak of each process's resident memory; appends a section to
+benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
