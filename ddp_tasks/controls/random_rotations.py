@@ -87,7 +87,8 @@ def variance_keeping_rotations(
     Returns
     -------
     shape (draw, r, r); NaN where every other rotation changes a variance: for a rank below
-    ``LEAST_RANK_OF_VARIANCES``, and for C diagonal with different variances
+    ``LEAST_RANK_OF_VARIANCES``, and for C diagonal with different variances. NaN too for a draw
+    that ends where it started, as the turns of some C do at a rank of 3, and rarely of 4
 
     References
     ----------
