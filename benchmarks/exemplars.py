@@ -74,7 +74,7 @@ def measured(folder: Path, images: int, rounds: int) -> list[str]:
         ratio = np.median(turns[:, 0] / turns[:, 1])
         verdict = "reached" if ratio >= LEAST else "not reached"
         lines.append(
-            f"| {name}, {size:.0f} MB | {reading:.0f} | {finding:.0f} | {ratio:.2f} | {verdict} |"
+            f"| {name}, {size:.0f} MB | {reading:.3g} | {finding:.3g} | {ratio:.2f} | {verdict} |"
         )
     return lines
 

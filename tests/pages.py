@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from bokeh.document import Document
+from selenium.webdriver.support.ui import WebDriverWait
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ def opened(browser, page, folder):
     file = folder / "report.html"
     file.write_text(page)
     browser.get(file.as_uri())
+    # A busy machine may not have run the page's scripts yet.
+    ready = "return document.readyState === 'complete' && typeof layers !== 'undefined'"
+    WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(ready))
     browser.execute_script("for (const layer of layers) opened(layer)")
     until_drawn(browser)
     figures = browser.execute_script(

@@ -69,9 +69,17 @@ def test_controls_are_as_many_orthonormal_directions(r, more, seed, data):
         # Within the span of the singular vectors.
         inside = basis.U @ (basis.U.T @ control.directions)
         np.testing.assert_allclose(inside, control.directions, atol=1e-10)
-    if m < r and more:
-        spans = [c.directions @ c.directions.T for c in by_kind["random"]]
+    if m < r:
+        spans = [c.directions @ c.directions.T for c in by_kind["rotation"]]
         assert not np.allclose(spans[0], spans[1])
+
+
+def test_random_directions_of_one_energy_differ_where_there_are_several():
+    # A set of the greatest energy of all has none beside itself; this one has many.
+    basis, _ = basis_of(10, 8)
+    drawn, _ = controls(basis, [2, 5], 3, np.random.default_rng(0))
+    spans = [c.directions @ c.directions.T for c in drawn if c.kind == "random"]
+    assert not np.allclose(spans[0], spans[1])
 
 
 def test_matched_vectors_are_others_of_the_nearest_singular_values():
