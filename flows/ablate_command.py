@@ -8,18 +8,16 @@ from typing import Annotated
 import typer
 
 from flows import garbage, stopping
-from flows.commands import Folder, RunFile, Set, Trust, path
+from flows.commands import Cluster, Folder, RunFile, Set, Trust, path
 from flows.terminal import say
 
 
 def ablate(
     folder: Folder,
     *,
-    layer: Annotated[
+    layers: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="GLOB", help="Layers, by name or glob; all by default. May be repeated."
-        ),
+        typer.Option(metavar="GLOB", help="Layers to remove from; may be given more than once."),
     ] = None,
     quantile: Annotated[
         list[float] | None,
@@ -42,10 +40,7 @@ def ablate(
         bool, typer.Option(help="Remove every single vector too, beside the sets of classes.")
     ] = True,
     seed: Annotated[int, typer.Option(metavar="N", help="Of images and random controls.")] = 0,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="CLUSTER", help="Another cluster than the run's; see ddp run."),
-    ] = None,
+    cluster: Cluster = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -74,8 +69,8 @@ def ablate(
         table_files.check_table_file(out)
     with prefect_server.served() as server, garbage.paused():
         from ddp_tasks.prepared_run import opened_once
-        from ddp_tasks.queries.ablation import chosen_layers
         from ddp_tasks.queries.finished_run import open_finished
+        from ddp_tasks.queries.layer_names import matching_layers
         from flows.ablation import check, run_ablation
         from schemas.ablation_parameters import AblationParameters
         from schemas.run_files import check as checked
@@ -89,12 +84,13 @@ def ablate(
         finished = open_finished(folder, overrides or (), trust=trust, run_file=run_file)
         if cluster is not None:
             finished = finished.on_cluster(cluster)
-        layers = chosen_layers(finished, layer or ())
+        known = [str(name) for name in finished.layers["layer"].to_numpy()]
+        chosen = matching_layers(known, layers or ["*"], finished.store)
         with opened_once():
             check(finished, options)
             with server.used(), stopping.described_by(_standing):
                 page = prefect_server.carry_out(
-                    run_ablation, finished.run, finished.store.parent, options, layers
+                    run_ablation, finished.run, finished.store.parent, options, chosen
                 )
     from flows.texts import ablation as texts
 

@@ -65,6 +65,10 @@ RunFile = Annotated[
     str | None,
     typer.Option("--run", metavar="RUN", help="Your own run file, for the model and the images."),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="CLUSTER", help="Another cluster than the run's; see ddp run."),
+]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Run the code that the store names, whoever wrote it.")
 ]

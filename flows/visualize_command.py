@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows import garbage, stopping
-from flows.commands import Folder, RunFile, Set, Trust
+from flows.commands import Cluster, Folder, RunFile, Set, Trust
 from flows.terminal import say
 
 
@@ -62,10 +62,7 @@ def visualize(
         Literal["float32", "float64"],
         typer.Option(help="float64 gives the same bits in any batch and on any worker."),
     ] = "float32",
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="CLUSTER", help="Another cluster than the run's; see ddp run."),
-    ] = None,
+    cluster: Cluster = None,
     overrides: Set = None,
     run_file: RunFile = None,
     trust: Trust = False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,28 +23,6 @@ if TYPE_CHECKING:
 
 #: Corrected p up to which a difference counts.
 SURE = 0.05
-
-
-def chosen_layers(finished: FinishedRun, wanted: Sequence[str]) -> list[str]:
-    """Layers of a run that names and globs match, in forward order; all where none is given.
-
-    Raises
-    ------
-    RunError
-        If one of them matches no layer; it names the nearest.
-    """
-    known = [str(name) for name in finished.layers["layer"].to_numpy()]
-    for glob in wanted:
-        if not any(name == glob or fnmatchcase(name, glob) for name in known):
-            raise RunError(
-                f"layers: {glob!r} matches no layer of {finished.store}{nearest(glob, known)}; "
-                f"layers: {', '.join(known)}"
-            )
-    if not wanted:
-        return known
-    return [
-        name for name in known if any(name == glob or fnmatchcase(name, glob) for glob in wanted)
-    ]
 
 
 def check_removable(finished: FinishedRun, options: AblationParameters) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from ddp_tasks.controls.layer_images import some_of_each
 from ddp_tasks.images.wordnet_groups import wordnet_groups, wordnet_ids
 from ddp_tasks.queries.attribute_tables import AttributeTable, read_attributes
 from ddp_tasks.queries.image_parts import image_parts
+from ddp_tasks.queries.layer_names import matching_layers
 from ddp_tasks.queries.run_signals import RunSignals, open_run_signals
 from ddp_tasks.significance.concepts import (
     LEAST,
@@ -39,7 +39,6 @@ from ddp_tasks.significance.confidence_intervals import false_discovery_rates
 from ddp_tasks.significance.descriptions import area_interval, chance_of_area
 from ddp_tasks.weights.signed_vectors import DIRECTIONS, SignedVector, signed_name
 from schemas.parameters import RunError
-from schemas.run_files import nearest
 
 #: Images that a layer's vectors are described on at most.
 MOST_IMAGES = 10_000
@@ -112,8 +111,8 @@ class Descriptions:
         random directions)
         """
         frame = pd.concat([self._rows(one) for one in self.layers], ignore_index=True)
-        frame["false_discovery_rate_unseen"] = _rates(frame.pop("p_unseen"))
-        frame["false_discovery_rate"] = _rates(frame.pop("p"))
+        for name, p in (("false_discovery_rate_unseen", "p_unseen"), ("false_discovery_rate", "p")):
+            frame[name] = false_discovery_rates(frame.pop(p).to_numpy(dtype=np.float64))
         order = ["percentile", "estimation"]
         return frame.sort_values(order, ascending=False, kind="stable", ignore_index=True)
 
@@ -252,7 +251,7 @@ def describe(
         that is large enough.
     """
     run = open_run_signals(folder)
-    chosen = _layers(run, layers)
+    chosen = matching_layers(list(run.layers), layers, run.store)
     if columns and attributes is None:
         raise RunError("columns are named without a table of attributes")
     table = None if attributes is None else read_attributes(attributes, run.ids, columns)
@@ -354,24 +353,3 @@ def _described(
         concepts=concepts.of_images(~choosing),
         arbitrary=run.layers[layer].arbitrary,
     )
-
-
-def _layers(run: RunSignals, globs: Sequence[str]) -> list[str]:
-    known = list(run.layers)
-    for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in known):
-            raise RunError(
-                f"{glob!r} matches no layer of {run.store}{nearest(glob, known)}; layers: "
-                f"{', '.join(known)}"
-            )
-    return [name for name in known if any(fnmatchcase(name, glob) for glob in globs)]
-
-
-def _rates(p: pd.Series) -> npt.NDArray[np.float64]:
-    """Rates of false discoveries; NaN where there is no p."""
-    values = p.to_numpy(dtype=np.float64)
-    rates = np.full(len(values), np.nan)
-    there = np.isfinite(values)
-    if there.any():
-        rates[there] = false_discovery_rates(values[there])
-    return rates

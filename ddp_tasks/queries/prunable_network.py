@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.prepared_run import Prepared
 from ddp_tasks.queries.finished_run import FinishedRun
 from ddp_tasks.queries.image_parts import image_parts
+from ddp_tasks.queries.layer_names import matching_layers
 from ddp_tasks.queries.significance import open_significance
 from ddp_tasks.significance.signal_variances import signal_variances
 from ddp_tasks.store import groups
@@ -30,7 +30,6 @@ from ddp_tasks.store.cube import layer_parts
 from ddp_tasks.weights.tensor_svd import TensorSVD
 from schemas.names import group_path
 from schemas.run_error import RunError
-from schemas.run_files import nearest
 
 #: Layers and reasons that a refusal lists.
 _LISTED = 6
@@ -95,18 +94,13 @@ def open_prunable(finished: FinishedRun, globs: Sequence[str] = ("*",)) -> Pruna
     path = finished.store
     stored = open_significance(path.parent)
     names = [str(name) for name in finished.layers["layer"].to_numpy()]
-    for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in names):
-            raise RunError(
-                f"layers: {glob!r} matches no layer of {path}{nearest(glob, names)}; layers: "
-                f"{', '.join(names)}"
-            )
+    asked = matching_layers(names, globs, path)
     target = finished.signals["target"].to_numpy().astype(np.int64)
     read = finished.signals["error"].to_numpy().astype(object) == ""
     seed = stored.run.significance.seed
     part, split = image_parts(stored.significance, np.where(read, target, -1), seed, path)
     prepared = finished.prepared()
-    layers, left_out = _factorisable(finished, prepared, globs)
+    layers, left_out = _factorisable(finished, prepared, asked)
     svd = {layer.module: _decomposition(finished, prepared, layer) for layer in layers}
     why = unfaithful(prepared.model, svd, prepared.layers.images, prepared.layers.convention)
     left_out |= {
@@ -133,14 +127,14 @@ def open_prunable(finished: FinishedRun, globs: Sequence[str] = ("*",)) -> Pruna
 
 
 def _factorisable(
-    finished: FinishedRun, prepared: Prepared, globs: Sequence[str]
+    finished: FinishedRun, prepared: Prepared, asked: Sequence[str]
 ) -> tuple[list[Factorisable], dict[str, str]]:
     """The layers that are asked for and may be pruned, and why others stay whole."""
     layers, left_out = factorisable(prepared.model, prepared.layers.linear)
     chosen = []
     for layer in layers:
         folded = [_folded(finished.store, name) for name in layer.layers]
-        if not any(fnmatchcase(name, glob) for name in layer.layers for glob in globs):
+        if not set(asked).intersection(layer.layers):
             why = "not asked for"
         elif any(folded):
             why = (

@@ -158,6 +158,15 @@ def difference_probabilities(count: tuple[Integers, Integers], images: tuple[int
 def false_discovery_rates(probabilities: Floats) -> Floats:
     """The least rate of false discoveries at which each of many tests counts as one.
 
+    Parameters
+    ----------
+    probabilities
+        p of each test, in any shape; NaN where there is no test.
+
+    Returns
+    -------
+    the same shape, NaN likewise
+
     References
     ----------
     Benjamini and Hochberg 1995, Controlling the false discovery rate, Journal of the Royal
@@ -165,4 +174,7 @@ def false_discovery_rates(probabilities: Floats) -> Floats:
     """
     from scipy.stats import false_discovery_control
 
-    return np.asarray(false_discovery_control(probabilities, method="bh"))
+    rates = np.full(probabilities.shape, np.nan)
+    tested = np.isfinite(probabilities)
+    rates[tested] = false_discovery_control(probabilities[tested], method="bh")
+    return rates

@@ -29,6 +29,7 @@ from ddp_tasks.interventions.verified_removal import Candidate, Way, quickest_wa
 from ddp_tasks.networks.batch_norm_folding import FoldedLayer
 from ddp_tasks.networks.float64_networks import float64_network
 from ddp_tasks.networks.forward_pass import folded_copy
+from ddp_tasks.queries.shown_images import ShownImages
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import cube, groups
 from ddp_tasks.workers import kept
@@ -259,14 +260,10 @@ class _Removing:
         self, positions: npt.NDArray[np.int64]
     ) -> Iterator[tuple[Tensor, npt.NDArray[np.int64]]]:
         size = self.stored.parameters.shards.batch_size
-        for start in range(0, len(positions), size):
-            some = positions[start : start + size].tolist()
-            tensors = []
-            for image, read in zip(some, self.images.read_at(some), strict=True):
-                if not isinstance(read, Tensor):
-                    raise RunError(f"image {self.images.ids[image]!r} cannot be read: {read}")
-                tensors.append(read)
-            yield self.images.inputs(tensors, best_device()), self.images.target[some]
+        shown, first = ShownImages(self.images, positions, size, best_device()), 0
+        for batch in shown.batches():
+            yield batch, shown.target[first : first + len(batch)]
+            first += len(batch)
 
 
 def _significant(

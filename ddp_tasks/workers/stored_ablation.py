@@ -236,14 +236,10 @@ def _fields(one: Compared) -> tuple[npt.NDArray[Any], ...]:
 
 def _variables(
     prefix: str, found: Compared, own: Floats, controls: Floats, first: tuple[str, ...]
-) -> dict[str, tuple[tuple[str, ...], Floats]]:
+) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
     """The variables of the group, over all layers or by layer."""
     dims = (*first, "quantile", "percentage", "control", "change")
-    tested = np.isfinite(found.p)
-    corrected = np.full(found.p.shape, np.nan)
-    if tested.any():
-        corrected[tested] = false_discovery_rates(found.p[tested])
-    by_control = {
+    by_control: dict[str, npt.NDArray[Any]] = {
         "control_selectivity": controls,
         "pairs": found.pairs,
         "difference": found.difference,
@@ -251,7 +247,7 @@ def _variables(
         "difference_high": found.high,
         "win_rate": found.win_rate,
         "p": found.p,
-        "p_corrected": corrected,
+        "p_corrected": false_discovery_rates(found.p),
     }
     return {
         f"{prefix}selectivity": ((*first, "quantile", "percentage", "change"), own),

@@ -1,16 +1,14 @@
 """``ddp ablate``: what it refuses, what it stores, and how it goes on."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs import HERE, Noise, TinyNetwork, tiny_run
+from ddp_processes import ddp_process
+from runs import Noise, TinyNetwork, tiny_run
 
 from ddp_tasks.queries.ablation import (
     is_ablated,
@@ -20,7 +18,6 @@ from ddp_tasks.queries.ablation import (
     vectors_table,
 )
 from ddp_tasks.store import groups, wholeness
-from flows import cli
 from flows.started_again import finished_before
 from schemas.ablation_variables import CONTROLS
 from schemas.names import group_path
@@ -30,26 +27,16 @@ pytestmark = pytest.mark.timeout(600)
 ASKED = ["--quantile", "0.8", "--quantile", "0.7", "--percentage", "50", "--percentage", "60"]
 
 
-@pytest.fixture
-def refused(monkeypatch, capsys):
-    # Where code lies is not recorded: the store names it as runs.py:NAME.
-    monkeypatch.chdir(HERE.parent)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["ddp", "ablate", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        said = capsys.readouterr()
-        assert end.value.code == 2, said.err
-        return said.err
-
-    return call
+def refused(ddp, *arguments):
+    status, said = ddp("ablate", *arguments)
+    assert status == 2, said.err
+    return said.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--layer", "fc9"], "'fc9' matches no layer"),
+        (["--layers", "fc9"], "'fc9' matches no layer"),
         (["--quantile", "0.81"], "quantile level 0.81 is not stored"),
         (["--quantile", "1.5"], "quantiles"),
         (["--percentage", "0"], "percentages"),
@@ -58,14 +45,14 @@ def refused(monkeypatch, capsys):
         (["--out", "table.txt"], "--out"),
     ],
 )
-def test_what_cannot_be_removed_is_refused_before_any_work(finished, refused, arguments, message):
+def test_what_cannot_be_removed_is_refused_before_any_work(finished, ddp, arguments, message):
     before = sorted(finished.store.rglob("*"))
-    assert message in refused(str(finished.store.parent), "--trust", *arguments)
+    assert message in refused(ddp, finished.store.parent, "--trust", *arguments)
     assert sorted(finished.store.rglob("*")) == before
 
 
-def test_code_that_a_store_names_is_not_run_without_a_word(finished, refused):
-    assert "--trust" in refused(str(finished.store.parent), *ASKED)
+def test_code_that_a_store_names_is_not_run_without_a_word(finished, ddp):
+    assert "--trust" in refused(ddp, finished.store.parent, *ASKED)
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +63,7 @@ def ablated(finished, tmp_path_factory):
     shutil.copytree(finished.store.parent, folder)
 
     def call(*arguments):
-        code = "import sys; sys.argv[0] = 'ddp'; from flows.cli import main; main()"
-        made = subprocess.run(
-            [sys.executable, "-c", code, "ablate", folder, "--trust", *ASKED, *arguments],
-            env={**os.environ, "PREFECT_HOME": str(home / "prefect")},
-            cwd=HERE.parent,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert made.returncode == 0, made.stderr[-3000:]
-        return made
+        return ddp_process(home, "ablate", folder, "--trust", *ASKED, *arguments)
 
     return folder, call, call("--draws", "2", "--out", str(home / "vectors.csv"))
 

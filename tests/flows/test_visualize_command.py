@@ -1,40 +1,24 @@
 """``ddp visualize``: what it refuses, and what it leaves in a finished run's folder."""
 
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-from runs import HERE, tiny_run
+from ddp_processes import ddp_process
+from runs import tiny_run
 
 from ddp_tasks.queries.visualizations import open_visualizations
 from ddp_tasks.store import wholeness
-from flows import cli
 from flows.pipeline import run_pipeline
 from flows.started_again import finished_before
-
-DDP = Path(sys.executable).with_name("ddp")
 
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture
-def refused(monkeypatch, capsys):
-    # Where code lies is not recorded: the store names it as runs.py:NAME.
-    monkeypatch.chdir(HERE.parent)
-
-    def call(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["ddp", "visualize", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        said = capsys.readouterr()
-        assert end.value.code == 2, said.err
-        assert said.err.startswith("ddp: ")
-        return said.err
-
-    return call
+def refused(ddp, *arguments):
+    status, said = ddp("visualize", *arguments)
+    assert status == 2, said.err
+    assert said.err.startswith("ddp: ")
+    return said.err
 
 
 @pytest.mark.parametrize(
@@ -48,23 +32,21 @@ def refused(monkeypatch, capsys):
         (["--layer", "fc1", "--vector", "1", "--cluster", "gone.yaml"], "gone.yaml"),
     ],
 )
-def test_what_cannot_be_made_is_refused_before_any_work(
-    finished, refused, arguments, message
-) -> None:
+def test_what_cannot_be_made_is_refused_before_any_work(finished, ddp, arguments, message) -> None:
     before = sorted(finished.store.rglob("*"))
-    assert message in refused(str(finished.store.parent), "--trust", *arguments)
+    assert message in refused(ddp, finished.store.parent, "--trust", *arguments)
     assert sorted(finished.store.rglob("*")) == before
 
 
-def test_code_that_a_store_names_is_not_run_without_a_word(finished, refused) -> None:
-    said = refused(str(finished.store.parent), "--layer", "fc1", "--vector", "1")
+def test_code_that_a_store_names_is_not_run_without_a_word(finished, ddp) -> None:
+    said = refused(ddp, finished.store.parent, "--layer", "fc1", "--vector", "1")
     assert "--trust" in said
     assert "--run" in said
 
 
 @pytest.mark.parametrize("case", [("Series", [3, 20]), ("Volumes", [1, 5, 6, 7]), ("Vectors", [7])])
 def test_inputs_that_are_no_pictures_are_refused_by_name(
-    prefect_server, refused, case, tmp_path, address
+    prefect_server, ddp, case, tmp_path, address
 ) -> None:
     network, shape = case
     run = tiny_run(
@@ -77,7 +59,7 @@ def test_inputs_that_are_no_pictures_are_refused_by_name(
     outcome = run_pipeline(run, tmp_path)
     layer = outcome.summary.layers[0].layer
     said = refused(
-        str(tmp_path), "--trust", "--layer", layer, "--vector", "0", "--cluster", "local"
+        ddp, tmp_path, "--trust", "--layer", layer, "--vector", "0", "--cluster", "local"
     )
     assert f"inputs of shape {tuple(shape)} cannot be optimised" in said
 
@@ -87,17 +69,8 @@ def test_images_of_vectors_are_made_and_the_report_shows_them(finished, tmp_path
     shutil.copytree(finished.store.parent, folder)
 
     def visualize(*arguments: str) -> str:
-        made = subprocess.run(
-            [DDP, "visualize", folder, "--trust", "--layer", "fc1", "--steps", "8", *arguments],
-            env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
-            cwd=HERE.parent,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert made.returncode == 0, made.stderr[-3000:]
-        return made.stdout
+        asked = ("--trust", "--layer", "fc1", "--steps", "8", *arguments)
+        return ddp_process(tmp_path, "visualize", folder, *asked).stdout
 
     printed = visualize("--vector", "1", "--vector", "0", "--negative", "--objective", "both")
     assert printed.startswith("4 optimised images")

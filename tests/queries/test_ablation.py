@@ -5,7 +5,6 @@ from ablation_groups import ablated
 
 from ddp_tasks.queries.ablation import (
     check_removable,
-    chosen_layers,
     grid_table,
     open_ablation,
     stored_comparison,
@@ -50,14 +49,6 @@ def test_a_run_without_removals_says_which_command_makes_them(finished):
     assert stored_comparison(finished.store) is None
     with pytest.raises(RunError, match=r"nothing was removed from .*ddp ablate does that"):
         open_ablation(finished.store.parent)
-
-
-def test_layers_are_chosen_by_name_and_glob(finished):
-    run = open_finished(finished.store.parent)
-    assert chosen_layers(run, []) == ["conv1", "conv2", "fc1", "fc2"]
-    assert chosen_layers(run, ["fc*", "conv1"]) == ["conv1", "fc1", "fc2"]
-    with pytest.raises(RunError, match=r"'fc9' matches no layer .*layers: conv1, conv2"):
-        chosen_layers(run, ["fc9"])
 
 
 def test_images_that_chose_everything_judge_nothing(finished):

@@ -108,3 +108,12 @@ def test_of_shares_that_do_not_differ_few_are_discoveries():
         rates = false_discovery_rates(difference_probabilities(count, images))
         false += bool((rates <= 0.05).any())
     assert false / 100 <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 100)
+
+
+def test_where_there_is_no_test_there_is_no_rate_of_false_discoveries():
+    p = np.array([[0.01, np.nan], [0.04, 0.03]])
+    rates = false_discovery_rates(p)
+    np.testing.assert_array_equal(np.isnan(rates), np.isnan(p))
+    np.testing.assert_allclose(rates[np.isfinite(p)], [0.03, 0.04, 0.04])
+    assert np.isnan(false_discovery_rates(np.full(3, np.nan))).all()
+    assert false_discovery_rates(np.empty(0)).shape == (0,)
