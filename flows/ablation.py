@@ -7,14 +7,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from ddp_tasks.prepared_run import opened_once
 from ddp_tasks.queries.ablation import check_removable
 from ddp_tasks.queries.finished_run import FinishedRun
-from ddp_tasks.queries.summary import read_summary
-from ddp_tasks.stages import ablation, report
-from ddp_tasks.store import run_lock
-from flows import prefect_server
-from flows.clusters import check_cluster, scheduler
+from ddp_tasks.stages import ablation
+from flows.added_findings import report_with
+from flows.clusters import check_cluster
 from flows.output_folder import RunFiles
 from schemas.ablation_parameters import AblationParameters
 from schemas.parameters import RunParameters
@@ -63,14 +60,8 @@ def run_ablation(
     RunError
         If another run is at work in the folder, or a worker fails.
     """
-    files = RunFiles.of(out)
-    with (
-        run_lock.held(out),
-        prefect_server.cancelled_when_stopped(),
-        opened_once(),
-        scheduler(run.cluster) as address,
-    ):
-        ablation.remove_vectors(run, files.store, options, layers, address)
-        summary = read_summary(run, files.store)
-        report.write_report(run, summary, files.store, files.report, address)
-        return prefect_server.left(files.report)
+
+    def remove(store: Path, address: str) -> None:
+        ablation.remove_vectors(run, store, options, layers, address)
+
+    return report_with(run, out, remove)

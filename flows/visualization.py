@@ -8,18 +8,15 @@ from pathlib import Path
 
 from prefect import flow
 
-from ddp_tasks.prepared_run import opened_once
 from ddp_tasks.queries.finished_run import FinishedRun
-from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.queries.visualization_targets import (
     Wanted,
     wanted_by_run,
     wanted_of_layer,
 )
-from ddp_tasks.stages import report, visualizations
-from ddp_tasks.store import run_lock
-from flows import prefect_server
-from flows.clusters import check_cluster, scheduler
+from ddp_tasks.stages import visualizations
+from flows.added_findings import report_with
+from flows.clusters import check_cluster
 from flows.output_folder import RunFiles
 from schemas.parameters import RunParameters
 from schemas.visualization_parameters import VisualizationParameters
@@ -112,14 +109,8 @@ def run_visualization(
     RunError
         If another run is at work in the folder, or a worker fails.
     """
-    files = RunFiles.of(out)
-    with (
-        run_lock.held(out),
-        prefect_server.cancelled_when_stopped(),
-        opened_once(),
-        scheduler(run.cluster) as address,
-    ):
-        visualizations.visualize(run, files.store, wanted, options, address)
-        summary = read_summary(run, files.store)
-        report.write_report(run, summary, files.store, files.report, address)
-        return prefect_server.left(files.report)
+
+    def make(store: Path, address: str) -> None:
+        visualizations.visualize(run, store, wanted, options, address)
+
+    return report_with(run, out, make)
