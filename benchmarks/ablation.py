@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.validation import RESULTS, cifar10
+from benchmarks.validation import RESULTS, cifar10, without_extras
 from ddp_tasks.interventions.judged_removals import judged_removals
 from ddp_tasks.interventions.vector_removal import CutLayer
 from ddp_tasks.interventions.verified_removal import Way
@@ -35,9 +35,7 @@ from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.prepared_run import prepare
 from ddp_tasks.queries.ablation import grid_table, open_ablation, vectors_table, verdicts
 from schemas.ablation_parameters import AblationParameters
-from schemas.control_parameters import ControlParameters
 from schemas.parameters import RunParameters
-from schemas.visualization_parameters import VisualizationParameters
 
 PER_CLASS = 400
 NETWORKS = ("resnet20", "resnet56")
@@ -152,13 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{options.per_class:,} a class, half to choose and half to judge; seed {options.seed}.",
         "",
     ]
-    less = {
-        "controls": ControlParameters(rotations=0, permutations=0),
-        "visualizations": VisualizationParameters(targets="none"),
-        "capacity": [],
-    }
     for name in options.only:
-        run = cifar10(data, options.per_class, name).model_copy(update=less)
+        run = without_extras(cifar10(data, options.per_class, name))
         with tempfile.TemporaryDirectory() as folder:
             seconds = ablated(run, Path(folder) / "out", options.seed)
             lines += section(name, Path(folder) / "out", seconds)

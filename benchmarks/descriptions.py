@@ -26,14 +26,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.samples import ANIMALS
-from benchmarks.validation import RESULTS, VEHICLES, cifar10
+from benchmarks.validation import RESULTS, VEHICLES, cifar10, without_extras
 from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.queries.descriptions import PERCENTILE, Descriptions, describe
 from ddp_tasks.significance.concepts import ATTRIBUTE
-from schemas.control_parameters import ControlParameters
 from schemas.parameters import RunParameters
 from schemas.run_files import load_run
-from schemas.visualization_parameters import VisualizationParameters
 
 PER_CLASS = 200
 RUNS = ("digits", "resnet20")
@@ -49,12 +47,7 @@ def run_of(name: str, data: Path | None, per_class: int) -> RunParameters:
         groups = {"animals": list(ANIMALS), "vehicles": list(VEHICLES)}
         levels = run.significance.model_copy(update={"superclasses": groups})
         run = run.model_copy(update={"significance": levels})
-    less = {
-        "controls": ControlParameters(rotations=0, permutations=0),
-        "visualizations": VisualizationParameters(targets="none"),
-        "capacity": [],
-    }
-    return run.model_copy(update=less)
+    return without_extras(run)
 
 
 def attributes_of(run: RunParameters) -> pd.DataFrame:

@@ -18,11 +18,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.validation import RESULTS, cifar10
+from benchmarks.validation import RESULTS, cifar10, without_extras
 from ddp_tasks.queries.misclassification import Misclassification, misclassification
 from ddp_tasks.significance.misclassification_scores import ALONE
-from schemas.control_parameters import ControlParameters
-from schemas.visualization_parameters import VisualizationParameters
 
 NETWORKS = ("resnet20", "resnet56")
 PER_CLASS = 1000
@@ -55,12 +53,7 @@ def judged(data: Path, name: str, per_class: int) -> Misclassification:
     """Run a network on so many images a class, and judge its predictions."""
     from flows.pipeline import run_pipeline
 
-    less = {
-        "controls": ControlParameters(rotations=0, permutations=0),
-        "visualizations": VisualizationParameters(targets="none"),
-        "capacity": [],
-    }
-    run = cifar10(data, per_class, name).model_copy(update=less)
+    run = without_extras(cifar10(data, per_class, name))
     with tempfile.TemporaryDirectory() as folder:
         run_pipeline(run, Path(folder) / "out")
         return misclassification(Path(folder) / "out")

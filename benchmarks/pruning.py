@@ -18,12 +18,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.validation import RESULTS, cifar10
+from benchmarks.validation import RESULTS, cifar10, without_extras
 from ddp_tasks.queries.finished_run import open_finished
 from ddp_tasks.queries.prunable_network import open_prunable
 from ddp_tasks.queries.pruning import Pruning, check_shares, prune, words
-from schemas.control_parameters import ControlParameters
-from schemas.visualization_parameters import VisualizationParameters
 
 NETWORKS = ("resnet20", "resnet56")
 PER_CLASS = 400
@@ -54,12 +52,7 @@ def pruned(data: Path, name: str, per_class: int, shares: Sequence[float] | None
     """Run a network on so many images a class, and prune it."""
     from flows.pipeline import run_pipeline
 
-    less = {
-        "controls": ControlParameters(rotations=0, permutations=0),
-        "visualizations": VisualizationParameters(targets="none"),
-        "capacity": [],
-    }
-    run = cifar10(data, per_class, name).model_copy(update=less)
+    run = without_extras(cifar10(data, per_class, name))
     with tempfile.TemporaryDirectory() as folder:
         run_pipeline(run, Path(folder) / "out")
         place = [f"images.kwargs.root={data / 'cifar10' / 'test'}"]

@@ -33,8 +33,10 @@ import xarray as xr
 from ddp_tasks.hypergraphs.semantic_hierarchy import node_members
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.store import groups
+from schemas.control_parameters import ControlParameters
 from schemas.parameters import RunParameters
 from schemas.run_files import check, load_run
+from schemas.visualization_parameters import VisualizationParameters
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 PER_CLASS = (50, 1000)
@@ -58,6 +60,16 @@ def mnist(data: Path, per_class: int) -> RunParameters:
             "cluster=local",
         ],
     )
+
+
+def without_extras(run: RunParameters) -> RunParameters:
+    """The run without controls, optimised images and capacity, where they are not measured."""
+    less = {
+        "controls": ControlParameters(rotations=0, permutations=0),
+        "visualizations": VisualizationParameters(targets="none"),
+        "capacity": [],
+    }
+    return run.model_copy(update=less)
 
 
 def cifar10(data: Path, per_class: int, network: str) -> RunParameters:
