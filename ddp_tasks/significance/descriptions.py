@@ -82,32 +82,17 @@ def concept_aurocs(
     Mann and Whitney 1947, On a test of whether one of two random variables is stochastically
     larger than the other, Annals of Mathematical Statistics 18.
     """
+    from scipy.stats import rankdata
+
     areas = np.empty((len(concepts), signals.shape[1]))
     masks, place = np.unique(concepts.known, axis=0, return_inverse=True)
     for number, known in enumerate(masks):
         rows = np.flatnonzero(place.ravel() == number)
         member = concepts.member[rows][:, known].astype(np.float64)
         inside = member.sum(axis=1)[:, None]
-        above = member @ _ranks(signals[known]) - inside * (inside + 1) / 2
+        above = member @ rankdata(signals[known], axis=0) - inside * (inside + 1) / 2
         areas[rows] = above / (inside * (known.sum() - inside))
     return areas
-
-
-def _ranks(
-    signals: npt.NDArray[np.floating],
-) -> npt.NDArray[np.float64]:
-    """Rank of each image along each vector, from 1; equal signals share the mean of theirs."""
-    columns = np.ascontiguousarray(signals.T)
-    order = columns.argsort(axis=1)
-    ranks = np.empty(columns.shape)
-    np.put_along_axis(ranks, order, np.arange(1.0, len(signals) + 1)[None], axis=1)
-    ascending = np.take_along_axis(columns, order, axis=1)
-    (tied,) = np.nonzero((ascending[:, 1:] == ascending[:, :-1]).any(axis=1))
-    if len(tied):
-        from scipy.stats import rankdata
-
-        ranks[tied] = rankdata(columns[tied], axis=1)
-    return ranks.T
 
 
 def chance_of_area(area: float, members: int, others: int) -> float:
