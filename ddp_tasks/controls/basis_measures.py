@@ -279,7 +279,11 @@ def measures_of_counts(
     node = significant.any(axis=1)
     told, told_images = counts[-1].astype(np.int64), images[-1]
     of_parts = [discrimination(share(counts[i], images[i]), images[i]) for i in (0, -1)]
-    eta_squared = [np.where(node, np.nan_to_num(of_part), 0) for of_part in of_parts]
+    # What is no node is never the best, even where no node tells the classes apart.
+    eta_squared = [
+        np.where(node, np.nan_to_num(of_part), missing)
+        for of_part, missing in zip(of_parts, (-1, 0), strict=True)
+    ]
     of_sizes = [sizes(table) for table in significant]
     columns = {
         **{
