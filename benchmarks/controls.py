@@ -9,8 +9,9 @@ rotations, and of those that keep each signal's variance, and in how many at or 
 
 ``numbers`` repeats the numbers with which these controls began: ResNet-20's layer3 in four bases,
 one direction, the whole set; and how often a random rotation of VGG-16's seventh convolution has a
-vector for exactly the six animals. ``time`` runs the presets with and without split and controls,
-in turns, and compares their parts.
+vector for exactly the six animals. ``rivals`` sets ResNet-20's singular vectors beside parts that
+are learned from the outputs, as ``controls.rivals`` has them in a run. ``time`` runs the presets
+with and without split and controls, in turns, and compares their parts.
 
 Appends to benchmarks/RESULTS.md. DIR is that of benchmarks.validation, with ``imagenet-sample``.
 """
@@ -45,10 +46,10 @@ from ddp_tasks.controls.layer_controls import Drawn, layer_controls
 from ddp_tasks.controls.layer_images import LayerImages
 from ddp_tasks.controls.random_rotations import haar_rotations
 from ddp_tasks.prepared_run import prepare
-from ddp_tasks.queries.controls import Standing, standings
+from ddp_tasks.queries.controls import Standing, measures_there, standings
 from ddp_tasks.significance.significance import least_images
 from ddp_tasks.significance.splits import split_images
-from schemas.control_variables import MEASURES
+from schemas.control_variables import MEASURES, RIVALS
 from schemas.parameters import RunParameters
 from schemas.run_files import load_run
 
@@ -108,16 +109,20 @@ def asked_of(
     )
 
 
-def controls_of(run: RunParameters, signals: Mapping[str, LayerSignals]) -> xr.Dataset:
+def controls_of(
+    run: RunParameters,
+    signals: Mapping[str, LayerSignals],
+    directions: tuple[str, ...] = ("positive", "negative"),
+) -> xr.Dataset:
     """The group ``controls`` of a run, computed here."""
     wanted = run.controls
-    drawn = Drawn(wanted.rotations, wanted.permutations, (), 0)
+    drawn = Drawn(wanted.rotations, wanted.permutations, tuple(wanted.rivals), 0)
     layers = [
         layer_controls(
             name,
             of_layer.signal,
             of_layer.U.numpy(),
-            asked_of(run, of_layer, 0.5, ("positive", "negative")),
+            asked_of(run, of_layer, 0.5, directions),
             drawn,
         )
         for name, of_layer in signals.items()
@@ -163,6 +168,42 @@ def standing_section(name: str, run: RunParameters) -> list[str]:
         "",
         f"Best η² under permuted labels: p at most 0.05 in {int((p <= 0.05).sum())} of {len(p)} "
         "layers.",
+        "",
+    ]
+
+
+def rival_section(run: RunParameters) -> list[str]:
+    """Where the singular vectors stand beside learned parts of the same outputs, as Markdown.
+
+    The codes of the parts are not negative, so the singular vectors are asked in one direction.
+    """
+    beside = run.controls.model_copy(update={"rivals": list(RIVALS)})
+    run = run.model_copy(update={"controls": beside})
+    signals = signals_of(run)
+    controls = controls_of(run, signals, ("positive",))
+    rows = []
+    for measure in measures_there(controls):
+        of_measure = controls.sel(measure=measure)
+        value = of_measure["value"].to_numpy()
+        cells = [MEASURES[measure], f"{np.nanmean(value):.3g}"]
+        for rival in RIVALS:
+            other = of_measure["rivals"].sel(rival=rival).to_numpy()
+            both = np.isfinite(value) & np.isfinite(other)
+            better, less = ((value - other)[both] > 0).sum(), ((value - other)[both] < 0).sum()
+            cells += [f"{np.nanmean(other):.3g}", f"{better} of {both.sum()}", str(less)]
+        rows.append(_row(cells))
+    header = ["measure", "singular vectors"]
+    for words in RIVALS.values():
+        header += [words, "more than it", "less"]
+    return [
+        f"### Rivals in ResNet-20: {len(signals)} layers, {PER_CLASS} images a class, positive "
+        "direction",
+        "",
+        "Means over layers, and in how many layers the singular vectors have more or less.",
+        "",
+        _row(header),
+        _row(["---", *["---:"] * (len(header) - 1)]),
+        *rows,
         "",
     ]
 
@@ -295,7 +336,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what is asked for and write the page of results."""
-    every = (*NETWORKS, "numbers", "time")
+    every = (*NETWORKS, "numbers", "rivals", "time")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of images and models")
     parser.add_argument("--only", nargs="+", choices=every, default=list(every))
@@ -307,6 +348,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.only:
         if name == "numbers":
             sections += number_section(data)
+        elif name == "rivals":
+            sections += rival_section(run_of("resnet20", data))
         elif name == "time":
             sections += time_section(data, options.rounds)
         else:
