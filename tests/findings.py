@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from ddp_tasks.report.layer_section import LayerFindings
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.significance.stability import layer_stability
+from ddp_tasks.store import groups
 from ddp_tasks.visualization import exemplars
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import DIRECTIONS, SignedVectors, signs
@@ -117,6 +119,27 @@ class Made:
             hierarchy=self.hierarchies[layer],
             images=self.images,
         )
+
+    def write(self, path: Path) -> None:
+        """The groups that questions to a finished run read, as a store."""
+        images = self.signals.sizes["image"]
+        signals = self.signals.assign(
+            dataset_index=("image", np.arange(images)),
+            content_size=("image", np.full(images, -1)),
+            content_digest=("image", np.zeros(images, dtype=np.uint64)),
+            checksum=(
+                ("shard", "layer", "chunk"),
+                np.zeros((1, len(self.layers["layer"]), 1), dtype=np.uint32),
+            ),
+            complete=("shard", np.ones(1, dtype=np.uint8)),
+        )
+        groups.write(path, "layers", self.layers)
+        groups.write(path, "signals", signals)
+        groups.write(path, "significance", self.significance)
+        groups.write(path, "exemplars", self.exemplars)
+        groups.write(path, "controls", self.controls)
+        for name, stored in self.stability.items():
+            groups.write(path, f"stability/{name}", stored)
 
     def page(self) -> str:
         """The report whole."""

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "hypergraphs": ["stored_hypergraph"],
         "ablation": ["open_ablation", "open_removals", "vectors_table"],
         "controls": ["open_controls", "percentile_of"],
+        "findings": ["RunFindings", "read_findings"],
         "descriptions": ["Descriptions", "describe"],
         "visualizations": ["open_visualizations"],
         "finished_run": ["FinishedRun", "open_finished"],

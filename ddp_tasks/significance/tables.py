@@ -90,5 +90,9 @@ def table_intervals(
     lower and upper ends, shape (class, node) each; NaN for a class without images
     """
     count = significant_images(table.fraction, table.images)
-    searched = max(int((table.images > 0).sum()) * count.shape[1], 1)
-    return shares_intervals(count, table.images[:, None], confidence, searched)
+    return shares_intervals(count, table.images[:, None], confidence, intervals_together(table))
+
+
+def intervals_together(table: LayerTable) -> int:
+    """How many intervals of a table hold together: one for each class with images and node."""
+    return max(int((table.images > 0).sum()) * table.fraction.shape[1], 1)
