@@ -15,9 +15,9 @@ from benchmarks.refusals import Case
 
 #: Command lines that are refused, by kind; DIR is the folder of a finished run.
 _ASKED = {
-    "levels that are not stored": (
+    "levels that are out of range": (
         "table DIR fc1 --quantile nan",
-        "table DIR fc1 --quantile 0.123",
+        "table DIR fc1 --quantile 1.5",
         "table DIR fc1 --quantile x",
         "table DIR fc1 --percentage inf",
         "table DIR fc1 --percentage 1e400",

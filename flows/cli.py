@@ -40,7 +40,8 @@ Run = Annotated[
 ]
 Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")]
 Quantile = Annotated[
-    float | None, typer.Option(help="A stored quantile level; by default the layer's own.")
+    float | None,
+    typer.Option(help="Any quantile level between 0 and 1; by default the layer's own."),
 ]
 Percentage = Annotated[
     float | None, typer.Option(help="p, above 0 and at most 100; by default the layer's own.")

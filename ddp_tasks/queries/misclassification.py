@@ -73,7 +73,8 @@ class JudgedImages:
         """Signals of the layer at a position, shape (n, r); NaN of images that do not reach it."""
         wanted = np.zeros(len(self.cube.target), dtype=np.bool_)
         wanted[self.position] = True
-        return rows_of_layer(self.cube, layer, int(self.layers["rank"][layer]), wanted)
+        within_rank = slice(0, int(self.layers["rank"][layer]))
+        return rows_of_layer(self.cube, layer, within_rank, wanted)
 
 
 def open_judged_images(folder: Path) -> JudgedImages:

@@ -88,7 +88,8 @@ class RunSignals:
             If what is read is not as it was written.
         """
         position = list(self.layers).index(layer)
-        return rows_of_layer(open_cube(self.store), position, self.layers[layer].rank, wanted)
+        within_rank = slice(0, self.layers[layer].rank)
+        return rows_of_layer(open_cube(self.store), position, within_rank, wanted)
 
     def left_vectors(self, layer: str) -> npt.NDArray[np.float64]:
         """Left singular vectors of a layer, shape (d, rank)."""

@@ -1,18 +1,21 @@
 """The stored significance of a finished run, opened for tables, families and differences.
 
-Neither the model nor the images are opened, so this needs only the store.
+Neither the model nor the images are opened, so this needs only the store. What is not stored at
+a quantile level is counted over the cube.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import xarray as xr
 
 from ddp_tasks.hypergraphs.family import BOTH, Family
+from ddp_tasks.queries.layer_levels import Groups, LayerLevels, is_level
 from ddp_tasks.queries.slices import SliceFindings, SlicePlace, slice_findings
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.layer_table import LayerTable
@@ -29,6 +32,7 @@ from schemas.variables import FORMAT_VERSION
 class StoredSignificance:
     """Class tables of a run, over its target classes or over groups of them."""
 
+    store: Path
     run: RunParameters
     """as recorded; its levels apply where a query gives none."""
     layers: xr.Dataset
@@ -37,6 +41,8 @@ class StoredSignificance:
     """the store's group ``significance``, or the same over superclasses; read where it is used."""
     class_axis: str
     """target_class or superclass."""
+    superclasses: Groups | None = None
+    """classes of each superclass; None over target classes."""
 
     def family(self, layer: str) -> Family:
         """All hypergraphs of a layer.
@@ -90,14 +96,42 @@ class StoredSignificance:
     ) -> LayerTable:
         """One hypergraph of a layer's family, as a table.
 
+        A quantile level that is not stored is counted over the cube.
+
         Raises
         ------
         RunError
-            If the layer, level or direction is not stored.
+            If the layer or direction is not stored, or a level is out of range.
         """
-        return self.family(layer).at(
-            *self.levels(layer, quantile, percentage), self.directions(direction)
-        )
+        levels = self.levels(layer, quantile, percentage)
+        of_layer = Family.of(self._at_level(layer, levels.quantile), layer)
+        return of_layer.at(*levels, self.directions(direction))
+
+    def _at_level(self, layer: str, quantile: float) -> xr.Dataset:
+        """The significance of a layer, which holds a quantile level."""
+        self.family(layer)  # refuses a layer that is not there
+        if is_level(self.significance, quantile):
+            return self.significance
+        return self.any_level(layer).significance(quantile, self.superclasses)
+
+    def any_level(self, layer: str) -> LayerLevels:
+        """A layer for many questions at any level; the one asked for last is kept.
+
+        Raises
+        ------
+        RunError
+            If there is no such layer, naming the nearest.
+        """
+        if layer not in self._opened:
+            self._opened.clear()
+            # The significance over superclasses lacks what counting needs.
+            significance = groups.read(self.store, "significance")
+            self._opened[layer] = LayerLevels(self.store, significance, self.layers, layer)
+        return self._opened[layer]
+
+    @cached_property
+    def _opened(self) -> dict[str, LayerLevels]:
+        return {}
 
     def place(
         self,
@@ -111,7 +145,7 @@ class StoredSignificance:
         Raises
         ------
         RunError
-            If the layer, level or direction is not stored.
+            If the layer or direction is not stored, or a level is out of range.
         """
         return SlicePlace.of(self.at(layer, quantile, percentage, direction))
 
@@ -127,7 +161,7 @@ class StoredSignificance:
         Raises
         ------
         RunError
-            If the layer, level or direction is not stored.
+            If the layer or direction is not stored, or a level is out of range.
         """
         table = self.at(layer, quantile, percentage, direction)
         values = self.layers["singular_value"].sel(layer=layer).to_numpy()
@@ -147,13 +181,13 @@ class StoredSignificance:
         Raises
         ------
         RunError
-            If the layer, level or direction is not stored.
+            If the layer or direction is not stored, or a level is out of range.
         """
+        self.at(layer, quantile, percentage, direction)  # refuses what is out of range
         levels = self.levels(layer, quantile, percentage)
-        self.at(layer, quantile, percentage, direction)  # refuses what is not stored
         confidence = self.run.significance.confidence
         frame = layer_frame(
-            self.significance,
+            self._at_level(layer, levels.quantile),
             self.layers,
             layer,
             *levels,
@@ -246,12 +280,15 @@ def open_significance(folder: Path, superclasses: bool = False) -> StoredSignifi
             if group == "superclasses":
                 why = "the run file names none under significance.superclasses"
             raise RunError(f"{path} holds no {group}: {why}")
+    run = recorded_run(attributes["run_parameters"], source=str(path))
     significance = groups.read(path, "significance")
     if superclasses:
         significance = over_superclasses(significance, groups.read(path, "superclasses"))
     return StoredSignificance(
-        run=recorded_run(attributes["run_parameters"], source=str(path)),
+        store=path,
+        run=run,
         layers=groups.read(path, "layers").load(),
         significance=significance,
         class_axis="superclass" if superclasses else "target_class",
+        superclasses=run.significance.superclasses if superclasses else None,
     )

@@ -9,7 +9,7 @@ parts add up to the counts of the whole, so the values are never needed all at o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -183,15 +183,49 @@ class WantedCounts:
             upper = int(self.bins[row])
             return float(values_of(np.array([upper << 16 | lower], dtype=np.uint32))[0])
 
-        positive, negative = [], []
-        for level in self.levels:
-            k = _floor(last, level)
-            low, high = statistic(k), statistic(min(k + 1, last))
-            positive.append(_interpolate(low, high, last * level - k))
-            # The k-th smallest of the negatives is the negative of the k-th greatest.
-            low, high = -statistic(last - k), -statistic(max(last - k - 1, 0))
-            negative.append(_interpolate(low, high, last * level - k))
-        return np.array(positive), np.array(negative)
+        return _both_directions(last, self.levels, statistic)
+
+
+def sorted_quantiles(
+    values: npt.NDArray[np.float32], levels: Sequence[float]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Quantiles of values in ascending order, and of their negatives, at each level.
+
+    Equal to the bit to those of ``WantedCounts.quantiles``.
+
+    Parameters
+    ----------
+    values
+        shape (n,), ascending, without NaN.
+
+    Returns
+    -------
+    two arrays of shape (levels,)
+
+    Raises
+    ------
+    NoValuesError
+        If there are no values.
+    """
+    if not len(values):
+        raise NoValuesError("there are no values to take a quantile of")
+    # Adding zero makes zeros positive, as counting does.
+    return _both_directions(len(values) - 1, levels, lambda rank: float(values[rank]) + 0.0)
+
+
+def _both_directions(
+    last: int, levels: Sequence[float], statistic: Callable[[int], float]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Quantiles from order statistics, by their rank from 0 to ``last``."""
+    positive, negative = [], []
+    for level in levels:
+        k = _floor(last, level)
+        low, high = statistic(k), statistic(min(k + 1, last))
+        positive.append(_interpolate(low, high, last * level - k))
+        # The k-th smallest of the negatives is the negative of the k-th greatest.
+        low, high = -statistic(last - k), -statistic(max(last - k - 1, 0))
+        negative.append(_interpolate(low, high, last * level - k))
+    return np.array(positive), np.array(negative)
 
 
 def _ranks(last: int, levels: Sequence[float]) -> npt.NDArray[np.int64]:

@@ -94,7 +94,7 @@ def cut_points(
     -------
     shape (c,), ascending, all different; c is at most twice the number of levels
     """
-    return np.unique(np.concatenate(_cuts(threshold)))
+    return np.unique(np.concatenate(direction_cuts(threshold)))
 
 
 def count_between(
@@ -149,17 +149,25 @@ def count_significant(
     shape (direction, quantile, class, v)
     """
     cuts = cut_points(threshold)
-    above, below = (np.searchsorted(cuts, own) for own in _cuts(threshold))
+    above, below = (np.searchsorted(cuts, own) for own in direction_cuts(threshold))
     up_to = np.cumsum(counted, axis=1)
     # A signal counts if it is not below its cut point (positive), or if it is (negative).
     positive = up_to[:, -1:] - up_to[:, above]
     return np.moveaxis(np.stack([positive, up_to[:, below]]), 2, 1)
 
 
-def _cuts(
-    threshold: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Least float32 above each positive threshold; least not below minus each negative one."""
+def direction_cuts(
+    threshold: Shaped[npt.NDArray[np.float64], "2 quantile"],
+) -> tuple[
+    Shaped[npt.NDArray[np.float32], " quantile"], Shaped[npt.NDArray[np.float32], " quantile"]
+]:
+    """Where significance begins in each direction, as float32, at each quantile level.
+
+    Returns
+    -------
+    the least number above each positive threshold: signals not below it are significant; and the
+    least one not below minus each negative threshold: signals below it are
+    """
     positive, negative = threshold
     above, at_least = positive.astype(np.float32), (-negative).astype(np.float32)
     return (

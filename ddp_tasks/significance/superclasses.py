@@ -8,6 +8,44 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks.significance.significance import significant_images
+from schemas.parameters import RunError
+from schemas.run_files import nearest
+
+
+def check_groups(groups: Mapping[str, Sequence[str]], target_classes: Sequence[str]) -> None:
+    """Refuse groups that are not disjoint sets of classes.
+
+    Parameters
+    ----------
+    groups
+        names of target classes by name of their group.
+    target_classes
+        names of all classes.
+
+    Raises
+    ------
+    RunError
+        If there is no group, or one has no class, one that is not there, or one that another has.
+    """
+    if not groups:
+        raise RunError("there is no group of classes; name at least one")
+    group_of: dict[str, str] = {}
+    for group, members in groups.items():
+        if not members or isinstance(members, str):
+            raise RunError(f"group {group!r}: {members!r} is refused; a list of classes")
+        for member in members:
+            if member not in target_classes:
+                raise RunError(
+                    f"group {group!r}: there is no class {member!r}"
+                    f"{nearest(member, target_classes)}; classes: "
+                    f"{', '.join(target_classes[:20])}{', ...' if len(target_classes) > 20 else ''}"
+                )
+            if member in group_of:
+                raise RunError(
+                    f"group {group!r}: the class {member!r} is in {group_of[member]!r} already; a "
+                    "class belongs to one group at most"
+                )
+            group_of[member] = group
 
 
 def superclass_dataset(

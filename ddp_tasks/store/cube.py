@@ -144,7 +144,7 @@ def layer_signals(path: Path, layer: str, target_class: str | None = None) -> xr
         wanted = np.ones(len(cube.target), dtype=np.bool_)
     else:
         wanted = cube.target == _position(signals, "target_class", target_class)
-    values = rows_of_layer(cube, position, rank, wanted)
+    values = rows_of_layer(cube, position, slice(0, rank), wanted)
     signal = xr.DataArray(
         values,
         dims=("image", "singular_vector"),
@@ -175,11 +175,11 @@ def spread_signals(path: Path, layer: int, rank: int, most: int) -> npt.NDArray[
     wanted = np.zeros(len(cube.target), dtype=np.bool_)
     for shard in chosen.tolist():
         wanted[cube.shards[shard].start : cube.shards[shard].stop] = True
-    return rows_of_layer(cube, layer, rank, wanted)
+    return rows_of_layer(cube, layer, slice(0, rank), wanted)
 
 
 def rows_of_layer(
-    cube: OpenCube, layer: int, rank: int, wanted: npt.NDArray[np.bool_]
+    cube: OpenCube, layer: int, vectors: slice, wanted: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float32]:
     """Signals of one layer for some of the images.
 
@@ -187,15 +187,17 @@ def rows_of_layer(
     ----------
     layer
         its position.
+    vectors
+        singular vectors, from one to another, within the layer's rank.
     wanted
         shape (image,)
 
     Returns
     -------
-    shape (wanted images, rank)
+    shape (wanted images, vectors)
     """
-    images, vectors = np.flatnonzero(wanted), slice(0, rank)
-    signals = np.empty((len(images), rank), dtype=np.float32)
+    images, width = np.flatnonzero(wanted), vectors.stop - vectors.start
+    signals = np.empty((len(images), width), dtype=np.float32)
     stops = np.searchsorted(images, [shard.stop for shard in cube.shards])
     first = 0
     for shard, stop in zip(cube.shards, stops.tolist(), strict=True):
@@ -207,7 +209,7 @@ def rows_of_layer(
         if between.stop - between.start == len(rows):
             cube.files.read(shard.index, between, layer, vectors, place)
         else:
-            block = np.empty((between.stop - between.start, rank), dtype=np.float32)
+            block = np.empty((between.stop - between.start, width), dtype=np.float32)
             cube.files.read(shard.index, between, layer, vectors, block)
             np.take(block, rows - between.start, axis=0, out=place)
         first = stop

@@ -309,7 +309,7 @@ def _basis(path: Path, layer: str, fingerprint: str) -> LayerBasis:
     rank = svd.sizes["singular_vector"]
     part = _parts(path)
     chosen = some_of_each(np.where(part == 0, _target_read(path), -1), part, _MOST_SIGNALS // rank)
-    signals = cube.rows_of_layer(cube.open_cube(path), position, rank, chosen >= 0)
+    signals = cube.rows_of_layer(cube.open_cube(path), position, slice(0, rank), chosen >= 0)
     U, S = (svd[name].to_numpy().astype(np.float64) for name in "US")
     return LayerBasis.of(U, S, signals)
 

@@ -44,7 +44,7 @@ def controls_of_layer(
     part = significance["part"].to_numpy()
     target = some_of_each(_target_read(store), part, MOST_SIGNALS // rank)
     chosen = target >= 0
-    signals = cube.rows_of_layer(cube.open_cube(store), position, rank, chosen)
+    signals = cube.rows_of_layer(cube.open_cube(store), position, slice(0, rank), chosen)
     reaches = ~np.isnan(signals[:, 0])
     images = LayerImages.of(target[chosen], part[chosen], reaches, len(names))
     levels = parameters.levels(layer)

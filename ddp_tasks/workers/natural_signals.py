@@ -77,7 +77,7 @@ def signal_vectors(
     vectors = {}
     for layer in layers:
         position = names.index(layer)
-        rows = cube.rows_of_layer(opened_cube, position, int(ranks[position]), wanted)
+        rows = cube.rows_of_layer(opened_cube, position, slice(0, int(ranks[position])), wanted)
         vectors[layer] = rows[row[images]].astype(np.float64)
     return vectors
 

@@ -236,8 +236,8 @@ def test_what_there_is_not_is_refused(folder):
         ),
         (lambda: stored.table("layer7"), "there is no layer 'layer7'"),
         (lambda: stored.ranked("layer7"), "there is no layer 'layer7'"),
-        (lambda: stored.table("layer0", quantile=0.123), "quantile level 0.123 is not stored"),
-        (lambda: stored.table("layer0", quantile=float("nan")), "quantile level nan is not stored"),
+        (lambda: stored.table("layer0", quantile=1.5), "quantile level 1.5 is refused"),
+        (lambda: stored.table("layer0", quantile=float("nan")), "quantile level nan is refused"),
         (lambda: stored.table("layer0", percentage=101), "percentage: 101 is refused"),
         (lambda: stored_hypergraph(stored, "layer7"), "there is no layer 'layer7'"),
         (
