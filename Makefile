@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-fast test-cluster test-browser lint rooms bench validate upgrade clean
+.PHONY: setup demo test test-fast test-cluster test-browser lint rooms docs bench validate upgrade clean
 
 setup: .venv/installed
 
@@ -40,6 +40,10 @@ lint: setup
 # The picture of the rooms in CONTRIBUTING.md and docs/architecture.md.
 rooms: setup
 	$(BIN)/python -m docs.rooms
+
+# The site, into build/site/VERSION: pages, links and spelling (Debian's libenchant-2-2, hunspell-en-gb).
+docs: setup
+	$(BIN)/python -m docs.site
 
 bench: setup
 	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
