@@ -110,7 +110,7 @@ def keep_checkpoints(run: RunParameters, files: dict[int, Path]) -> None:
     of_epoch = len(images) // training.batch_size * training.batch_size
     trained = 0
 
-    def done(count: int) -> None:
+    def done(count: int, _loss: Tensor) -> None:
         nonlocal trained
         trained += count
         epoch, rest = divmod(trained, of_epoch)

@@ -11,6 +11,7 @@ from ddp_tasks.stages import report
 from ddp_tasks.store import run_lock
 from flows import prefect_server
 from flows.clusters import scheduler
+from flows.labels import labelled
 from flows.output_folder import RunFiles
 from schemas.parameters import RunParameters
 
@@ -40,6 +41,7 @@ def report_with(run: RunParameters, out: Path, find: Callable[[Path, str], objec
     with (
         run_lock.held(out),
         prefect_server.cancelled_when_stopped(),
+        labelled(run),
         opened_once(),
         scheduler(run.cluster) as address,
     ):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import xarray as xr
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import unreadable_sentence
 from ddp_tasks.queries.summary import Discriminating, LayerSummary, Summary, significant_vectors
 from ddp_tasks.report.fragments import anchors
-from ddp_tasks.stages.artifacts import as_text, await_shown, show
+from ddp_tasks.stages.artifacts import artifact_key, as_text, await_shown, show
+from flows.result_places import places_artifact, places_markdown
 from flows.texts.run import judged_sentence, q_text
 from schemas.parameters import RunParameters
 from schemas.shown import shown
@@ -24,27 +23,24 @@ from schemas.zoo import ZooParameters
 
 #: Rows of a significance table in the UI; the store has them all.
 _MOST_ROWS = 200
-_LONGEST_KEY = 100
-_LONGEST_PATH, _LONGEST_LIST = 4096, 3000
+_LONGEST_LIST = 3000
 _MOST_CLASSES, _CLASSES_OF_VECTOR = 5, 20
 
 
 def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folder: Path) -> None:
     """Create the artifacts of a finished run: its summary and the links."""
+    places = {"report": page, "store": store, "hypergraphs": folder}
     _show(
         create_markdown_artifact,
-        key="summary",
-        markdown=summary_markdown(summary, store, page, folder),
+        key=artifact_key("summary"),
+        markdown=summary_markdown(summary, places),
         description=as_text(run.name),
     )
-    for key, path in (("report", page), ("store", store), ("hypergraph-files", folder)):
-        _show(
-            create_link_artifact,
-            key=key,
-            link=path.as_uri(),
-            link_text=as_text(str(path), _LONGEST_PATH),
-            description=as_text(f"{run.name}: {path}", _LONGEST_PATH),
-        )
+    _show(
+        create_markdown_artifact,
+        key=artifact_key("results"),
+        **places_artifact(run.name, places),
+    )
     await_shown()
 
 
@@ -60,7 +56,7 @@ def publish_tables(run: RunParameters, summary: Summary, store: Path) -> None:
 def _create_table(run: RunParameters, store: Path, layer: LayerSummary) -> None:
     vectors = significant_vectors(run, store, layer.layer)
     create_table_artifact(
-        key=artifact_key(f"significance-{layer.layer}"),
+        key=artifact_key("significance", layer.layer),
         table=[significance_row(vector) for vector in vectors[:_MOST_ROWS]],
         description=f"{as_text(layer.layer)}: singular vectors significant for at least "
         f"{layer.percentage:g} % of a class at the {100 * layer.quantile:g} % quantile "
@@ -84,18 +80,15 @@ def publish_zoo(zoo: ZooParameters, table: xr.Dataset, store: Path, page: Path) 
     ]
     _show(
         create_table_artifact,
-        key="capacity",
+        key=artifact_key("capacity"),
         table=rows,
         description=f"{as_text(zoo.name)}: α̂ of Eq. 12",
     )
-    for key, path in (("capacity-report", page), ("capacity-store", store)):
-        _show(
-            create_link_artifact,
-            key=key,
-            link=path.as_uri(),
-            link_text=as_text(str(path), _LONGEST_PATH),
-            description=as_text(f"{zoo.name}: {path}", _LONGEST_PATH),
-        )
+    _show(
+        create_markdown_artifact,
+        key=artifact_key("results"),
+        **places_artifact(zoo.name, {"report": page, "store": store}),
+    )
     await_shown()
 
 
@@ -104,18 +97,8 @@ def _show(create: Callable[..., object], **what: object) -> None:
     show(partial(create, **what))
 
 
-def artifact_key(name: str) -> str:
-    """A key that Prefect allows: lower-case letters, digits and dashes, different for each name."""
-    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    if re.fullmatch(r"[a-z0-9_.-]+", name) and len(key) <= _LONGEST_KEY:
-        return key
-    # Another name may give the same letters.
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{key[:_LONGEST_KEY]}-{digest}".strip("-")
-
-
-def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) -> str:
-    """The run's findings as a page of Markdown."""
+def summary_markdown(summary: Summary, places: Mapping[str, Path]) -> str:
+    """The run's findings as a page of Markdown, and where its results are."""
     lines = [
         f"# {as_text(summary.title)}",
         f"{summary.images} images of {summary.target_classes} classes, accuracy "
@@ -142,10 +125,7 @@ def summary_markdown(summary: Summary, store: Path, page: Path, folder: Path) ->
         f"{as_text(abbreviated(v.significant_for, _CLASSES_OF_VECTOR), _LONGEST_LIST)}"
         for place, v in enumerate(summary.discriminating, start=1)
     ]
-    places = {"store": store, "report": page, "hypergraphs": folder}
-    lines.append("")
-    lines += [f"- {what}: {as_text(str(place), _LONGEST_PATH)}" for what, place in places.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "## Results", "", places_markdown(places)])
 
 
 def significance_row(vector: Discriminating) -> dict[str, object]:

@@ -17,7 +17,9 @@ from ddp_tasks.stages import capacity
 from ddp_tasks.store import creation, run_lock
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
+from flows.labels import labelled_zoo
 from flows.output_folder import check_places, made_folder, output_folder
+from flows.result_places import check_address
 from schemas.run_error import RunError
 from schemas.zoo import ZooParameters
 
@@ -49,6 +51,7 @@ def check(zoo: ZooParameters, out: Path) -> None:
             f"{str(missing[0])!r}; folder names where they are",
             change=("folder",),
         )
+    check_address()
     check_cluster(zoo.cluster)
 
 
@@ -82,10 +85,11 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
         clear_parts(out)
         creation.create_zoo(path, zoo)
         stack.enter_context(prefect_server.cancelled_when_stopped())
+        stack.enter_context(labelled_zoo(zoo))
         address = stack.enter_context(scheduler(zoo.cluster))
         for model in zoo.models:
-            state = capacity.analyse_model(zoo, model, path, address, return_state=True)
-            if not state.is_completed():
+            state = capacity.analyse_model.state(zoo, model, path, address)
+            if state is not None and not state.is_completed():
                 errors[model.name] = str(get_state_exception(state))
                 log.error("%s failed: %s", model.name, errors[model.name])
         if len(errors) == len(zoo.models):

@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 
 from ddp_tasks.files.whole import clear_parts
-from ddp_tasks.prepared_run import opened_once
+from ddp_tasks.prepared_run import opened_once, trained_model
 from ddp_tasks.queries.progress import shards_written
 from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.stages import (
@@ -29,8 +29,10 @@ from ddp_tasks.store import run_lock
 from flows import artifacts, prefect_server, stopping
 from flows.checks import check_run
 from flows.clusters import check_cluster, scheduler
+from flows.labels import labelled
 from flows.outcome import Outcome
 from flows.output_folder import RunFiles, made_folder
+from flows.result_places import check_address
 from flows.timings import Timings
 from schemas.parameters import RunParameters
 
@@ -45,6 +47,7 @@ def check(run: RunParameters, out: Path) -> None:
         holds another run's store.
     """
     files = RunFiles.of(out)
+    check_address()
     check_cluster(run.cluster)
     check_run(run, files)
 
@@ -80,7 +83,8 @@ def _carried_out(run: RunParameters, out: Path) -> Outcome:
     with run_lock.held(out), prefect_server.cancelled_when_stopped():
         for folder in (out, out / "hypergraphs"):
             clear_parts(folder)
-        return prefect_server.left(_stages(run, out))
+        with labelled(run):
+            return prefect_server.left(_stages(run, out))
 
 
 def standing(out: Path) -> str:
@@ -97,8 +101,9 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
     log, timings = get_run_logger(), Timings()
 
     with timings.part("training"):
-        model = decomposition.train_model(run, files.checkpoint)
-    run = run.model_copy(update={"model": model})
+        decomposition.train_model(run, files.checkpoint)
+    if run.model.training is not None:
+        run = run.model_copy(update={"model": trained_model(run, files.checkpoint)})
     with timings.part("accuracy"):
         plausibility.check_accuracy(run, store)
     with ExitStack() as stack:
@@ -107,17 +112,15 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
         with timings.part("decomposition"):
             decomposition.decompose_layers(run, store, address)
         with timings.part("signals"):
-            if not run.extraction.plain:
-                extraction.measure_extraction(run, store, address)
+            extraction.measure_extraction(run, store, address)
             signals.fill_cube(run, store, address)
         with timings.part("capacity metric"):
             capacity.measure_capacity(run, store, address)
         with timings.part("significance"):
             significance.measure_significance(run, store, address)
             family.group_classes(run, store)
-        if run.spatial_statistics:
-            with timings.part("positions"):
-                extraction.measure_positions(run, store, address)
+        with timings.part("positions"):
+            extraction.measure_positions(run, store, address)
         with timings.part("exemplars"):
             significance.find_exemplars(run, store, address)
         with timings.part("hypergraphs"):

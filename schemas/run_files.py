@@ -51,6 +51,16 @@ def presets(kind: str = "presets") -> dict[str, str]:
     return first_comments
 
 
+def preset_of(run: RunParameters) -> str | None:
+    """The preset that a run is, whatever else was changed; None if it is another run."""
+    if run.name not in presets():
+        return None
+    content, folder = _content(run.name, "presets", ())
+    preset = _with_paths(check(RunParameters, content, run.name), folder)
+    same = (preset.model.factory, preset.images.factory) == (run.model.factory, run.images.factory)
+    return run.name if same else None
+
+
 def load_run(source: str, overrides: Iterable[str] = ()) -> RunParameters:
     """Run parameters from a preset's name or a YAML file.
 

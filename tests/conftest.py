@@ -9,6 +9,7 @@ import pytest
 import run_stages
 from distributed import LocalCluster
 from hypothesis import settings
+from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 from runs import HERE, tiny_run
 
@@ -62,6 +63,13 @@ def prefect_server():
     """A Prefect server with a database of its own."""
     with prefect_test_harness(server_startup_timeout=180):
         yield
+
+
+@pytest.fixture
+def client(prefect_server):
+    """Of that server."""
+    with get_client(sync_client=True) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,7 @@ CLUSTER = {
 def fill(run, path, scheduler):
     """Decompose the layers and have the workers write the cube."""
     decomposition.decompose_layers(run, path, scheduler)
-    if not run.extraction.plain:
-        extraction.measure_extraction(run, path, scheduler)
+    extraction.measure_extraction(run, path, scheduler)
     signals.fill_cube(run, path, scheduler)
 
 

@@ -26,7 +26,7 @@ def train(
     build: Callable[[], nn.Module],
     images: ImageSet,
     parameters: TrainingParameters,
-    done: Callable[[int], None] = lambda images: None,
+    done: Callable[[int, Tensor], None] = lambda images, loss: None,
     output: str | None = None,
 ) -> nn.Module:
     """Build a classifier and train it on labelled images.
@@ -44,7 +44,7 @@ def train(
     images
         the training set, float tensors as ``batch`` gives them.
     done
-        called with the number of images after each step.
+        called with the number of images and their loss, shape (), after each step.
     output
         as in ``class_scores``: the part of the network's output that holds the scores.
 
@@ -72,10 +72,11 @@ def train(
             for step in range(steps_an_epoch):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
                 optimizer.zero_grad()
-                loss(inputs[chosen].to(device), targets[chosen].to(device)).backward()
+                of_step = loss(inputs[chosen].to(device), targets[chosen].to(device))
+                of_step.backward()
                 optimizer.step()
                 schedule.step()
-                done(batch_size)
+                done(batch_size, of_step.detach())
     return model.cpu().eval().requires_grad_(False)
 
 

@@ -5,18 +5,27 @@ A run never waits long for them. If a server refuses them or is away, the run go
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
-from collections.abc import Callable
-from contextvars import Context, copy_context
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import cast
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+from schemas.run_error import RunError
 from schemas.shown import shown
 
 #: Attempts after the first; few, since artifacts are soon out of date. None after a refusal.
@@ -24,6 +33,13 @@ _RETRIES = 2
 
 #: Time at the end of a run for artifacts that are still to be sent.
 _SECONDS_TO_SHOW = 15.0
+
+_LONGEST_KEY = 100
+#: Of the artifact of a failure.
+_LONGEST_LINE, _MOST_LINES = 2000, 30
+
+#: What keys end with.
+_OWNER: ContextVar[tuple[str, ...]] = ContextVar("owner", default=())
 
 
 class _Sender:
@@ -98,15 +114,63 @@ def as_text(name: str, most: int = 120) -> str:
     return re.sub(r"([\\`*_{}\[\]()<>#+!|$~&:-])", r"\\\1", shown(name, most))
 
 
+@contextmanager
+def belonging_to(*names: str) -> Iterator[None]:
+    """Have the keys of artifacts end with names, such as those of run and model.
+
+    Artifacts of one key are versions of each other in Prefect's UI.
+    """
+    token = _OWNER.set(names)
+    try:
+        yield
+    finally:
+        _OWNER.reset(token)
+
+
+def artifact_key(what: str, of: str = "") -> str:
+    """The key of an artifact of the present run, or of a part of it such as a layer.
+
+    Prefect allows lower-case letters, digits and dashes; other names have other keys.
+    """
+    name = "-".join([what, *_OWNER.get(), *([of] if of else [])])
+    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if re.fullmatch(r"[a-z0-9_.-]+", name) and len(key) <= _LONGEST_KEY:
+        return key
+    # Another name may give the same letters.
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{key[:_LONGEST_KEY]}-{digest}".strip("-")
+
+
+def show_failure(stage: str, error: BaseException) -> None:
+    """Create an artifact that says why a stage failed, and wait until it is sent."""
+    lines = [*str(error).splitlines(), *getattr(error, "__notes__", ())]
+    if not isinstance(error, RunError):
+        lines = [type(error).__name__, *lines]
+    told = [f"- {as_text(line, _LONGEST_LINE)}" for line in lines[:_MOST_LINES]]
+    if more := len(lines) - _MOST_LINES:
+        told += [f"- and {more:,} more"] if more > 0 else []
+    show(
+        partial(
+            create_markdown_artifact,
+            key=artifact_key("failure"),
+            markdown="\n".join([f"# {as_text(stage)} failed", "", *told]),
+            description=as_text(f"why {stage} failed"),
+        )
+    )
+    await_shown()
+
+
 class ProgressBar:
-    """A stage's progress in Prefect; of values that wait to be sent, only the last is."""
+    """A stage's progress in Prefect; of values that wait to be sent, only the last is.
+
+    It appears with the first value, so that a short stage has none, and goes with the stage.
+    """
 
     def __init__(self, key: str, description: str) -> None:
-        self._key, self._description = key, as_text(description)
+        self._key, self._description = artifact_key(key), as_text(description)
         self._id: UUID | None = None
-        self._percent, self._waits = 0.0, False
+        self._percent, self._waits, self._taken_away = 0.0, False, False
         self._lock = threading.Lock()
-        self.show(0.0)
 
     def show(self, percent: float) -> None:
         """Show the share that is done, in percent."""
@@ -117,11 +181,24 @@ class ProgressBar:
             self._waits = True
         show(self._send)
 
+    def take_away(self) -> None:
+        """Remove it, since the stage has ended."""
+        with self._lock:
+            self._taken_away = True
+        show(self._remove)
+
     def _send(self) -> None:
         with self._lock:
             percent, self._waits = self._percent, False
+            if self._taken_away:
+                return
         if self._id is None:
             made = create_progress_artifact(percent, key=self._key, description=self._description)
             self._id = cast("UUID", made)
         else:
             update_progress_artifact(self._id, progress=percent)
+
+    def _remove(self) -> None:
+        if self._id is not None:
+            with get_client(sync_client=True) as client:
+                client.delete_artifact(self._id)

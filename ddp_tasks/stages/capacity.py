@@ -38,7 +38,7 @@ from schemas.parameters import RunParameters
 from schemas.zoo import ZooModel, ZooParameters
 
 
-@stage("spectra")
+@stage("spectra", run_name="spectra of {model.name}")
 def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: str) -> None:
     """Compute a model's spectra and power laws on the Dask workers, and store them.
 
@@ -81,7 +81,14 @@ def analyse_model(zoo: ZooParameters, model: ZooModel, path: Path, scheduler: st
     groups.write(path, group, dataset.assign_attrs(attributes, model=model.name), made_with)
 
 
-@stage("capacity")
+def _has_capacity(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    if not run.capacity:
+        return ""
+    kept_before = groups.is_recorded(path, "capacity", kept.of_capacity(run))
+    return "the capacity metric is kept from before" if kept_before else None
+
+
+@stage("capacity", after=["decompose"], unless=_has_capacity)
 def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     """Compute spectra and power laws of a run's layers on the Dask workers, and store them.
 
@@ -89,13 +96,7 @@ def measure_capacity(run: RunParameters, path: Path, scheduler: str) -> None:
     group ``capacity`` is finished, or if the run asks for no matrization: a store belongs to runs
     of the same parameters and weights.
     """
-    log = get_run_logger()
-    if not run.capacity:
-        return
     made_with = kept.of_capacity(run)
-    if groups.is_recorded(path, "capacity", made_with):
-        log.info("the capacity metric is kept from before")
-        return
     analysed = groups.read(path, "layers").load()
     prepared = prepare(run)
     linear = {layer.name: layer for layer in prepared.layers.linear}
@@ -187,7 +188,7 @@ def _warn_of_refusals(name: str, dataset: xr.Dataset) -> None:
                 log.warning("%s: no BatchNorm is folded into %s: %s", name, layer, reason)
 
 
-@stage("zoo-report")
+@stage("zoo-report", after=["spectra"])
 def write_zoo(zoo: ZooParameters, path: Path, page: Path, errors: dict[str, str]) -> None:
     """Write the table over models, seal the store and write the page.
 

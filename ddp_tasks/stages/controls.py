@@ -16,16 +16,18 @@ from ddp_tasks.workers.controls import controls_of_layer
 from schemas.parameters import RunParameters
 
 
-@stage("controls")
+def _has_controls(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    recorded = groups.is_recorded(path, "controls", kept.of_controls(run, path))
+    return "controls: kept from before" if recorded else None
+
+
+@stage("controls", after=["significance"], unless=_has_controls)
 def measure_controls(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers measure each layer in other bases, and under permuted labels.
 
     Controls that were measured of the same significance, with the same draws, are kept.
     """
     log, mark = get_run_logger(), kept.of_controls(run, path)
-    if groups.is_recorded(path, "controls", mark):
-        log.info("controls: kept from before")
-        return
     names = kept.layer_names(path)
     measure = partial(controls_of_layer, str(path), run.significance, run.controls)
     with over_workers(

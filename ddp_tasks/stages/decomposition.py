@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from prefect import get_run_logger
+from torch import Tensor
 
 from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.files.whole import replacing
@@ -23,7 +24,6 @@ from ddp_tasks.prepared_run import (
     check_trained,
     prepare,
     reason_of,
-    trained_model,
     training_digest,
 )
 from ddp_tasks.stages.bounded_futures import on_each_worker
@@ -40,13 +40,23 @@ from ddp_tasks.workers.shard_sizes import (
     worker_size,
 )
 from ddp_tasks.workers.stored_run import StoredRun
-from schemas.parameters import ModelParameters, RunError, RunParameters
+from schemas.parameters import RunError, RunParameters
 from schemas.recording import stored_identity
 
 
-@stage("train")
-def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
-    """Train the run's network if it asks for that, save it, and return the trained model.
+def _trained(run: RunParameters, checkpoint: Path) -> str | None:
+    """Why no network is trained; refuses a checkpoint of another training."""
+    if run.model.training is None:
+        return ""
+    if not checkpoint.exists():
+        return None
+    check_trained(run, checkpoint)
+    return f"using the network trained before, {checkpoint}"
+
+
+@stage("train", unless=_trained)
+def train_model(run: RunParameters, checkpoint: Path) -> None:
+    """Train the run's network if it asks for that, and save it.
 
     A checkpoint of the same training is used again.
 
@@ -57,17 +67,15 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
         in training mode, or its weights become infinite or NaN.
     """
     training = run.model.training
-    if training is None:
-        return run.model
-    trained = trained_model(run, checkpoint)
-    if checkpoint.exists():
-        check_trained(run, checkpoint)
-        get_run_logger().info("using the network trained before, %s", checkpoint)
-        return trained
+    assert training is not None
     images = open_images(run.images.training_set(training))
     with progress(
         "training", f"training {run.name}", images_trained_on(len(images), training)
-    ) as done:
+    ) as advance:
+
+        def done(images: int, loss: Tensor) -> None:
+            advance(images, lambda: f"loss {loss.item():.4f}")
+
         build, part = partial(open_model, run.model), run.model.output
         try:
             model = train(build, images, training, done, None if part is None else str(part))
@@ -82,10 +90,20 @@ def train_model(run: RunParameters, checkpoint: Path) -> ModelParameters:
     with replacing(checkpoint) as file:
         kept = {"state_dict": model.state_dict(), "trained_by": training_digest(run)}
         torch.save(kept, file)
-    return trained
 
 
-@stage("decompose")
+def _continued(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    """Whether there is a store; refuses that of another run, and makes it ready to go on."""
+    if not path.exists():
+        return None
+    prepared = prepare(run)
+    identity = Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())
+    wholeness.check_continuable(path, identity)
+    groups.unseal(path)
+    return f"continuing {path}"
+
+
+@stage("decompose", after=["train"], unless=_continued)
 def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     """Decompose every linear layer and create the store, or check that it may be continued.
 
@@ -97,11 +115,6 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     log = get_run_logger()
     prepared = prepare(run)
     identity = Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())
-    if path.exists():
-        wholeness.check_continuable(path, identity)
-        groups.unseal(path)
-        log.info("continuing %s", path)
-        return
     if prepared.weights is not None:
         log.info("weights of %s: %s", run.model.weights, prepared.weights)
     not_analysed = dict(prepared.layers.not_analysed)

@@ -14,7 +14,11 @@ from ddp_tasks.workers.stored_run import StoredRun
 from schemas.parameters import RunParameters
 
 
-@stage("extraction")
+def _is_plain(run: RunParameters, _path: Path, _scheduler: str) -> str | None:
+    return "" if run.extraction.plain else None
+
+
+@stage("extraction", after=["decompose"], unless=_is_plain)
 def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
     """Measure the error that the run's pass makes in the signals of a sample of images; store it.
 
@@ -44,7 +48,14 @@ def measure_extraction(run: RunParameters, path: Path, scheduler: str) -> None:
     )
 
 
-@stage("spatial")
+def _has_positions(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    if not run.spatial_statistics:
+        return ""
+    missing = not spatial_cube.is_created(path) or shards.missing_shards(path, spatial_cube.GROUP)
+    return None if missing else "statistics over positions: kept from before"
+
+
+@stage("spatial", after=["significance"], unless=_has_positions)
 def measure_positions(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers write statistics over positions, shard by shard.
 

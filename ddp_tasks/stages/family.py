@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import xarray as xr
-from prefect import get_run_logger
 
 from ddp_tasks.significance.superclasses import superclass_dataset
 from ddp_tasks.stages.stage import over_workers, stage
@@ -16,29 +15,35 @@ from ddp_tasks.workers.family import family_of_layer, judge_layer
 from schemas.parameters import RunParameters
 
 
-@stage("superclasses")
+def _has_superclasses(run: RunParameters, path: Path) -> str | None:
+    if not run.significance.superclasses:
+        return ""
+    recorded = store.is_recorded(path, "superclasses", kept.of_superclasses(run, path))
+    return "superclasses: kept from before" if recorded else None
+
+
+@stage("superclasses", after=["significance"], unless=_has_superclasses)
 def group_classes(run: RunParameters, path: Path) -> None:
     """Compute the class tables over the run's groups of classes, unless the store has them.
 
     A run that names no groups leaves a store without the group ``superclasses``.
     """
     groups = run.significance.superclasses
-    if not groups:
-        return
+    assert groups is not None
     mark = kept.of_superclasses(run, path)
-    if store.is_recorded(path, "superclasses", mark):
-        return
     tables = superclass_dataset(store.read(path, "significance"), groups)
     store.write(path, "superclasses", tables, mark)
 
 
-@stage("family")
+def _has_family(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    recorded = store.is_recorded(path, "family", kept.of_family(run, path))
+    return "family: kept from before" if recorded else None
+
+
+@stage("family", after=["significance"], unless=_has_family)
 def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers count the sizes of all hypergraphs over levels and percentages."""
     mark = kept.of_family(run, path)
-    if store.is_recorded(path, "family", mark):
-        get_run_logger().info("family: kept from before")
-        return
     names = kept.layer_names(path)
     count = partial(family_of_layer, str(path), run.significance.all_percentages)
     with over_workers(
@@ -52,7 +57,14 @@ def map_family(run: RunParameters, path: Path, scheduler: str) -> None:
     store.write(path, "family", xr.concat([family[name] for name in names], dim="layer"), mark)
 
 
-@stage("stability")
+def _has_stability(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    levels = run.significance
+    if not levels.resamples and not levels.sample_sizes:
+        return ""
+    return None if kept.unjudged_layers(run, path) else "stability: kept from before"
+
+
+@stage("stability", after=["hypergraphs"], unless=_has_stability)
 def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers measure the stability of each layer's findings by resampling images.
 
@@ -60,12 +72,7 @@ def judge_stability(run: RunParameters, path: Path, scheduler: str) -> None:
     without these groups.
     """
     levels = run.significance
-    if not levels.resamples and not levels.sample_sizes:
-        return
     missing = kept.unjudged_layers(run, path)
-    if not missing:
-        get_run_logger().info("stability: kept from before")
-        return
     judge = partial(judge_layer, str(path), levels)
     with over_workers(
         scheduler,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from prefect import get_run_logger
 
 from ddp_tasks.images.small_pictures import most_pictures, picture_shape, small_size
 from ddp_tasks.prepared_run import prepare
@@ -25,16 +24,18 @@ from schemas.parameters import RunParameters
 _FILE_BYTES = 1 << 22
 
 
-@stage("pictures")
+def _has_pictures(_run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    recorded = groups.is_recorded(path, "pictures", kept.of_pictures(path))
+    return "pictures: kept from before" if recorded else None
+
+
+@stage("pictures", after=["exemplars", "hypergraphs"], unless=_has_pictures)
 def keep_pictures(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers copy the images that are shown into the store.
 
     From then on nobody needs the data set to draw the run. Pictures of the same exemplars are kept.
     """
     mark = kept.of_pictures(path)
-    if groups.is_recorded(path, "pictures", mark):
-        get_run_logger().info("pictures: kept from before")
-        return
     images = prepare(run).images.as_stored(groups.read(path, "signals"))
     shape = picture_shape(images)
     layers = kept.layer_names(path)

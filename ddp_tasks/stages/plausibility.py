@@ -15,15 +15,17 @@ from ddp_tasks.store import shards
 from schemas.parameters import RunParameters
 
 
-@stage("accuracy")
-def check_accuracy(run: RunParameters, path: Path) -> None:
+def _is_known(_run: RunParameters, path: Path) -> str | None:
+    return "" if path.exists() and not shards.missing_shards(path) else None
+
+
+@stage("accuracy", after=["train"], unless=_is_known)
+def check_accuracy(run: RunParameters, _path: Path) -> None:
     """Warn if the network recognises a sample of the images no better than chance, or far worse
     than the run states. The run goes on.
 
     Where the cube is finished, the summary of the run tells it of all images instead.
     """
-    if path.exists() and not shards.missing_shards(path):
-        return
     prepared, log = prepare(run), get_run_logger()
     try:
         predicted, target = sampled_answers(

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-from prefect import get_run_logger
 
 from ddp_tasks.prepared_run import prepare
 from ddp_tasks.stages.stage import over_workers, stage
@@ -51,16 +50,17 @@ _MOST_IMAGES, _LEAST_TASKS = 256, 8
 _SENT_BYTES = 1 << 22
 
 
-@stage("projections")
+def _has_projections(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    return None if kept.unprojected_layers(run, path) else "projections: kept from before"
+
+
+@stage("projections", after=["exemplars", "spatial"], unless=_has_projections)
 def project_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers make maps of signals of the strongest images, and cut patches.
 
     Finished layers are kept.
     """
     missing = kept.unprojected_layers(run, path)
-    if not missing:
-        get_run_logger().info("projections: kept from before")
-        return
     stored, mapping = StoredRun.of(path, run), _Mapping(run, scheduler)
     wanted = _Wanted.of(run, path, missing)
     boxes = mapping("receptive fields", partial(patch_boxes, stored), [wanted.grids])[0][1]

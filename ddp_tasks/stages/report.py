@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from prefect import get_run_logger
-
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.report.fragments import FragmentFiles, anchors
 from ddp_tasks.stages.stage import over_workers, stage
@@ -23,15 +21,26 @@ from schemas.parameters import RunParameters
 _SECTIONS = ".ddp-sections-"
 
 
-@stage("report")
+def _is_laid_out(
+    run: RunParameters, _summary: Summary, path: Path, page: Path, _scheduler: str
+) -> str | None:
+    """Whether there is a report of the store, which is sealed."""
+    groups.seal(path)
+    return f"{page}: kept from before" if kept.is_laid_out(run, path, page) else None
+
+
+#: Stages whose results a page shows, less those that one of them needs.
+_SHOWN = (
+    *("capacity", "extraction", "spatial", "pictures", "projections", "family", "stability"),
+    *("controls", "visualizations", "ablation"),
+)
+
+
+@stage("report", after=_SHOWN, unless=_is_laid_out)
 def write_report(
     run: RunParameters, summary: Summary, path: Path, page: Path, scheduler: str
 ) -> None:
-    """Seal the store, and write its report as one page that needs no network."""
-    groups.seal(path)
-    if kept.is_laid_out(run, path, page):
-        get_run_logger().info("%s: kept from before", page)
-        return
+    """Write the report of a sealed store as one page that needs no network."""
     with _room(page.parent) as folder:
         files = {layer: FragmentFiles(folder, anchor) for layer, anchor in anchors(summary).items()}
         stored = StoredRun.of(path, run)

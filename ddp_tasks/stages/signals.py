@@ -23,7 +23,7 @@ from schemas.parameters import RunError, RunParameters
 _MOST_FAILED_SHARDS = 3
 
 
-@stage("signals")
+@stage("signals", after=["decompose"])
 def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers write the shards of the cube that are not written yet.
 
@@ -71,10 +71,13 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     if not failed and (lacking := shards.missing_shards(path)):
         failed = [RunError(f"{lacking[0]} is not in {path}, although its worker wrote it")]
     if failed:
-        raise RunError(
+        error = RunError(
             f"{failed[0]}\n{written} of {every} shards are written; started again, the run "
             "writes the rest"
-        ) from failed[0]
+        )
+        for other in failed[1:]:
+            error.add_note(str(other))
+        raise error from failed[0]
     if unreadable:
         log.warning("%s", unreadable.sentence())
     log.info("cube complete")

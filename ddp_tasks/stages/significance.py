@@ -23,14 +23,16 @@ from ddp_tasks.workers.opened import run_parts
 from schemas.parameters import RunError, RunParameters
 
 
-@stage("significance")
+def _has_significance(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    return _kept(path, "significance", kept.of_significance(run, path))
+
+
+@stage("significance", after=["signals"], unless=_has_significance)
 def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None:
     """Compute thresholds and class tables at all quantile levels of the run.
 
     Results that were computed from the same cube are kept.
     """
-    if _kept(path, "significance", kept.of_significance(run, path)):
-        return
     split = Split.of(run.significance)
     layers = groups.read(path, "layers").load()
     target_classes = groups.read(path, "signals")["target_class"].to_numpy().tolist()
@@ -100,14 +102,16 @@ def measure_significance(run: RunParameters, path: Path, scheduler: str) -> None
     groups.record(path, "significance", kept.of_significance(run, path))
 
 
-@stage("exemplars")
+def _has_exemplars(_run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    return _kept(path, "exemplars", kept.of_cube(path))
+
+
+@stage("exemplars", after=["signals"], unless=_has_exemplars)
 def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
     """Find the strongest images of every singular vector, overall and of each target class.
 
     Exemplars that were found in the same cube are kept.
     """
-    if _kept(path, "exemplars", kept.of_cube(path)):
-        return
     signals, layers = groups.read(path, "signals"), groups.read(path, "layers").load()
     target_classes = signals["target_class"].to_numpy().tolist()
     classes, places = len(target_classes), min(run.exemplars, signals.sizes["image"])
@@ -137,27 +141,27 @@ def find_exemplars(run: RunParameters, path: Path, scheduler: str) -> None:
     groups.record(path, "exemplars", kept.of_cube(path))
 
 
-def _kept(path: Path, group: str, mark: dict[str, str]) -> bool:
+def _kept(path: Path, group: str, mark: dict[str, str]) -> str | None:
     """Whether a reduction of the cube is finished; refuses a cube that is not."""
     if missing := shards.missing_shards(path):
         raise RunError(f"{len(missing)} shards of {path} are not written yet")
-    if is_kept := groups.is_recorded(path, group, mark):
-        get_run_logger().info("%s: kept from before", group)
-    return is_kept
+    return f"{group}: kept from before" if groups.is_recorded(path, group, mark) else None
 
 
-@stage("hypergraphs")
+def _has_hypergraphs(run: RunParameters, path: Path, folder: Path, _scheduler: str) -> str | None:
+    folder.mkdir(exist_ok=True)
+    missing = kept.unbuilt_layers(run, path, folder)
+    return None if missing else "hypergraphs: kept from before"
+
+
+@stage("hypergraphs", after=["significance", "superclasses", "exemplars"], unless=_has_hypergraphs)
 def build_hypergraphs(run: RunParameters, path: Path, folder: Path, scheduler: str) -> None:
     """Have the Dask workers build each layer's hypergraph and semantic hierarchy.
 
     HIF files go to the folder, relations of classes and hierarchies to the store. Hypergraphs that
     were built from the same significance are kept.
     """
-    folder.mkdir(exist_ok=True)
     missing = kept.unbuilt_layers(run, path, folder)
-    if not missing:
-        get_run_logger().info("hypergraphs: kept from before")
-        return
     build = partial(build_hypergraph, str(path), str(folder), run)
     with over_workers(
         scheduler,

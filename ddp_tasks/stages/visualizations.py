@@ -25,18 +25,19 @@ from schemas.visualization_parameters import VisualizationParameters
 _TARGETS_WITHIN_A_BUDGET = 2
 
 
-@stage("visualizations")
+def _is_visualized(run: RunParameters, path: Path, _scheduler: str) -> str | None:
+    if run.visualizations.targets == "none":
+        return ""
+    return "optimised images: kept from before" if kept.is_visualized(run, path) else None
+
+
+@stage("visualizations", after=["hypergraphs"], unless=_is_visualized)
 def visualize_run(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers make the optimised images that a run asks for, within its budget.
 
     The most discriminating come first. Images that are stored already are kept.
     """
     log, options = get_run_logger(), run.visualizations
-    if options.targets == "none":
-        return
-    if kept.is_visualized(run, path):
-        log.info("optimised images: kept from before")
-        return
     wanted: Mapping[str, Sequence[Wanted]] = wanted_by_run(run, path)
     if refusal := visualizations.refusal(prepare(run, labelled=False)):
         log.info("no optimised images: %s", refusal)

@@ -17,10 +17,14 @@ from schemas.variables import declared
 GROUP = "spatial"
 
 
+def is_created(path: Path) -> bool:
+    """Whether the group exists for these thresholds."""
+    return groups.is_recorded(path, GROUP, _made_with(path))
+
+
 def create(path: Path) -> None:
     """Create the group with empty arrays, unless it exists already for these thresholds."""
-    made_with = {"significance": groups.fingerprint(path, "significance")}
-    if groups.is_recorded(path, GROUP, made_with):
+    if is_created(path):
         return
     signals = groups.read(path, "signals")
     coordinates = xr.Dataset(
@@ -36,7 +40,12 @@ def create(path: Path) -> None:
         if len(variable.dims) == len(shape)
     ]
     templates = dict.fromkeys(names, template)
+    made_with = _made_with(path)
     sharded_group.create_arrays(path, GROUP, templates, len(shards.shards(path)), made_with)
+
+
+def _made_with(path: Path) -> dict[str, str]:
+    return {"significance": groups.fingerprint(path, "significance")}
 
 
 def write_shard(

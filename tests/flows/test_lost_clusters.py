@@ -21,7 +21,7 @@ from ddp_tasks.stages import signals as signal_tasks
 from ddp_tasks.stages import significance as significance_tasks
 from ddp_tasks.store import creation, taken_back
 from flows.clusters import ending
-from schemas.parameters import RunError
+from schemas.parameters import ExtractionParameters, RunError
 from schemas.run_files import check
 from schemas.zoo import ZooParameters
 
@@ -33,11 +33,13 @@ def decompose(run, out, address):
 
 
 def extraction(run, out, address):
-    extraction_tasks.measure_extraction(run, out / "store.zarr", address)
+    fast = run.model_copy(update={"extraction": ExtractionParameters(fast=True)})
+    extraction_tasks.measure_extraction(fast, out / "store.zarr", address)
 
 
 def positions(run, out, address):
-    extraction_tasks.measure_positions(run, out / "store.zarr", address)
+    asked = run.model_copy(update={"spatial_statistics": True})
+    extraction_tasks.measure_positions(asked, out / "store.zarr", address)
 
 
 def signals(run, out, address):

@@ -1,6 +1,5 @@
 """The flow whole, on a real Prefect server, a real Dask cluster and a real Zarr store."""
 
-import asyncio
 import base64
 import io
 import json
@@ -9,17 +8,17 @@ import shutil
 from urllib.parse import quote
 
 import numpy as np
+import prefect_runs
 import pytest
 import reference
 import torch
 import xarray as xr
 from PIL import Image
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from runs import HERE, Noise, TinyNetwork, tiny_run, unreadable_run
 
 from ddp_tasks.queries.significance import open_significance
 from ddp_tasks.queries.summary import significant_vectors
+from ddp_tasks.stages.artifacts import as_text
 from ddp_tasks.store import groups as stores
 from ddp_tasks.store import shards, taken_back
 from ddp_tasks.store.marks import set_root_mark
@@ -48,25 +47,6 @@ def embedded_pictures(page):
     """The pictures of images that a page shows."""
     found = set(re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)", page))
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in found]
-
-
-def flow_runs():
-    async def read():
-        async with get_client() as client:
-            return await client.read_flow_runs()
-
-    return asyncio.run(read())
-
-
-def artifacts(key):
-    """All of a key: the server of all tests holds more than it lists at once."""
-    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=[key]))
-
-    async def read():
-        async with get_client() as client:
-            return await client.read_artifacts(artifact_filter=wanted)
-
-    return asyncio.run(read())
 
 
 def test_everything_asked_for_is_there(finished):
@@ -254,9 +234,13 @@ def test_the_capacity_metric_is_that_of_the_weights_decomposed(finished):
     assert "Capacity metric" in finished.report.read_text()
 
 
-def test_a_second_run_writes_no_shard_and_changes_nothing(copied, address):
+def test_a_second_run_writes_no_shard_and_changes_nothing(copied, address, client):
     before, written = cube(copied), shard_files(copied)
     run_pipeline(tiny_run(cluster=address), copied)
+    # Shards are read and their images compared, and the page names another cluster; all other
+    # stages are idle, and no task runs.
+    tasks = prefect_runs.edges(client, prefect_runs.run_in(client, copied))
+    assert set(tasks) == {"signals", "report"}
     assert shard_files(copied) == written
     np.testing.assert_array_equal(cube(copied), before)
 
@@ -290,15 +274,21 @@ def test_a_network_with_other_weights_in_every_worker_is_refused_before_any_work
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path, address):
-    said = r"shard 2 \(images 16 to 23\): 1 image cannot be read: 18 \(OSError: the disk is gone\)"
-    with pytest.raises(RunError, match=said):
+def test_a_failed_task_fails_the_flow_and_names_the_shard(tmp_path, address, client):
+    why = "shard 2 (images 16 to 23): 1 image cannot be read: 18 (OSError: the disk is gone)"
+    with pytest.raises(RunError, match=re.escape(why)):
         run_pipeline(tiny_run("Unreadable", name="fails", cluster=address), tmp_path)
-    states = {r.name: r.state_type.value for r in flow_runs()}
-    assert states["fails"] == "FAILED"
     missing = [shard.index for shard in shards.missing_shards(tmp_path / "store.zarr")]
     assert missing == [2]
     assert not (tmp_path / "report.html").exists()
+    # In Prefect's UI it is read without a log.
+    run = prefect_runs.run_in(client, tmp_path)
+    assert run.state_type.value == "FAILED"
+    assert why in run.state.message
+    failure = prefect_runs.artifacts_of(client, run)["failure-fails-tinynetwork"].data
+    assert failure.startswith("# signals failed")
+    assert as_text(why, 1000) in failure
+    assert "3 of 4 shards are written" in failure
 
 
 def test_images_that_cannot_be_read_are_recorded_and_count_nowhere(finished, tmp_path, address):
@@ -417,20 +407,3 @@ def test_a_stopped_run_says_how_many_shards_are_written(finished, copied, tmp_pa
     taken_back.forget(copied / "store.zarr", shards.shards(copied / "store.zarr")[1:3])
     assert "; 2 of 4 shards are written. " in standing(copied)
     assert "nothing of the store is written yet" in standing(tmp_path / "none")
-
-
-def test_the_prefect_ui_is_given_summary_tables_and_places(finished):
-    layers = {f"significance-{layer}" for layer in ("conv1", "conv2", "fc1", "fc2")}
-    shown = {"summary", "report", "store", "hypergraph-files", "signals"}
-    by_key = {key: artifacts(key) for key in layers | shown}
-    assert all(by_key.values())
-    # Every run of this module has left one; that in which nothing is significant has no rows.
-    tables = [json.loads(artifact.data) for artifact in by_key["significance-fc1"]]
-    rows = max(tables, key=len)
-    assert rows
-    assert set(rows[0]) == {
-        *("singular vector", "singular value", "η²", "η² of signals", "significant for")
-    }
-    assert all("report.html" in artifact.data for artifact in by_key["report"])
-    tiny = "| conv2 | 6 × 5 × 3 × 3 | 6 |"
-    assert any(tiny in artifact.data for artifact in by_key["summary"])

@@ -46,7 +46,7 @@ def test_an_implausible_accuracy_is_said_at_the_start_and_at_the_end(case, tmp_p
     texts = (
         closing_lines(outcome, {}, 1.0),
         outcome.report.read_text(),
-        summary_markdown(outcome.summary, outcome.store, outcome.report, outcome.hypergraphs),
+        summary_markdown(outcome.summary, {"store": outcome.store}),
     )
     again = finished_before(run, tmp_path)
     assert again.summary.warning == outcome.summary.warning
