@@ -17,7 +17,7 @@ version = release = _PROJECT["version"]
 language = "en"
 smartquotes = False
 html_title = f"{project} {version}"
-copyright = "MIT licence"  # noqa: A001 - Sphinx's name
+copyright = "the authors of DDP Flows, MIT licence"  # noqa: A001 - Sphinx's name
 
 # The source folder is the root of the project, so that a page's links to code, results and other
 # pages lead to the same places here and where the files are read as they lie.
@@ -61,6 +61,7 @@ python_maximum_signature_line_length = 88
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_math_renderer = "mathml"
 html_favicon = "static/icon.svg"
 html_context = {"default_mode": "auto"}
 html_show_sphinx = False

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from docutils import nodes
-from docutils.utils.math import latex2mathml
+from docutils.utils.math import MathError, latex2mathml
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -15,13 +18,19 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 
 def _inline(writer: HTML5Translator, node: nodes.math) -> None:
-    writer.body.append(str(latex2mathml.tex2mathml(node.astext())))
+    writer.body.append(_drawn(node, as_block=False))
     raise nodes.SkipNode
 
 
 def _block(writer: HTML5Translator, node: nodes.math_block) -> None:
-    number = f'<span class="eqno">({node["number"]})</span>' if node.get("number") else ""
-    drawn = latex2mathml.tex2mathml(node.astext(), as_block=True)
-    writer.body.append(writer.starttag(node, "div", CLASS="math", tabindex="0"))
-    writer.body.append(f"{number}{drawn}</div>\n")
+    drawn = _drawn(node, as_block=True)
+    writer.body.append(f"{writer.starttag(node, 'div', CLASS='math', tabindex='0')}{drawn}</div>\n")
     raise nodes.SkipNode
+
+
+def _drawn(node: nodes.Element, *, as_block: bool) -> str:
+    try:
+        return str(latex2mathml.tex2mathml(node.astext(), as_block=as_block))
+    except MathError as error:
+        _LOGGER.warning("%s in %s", error, node.astext(), location=node)
+        return ""
