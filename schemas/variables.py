@@ -23,7 +23,7 @@ from schemas.significance_variables import SIGNIFICANCE_GROUPS
 from schemas.visualization_variables import VISUALIZATION_GROUPS
 
 #: Goes up with every change of a stored variable.
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 SIGN_CONVENTION = (
     "the entry of largest magnitude of each left singular vector u_i is positive; "
@@ -161,11 +161,22 @@ GROUPS: Mapping[str, Group] = {
                 "4.3",
             ),
             "target": Variable(("image",), "integer", "index of the image's target class"),
+            "target_name": Variable(
+                ("image",),
+                "string",
+                "name of the image's target class: the coordinate to group images by",
+            ),
             "predicted": Variable(
                 ("image",),
                 "integer",
                 "index of the class the network chose, or of its group; -1 of a class in no group, "
                 "and of an image that could not be read",
+            ),
+            "predicted_name": Variable(
+                ("image",),
+                "string",
+                "name of the class the network chose, or of its group; empty of a class in no "
+                "group, and of an image that could not be read",
             ),
             "confidence": Variable(
                 ("image",),

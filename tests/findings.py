@@ -34,7 +34,7 @@ from ddp_tasks.weights.tensor_svd import decompose
 from schemas.parameters import RunParameters
 
 _ATTRIBUTES = {
-    "format_version": "5",
+    "format_version": "6",
     "run_parameters": '{"name": "small"}',
     "sign_convention": "u_i is positive",
     "created": "2026-01-01T00:00:00+00:00",
@@ -123,7 +123,10 @@ class Made:
     def write(self, path: Path) -> None:
         """The groups that questions to a finished run read, as a store."""
         images = self.signals.sizes["image"]
+        names = self.signals["target_class"].to_numpy()[self.signals["target"].to_numpy()]
         signals = self.signals.assign(
+            target_name=("image", names),
+            predicted_name=("image", names),
             dataset_index=("image", np.arange(images)),
             content_size=("image", np.full(images, -1)),
             content_digest=("image", np.zeros(images, dtype=np.uint64)),

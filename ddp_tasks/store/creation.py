@@ -141,7 +141,11 @@ def _create_cube(path: Path, signals: xr.Dataset, block: int, ranks: Sequence[in
     block = min(block, sizes["image"])
     shards = -(-sizes["image"] // block)
     vectors = min(vectors_per_chunk(ranks), sizes["singular_vector"])
-    write_arrays(path, "signals", describe(signals, "signals"), one_file_each=True)
+    names = signals["target_class"].to_numpy().astype(object)
+    named = signals.assign_coords(target_name=("image", names[signals["target"].to_numpy()]))
+    # So that xarray takes both for coordinates, by which ``groupby`` groups.
+    named["target"].encoding["coordinates"] = "target_name predicted_name"
+    write_arrays(path, "signals", describe(named, "signals"), one_file_each=True)
     shape = (sizes["image"], sizes["layer"], sizes["singular_vector"])
     signal = sharded_group.signals_template(shape, block, vectors)
     of_images = {

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
+import zarr
 
 from ddp_tasks.store import marks, shard_marks, sharded_group
 from ddp_tasks.store.shard_files import ShardFiles
@@ -19,6 +22,7 @@ from schemas.variables import (
 #: Variables written for each image beside its signals: type, and the value that means unknown.
 OF_IMAGES: Mapping[str, tuple[str, Any]] = {
     "predicted": ("int64", -1),
+    "predicted_name": ("str", ""),
     "confidence": ("float32", float("nan")),
     "error": ("str", ""),
     "content_size": ("int64", -1),
@@ -93,7 +97,8 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
     Parameters
     ----------
     arrays
-        ``signal`` and those of ``OF_IMAGES``, each with one row per image of the shard.
+        ``signal`` and those of ``OF_IMAGES``, each with one row per image of the shard;
+        ``predicted_name`` follows from ``predicted``.
 
     Raises
     ------
@@ -103,7 +108,19 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
     if shard != _shard(shard.index, *_images(path)):
         raise SchemaError(f"{shard} crosses the edges of the cube's chunks")
     images = slice(shard.start, shard.stop)
-    sharded_group.write_shard(path / "signals", shard.index, images, arrays)
+    folder = path / "signals"
+    names = _names(folder, shard_marks.stamp(folder / "zarr.json"))
+    rows = dict(arrays)
+    if "predicted" in rows:  # without it the shard is refused
+        rows["predicted_name"] = names[rows["predicted"]]
+    sharded_group.write_shard(folder, shard.index, images, rows)
+
+
+@lru_cache(maxsize=4)
+def _names(folder: Path, _: shard_marks.Stamp | None) -> npt.NDArray[np.object_]:
+    """Names of the target classes, and an empty one for the number -1."""
+    names = zarr.open_array(store=folder / "target_class", mode="r")[:]
+    return np.array([*np.asarray(names).tolist(), ""], dtype=object)
 
 
 def empty_rows(path: Path, shard: Shard) -> dict[str, npt.NDArray[Any]]:

@@ -28,7 +28,7 @@ def create(path: Path) -> None:
         return
     signals = groups.read(path, "signals")
     coordinates = xr.Dataset(
-        coords={name: signals[name].load() for name in ("image", "layer", "singular_vector")}
+        coords={name: signals[name].variable for name in ("image", "layer", "singular_vector")}
     )
     groups.write_coordinates(path, GROUP, coordinates)
     cube = ShardFiles.of_group(path / "signals")

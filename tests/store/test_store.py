@@ -112,6 +112,25 @@ def test_a_shard_written_twice_is_the_shard_written_once(made):
     np.testing.assert_array_equal(written, rows(shard)["signal"])
 
 
+def test_images_are_grouped_by_the_names_of_their_classes_in_plain_xarray(made):
+    predicted = np.arange(IMAGES) % 3 - 1  # -1 is of no class
+    for shard in shards.shards(made):
+        chosen = predicted[shard.start : shard.stop]
+        shards.write_shard(made, shard, {**rows(shard), "predicted": chosen})
+    store.seal(made)
+    signals = xr.open_datatree(made, engine="zarr")["signals"].ds
+    assert {"target_name", "predicted_name"} <= set(signals.coords)
+    signal = signals["signal"].sel(layer="conv", singular_vector=1)
+    means = signal.groupby("target_name").mean()
+    for number, name in enumerate("ab"):
+        of_class = signal[signals["target"].to_numpy() == number]
+        assert means.sel(target_name=name).item() == pytest.approx(of_class.to_numpy().mean())
+    names = np.array(["a", "b", ""])[predicted]
+    assert signals["predicted_name"].to_numpy().tolist() == names.tolist()
+    counted = signals["confidence"].groupby("predicted_name").count()
+    assert counted.to_series().to_dict() == {"": 4, "a": 3, "b": 3}
+
+
 def test_signals_that_are_not_written_are_no_fill_values(made):
     shard = shards.shards(made)[1]
     shards.write_shard(made, shard, rows(shard))

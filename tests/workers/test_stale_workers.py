@@ -126,7 +126,7 @@ def test_a_store_is_not_continued_with_edited_code_and_says_which_file(tmp_path,
     run = run.model_copy(update={"images": images})
     made = Identity.of_run(run, "m", "i")
     stored = {
-        "format_version": "5",
+        "format_version": "6",
         "identity": json.dumps(made.parameters),
         "code": json.dumps(made.code),
         "model_digest": "m",
