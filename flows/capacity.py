@@ -18,8 +18,9 @@ from ddp_tasks.store import creation, run_lock
 from flows import artifacts, prefect_server, stopping
 from flows.clusters import check_cluster, scheduler
 from flows.labels import labelled_zoo
-from flows.output_folder import check_places, made_folder, output_folder
+from flows.output_folder import made_folder
 from flows.result_places import check_address
+from flows.zoo_files import check_zoo_files
 from schemas.run_error import RunError
 from schemas.zoo import ZooParameters
 
@@ -40,17 +41,9 @@ def check(zoo: ZooParameters, out: Path) -> None:
     Raises
     ------
     RunError
-        If the folder cannot hold the results, the cluster cannot be used, or no checkpoint exists.
+        As in ``check_zoo_files``; also if the cluster cannot be used.
     """
-    check_places(output_folder(out), folders=("capacity.zarr",), files=("capacity.html",))
-    files = [model.parameters.weights_file for model in zoo.models]
-    missing = [file for file in files if file is not None and not file.is_file()]
-    if len(missing) == len(files):
-        raise RunError(
-            f"none of the {len(files)} checkpoints of {zoo.name} exists, such as "
-            f"{str(missing[0])!r}; folder names where they are",
-            change=("folder",),
-        )
+    check_zoo_files(zoo, out)
     check_address()
     check_cluster(zoo.cluster)
 

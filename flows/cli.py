@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 # Import little before signals are watched: Ctrl-C during an import gives a traceback.
-from flows import garbage, stopping
+from flows import completion, garbage, stopping
 from flows.ablate_command import ablate
 from flows.check_command import check
-from flows.commands import Commands, Folder, RunFile, Set, Trust, path, without_dask
+from flows.commands import Commands, Folder, RunFile, Set, Trust, ZooSet, path, without_dask
 from flows.compare_command import compare
 from flows.describe_command import describe
 from flows.figure_command import figure
 from flows.misclassified_command import misclassified
 from flows.prune_command import prune
 from flows.quick_exit import leave, quick_exit
+from flows.schema_command import schema
 from flows.terminal import say
 from flows.visualize_command import visualize
 
@@ -28,17 +29,43 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     cls=Commands,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Explain what an image classifier has learned from the singular vectors of its weights.",
 )
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        say(f"ddp {version('ddp-flows')}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Explain what an image classifier has learned from the singular vectors of its weights."""
+    del version  # its callback has shown it
+
+
 Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A preset's name (see ddp presets) or a YAML file.")
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A preset's name (see ddp presets) or a YAML file.",
+        autocompletion=completion.runs,
+    ),
 ]
-Layer = Annotated[str, typer.Argument(metavar="LAYER", help="A layer of the run.")]
+Layer = Annotated[
+    str,
+    typer.Argument(metavar="LAYER", help="A layer of the run.", autocompletion=completion.layers),
+]
 Quantile = Annotated[
     float | None,
     typer.Option(help="Any quantile level between 0 and 1; by default the layer's own."),
@@ -159,7 +186,9 @@ def capacity(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="ZOO", help="A zoo's name (cifar10-resnets, torchvision) or a YAML file."
+            metavar="ZOO",
+            help="A zoo's name (cifar10-resnets, torchvision) or a YAML file.",
+            autocompletion=completion.zoos,
         ),
     ],
     out: Annotated[
@@ -168,7 +197,7 @@ def capacity(
             metavar="DIR", parser=path, help="Folder for the results; default ddp-results/NAME."
         ),
     ] = None,
-    overrides: Set = None,
+    overrides: ZooSet = None,
 ) -> None:
     """Compute the capacity metric of a list of models with known accuracies (figures 3 and 4).
 
@@ -180,9 +209,13 @@ def capacity(
 
     zoo = load_zoo(source, overrides or ())
     say(f"{zoo.name}: {len(zoo.models)} models", err=True)
-    from flows import prefect_server
+    from flows.zoo_files import check_zoo_files
 
     folder = out or Path("ddp-results") / file_name(zoo.name)
+    if missing := check_zoo_files(zoo, folder):
+        say(missing, err=True)
+    from flows import prefect_server
+
     with prefect_server.served() as server:
         from flows.capacity import check, run_capacity, standing
         from flows.texts import run as run_texts
@@ -240,7 +273,9 @@ def steps(
     say(page)
 
 
-for command in (visualize, ablate, figure, compare, misclassified, prune, describe, check):
+for command in (
+    *(visualize, ablate, figure, compare, misclassified, prune, describe, check, schema),
+):
     app.command()(command)
 
 
@@ -334,8 +369,18 @@ def hypergraph(
 @app.command()
 def distinguish(
     folder: Folder,
-    a: Annotated[str, typer.Argument(metavar="CLASS_A", help="A target class of the run.")],
-    b: Annotated[str, typer.Argument(metavar="CLASS_B", help="Another.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLASS_A",
+            help="A target class of the run.",
+            autocompletion=completion.classes,
+        ),
+    ],
+    b: Annotated[
+        str,
+        typer.Argument(metavar="CLASS_B", help="Another.", autocompletion=completion.classes),
+    ],
     *,
     layer: Annotated[str, typer.Option(metavar="GLOB", help="Layers to look at.")] = "*",
     direction: Direction = None,

@@ -58,6 +58,16 @@ Set = Annotated[
         "May be given more than once.",
     ),
 ]
+ZooSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one key of the list: folder=FOLDER where the checkpoints are, "
+        "matrizations=[unfolded], fold_batch_norm=true, input_size, boundary_side, cluster, "
+        "patience. May be given more than once.",
+    ),
+]
 Folder = Annotated[
     Path, typer.Argument(metavar="DIR", parser=path, help="The folder of a finished run.")
 ]

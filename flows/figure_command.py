@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from flows import completion
 from flows.commands import Folder, RunFile, Set, Trust, path
 from flows.terminal import say
 
@@ -19,7 +20,9 @@ def figure(
     layer: Annotated[
         str | None,
         typer.Option(
-            metavar="LAYER", help="A layer of the run; by default one as deep as the paper's."
+            metavar="LAYER",
+            help="A layer of the run; by default one as deep as the paper's.",
+            autocompletion=completion.layers,
         ),
     ] = None,
     vector: Annotated[

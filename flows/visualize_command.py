@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows import garbage, stopping
+from flows import completion, garbage, stopping
 from flows.commands import Cluster, Folder, RunFile, Set, Trust
 from flows.terminal import say
 
@@ -14,7 +14,10 @@ from flows.terminal import say
 def visualize(
     folder: Folder,
     *,
-    layer: Annotated[str | None, typer.Option(metavar="LAYER", help="A layer of the run.")] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="LAYER", help="A layer of the run.", autocompletion=completion.layers),
+    ] = None,
     vector: Annotated[
         list[int] | None,
         typer.Option(metavar="I", help="A singular vector; may be given more than once."),

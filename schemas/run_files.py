@@ -47,7 +47,9 @@ def presets(kind: str = "presets") -> dict[str, str]:
     for file in sorted(files.iterdir(), key=lambda f: f.name):
         path = Path(file.name)
         if path.suffix in _SUFFIXES:
-            first_comments[path.stem] = file.read_text().splitlines()[0].lstrip("# ")
+            lines = file.read_text().splitlines()
+            told = next(line for line in lines if not line.startswith("# yaml-language-server"))
+            first_comments[path.stem] = told.lstrip("# ")
     return first_comments
 
 

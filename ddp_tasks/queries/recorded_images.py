@@ -90,7 +90,11 @@ def image_position(ids: list[str], image: str, path: Path) -> int:
 
 
 def _nearest(image: str, ids: list[str]) -> list[str]:
-    """The two ids that an id sorts between; a number is first padded to as many digits."""
+    """Ids of the same number, or the two that an id sorts between, padded to as many digits."""
+    if image.isdecimal():
+        same = [one for one in ids if one.isdecimal() and int(one) == int(image)]
+        if same:
+            return same[:2]
     written = image.zfill(len(ids[0])) if image.isdecimal() else image
     ordered = sorted(ids)
     place = bisect_left(ordered, written)

@@ -20,7 +20,7 @@ from ddp_tasks.capacity.zoo import zoo_dataset
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.networks.layers import LinearLayer
 from ddp_tasks.networks.models import model_digest, open_model
-from ddp_tasks.prepared_run import prepare
+from ddp_tasks.prepared_run import by_reason, prepare
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups
 from ddp_tasks.workers import kept
@@ -181,11 +181,9 @@ def _warn_of_refusals(name: str, dataset: xr.Dataset) -> None:
         if row.item():
             log.warning("%s, %s: %s", name, row["row"].item(), row.item())
     if "not_folded" in dataset:
-        for layer, reason in zip(
-            dataset["layer"].to_numpy(), dataset["not_folded"].to_numpy(), strict=True
-        ):
-            if reason:
-                log.warning("%s: no BatchNorm is folded into %s: %s", name, layer, reason)
+        reasons = zip(dataset["layer"].to_numpy(), dataset["not_folded"].to_numpy(), strict=True)
+        for layers in by_reason({layer: reason for layer, reason in reasons if reason}):
+            log.warning("%s: no BatchNorm is folded into %s", name, layers)
 
 
 @stage("zoo-report", after=["spectra"])

@@ -120,8 +120,8 @@ def decompose_layers(run: RunParameters, path: Path, scheduler: str) -> None:
     not_analysed = dict(prepared.layers.not_analysed)
     for modules in by_reason(not_analysed):
         log.warning("not analysed: %s", modules)
-    for name, why in folding_of(run, prepared).refused.items():
-        log.warning("no BatchNorm is folded into %s: %s", name, why)
+    for some in by_reason(folding_of(run, prepared).refused):
+        log.warning("no BatchNorm is folded into %s", some)
     begun = creation.begin(path)
     assert identity.model_digest is not None
     decompose = partial(
@@ -170,6 +170,7 @@ def _decompositions(
     log = get_run_logger()
     spectra: dict[str, Spectrum] = {}
     refused: dict[str, str] = {}
+    close: dict[str, str] = {}
     by_name = {layer.name: layer for layer in sorted(layers, key=cost, reverse=True)}
     with over_workers(
         scheduler,
@@ -191,12 +192,10 @@ def _decompositions(
             spectra[layer.name] = outcome.result
             shape, rank = "×".join(map(str, layer.shape)), outcome.result.rank
             log.info("%s: %s, rank %d", layer.name, shape, rank)
-            if close := int((relative_gaps(outcome.result.S) < GAP_TOLERANCE).sum()):
-                log.warning(
-                    "%s: %d singular values are so close that their vectors are arbitrary",
-                    layer.name,
-                    close,
-                )
+            if (relative_gaps(outcome.result.S) < GAP_TOLERANCE).any():
+                close[layer.name] = "singular values so close that their vectors are arbitrary"
+    for some in by_reason(close):
+        log.warning("%s", some)
     return {layer.name: spectra[layer.name] for layer in layers if layer.name in spectra}, refused
 
 

@@ -196,6 +196,7 @@ def test_help_is_complete(monkeypatch):
             "prune",
             "visualize",
             "figure",
+            "schema",
         )
     }
     told = CliRunner().invoke(cli.app, ["--help"]).output

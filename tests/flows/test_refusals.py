@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows import artifacts, cli
+from flows import artifacts, cli, prefect_server
 from flows.output_folder import made_folder, output_folder
 from flows.refusals import refusal_text
 from schemas import RunError, load_run
@@ -98,17 +98,17 @@ def test_an_error_nobody_foresaw_ends_in_one_line_and_a_log(tmp_path, monkeypatc
     assert "Traceback" in log.read_text()
 
 
-@pytest.mark.server
 def test_a_list_none_of_whose_checkpoints_is_there_is_refused_before_a_server_starts(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["ddp", "capacity", "cifar10-resnets"])
+    monkeypatch.setattr(prefect_server, "served", lambda: 1 / 0)
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[1].startswith("ddp: none of the 4 checkpoints of cifar10-resnets exists")
+    assert said[1].startswith("ddp: none of the 4 checkpoints of cifar10-resnets can be read")
     assert said[2:] == ["  change it with --set folder=VALUE"]
     assert list(tmp_path.iterdir()) == []
 
