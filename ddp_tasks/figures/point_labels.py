@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
+from scipy.spatial.distance import cdist
 
 Floats = npt.NDArray[np.float64]
 
@@ -62,7 +63,7 @@ def place_labels(
     samples = np.concatenate(along) if along else np.empty((0, 2))
     labels: list[Label] = []
     # Crowded points first: points at the rim still find a place later.
-    crowd = np.hypot(*(points[:, None] - points).transpose(2, 0, 1))
+    crowd = cdist(points, points)
     order = np.argsort(np.sort(crowd, axis=1)[:, : min(3, len(points))].sum(axis=1), kind="stable")
     for i in order:
         half = np.array([widths[i], height]) / 2

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.hooks import RemovableHandle
@@ -140,26 +141,29 @@ def fold(module: nn.Module, batch_norm: nn.Module, name: str = "") -> FoldedLaye
     reason = _reason_to_refuse(module, batch_norm)
     if reason is not None:
         raise ValueError(reason)
-    mean, var = (_float64(batch_norm, key, 0.0) for key in ("running_mean", "running_var"))
-    scale = _float64(batch_norm, "weight", 1.0) / torch.sqrt(var + float(batch_norm.eps))  # type: ignore[arg-type]
-    shift = _float64(batch_norm, "bias", 0.0) - mean * scale
-    weight = module.weight.detach().to(torch.float64)  # type: ignore[operator]
-    if isinstance(module, _TRANSPOSED):
-        # (c, d / groups, k, k): filters lie along the second axis, group after group.
-        by_group = weight.reshape(module.groups, -1, weight.shape[1], weight[0, 0].numel())
-        folded = by_group * scale.reshape(module.groups, 1, -1, 1)
-        folded = folded.reshape(weight.shape)
-    else:
-        folded = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
-    bias = _float64(module, "bias", 0.0) * scale + shift
-    return FoldedLayer(name, folded, bias, scale, shift)
+    mean, var, gamma, beta = (
+        _float64(batch_norm, key) for key in ("running_mean", "running_var", "weight", "bias")
+    )
+    epsilon = float(batch_norm.eps)  # type: ignore[arg-type]
+    scale = torch.rsqrt(var + epsilon) * (1.0 if gamma is None else gamma)
+    shift = (0.0 if beta is None else beta) - mean * scale
+    weight = _float64(module, "weight")
+    # (c, d / groups, k, k) of a transposed one: its filters, which lie group after group along the
+    # second axis, side by side.
+    transposed = isinstance(module, _TRANSPOSED)
+    groups = int(module.groups) if transposed else 1  # type: ignore[arg-type]
+    own = torch.cat(weight.chunk(groups), 1)
+    # A fully connected layer is a convolution without positions here.
+    folded, bias = fuse_conv_bn_weights(
+        own, _float64(module, "bias"), mean, var, epsilon, gamma, beta, transposed
+    )
+    return FoldedLayer(name, torch.cat(folded.data.chunk(groups, 1)), bias.data, scale, shift)
 
 
-def _float64(module: nn.Module, key: str, otherwise: float) -> Tensor:
+def _float64(module: nn.Module, key: str) -> Any:
+    """A module's tensor, or None if it has none."""
     value = getattr(module, key)
-    if value is None:
-        return torch.tensor(otherwise, dtype=torch.float64)
-    return value.detach().to(torch.float64)
+    return None if value is None else value.detach().to(torch.float64)
 
 
 def _reason_to_refuse(

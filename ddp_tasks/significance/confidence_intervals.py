@@ -8,8 +8,6 @@ too often where a share is near 0 or 1.
 
 from __future__ import annotations
 
-from statistics import NormalDist
-
 import numpy as np
 import numpy.typing as npt
 
@@ -41,7 +39,8 @@ def shares_intervals(
     Clopper and Pearson 1934, The use of confidence or fiducial limits illustrated in the case of
     the binomial, Biometrika 26.
     """
-    # SciPy's special functions load in a fifth of the time that its statistics take.
+    # statsmodels has the same numbers (proportion_confint, "beta"), for which a worker, and
+    # `ddp table` with its 0.8 s, would load SciPy's statistics and pandas for another 0.4 s.
     from scipy.special import betainccinv, betaincinv
 
     tail = (1 - confidence) / searched / 2
@@ -81,14 +80,14 @@ def wilson_interval(
     Wilson 1927, Probable inference, the law of succession, and statistical inference, Journal of
     the American Statistical Association 22.
     """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    # Imported here: it takes 0.4 s of processor.
+    from statsmodels.stats.proportion import proportion_confint
+
     with np.errstate(invalid="ignore", divide="ignore"):
+        low, high = proportion_confint(count, images, 1 - confidence, method="wilson")
         share = count / images
-        wide = z**2 / images
-        centre = (share + wide / 2) / (1 + wide)
-        half = np.sqrt(share * (1 - share) * wide + wide**2 / 4) / (1 + wide)
     # Rounding may move an end past the share, which it equals at 0 and 1.
-    return np.clip(centre - half, 0, share), np.clip(centre + half, share, 1)
+    return np.minimum(low, share), np.maximum(high, share)
 
 
 def difference_intervals(

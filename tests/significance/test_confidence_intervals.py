@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from ddp_tasks.significance.confidence_intervals import (
     difference_intervals,
@@ -39,6 +40,20 @@ def test_the_interval_is_scipys_at_the_level_of_its_share(share, confidence, sea
     expected = stats.binomtest(count, images).proportion_ci(own, method="exact")
     np.testing.assert_allclose([low[0], high[0]], expected, rtol=1e-6, atol=1e-9)
     assert 0 <= low[0] <= count / images <= high[0] <= 1
+
+
+def test_all_intervals_of_an_array_are_those_of_statsmodels():
+    images = np.arange(60)
+    count = images // np.array([[1], [3], [70]])
+    for ours, method, level in (
+        (wilson_interval(count, images, 0.9), "wilson", 0.1),
+        (shares_intervals(count, images, 0.9, 40), "beta", 0.1 / 40),
+    ):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            theirs = proportion_confint(count, np.broadcast_to(images, count.shape), level, method)
+        for end, expected in zip(ours, theirs, strict=True):
+            assert np.isnan(end[:, 0]).all()
+            np.testing.assert_allclose(end[:, 1:], expected[:, 1:], rtol=1e-9, atol=1e-14)
 
 
 def test_no_images_no_interval():
