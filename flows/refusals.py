@@ -12,7 +12,9 @@ from schemas.shown import error_shown, shown
 _OPTIONS = {"out": "--out", "overrides": "--set", "vectors": "--vectors"}
 
 
-_LONGEST_LINE, _MOST_LINES = 2000, 30
+#: A refusal is so many lines; what would be more is said together in the last.
+_MOST_LINES = 3
+_LONGEST_LINE, _LONGEST_LAST = 2000, 1200
 
 
 def refusal_text(error: RunError) -> str:
@@ -21,10 +23,14 @@ def refusal_text(error: RunError) -> str:
     message = f"{_OPTIONS[argument]} {rest}" if colon and argument in _OPTIONS else str(error)
     # Names and errors may hold characters that control the terminal.
     lines = [shown(line, _LONGEST_LINE) for line in message.splitlines()]
-    if (more := len(lines) - _MOST_LINES) > 0:
-        lines = [*lines[:_MOST_LINES], f"  and {more:,} more lines"]
-    changes = dict.fromkeys(_change(key) for key in error.change)
-    return "\n".join([*lines, *(f"  {change}" for change in changes)])
+    changes = [f"  {change}" for change in dict.fromkeys(map(_change, error.change))]
+    kept = _MOST_LINES - bool(changes)
+    if len(lines) > kept:
+        rest = "; ".join(line.strip() for line in lines[kept - 1 :])
+        lines = [*lines[: kept - 1], f"  {shown(rest, _LONGEST_LAST)}"]
+    if len(changes) > _MOST_LINES - len(lines):
+        changes = [f"  {', or '.join(change.strip() for change in changes)}"]
+    return "\n".join([*lines, *changes])
 
 
 def unexpected_text(error: Exception) -> str:

@@ -23,6 +23,10 @@ _SHOWN, _COMPARED = 4, 2_000
 _NOTHING = object()
 
 
+class MisfitError(RunError):
+    """No tensors of a checkpoint are those of the network."""
+
+
 @dataclass(frozen=True)
 class Weights:
     """Which part of a checkpoint became a network's weights."""
@@ -73,7 +77,7 @@ def load_checkpoint(
     fitting = [
         candidate
         for place, tensors in mappings.items()
-        for candidate in _fitting(expected, place, tensors)
+        for candidate in fitting_places(expected, place, tensors)
     ]
     chosen = fitting if entry is None else _chosen(fitting, entry)
     if entry is not None and not chosen:
@@ -93,10 +97,12 @@ def load_checkpoint(
     for place, tensors in mappings.items():
         if not different and (translated := _by_its_own_rules(model, place, tensors)) is not None:
             return translated
-    raise RunError(_misfit(path, mappings, expected, name))
+    raise MisfitError(_misfit(path, mappings, expected, name))
 
 
-def _fitting(expected: Mapping[str, Any], entry: str, tensors: Mapping[str, Any]) -> list[Weights]:
+def fitting_places(
+    expected: Mapping[str, Any], entry: str, tensors: Mapping[str, Any]
+) -> list[Weights]:
     """The prefixes under which a mapping holds every tensor of a network, in the right shape."""
     needed = [name for name in expected if not _is_count(name)]
     longest = max(needed, key=len, default="")
@@ -266,7 +272,7 @@ def _several(path: Path, fitting: Sequence[Weights]) -> str:
 def _misfit(
     path: Path, mappings: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Any], name: str
 ) -> str:
-    """Why the mapping most similar to a network does not fit it, in at most ten lines."""
+    """Why the mapping most similar to a network does not fit it, in two lines."""
     entry, prefix, tensors = _nearest(mappings, expected)
     missing = [n for n in expected if n not in tensors and not _is_count(n)]
     unexpected = [n for n in tensors if n not in expected]
@@ -287,11 +293,11 @@ def _misfit(
         f"of other shapes, {len(shapes)}": shapes,
         "other tensors in the file at": [printable(p) or "its top" for p in mappings if p != entry],
     }
-    listed_lines = [f"  {what}: {_listed(names)}" for what, names in lines.items() if names]
+    told = "; ".join(f"{what}: {_listed(names)}" for what, names in lines.items() if names)
     return "\n".join(
         [
             f"model.weights {str(path)!r} do not fit {name}; nearest is {Weights(entry, prefix)}:",
-            *listed_lines,
+            f"  {told}",
             *filter(None, [joining_advice(path)]),
         ]
     )

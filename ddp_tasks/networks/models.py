@@ -17,7 +17,8 @@ from torch.nn.parameter import is_lazy
 
 from ddp_tasks.callables import factories
 from ddp_tasks.callables.called_code import ENDINGS
-from ddp_tasks.networks.checkpoints import Weights, load_checkpoint
+from ddp_tasks.networks.checkpoints import MisfitError, Weights, load_checkpoint
+from ddp_tasks.networks.fitting_variants import fitting_variant, shown_variant
 from schemas.parameters import ModelParameters, RunError
 from schemas.shown import error_shown
 
@@ -50,7 +51,13 @@ def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | Non
         )
     model, taken = unwrapped(model), None
     if (file := parameters.weights_file) is not None:
-        taken = load_checkpoint(model, file, parameters.entry, repr(parameters.factory))
+        try:
+            taken = load_checkpoint(model, file, parameters.entry, repr(parameters.factory))
+        except MisfitError as misfit:
+            asked = parameters.factory, parameters.kwargs
+            if (variant := fitting_variant(*asked, file)) is None:
+                raise
+            raise RunError(f"{misfit}\n  it fits {shown_variant(variant, *asked)}") from misfit
     elif parameters.weights is not None:
         _load_torchvision_weights(model, parameters)
     source = f"model.weights {parameters.weights!r}"

@@ -31,6 +31,16 @@ def test_keys_and_arguments_become_options_on_the_command_line_alone():
     assert refusal_text(RunError("model.weights: gone")) == "model.weights: gone"
 
 
+def test_a_refusal_is_three_lines_and_loses_none_of_its_reasons():
+    lines = ["refused:", *(f"  key {i}: why" for i in range(5))]
+    said = refusal_text(RunError("\n".join(lines), change=("out", "run"))).splitlines()
+    assert said[:1] == ["refused:"]
+    assert said[1] == "  key 0: why; key 1: why; key 2: why; key 3: why; key 4: why"
+    assert said[2:] == ["  choose another with --out, or name your run file with --run RUN"]
+    said = refusal_text(RunError("\n".join(lines))).splitlines()
+    assert said[1:] == ["  key 0: why", "  key 1: why; key 2: why; key 3: why; key 4: why"]
+
+
 def test_a_refusal_comes_whole_from_a_worker():
     error = pickle.loads(pickle.dumps(RunError("gone", change=("model.weights",))))
     assert (str(error), error.change) == ("gone", ("model.weights",))
