@@ -16,6 +16,7 @@ from flows.check_command import check
 from flows.commands import Commands, Folder, RunFile, Set, Trust, ZooSet, path, without_dask
 from flows.compare_command import compare
 from flows.describe_command import describe
+from flows.explore_command import explore
 from flows.figure_command import figure
 from flows.misclassified_command import misclassified
 from flows.prune_command import prune
@@ -274,7 +275,7 @@ def steps(
 
 
 for command in (
-    *(visualize, ablate, figure, compare, misclassified, prune, describe, check, schema),
+    *(visualize, ablate, figure, compare, misclassified, prune, describe, check, schema, explore),
 ):
     app.command()(command)
 

@@ -95,6 +95,21 @@ def undisturbed(prefect_server, address, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def chromium():
+    """Chromium as Playwright drives it, without a network but this machine."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("needs chromium")
+    options = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=options)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     """Headless Chromium that resolves no name, so that it has no network."""
     from selenium import webdriver

@@ -77,9 +77,14 @@ def _finite(value: Any) -> bool:
     return not isinstance(value, float) or bool(np.isfinite(value))
 
 
+def hif_text(graph: hnx.Hypergraph, metadata: Mapping[str, Any]) -> str:
+    """A hypergraph as HIF JSON."""
+    return json.dumps(to_hif(graph, metadata), indent=1, allow_nan=False)
+
+
 def write_hif(graph: hnx.Hypergraph, metadata: Mapping[str, Any], path: Path) -> None:
     """Write a hypergraph as HIF JSON, whole or not at all."""
-    write_whole(path, json.dumps(to_hif(graph, metadata), indent=1, allow_nan=False))
+    write_whole(path, hif_text(graph, metadata))
 
 
 def read_hif(path: Path) -> tuple[hnx.Hypergraph, dict[str, Any]]:

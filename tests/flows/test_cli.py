@@ -197,6 +197,7 @@ def test_help_is_complete(monkeypatch):
             "visualize",
             "figure",
             "schema",
+            "explore",
         )
     }
     told = CliRunner().invoke(cli.app, ["--help"]).output

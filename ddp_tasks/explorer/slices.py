@@ -1,0 +1,151 @@
+"""One layer of a run at the levels, directions and groups of classes that a view asks for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from ddp_tasks.explorer.background import Background
+from ddp_tasks.explorer.class_groups import Groups
+from ddp_tasks.explorer.layer_samples import LayerSample
+from ddp_tasks.explorer.opened_runs import OpenedRun
+from ddp_tasks.explorer.view_state import View
+from ddp_tasks.hypergraphs.family import why_empty
+from ddp_tasks.queries.layer_levels import LayerLevels
+from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.weights.signed_vectors import SignedVector, SignedVectors
+from schemas.parameters import Levels
+from schemas.run_error import RunError
+from schemas.run_files import nearest
+
+#: Slices, and samples of layers, that are kept of those asked for last.
+_KEPT, _SAMPLES_KEPT = 6, 2
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A layer's hypergraph as it is shown, with what belongs to it."""
+
+    run: OpenedRun
+    layer: str
+    own: bool
+    """whether levels, directions and classes are those of the run."""
+    groups: Groups | None
+    levels: LayerLevels
+    table: LayerTable
+
+    @cached_property
+    def nodes(self) -> SignedVectors:
+        """All nodes that the layer may have."""
+        return SignedVectors(self.levels.vectors, self.table.directions)
+
+    @cached_property
+    def hierarchy(self) -> xr.Dataset:
+        """Its semantic hierarchy with exemplars: the stored one where that is meant."""
+        if self.own and (stored := self.run.of_layer("hierarchies", self.layer)) is not None:
+            return stored.load()
+        return self.levels.hierarchy(self.table, self.groups)
+
+    @property
+    def empty(self) -> str:
+        """Why the hypergraph is empty and what would fill it; empty where it is not."""
+        return why_empty(self.table)
+
+    def node(self, member: SignedVector) -> int | None:
+        """Position of a node; None where its direction or vector is no node here."""
+        if member.direction not in self.table.directions:
+            return None
+        place = member.vector * len(self.table.directions)
+        node = place + self.table.directions.index(member.direction)
+        return node if node < self.table.significant.shape[1] else None
+
+    def classes_of(self, node: int) -> list[str]:
+        """Classes, or groups of them, that a node is significant for."""
+        of_node = np.flatnonzero(self.table.significant[:, node])
+        return [self.table.target_classes[c] for c in of_node]
+
+
+@dataclass
+class Slices:
+    """Slices that were looked at last, for all who look at the same runs."""
+
+    runs: list[OpenedRun]
+    background: Background = field(default_factory=Background)
+    _samples: OrderedDict[tuple[int, str], LayerSample] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[tuple[object, ...], Slice] = field(default_factory=OrderedDict)
+
+    def run_of(self, number: str) -> OpenedRun:
+        """One of the runs, by its number in an address.
+
+        Raises
+        ------
+        RunError
+            If there is no such run.
+        """
+        for run in self.runs:
+            if str(run.number) == number:
+                return run
+        raise RunError(f"there is no run {number!r}; runs: 1{' and 2' * (len(self.runs) > 1)}")
+
+    def sample(self, run: OpenedRun, layer: str) -> LayerSample:
+        """Some images of a layer; those of the last two layers are kept."""
+        key = (run.number, layer)
+        if key not in self._samples:
+            self._samples[key] = LayerSample.of(run, layer)
+            while len(self._samples) > _SAMPLES_KEPT:
+                self._samples.popitem(last=False)
+        self._samples.move_to_end(key)
+        return self._samples[key]
+
+    def of_view(self, view: View) -> Slice:
+        """The slice that a view shows.
+
+        Raises
+        ------
+        RunError
+            If there is no such run or layer, or levels, direction or groups are refused.
+        """
+        return self.of_layer(view, view.run, view.layer)
+
+    def beside(self, view: View) -> Slice | None:
+        """The slice that stands beside it, at the same choices; None where there is none.
+
+        Raises
+        ------
+        RunError
+            As ``of_view``; and if the groups name classes that the other run does not have.
+        """
+        if not view.beside:
+            return None
+        number, _, layer = view.beside.partition("/")
+        return self.of_layer(view, number, layer)
+
+    def of_layer(self, view: View, number: str, layer: str) -> Slice:
+        """A layer at the choices of a view; without a name, the run's last."""
+        run = self.run_of(number)
+        layer = layer or run.layers[-1]
+        if layer not in run.layers:
+            raise RunError(f"there is no layer {layer!r}{nearest(layer, run.layers)} in {run.name}")
+        significance = run.signals.run.significance
+        plain = significance.levels(layer)
+        quantile, percentage = view.quantile(), view.percentage()
+        levels = Levels(
+            plain.quantile if quantile is None else quantile,
+            plain.percentage if percentage is None else percentage,
+        )
+        directions = view.directions(run.signals.directions)
+        groups = view.class_groups(run.target_classes)
+        key = (run.number, layer, *levels, directions, view.groups)
+        if key not in self._kept:
+            own = levels == plain and directions == run.signals.directions and groups is None
+            opened = run.levels(layer)
+            table = opened.at(levels.quantile, levels.percentage, directions, groups)
+            self._kept[key] = Slice(run, layer, own, groups, opened, table)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]

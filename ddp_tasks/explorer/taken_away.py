@@ -1,0 +1,60 @@
+"""What a view shows as files: the table as CSV, the hypergraph as HIF."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+
+from ddp_tasks.explorer.slices import Slice
+from ddp_tasks.hypergraphs.hif import hif_text
+from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_graph
+from ddp_tasks.significance.confidence_intervals import shares_intervals
+from ddp_tasks.significance.significance import significant_images
+
+COLUMNS = (
+    *("class", "singular_vector", "direction", "singular_value", "quantile", "fraction"),
+    *("low", "high", "images", "significant"),
+)
+
+
+def table_file(shown: Slice) -> str:
+    """All nodes of a hypergraph with the shares of all classes, as CSV.
+
+    Vectors that are significant for no class are left out; ``ddp table`` writes those too.
+    """
+    table = shown.table
+    nodes = np.flatnonzero(table.significant.any(axis=0))
+    count = significant_images(table.fraction[:, nodes], table.images)
+    searched = max(int((table.images > 0).sum()) * table.fraction.shape[1], 1)
+    confidence = shown.run.signals.run.significance.confidence
+    low, high = shares_intervals(count, table.images[:, None], confidence, searched)
+    file = io.StringIO()
+    rows = csv.writer(file)
+    rows.writerow(COLUMNS)
+    for c, name in enumerate(table.target_classes):
+        for place, node in enumerate(nodes.tolist()):
+            member = shown.nodes[node]
+            rows.writerow(
+                (
+                    name,
+                    member.vector,
+                    member.direction,
+                    float(shown.nodes.singular_values[node]),
+                    table.quantile,
+                    float(table.fraction[c, node]),
+                    float(low[c, place]),
+                    float(high[c, place]),
+                    int(table.images[c]),
+                    bool(table.significant[c, node]),
+                )
+            )
+    return file.getvalue()
+
+
+def hif_file(shown: Slice) -> str:
+    """The hypergraph in the format of ``hypergraphs/LAYER.hif.json``, as HyperNetX reads it."""
+    hyperedges = "superclass" if shown.groups else "target_class"
+    metadata = file_metadata(shown.run.name, shown.table, hyperedges)
+    return hif_text(layer_graph(shown.table, shown.levels.vectors), metadata)
