@@ -6,7 +6,7 @@ a quantile level is counted over the cube.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,11 @@ import pandas as pd
 import xarray as xr
 
 from ddp_tasks.hypergraphs.family import BOTH, Family
-from ddp_tasks.queries.layer_levels import Groups, LayerLevels, is_level
+from ddp_tasks.queries.layer_levels import Groups, LayerLevels, is_level, regrouped
 from ddp_tasks.queries.slices import SliceFindings, SlicePlace, slice_findings
 from ddp_tasks.significance.distinguishing import distinguishing, ranked_vectors
 from ddp_tasks.significance.layer_table import LayerTable
-from ddp_tasks.significance.superclasses import over_superclasses
+from ddp_tasks.significance.superclasses import check_groups, over_superclasses
 from ddp_tasks.significance.tables import layer_frame
 from ddp_tasks.store import groups
 from ddp_tasks.weights.signed_vectors import DIRECTIONS
@@ -43,6 +43,34 @@ class StoredSignificance:
     """target_class or superclass."""
     superclasses: Groups | None = None
     """classes of each superclass; None over target classes."""
+    regrouped: bool = False
+    """whether the superclasses were named after the run: then ``significance`` is over the target
+    classes, and each layer is grouped where it is asked for."""
+
+    def grouped(self, superclasses: Groups) -> StoredSignificance:
+        """The same tables over groups of the run's target classes.
+
+        Raises
+        ------
+        RunError
+            If a group names a class that is not there, one twice, or none.
+        """
+        significance = groups.read(self.store, "significance")
+        check_groups(superclasses, [str(c) for c in significance["target_class"].to_numpy()])
+        return replace(
+            self,
+            significance=significance,
+            class_axis="superclass",
+            superclasses={name: tuple(classes) for name, classes in superclasses.items()},
+            regrouped=True,
+        )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the target classes, or of the superclasses in their place."""
+        if self.regrouped and self.superclasses is not None:
+            return tuple(self.superclasses)
+        return tuple(map(str, self.significance["target_class"].to_numpy()))
 
     def family(self, layer: str) -> Family:
         """All hypergraphs of a layer.
@@ -52,7 +80,11 @@ class StoredSignificance:
         RunError
             If there is no such layer, naming the nearest.
         """
-        return Family.of(self.significance, layer)
+        family = Family.of(self.significance, layer)
+        if self.regrouped and self.superclasses is not None:
+            of_layer = self.significance.sel(layer=[layer])
+            return Family.of(regrouped(of_layer, self.superclasses), layer)
+        return family
 
     def levels(
         self, layer: str, quantile: float | None = None, percentage: float | None = None
@@ -109,8 +141,8 @@ class StoredSignificance:
 
     def _at_level(self, layer: str, quantile: float) -> xr.Dataset:
         """The significance of a layer, which holds a quantile level."""
-        self.family(layer)  # refuses a layer that is not there
-        if is_level(self.significance, quantile):
+        Family.of(self.significance, layer)  # refuses a layer that is not there
+        if is_level(self.significance, quantile) and not self.regrouped:
             return self.significance
         return self.any_level(layer).significance(quantile, self.superclasses)
 
@@ -204,9 +236,10 @@ class StoredSignificance:
         RunError
             If there is no such layer, naming the nearest.
         """
-        self.family(layer)
+        Family.of(self.significance, layer)  # refuses a layer that is not there
+        significance = self._at_level(layer, self.levels(layer).quantile)
         return ranked_vectors(
-            self.significance, self.layers, layer, self.levels, self.directions(direction)
+            significance, self.layers, layer, self.levels, self.directions(direction)
         )
 
     def distinguishing(
@@ -224,7 +257,7 @@ class StoredSignificance:
         RunError
             If there is no such class, layer or direction, or a class has no images.
         """
-        classes = [str(c) for c in self.significance["target_class"].to_numpy()]
+        classes = self.class_names
         for name in (a, b):
             if name not in classes:
                 raise RunError(
@@ -239,9 +272,13 @@ class StoredSignificance:
             raise RunError(
                 f"{layers!r} matches no layer{nearest(layers, known)}; layers: {', '.join(known)}"
             )
+        significance = self.significance
+        if self.regrouped:
+            at = (self._at_level(name, self.levels(name).quantile) for name in chosen)
+            significance = xr.concat(list(at), dim="layer", data_vars="minimal", join="outer")
         try:
             return distinguishing(
-                self.significance,
+                significance,
                 self.layers,
                 chosen,
                 (a, b),
