@@ -40,7 +40,7 @@ def test_a_room_loads_nothing_before_it_is_asked():
 
 
 def test_asking_a_store_loads_no_network():
-    taken = _loaded("from ddp_tasks.queries import layer_signals, open_significance")
+    taken = _loaded("from ddp_tasks.queries import Run, RunLayer, open_run")
     assert taken == {"zarr"}
 
 

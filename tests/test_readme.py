@@ -65,7 +65,7 @@ HOW_TOS = [page for page in PAGES if page.startswith(("docs/howto/", "docs/tutor
 )
 def test_queries_run_without_torch_and_without_this_project(page, finished, tmp_path):
     place = re.compile(r'"[^"]*store\.zarr"')
-    for queries in blocks(page, "python"):
+    for queries in [block for block in blocks(page, "python") if "open_datatree" in block]:
         assert place.search(queries)
         own = place.sub(repr(str(finished.store)), queries).replace('"7"', '"left"')
         script = tmp_path / "queries.py"
@@ -79,6 +79,19 @@ def test_queries_run_without_torch_and_without_this_project(page, finished, tmp_
         )
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) >= queries.count("print(")
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any("open_run(" in b for b in blocks(page, "python"))]
+)
+def test_questions_to_a_run_are_answered(page, finished):
+    names = {"3": "left", "7": "left", "8": "right", "0": "both", "000": "00"}
+    for block in blocks(page, "python"):
+        if "open_run(" in block:
+            own = re.sub(
+                r'"(\d+)"', lambda name: f'"{names.get(name[1], name[1])}"', block
+            ).replace("ddp-results/digits", str(finished.store.parent))
+            exec(own, {})
 
 
 @pytest.mark.parametrize("command", commands(PAGES))

@@ -1,19 +1,16 @@
-"""Queries of a finished run, from a terminal or a notebook."""
+"""Queries of a finished run, from a terminal or a notebook: ``open_run`` opens one."""
 
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "significance": ["StoredSignificance", "open_significance"],
-        "signals": ["layer_signals"],
-        "pictures": ["StoredPictures", "open_pictures"],
-        "hypergraphs": ["stored_hypergraph"],
-        "ablation": ["open_ablation", "open_removals", "vectors_table"],
-        "controls": ["open_controls", "percentile_of"],
+        "run": ["Run", "open_run"],
+        "run_layer": ["RunLayer"],
+        "compared_runs": ["ComparedRuns"],
+        "gallery": ["Gallery", "Picture"],
         "findings": ["RunFindings", "read_findings"],
         "descriptions": ["Descriptions", "describe"],
-        "visualizations": ["open_visualizations"],
         "finished_run": ["FinishedRun", "open_finished"],
     },
 )

@@ -319,13 +319,22 @@ def open_significance(folder: Path, superclasses: bool = False) -> StoredSignifi
             raise RunError(f"{path} holds no {group}: {why}")
     run = recorded_run(attributes["run_parameters"], source=str(path))
     significance = groups.read(path, "significance")
+    named: dict[str, tuple[str, ...]] | None = None
     if superclasses:
-        significance = over_superclasses(significance, groups.read(path, "superclasses"))
+        over = groups.read(path, "superclasses")
+        classes = over["target_class"].to_numpy().astype(object)
+        named = {
+            str(name): tuple(map(str, classes[row]))
+            for name, row in zip(
+                over["superclass"].to_numpy(), over["member"].to_numpy(), strict=True
+            )
+        }
+        significance = over_superclasses(significance, over)
     return StoredSignificance(
         store=path,
         run=run,
         layers=groups.read(path, "layers").load(),
         significance=significance,
         class_axis="superclass" if superclasses else "target_class",
-        superclasses=run.significance.superclasses if superclasses else None,
+        superclasses=named,
     )

@@ -8,7 +8,7 @@ from image_sets import photograph
 from prefect import flow
 from runs import tiny_run
 
-from ddp_tasks.queries import open_pictures
+from ddp_tasks.queries.pictures import open_pictures
 from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.store import groups

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ddp_tasks.queries import layer_levels, open_significance, stored_hypergraph
+from ddp_tasks.queries import layer_levels
+from ddp_tasks.queries.hypergraphs import stored_hypergraph
 from ddp_tasks.queries.layer_levels import LayerLevels
+from ddp_tasks.queries.significance import open_significance
 from ddp_tasks.significance.significance import significance_dataset
 from ddp_tasks.significance.superclasses import over_superclasses, superclass_dataset
 from ddp_tasks.store import groups

@@ -249,3 +249,18 @@ def test_what_there_is_not_is_refused(folder):
         with pytest.raises(RunError) as refusal:
             question()
         assert said in str(refusal.value)
+
+
+def test_groups_named_afterwards_give_what_a_run_that_names_them_stores(folder):
+    stored = open_significance(folder, superclasses=True)
+    again = open_significance(folder).grouped(stored.superclasses)
+    assert again.class_names == stored.class_names == ("first two", "last")
+    for layer in ("layer0", "layer1"):
+        assert again.table(layer).equals(stored.table(layer))
+        assert again.ranked(layer).equals(stored.ranked(layer))
+        sizes = [one.family(layer).sizes([50, 75]) for one in (again, stored)]
+        assert sizes[0].equals(sizes[1])
+    a, b = again.class_names
+    assert again.distinguishing(a, b).equals(stored.distinguishing(a, b))
+    with pytest.raises(RunError, match="group 'odd': there is no class '7'"):
+        stored.grouped({"odd": ["7"]})
