@@ -2,8 +2,8 @@
 
     python -m benchmarks.figure DIR LAYER FILE.png
 
-DIR is the folder of a finished run. Needs Chromium and
-chromedriver, which take the picture of the same figures as in the report.
+DIR is the folder of a finished run. Needs Chromium,
+which takes the picture of the same figures as in the report.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import holoviews as hv
 from bokeh.embed import components
 from bokeh.resources import Resources
 from PIL import Image
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from playwright.sync_api import sync_playwright
 
 from ddp_tasks.figures import hierarchy_figures, hypergraph_figures
 from ddp_tasks.figures.optimised_pictures import optimised_pictures
@@ -65,30 +64,19 @@ def draw(folder: Path, layer: str, file: Path) -> None:
 
 
 def _photograph(html: Path, file: Path) -> None:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for option in ("--headless=new", "--no-sandbox", "--window-size=2400,2400"):
-        options.add_argument(option)
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    try:
-        driver.get(html.as_uri())
-        driver.set_script_timeout(120)
-        driver.execute_async_script(
-            "const done = arguments[0]; const wait = () => Bokeh.documents.length &&"
-            " Bokeh.documents.every(d => d.is_idle) ? done() : setTimeout(wait, 100); wait();"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        size = driver.execute_script(
-            "const r = document.getElementById('all').getBoundingClientRect();"
-            " return [Math.ceil(r.width), Math.ceil(r.height)]"
+        page = browser.new_page(viewport={"width": 2400, "height": 2400})
+        page.goto(html.as_uri())
+        page.wait_for_function(
+            "() => window.Bokeh && Bokeh.documents.length && Bokeh.documents.every(d => d.is_idle)"
         )
-        # The window's own frame takes a part of its size.
-        driver.set_window_size(size[0] + 20, size[1] + 160)
-        element = driver.find_element("id", "all")
-        picture = Image.open(io.BytesIO(element.screenshot_as_png)).convert("RGB")
+        picture = Image.open(io.BytesIO(page.locator("#all").screenshot())).convert("RGB")
         # A third of the bytes.
         picture.quantize(256).save(file, optimize=True)
-    finally:
-        driver.quit()
+        browser.close()
 
 
 def main(arguments: list[str] | None = None) -> None:

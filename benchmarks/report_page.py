@@ -4,8 +4,7 @@
 
 DIR is the folder of a finished run; --set says where its images lie now, as for ``ddp steps``. All
 sections are drawn anew in this process and laid out as a page, which headless Chromium then opens
-from a file, with no network. Needs Chromium and chromedriver; appends a section to
-benchmarks/RESULTS.md.
+from a file, with no network. Needs Chromium; appends a section to benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
+from playwright.sync_api import sync_playwright
 
+from ddp_tasks.queries.addresses import layer_address
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.report import fragments, run_page
 from ddp_tasks.report.fragments import FragmentFiles
@@ -32,33 +31,28 @@ from ddp_tasks.workers.stored_run import StoredRun
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
-_OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-dev-shm-usage", "--window-size=1400,1000"),
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-)
-
-#: Calls back with milliseconds from the click until the figures in view, and all figures of a
-#: layer, are on the page.
+#: Milliseconds from the address of a layer until the figures in view, and all figures of its open
+#: blocks, are on the page.
 _OPEN_LAYER = """
-const [name, done] = arguments;
-const layer = document.getElementById(name);
-const start = performance.now();
-let seen = null;
-const filled = (place) => [...place.querySelectorAll("*")].some(
-  (one) => one.tagName === "CANVAS" ? one.clientWidth : one.shadowRoot && filled(one.shadowRoot));
-const inView = () => [...layer.querySelectorAll(".figure > div")].filter(
-  (place) => place.getBoundingClientRect().top < innerHeight);
-const look = setInterval(() => {
-  if (!inView().length || !inView().every(filled)) return;
-  clearInterval(look);
-  requestAnimationFrame(() => setTimeout(() => { seen = performance.now() - start; }));
-}, 5);
-layer.scrollIntoView({ behavior: "instant" });
-opened(layer.firstElementChild).then(function wait() {
-  if (seen === null || !Bokeh.documents.every((one) => one.is_idle)) return setTimeout(wait, 5);
-  done([seen, performance.now() - start]);
-});
+async (address) => {
+  const start = performance.now();
+  const filled = (place) => [...place.querySelectorAll("*")].some(
+    (one) => one.tagName === "CANVAS" ? one.clientWidth : one.shadowRoot && filled(one.shadowRoot));
+  const seen = new Promise((done) => {
+    const look = setInterval(() => {
+      const inView = [...document.querySelectorAll(".layer:not([hidden]) .plot")].filter(
+        (place) => place.checkVisibility() && place.getBoundingClientRect().top < innerHeight);
+      if (!inView.length || !inView.every(filled)) return;
+      clearInterval(look);
+      requestAnimationFrame(() => setTimeout(() => done(performance.now() - start)));
+    }, 5);
+  });
+  location.hash = address;
+  const first = await seen;
+  await queue;
+  while (!Bokeh.documents.every((one) => one.is_idle)) await new Promise((l) => setTimeout(l, 5));
+  return [first, performance.now() - start];
+}
 """
 
 
@@ -81,7 +75,7 @@ class Measured:
     seen: list[float]
     """milliseconds until the figures in view of each layer that was opened are drawn."""
     opened: list[float]
-    """milliseconds until all its figures are."""
+    """milliseconds until all figures of its open blocks are."""
 
 
 def measure(run: FinishedRun, openings: int) -> Measured:
@@ -106,7 +100,7 @@ def measure(run: FinishedRun, openings: int) -> Measured:
         with page.open("wb") as file:
             file.writelines(piece.encode() for piece in run_page.pieces(findings, files))
         laid_out = time.process_time() - start
-        every = list(anchors.values())
+        every = list(anchors)
         tried = [every[i * (len(every) - 1) // max(openings - 1, 1)] for i in range(openings)]
         paint, loaded, seen, opened = _in_browser(page, tried)
         size = page.stat().st_size
@@ -124,23 +118,25 @@ def measure(run: FinishedRun, openings: int) -> Measured:
 
 
 def _in_browser(page: Path, layers: list[str]) -> list[list[float]]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for option in _OPTIONS:
-        options.add_argument(option)
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    driver.set_script_timeout(120)
     found = []
-    try:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         for layer in layers:
-            driver.get(page.as_uri())
-            first, done = driver.execute_script(
-                "return [performance.getEntriesByName('first-contentful-paint')[0].startTime,"
+            context = browser.new_context(viewport={"width": 1440, "height": 900}, offline=True)
+            tab = context.new_page()
+            tab.goto(page.as_uri())
+            tab.wait_for_function(
+                "() => performance.getEntriesByName('first-contentful-paint').length"
+            )
+            first, done = tab.evaluate(
+                "[performance.getEntriesByName('first-contentful-paint')[0].startTime,"
                 " performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]"
             )
-            found.append([first, done, *driver.execute_async_script(_OPEN_LAYER, layer)])
-    finally:
-        driver.quit()
+            found.append([first, done, *tab.evaluate(_OPEN_LAYER, layer_address(layer))])
+            context.close()
+        browser.close()
     return [list(column) for column in zip(*found, strict=True)]
 
 
@@ -155,7 +151,7 @@ def section(name: str, found: Measured) -> list[str]:
         f"\n## Report of {name}, {found.layers} layers, {datetime.date.today().isoformat()}",
         "",
         f"`python -m benchmarks.report_page`; {os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}; Chromium with no network, 1400 × 1000, "
+        f"{platform.python_version()}; Chromium with no network, 1440 × 900, "
         f"{len(found.seen)} times.",
         "",
         f"{found.page_bytes / 1e6:.2f} MB.",
@@ -165,7 +161,7 @@ def section(name: str, found: Measured) -> list[str]:
         f"| first screen, ms | {spread(found.first_paint)} |",
         f"| page ready, ms | {spread(found.loaded)} |",
         f"| a layer opened: figures in view, ms | {spread(found.seen)} |",
-        f"| a layer opened: all figures, ms | {spread(found.opened)} |",
+        f"| a layer opened: all figures of its open blocks, ms | {spread(found.opened)} |",
         f"| a section drawn, processor ms | {spread(each)} |",
         "",
         f"The first section of a process, with model and images opened: {found.first_section:.1f} "

@@ -26,13 +26,6 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
-_CHROMIUM_OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--disable-dev-shm-usage", "--window-size=1400,1000"),
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-)
-
 
 @pytest.fixture(autouse=True)
 def _commands_in_this_process(monkeypatch):
@@ -94,7 +87,9 @@ def undisturbed(prefect_server, address, tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: while Playwright drives a browser, its event loop runs in this
+# thread, and no other can.
+@pytest.fixture(scope="module")
 def chromium():
     """Chromium as Playwright drives it, without a network but this machine."""
     from playwright.sync_api import sync_playwright
@@ -109,20 +104,13 @@ def chromium():
         opened.close()
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """Headless Chromium that resolves no name, so that it has no network."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for option in (*_CHROMIUM_OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=Service(driver))
-    yield opened
-    opened.quit()
+@pytest.fixture
+def browser(chromium):
+    """A tab of a browser without any network; what goes wrong in its pages is in ``errors``."""
+    context = chromium.new_context(viewport={"width": 1440, "height": 900}, offline=True)
+    tab = context.new_page()
+    tab.errors = []
+    tab.on("console", lambda m: tab.errors.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+    yield tab
+    context.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import hierarchy_dataset
 from ddp_tasks.images.image_sets import ImageSet, open_images
 from ddp_tasks.networks import decomposition
 from ddp_tasks.networks.layers import LinearLayer
+from ddp_tasks.queries.confused_classes import most_confused
+from ddp_tasks.queries.controls import best_of_rotations
+from ddp_tasks.queries.findings import RunFindings, read_findings
 from ddp_tasks.queries.summary import Summary, summarise
 from ddp_tasks.report import fragments, layer_section, run_page
 from ddp_tasks.report.layer_section import LayerFindings
@@ -83,12 +87,19 @@ class Made:
             attributes=_ATTRIBUTES,
             not_analysed={"norm": "BatchNorm2d is <no> linear layer"},
             directions=("positive",),
-            exemplars=self.exemplars,
+            told=self.told(),
+            confused=most_confused(self.signals),
             images=self.images,
             pictures=self.pictures,
             made_of="0123abcd",
             controls=self.controls,
         )
+
+    def told(self) -> RunFindings:
+        """The statements of the first screen."""
+        with TemporaryDirectory() as folder:
+            self.write(Path(folder, "store.zarr"))
+            return read_findings(self.run, Path(folder, "store.zarr"))
 
     @property
     def pictures(self) -> dict[str, np.ndarray]:
@@ -118,6 +129,11 @@ class Made:
             hypergraph=self.hypergraphs[layer],
             hierarchy=self.hierarchies[layer],
             images=self.images,
+            rotations=best_of_rotations(self.controls, layer),
+            eta_squared_of_signals=self.significance["eta_squared_of_signals"]
+            .sel(layer=layer)
+            .isel(split=-1)
+            .to_numpy(),
         )
 
     def write(self, path: Path) -> None:

@@ -7,7 +7,6 @@ import zlib
 from dataclasses import dataclass
 
 from bokeh.document import Document
-from selenium.webdriver.support.ui import WebDriverWait
 
 
 @dataclass(frozen=True)
@@ -15,9 +14,9 @@ class Opened:
     """A page as a browser shows it; lengths in pixels."""
 
     figures: list[int]
-    """the lesser side of the greatest canvas in each element of class ``figure``."""
+    """the lesser side of the greatest canvas in each element of class ``figure`` that is seen."""
     images: list[int]
-    """natural width of each image."""
+    """natural width of each image that is seen."""
     width: int
     window: int
     errors: list
@@ -41,59 +40,52 @@ def assert_nothing_is_loaded_from_elsewhere(page):
 
 def documents(page):
     """The figures of a page as Bokeh's own models, by part; Bokeh refuses what it does not know."""
-    packed = re.findall(r'<script type="text/plain" data-figures="([^"]*)">([^<]*)<', page)
-    texts = {name: zlib.decompress(base64.b64decode(text)).decode() for name, text in packed}
     return {
-        name: [Document.from_json(figure["document"]) for figure in json.loads(text)]
-        for name, text in texts.items()
+        name: [Document.from_json(figure["document"]) for figure in figures]
+        for name, figures in _unpacked(page, "data-figures").items()
     }
 
 
-def until_drawn(browser):
-    """Wait until all figures of what is open are drawn."""
-    browser.set_script_timeout(60)
-    browser.execute_async_script(
-        """
-        const done = arguments[arguments.length - 1];
-        const wait = () => Bokeh.documents.length && Bokeh.documents.every(d => d.is_idle)
-            ? done() : setTimeout(wait, 50);
-        Promise.all(drawing.values()).then(wait);
-        """
-    )
+def data_of(page):
+    """What the script of a report draws of each layer, by part."""
+    return _unpacked(page, "data-of")
 
 
-def drawn_figures(browser):
-    """How many figures of each layer are on the page."""
-    return browser.execute_script(
-        """
-        return layers.map(one => [...one.querySelectorAll(".figure > div")]
-            .filter(place => place.firstElementChild).length);
-        """
-    )
+def _unpacked(page, name):
+    packed = re.findall(rf'<script type="text/plain" {name}="([^"]*)">([^<]*)<', page)
+    return {of: json.loads(zlib.decompress(base64.b64decode(text)).decode()) for of, text in packed}
 
 
-def opened(browser, page, folder):
-    """Open a page from a file with all its layers, and wait until its figures are drawn."""
+def until_drawn(tab):
+    """Wait until all figures that are seen are drawn."""
+    tab.evaluate("async () => { await queue; await draw(); }")
+    tab.wait_for_function("() => !window.Bokeh || Bokeh.documents.every(d => d.is_idle)")
+
+
+def opened(tab, page, folder, address=""):
+    """Open a page from a file, unfold all that is seen, and wait until its figures are drawn."""
     file = folder / "report.html"
     file.write_text(page)
-    browser.get(file.as_uri())
-    # A busy machine may not have run the page's scripts yet.
-    ready = "return document.readyState === 'complete' && typeof layers !== 'undefined'"
-    WebDriverWait(browser, 60).until(lambda driver: driver.execute_script(ready))
-    browser.execute_script("for (const layer of layers) opened(layer)")
-    until_drawn(browser)
-    figures = browser.execute_script(
-        """
+    tab.goto(f"{file.as_uri()}{address}")
+    return unfolded(tab)
+
+
+def unfolded(tab):
+    """What the page shows once all of it that is not hidden is unfolded and drawn."""
+    tab.evaluate(
+        "for (const one of document.querySelectorAll('details'))"
+        " if (!one.closest('[hidden]')) one.open = true"
+    )
+    until_drawn(tab)
+    figures = tab.evaluate(
+        """() => {
         const canvases = root => [...root.querySelectorAll("*")].flatMap(e =>
             [...(e.tagName === "CANVAS" ? [e] : []),
              ...(e.shadowRoot ? canvases(e.shadowRoot) : [])]);
-        return [...document.querySelectorAll(".figure")].map(f =>
+        return [...document.querySelectorAll(".figure")].filter(f => f.checkVisibility()).map(f =>
             Math.max(0, ...canvases(f).map(c => Math.min(c.clientWidth, c.clientHeight))));
-        """
+        }"""
     )
-    images = browser.execute_script("return [...document.images].map(i => i.naturalWidth)")
-    width, window = browser.execute_script(
-        "return [document.documentElement.scrollWidth, window.innerWidth]"
-    )
-    errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    return Opened(figures, images, width, window, errors)
+    shown = "[...document.images].filter(i => i.checkVisibility()).map(i => i.naturalWidth)"
+    width, window = tab.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+    return Opened(figures, tab.evaluate(shown), width, window, list(tab.errors))

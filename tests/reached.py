@@ -28,7 +28,7 @@ REACHED = {
         "run_capacity",
         "refused_command",
     },
-    "browser": {"browser", "chromium"},
+    "browser": {"browser", "chromium", "sync_playwright"},
     "process": {"subprocess", "multiprocessing", "Popen"},
 }
 #: Markers of tests that are not fast; a person gives the last two.

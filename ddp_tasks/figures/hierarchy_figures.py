@@ -24,6 +24,7 @@ from ddp_tasks.figures.notation import (
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target
 from ddp_tasks.figures.style import GLYPH_FONT, canvas
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
+from ddp_tasks.figures.uncertainty import SURE, edge_shares
 from ddp_tasks.hypergraphs.semantic_hierarchy import (
     levels,
     members_of,
@@ -35,12 +36,13 @@ from ddp_tasks.weights.layer_vectors import LayerVectors
 
 _BOXES = 60
 #: In pixels: browsers draw no canvas wider than twice this, and fine screens double the width.
-_WIDEST = 8000.0
+WIDEST = 8000.0
 #: In a diagram of more boxes, those without lines stand below, in rows of this width.
 _ALONE, _ROW_OF_ALONE = 5, 1240.0
 _IMAGES_IN_BOX = 10
 #: Images in each box of a diagram of many boxes, so that the page stays small.
 _IMAGES_IN_CROWDED_BOX, _CROWDED = 5, 24
+_IMAGES_IN_SMALL_BOX = 3
 
 _CELL, _IMAGE, _PAD = 41, 38, 10
 _ROW_GAP, _COLUMN_GAP = 52.0, 18.0
@@ -94,6 +96,7 @@ def hierarchy_boxes(
     optimised: Sequence[OptimisedPicture] = (),
     *,
     values: bool = False,
+    small: bool = False,
 ) -> list[Box]:
     """Boxes of the most general equivalence classes, with sizes but without places.
 
@@ -101,12 +104,15 @@ def hierarchy_boxes(
     ----------
     optimised, values
         as in ``hierarchy_figure``.
+    small
+        boxes of one row of images, without optimised ones.
     """
     names, vectors = member_names(hierarchy, layer), node_members(hierarchy)
     signed = members_of(hierarchy)
     exemplar = hierarchy["exemplar"].to_numpy().astype(object)
     shown = min(len(vectors), most_boxes)
     most = _IMAGES_IN_BOX if shown <= _CROWDED else _IMAGES_IN_CROWDED_BOX
+    most = _IMAGES_IN_SMALL_BOX if small else most
     contains = hierarchy["target_classes"].to_numpy()
     below = strict_order(contains)[:shown, shown:].sum(axis=1) if shown < len(vectors) else None
     boxes = []
@@ -117,7 +123,7 @@ def hierarchy_boxes(
         if values:
             own = layer.singular_values[[member.vector for member in signed[number]]]
             listed = abbreviated([f"{n} {s:.2f}" for n, s in zip(members, own, strict=True)], 3)
-        pictures_of_class = of_target(optimised, signed[number])
+        pictures_of_class = [] if small else of_target(optimised, signed[number])
         picture = pictures_of_class[0] if pictures_of_class else None
         columns = _per_row(min(len(with_exemplar), most))
         width = max(
@@ -164,12 +170,15 @@ def hierarchy_figure(
     optimised: Sequence[OptimisedPicture] = (),
     *,
     values: bool = False,
+    stability: xr.Dataset | None = None,
+    widest: float = WIDEST,
 ) -> hv.Overlay:
     """Diagram of a semantic hierarchy: boxes of equivalence classes, the most general on top.
 
     An arrow leads from an equivalence class to one that it covers. Each box holds the class's
     singular vectors, its target classes, and the strongest image of each of them; at their left
-    the image that was optimised for the vectors, where there is one.
+    the image that was optimised for the vectors, where there is one. An arrow that holds in fewer
+    than 95 % of the resamples is dashed and says in how many.
 
     Parameters
     ----------
@@ -181,6 +190,10 @@ def hierarchy_figure(
         optimised images of the layer.
     values
         write the singular values beside the vectors.
+    stability
+        the store's group ``stability/LAYER``, where there is one.
+    widest
+        width in pixels; a wider diagram is folded to it: small boxes, the most general that fit.
 
     Raises
     ------
@@ -196,10 +209,11 @@ def hierarchy_figure(
         raise ValueError("the hierarchy is empty: no singular vector is significant for a class")
     covers = hierarchy["covers"].to_numpy()
     placed = _placed(boxes, covers)
-    while placed.width > _WIDEST and len(boxes) > 1:
-        fewer = len(boxes) * 3 // 4
-        boxes = hierarchy_boxes(hierarchy, layer, fewer, optimised, values=values)
+    fewer, small = len(boxes), widest < WIDEST
+    while placed.width > widest and fewer > 1:
+        boxes = hierarchy_boxes(hierarchy, layer, fewer, optimised, values=values, small=small)
         placed = _placed(boxes, covers)
+        fewer -= max(1, fewer // 8)
     total = len(covers)
     boxes = [replace(b, x=x, y=y) for b, (x, y) in zip(boxes, placed.corners, strict=True)]
     title = ""
@@ -213,7 +227,7 @@ def hierarchy_figure(
     arrows = [np.column_stack([line[:, 0], high - line[:, 1]]) for line in placed.lines]
     return figure(
         [
-            *_arrows(arrows, placed.edges),
+            *_arrows(arrows, placed.edges, edge_shares(stability)),
             _frames(boxes, high),
             *_texts(boxes, high),
             *_exemplars(boxes, high, hierarchy, thumbnails),
@@ -221,6 +235,11 @@ def hierarchy_figure(
         ],
         **canvas(placed.width, high, title),
     )
+
+
+def width_of(diagram: hv.Overlay) -> float:
+    """Width of a diagram in pixels."""
+    return float(hv.Store.lookup_options("bokeh", diagram, "plot").kwargs["frame_width"])
 
 
 def _placed(boxes: list[Box], covers: npt.NDArray[np.bool_]) -> Levels:
@@ -252,28 +271,54 @@ def _placed(boxes: list[Box], covers: npt.NDArray[np.bool_]) -> Levels:
     )
 
 
-def _arrows(lines: list[npt.NDArray[np.float64]], edges: list[tuple[int, int]]) -> list[hv.Element]:
-    ends = [
-        {"line_x": line[:, 0], "line_y": line[:, 1], "above": above, "below": below}
-        for line, (above, below) in zip(lines, edges, strict=True)
-    ]
-    dims = {"kdims": ["line_x", "line_y"], "vdims": ["above", "below"]}
-    heads = []
-    for line in lines:
-        tip, direction = line[-1], line[-1] - line[-2]
-        direction = direction / np.hypot(*direction)
-        across = np.array([-direction[1], direction[0]])
-        base = tip - 9 * direction
-        corners = np.stack([tip, base + 4 * across, base - 4 * across])
-        heads.append({"head_x": corners[:, 0], "head_y": corners[:, 1]})
-    return [
-        with_options(hv.Path(ends, **dims, group="Covers"), color="#8a949e", line_width=1.4),
+def _arrows(
+    lines: list[npt.NDArray[np.float64]],
+    edges: list[tuple[int, int]],
+    shares: Mapping[tuple[int, int], float],
+) -> list[hv.Element]:
+    """Lines with heads; those of unsure edges are dashed, with their share of the resamples."""
+    unsure = [shares.get(edge, 1.0) < SURE for edge in edges]
+    heads = [_head(line) for line in lines]
+    drawn: list[hv.Element] = []
+    for group, wanted, dash in (("Covers", False, "solid"), ("Unsure covers", True, "dashed")):
+        ends = [
+            {"line_x": line[:, 0], "line_y": line[:, 1], "above": above, "below": below}
+            for line, (above, below), one in zip(lines, edges, unsure, strict=True)
+            if one == wanted
+        ]
+        if ends or not wanted:
+            dims = {"kdims": ["line_x", "line_y"], "vdims": ["above", "below"]}
+            path = hv.Path(ends, **dims, group=group)
+            drawn.append(with_options(path, color="#8a949e", line_width=1.4, line_dash=dash))
+    drawn.append(
         with_options(
             hv.Polygons(heads, kdims=["head_x", "head_y"], group="Heads"),
             fill_color="#8a949e",
             line_color="#8a949e",
-        ),
-    ]
+        )
+    )
+    if any(unsure):
+        at = [line[-1] for line, one in zip(lines, unsure, strict=True) if one]
+        texts = [f"{shares[e]:.0%}" for e, one in zip(edges, unsure, strict=True) if one]
+        columns = {
+            "share_x": [x + 5 for x, _ in at],
+            "share_y": [y + 12 for _, y in at],
+            "share": texts,
+        }
+        looks: dict[str, Any] = {"text_font": GLYPH_FONT, "text_font_size": "11px"}
+        looks |= {"text_align": "left", "text_color": NEUTRAL}
+        drawn.append(element(hv.Labels, columns, 2, group="Shares", **looks))
+    return drawn
+
+
+def _head(line: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
+    """The triangle at the end of a line."""
+    tip, direction = line[-1], line[-1] - line[-2]
+    direction = direction / np.hypot(*direction)
+    across = np.array([-direction[1], direction[0]])
+    base = tip - 9 * direction
+    corners = np.stack([tip, base + 4 * across, base - 4 * across])
+    return {"head_x": corners[:, 0], "head_y": corners[:, 1]}
 
 
 def _frames(boxes: list[Box], high: float) -> hv.Rectangles:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import holoviews as hv
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +13,7 @@ from ddp_tasks.figures.diagram_layout import hulls, place_circles
 from ddp_tasks.figures.elements import element, figure, with_options
 from ddp_tasks.figures.notation import COLOURS, abbreviated, node_names, short, text_width
 from ddp_tasks.figures.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
+from ddp_tasks.figures.uncertainty import SURE, least_shares
 from ddp_tasks.hypergraphs.semantic_hierarchy import node_directions, node_members
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import SignedVectors
@@ -19,19 +22,26 @@ from ddp_tasks.weights.signed_vectors import SignedVectors
 _HULLS, _CIRCLES = 12, 40
 _EQUIVALENCE_CLASSES_IN_MATRIX, _CLASSES_IN_MATRIX = 120, 100
 _RING = 5.0
+_DOT = "#2171b5"
 
 
-def hypergraph_figure(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
+def hypergraph_figure(
+    hierarchy: xr.Dataset, layer: LayerVectors, stability: xr.Dataset | None = None
+) -> hv.Overlay:
     """Hypergraph of a layer, its nodes collapsed to equivalence classes.
 
     A circle is an equivalence class, labelled representative:number of singular vectors, its
     area growing with that number; a hull is a target class around its equivalence classes.
     Past 12 target classes or 40 equivalence classes the incidence is drawn as a matrix instead.
+    A circle is dashed, and a dot of the matrix is a ring, where an incidence holds in fewer than
+    95 % of the resamples.
 
     Parameters
     ----------
     hierarchy
         the store's group ``hierarchies/LAYER``.
+    stability
+        the store's group ``stability/LAYER``, where there is one.
 
     Raises
     ------
@@ -46,7 +56,7 @@ def hypergraph_figure(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
     if not len(member):
         raise ValueError("the hypergraph is empty: no singular vector is significant for a class")
     if not has_hulls(hierarchy):
-        return incidence_matrix(hierarchy, layer)
+        return incidence_matrix(hierarchy, layer, stability)
     classes = np.flatnonzero(member.any(axis=0))
     inside = member[:, classes].T
     vectors = node_members(hierarchy).sum(axis=1)
@@ -60,7 +70,8 @@ def hypergraph_figure(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
     key, (width, below) = _key([str(n) for n in names[classes]], classes, size[0])
     shift = np.array([(width - size[0]) / 2, below])
     drawn = _hulls([outline + shift for outline in outlines], hierarchy, layer, classes)
-    circles = _circles(hierarchy, layer, centre + shift, radius, labels)
+    least = least_shares(hierarchy, stability)
+    circles = _circles(hierarchy, layer, (centre + shift, radius), labels, least)
     return figure([drawn, *circles, *key], **canvas(width, size[1] + below))
 
 
@@ -148,32 +159,53 @@ def _vectors_of(hierarchy: xr.Dataset, layer: LayerVectors, target_class: int) -
 def _circles(
     hierarchy: xr.Dataset,
     layer: LayerVectors,
-    centre: npt.NDArray[np.float64],
-    radius: npt.NDArray[np.float64],
+    placed: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
     labels: list[str],
+    least: npt.NDArray[np.float64] | None,
 ) -> list[hv.Element]:
+    """Circles at their centres with their radii; those of unsure equivalence classes are dashed."""
+    centre, radius = placed
     names, members = member_names(hierarchy, layer), node_members(hierarchy)
-    vectors = [abbreviated([names[v] for v in np.flatnonzero(m)], 12) for m in members]
-    classes = [", ".join(c) for c in class_names(hierarchy)]
-    circles = element(
-        hv.Points,
-        {
-            "hull_x": centre[:, 0],
-            "hull_y": centre[:, 1],
-            "diameter": 2 * radius,
-            "vectors": vectors,
-            "classes": classes,
-            "label": labels,
-        },
-        2,
-        group="Circles",
-        size="diameter",
-        color="white",
-        line_color="#3a434c",
-        line_width=1.2,
-        tools=["hover"],
-        hover_tooltips=[("singular vectors", "@vectors"), ("target classes", "@classes")],
-    )
+    columns: dict[str, Any] = {
+        "hull_x": centre[:, 0],
+        "hull_y": centre[:, 1],
+        "diameter": 2 * radius,
+        "vectors": [abbreviated([names[v] for v in np.flatnonzero(m)], 12) for m in members],
+        "classes": [", ".join(c) for c in class_names(hierarchy)],
+        "label": labels,
+    }
+    tooltips = [("singular vectors", "@vectors"), ("target classes", "@classes")]
+    share = np.ones(len(members)) if least is None else least.min(axis=1)
+    if least is not None:
+        columns["resamples"] = [f"{one:.0%}" for one in share]
+        tooltips.append(("least share of resamples", "@resamples"))
+    drawn: list[hv.Element] = []
+    for group, chosen, dash in (
+        ("Circles", share >= SURE, "solid"),
+        ("Unsure circles", share < SURE, "dashed"),
+    ):
+        at = np.flatnonzero(chosen)
+        if not len(at):
+            continue
+        own = {
+            name: values[at] if isinstance(values, np.ndarray) else [values[i] for i in at]
+            for name, values in columns.items()
+        }
+        drawn.append(
+            element(
+                hv.Points,
+                own,
+                2,
+                group=group,
+                size="diameter",
+                color="white",
+                line_color="#3a434c",
+                line_width=1.2,
+                line_dash=dash,
+                tools=["hover"],
+                hover_tooltips=tooltips,
+            )
+        )
     text = element(
         hv.Labels,
         {"hull_x": centre[:, 0], "hull_y": centre[:, 1], "text": labels},
@@ -182,16 +214,18 @@ def _circles(
         text_font_size="11px",
         text_color="#1d2329",
     )
-    return [circles, text]
+    return [*drawn, text]
 
 
-def incidence_matrix(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
+def incidence_matrix(
+    hierarchy: xr.Dataset, layer: LayerVectors, stability: xr.Dataset | None = None
+) -> hv.Overlay:
     """Which equivalence classes belong to which target classes, as a matrix of dots.
 
     Parameters
     ----------
-    hierarchy
-        the store's group ``hierarchies/LAYER``.
+    hierarchy, stability
+        as in ``hypergraph_figure``.
 
     References
     ----------
@@ -221,8 +255,15 @@ def incidence_matrix(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
         "class_y": -y[inside],
         "equivalence_class": text[x[inside]],
         "target_class": names[y[inside]],
-        **({} if colours is None else {"colour": colours[y[inside]]}),
+        "colour": (np.full(len(rows), _DOT) if colours is None else colours)[y[inside]],
     }
+    dots["inner"] = dots["colour"]
+    least = least_shares(hierarchy, stability)
+    if least is not None:
+        share = least[x[inside], rows[y[inside]]]
+        dots["inner"] = np.where(share < SURE, "#ffffff", dots["colour"])
+        dots["resamples"] = np.array([f"{one:.0%}" for one in share], dtype=object)
+        tooltips.append(("least share of resamples", "@resamples"))
     cell = 34 if shown <= 16 else 18
     high = 22 if len(rows) <= 30 else 13
     size = 11 if cell == 34 and high == 22 else 8
@@ -240,7 +281,9 @@ def incidence_matrix(hierarchy: xr.Dataset, layer: LayerVectors) -> hv.Overlay:
         dots,
         2,
         group="Inside",
-        color="#2171b5" if colours is None else "colour",
+        fill_color="inner",
+        line_color="colour",
+        line_width=1.6,
         size=size,
         tools=["hover"],
         hover_tooltips=tooltips,

@@ -18,8 +18,8 @@ from ddp_tasks.figures.elements import element
 
 _LARGEST = 64
 _SMALLEST = 40
-#: Greatest side of a picture that is kept losslessly.
-_LOSSLESS = 64
+#: Greatest side of a picture that is enlarged and kept losslessly: of such few pixels each counts.
+_LOSSLESS = 16
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,10 @@ class NumberedThumbnails(Mapping[str, Thumbnail]):
         whole, number = self._thumbnails[image], str(self._thumbnails.number(image))
         return self.numbered(number, whole)
 
+    def number(self, image: str) -> int:
+        """As in ``Thumbnails``."""
+        return self._thumbnails.number(image)
+
     def numbered(self, name: str, whole: Thumbnail) -> Thumbnail:
         """Any other picture, kept in the page's table under a name of its own."""
         self.used[name] = whole.uri
@@ -109,8 +113,8 @@ def thumbnail(
 ) -> Thumbnail:
     """A picture scaled to at most ``largest`` pixels a side.
 
-    Small pictures are enlarged by a whole factor, so that their pixels stay square and sharp,
-    and kept losslessly as PNG; larger ones are kept as WebP, a fifth of the size.
+    Pictures of few pixels are enlarged by a whole factor and kept losslessly as PNG; others are
+    kept as WebP, a third to a fifth of the size. Pages draw small ones with square, sharp pixels.
 
     Parameters
     ----------
@@ -123,7 +127,7 @@ def thumbnail(
     longest = max(image.size)
     if longest > min(largest, _LOSSLESS):
         image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
-        kind, options = "webp", {"quality": 80}
+        kind, options = "webp", {"quality": 80, "method": 6}
     else:
         factor = -(-smallest // longest)
         image = image.resize(

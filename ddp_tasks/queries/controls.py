@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from ddp_tasks.store import groups
@@ -59,6 +60,37 @@ def percentile_of(controls: xr.Dataset, layer: str, measure: str) -> float:
         If there is no such layer or measure.
     """
     return float(controls["percentile"].sel(layer=layer, measure=measure))
+
+
+def best_of_rotations(controls: xr.Dataset, layer: str) -> npt.NDArray[np.float64]:
+    """The best η² of a significant vector in each random rotation of a layer.
+
+    Parameters
+    ----------
+    controls
+        the group ``controls``.
+
+    Returns
+    -------
+    shape (rotation,); empty where the layer has too few rotations for percentiles
+    """
+    at = controls.sel(layer=layer, measure="eta_squared_best")
+    if not np.isfinite(at["percentile"]):
+        return np.zeros(0)
+    drawn = at["rotation"].to_numpy()
+    return np.asarray(drawn[np.isfinite(drawn)])
+
+
+def percentile_among(value: float, rotations: npt.NDArray[np.float64]) -> float:
+    """Share of rotations at or below a value, equal ones counted half, in percent.
+
+    Returns
+    -------
+    from 0 to 100; NaN without rotations
+    """
+    if not len(rotations):
+        return float("nan")
+    return float(100 * ((rotations < value).mean() + (rotations == value).mean() / 2))
 
 
 def is_special(percentile: float) -> bool:

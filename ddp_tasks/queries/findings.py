@@ -19,7 +19,7 @@ import xarray as xr
 
 from ddp_tasks.queries.ablation import stored_comparison
 from ddp_tasks.queries.conclusion import Conclusion, conclusion
-from ddp_tasks.queries.controls import SPECIAL
+from ddp_tasks.queries.controls import SPECIAL, best_of_rotations, percentile_among
 from ddp_tasks.queries.statements import SURE, ClassShare, Exemplar, Finding
 from ddp_tasks.significance.confidence_intervals import shares_intervals
 from ddp_tasks.significance.layer_table import LayerTable
@@ -75,9 +75,10 @@ def read_findings(run: RunParameters, path: Path, most: int = 5) -> RunFindings:
         stability = group_path("stability", layer)
         incidence = None
         if groups.is_marked(path, stability):
-            incidence = by_nodes(groups.read(path, stability)["incidence"], "target_class")
+            share = by_nodes(groups.read(path, stability)["incidence"], "target_class")
+            incidence = share if np.isfinite(share).any() else None
         vectors = LayerVectors.of(layers.isel(layer=position))
-        rotations = _best_of_rotations(controls, layer)
+        rotations = best_of_rotations(controls, layer)
         confidence = run.significance.confidence
         nodes = SignedVectors(vectors, table.directions)
         of_layer = _candidates(
@@ -162,15 +163,6 @@ class _Rows:
         )
 
 
-def _best_of_rotations(controls: xr.Dataset, layer: str) -> npt.NDArray[np.float64]:
-    """The best η² of each rotation of a layer; empty where its percentiles are not stored."""
-    at = controls.sel(layer=layer, measure="eta_squared_best")
-    if not np.isfinite(at["percentile"]):
-        return np.zeros(0)
-    drawn = at["rotation"].to_numpy()
-    return np.asarray(drawn[np.isfinite(drawn)])
-
-
 def _candidates(
     position: int,
     table: LayerTable,
@@ -189,7 +181,7 @@ def _candidates(
         own = table.significant[:, node]
         holds = incidence is None or bool((incidence[own, node] >= SURE).all())
         eta_squared = float(np.nan_to_num(table.eta_squared[node]))
-        percentile = _percentile(eta_squared, rotations)
+        percentile = percentile_among(eta_squared, rotations)
         found.append(
             _Candidate(
                 layer=position,
@@ -214,13 +206,6 @@ def _above(table: LayerTable, node: int, confidence: float) -> bool:
     count = significant_images(table.fraction[own, node : node + 1], images)[:, 0]
     low, _ = shares_intervals(count, images, confidence, intervals_together(table))
     return bool((low >= table.percentage / 100).all())
-
-
-def _percentile(value: float, rotations: npt.NDArray[np.float64]) -> float:
-    """Share of the rotations at or below a value, equal ones counted half, in percent."""
-    if not len(rotations):
-        return float("nan")
-    return float(100 * ((rotations < value).mean() + (rotations == value).mean() / 2))
 
 
 def _groups_of(superclasses: xr.Dataset | None) -> dict[tuple[int, ...], str]:

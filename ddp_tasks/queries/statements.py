@@ -10,11 +10,12 @@ import numpy as np
 from ddp_tasks.queries.addresses import vector_address
 from ddp_tasks.queries.controls import SPECIAL
 from ddp_tasks.weights.signed_vectors import SignedVector
+from schemas.shown import shown
 
 #: Share of resamples from which on an incidence is sure.
 SURE = 0.95
-#: Classes that a sentence names.
-_NAMED = 5
+#: Classes that a sentence names, and characters of a name.
+_NAMED, _LONGEST = 5, 60
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Finding:
         """Which classes it answers to, in a few words."""
         names = [one.target_class for one in self.classes]
         if self.group:
-            return f"{self.name} answers to {self.group}: {listed(names)}"
+            return f"{self.name} answers to {listed([self.group])}: {listed(names)}"
         if not self.others and self.target_classes > 1:
             return f"{self.name} answers to all {self.target_classes:,} classes alike"
         if len(names) > _NAMED and len(self.others) < len(names):
@@ -116,7 +117,7 @@ class Finding:
     @property
     def sentence(self) -> str:
         """All of it in plain text."""
-        return f"{self.layer}: {self.headline}. {self.evidence}"
+        return f"{shown(self.layer)}: {self.headline}. {self.evidence}"
 
     def _shares(self) -> str:
         told = [one for one in self.classes if np.isfinite(one.share)]
@@ -132,7 +133,7 @@ class Finding:
         else:
             said = f"Strong in {least.share:.0%} to {most.share:.0%} of their images ({ends})"
         if self.next_class:
-            return f"{said}; next comes {self.next_class} with {self.next_share:.0%}."
+            return f"{said}; next comes {listed([self.next_class])} with {self.next_share:.0%}."
         return f"{said}."
 
     def _certainty(self) -> str:
@@ -172,9 +173,9 @@ def _at_least(share: float) -> str:
 
 def listed(names: Sequence[str], most: int = _NAMED) -> str:
     """Names joined as in a sentence; past ``most`` of them the number of the others is said."""
-    shown = list(names[:most])
+    told = [shown(name, _LONGEST) for name in names[:most]]
     if len(names) > most:
-        shown = [*shown[:-1], f"{len(names) - most + 1:,} more"]
-    if len(shown) < 2:
-        return "".join(shown)
-    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+        told = [*told[:-1], f"{len(names) - most + 1:,} more"]
+    if len(told) < 2:
+        return "".join(told)
+    return f"{', '.join(told[:-1])} and {told[-1]}"

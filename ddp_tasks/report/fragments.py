@@ -27,8 +27,13 @@ class Part(Protocol):
         ...
 
     @property
+    def data(self) -> str:
+        """What the page's script draws of it, packed; empty for nothing."""
+        ...
+
+    @property
     def pictures(self) -> Mapping[str, str]:
-        """The pictures in its figures as data URIs, by the numbers that the figures give them."""
+        """The pictures that it shows as data URIs, by the numbers that its figures give them."""
         ...
 
 
@@ -39,6 +44,7 @@ class Fragment:
     html: Markup
     figures: str
     pictures: Mapping[str, str] = field(default_factory=dict)
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class FragmentFiles:
         """Write the files."""
         self._file("html").write_bytes(part.html.encode())
         self._file("figures").write_bytes(part.figures.encode())
+        self._file("data").write_bytes(part.data.encode())
         self._file("pictures").write_bytes(json.dumps(dict(part.pictures)).encode())
 
     @property
@@ -65,6 +72,11 @@ class FragmentFiles:
         return self._file("figures").read_bytes().decode()
 
     @property
+    def data(self) -> str:
+        """As in ``Part``."""
+        return self._file("data").read_bytes().decode()
+
+    @property
     def pictures(self) -> Mapping[str, str]:
         """As in ``Part``."""
         pictures: dict[str, str] = json.loads(self._file("pictures").read_bytes())
@@ -75,5 +87,5 @@ class FragmentFiles:
 
 
 def anchors(summary: Summary) -> dict[str, str]:
-    """Anchors of the sections of layers, by layer, in forward order."""
+    """Names of the parts of a report, by layer, in forward order; for addresses see ``queries``."""
     return {layer.layer: f"layer-{i}" for i, layer in enumerate(summary.layers)}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import holoviews as hv
 import numpy as np
@@ -26,22 +27,21 @@ from ddp_tasks.figures.optimised_pictures import (
     optimised_pictures,
 )
 from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
-from ddp_tasks.figures.visualization_figures import (
-    LayerPictures,
-    most_telling,
-    vector_rows,
-    vectors_shown,
-)
 from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
+from ddp_tasks.queries.addresses import class_address, layer_address
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report import family_section, page
 from ddp_tasks.report.fragments import Fragment
+from ddp_tasks.report.layer_data import DataSources, layer_data
 from ddp_tasks.report.relation_rows import ClassRow, WalkRow, class_rows, walk_rows
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.parameters import SignificanceParameters
+from schemas.shown import escaped
 
+#: Width of the page in pixels: a wider hierarchy is folded to it.
+_FRAME = 1296.0
 #: Equivalence classes whose optimised image a report shows in all, and of a layer at least.
 _CLASSES_IN_REPORT, _LEAST_CLASSES = 600, 4
 
@@ -71,6 +71,10 @@ class LayerFindings:
     """the group ``projections/LAYER``, where the run has it."""
     visualizations: xr.Dataset | None = None
     """the group ``visualizations/LAYER``, where the layer has optimised images."""
+    rotations: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """best η² of each random rotation of the layer's outputs."""
+    eta_squared_of_signals: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    """shape (v,); told on the images that judge."""
     layers: int = 1
     """layers of the report; the more there are, the fewer vectors and images each shows."""
 
@@ -81,6 +85,9 @@ class _Section:
 
     summary: LayerSummary
     anchor: str
+    name: str
+    """of the layer, without invisible characters."""
+    address: str
     empty: str
     certainty: family_section.Certainty | None
     footnote: str
@@ -117,9 +124,29 @@ def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragm
             anchor,
             layer_figures(findings, numbered, optimised),
             numbered.used,
+            layer_data(_sources(findings, optimised), numbered, anchor),
             section=_section(findings, anchor),
             levels=findings.levels,
+            class_address=class_address,
         )
+
+
+def _sources(findings: LayerFindings, optimised: Sequence[OptimisedPicture]) -> DataSources:
+    return DataSources(
+        table=findings.table,
+        layer=findings.layer,
+        images=findings.images,
+        exemplars=findings.exemplars.sel(layer=findings.layer.layer),
+        hierarchy=findings.hierarchy,
+        hypergraph=findings.hypergraph,
+        stability=findings.stability,
+        projections=findings.projections,
+        optimised=optimised,
+        rotations=findings.rotations,
+        eta_squared_of_signals=findings.eta_squared_of_signals,
+        confidence=findings.levels.confidence,
+        layers=findings.layers,
+    )
 
 
 def layer_figures(
@@ -149,7 +176,6 @@ def layer_figures(
         layer,
         levels=findings.levels,
     )
-    plots["vectors"] = _vector_rows(findings, thumbnails, optimised)
     if not hierarchy.sizes["equivalence_class"]:
         return plots
     relations = findings.hypergraph
@@ -157,11 +183,16 @@ def layer_figures(
         plots["overview"] = relation_figures.incidence_overview(hierarchy, relations, layer)
     if findings.summary.hyperedges > 1:
         plots["jaccard"] = relation_figures.jaccard_heatmap(relations)
+    diagram = partial(
+        hierarchy_figures.hierarchy_figure,
+        *(hierarchy, layer, thumbnails, _of_classes(findings, optimised)),
+        stability=findings.stability,
+    )
+    plots["hierarchy"] = whole = diagram()
+    if hierarchy_figures.width_of(whole) > _FRAME:
+        plots |= {"hierarchy": diagram(widest=_FRAME), "unfolded": whole}
     return plots | {
-        "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, layer),
-        "hierarchy": hierarchy_figures.hierarchy_figure(
-            hierarchy, layer, thumbnails, _of_classes(findings, optimised)
-        ),
+        "hypergraph": hypergraph_figures.hypergraph_figure(hierarchy, layer, findings.stability),
         "significance": class_heatmaps.significance_heatmap(table, layer),
     }
 
@@ -175,37 +206,14 @@ def _of_classes(
     return [one for of in members for one in of_target(optimised, of)]
 
 
-def _vector_rows(
-    findings: LayerFindings,
-    thumbnails: Mapping[str, Thumbnail],
-    optimised: Sequence[OptimisedPicture],
-) -> hv.Overlay:
-    """The most telling singular vectors, in both directions."""
-    table, names = findings.table, findings.images.target_classes
-    stored = LayerPictures(
-        findings.layer,
-        findings.exemplars.sel(layer=findings.layer.layer),
-        thumbnails,
-        {
-            image: names[target]
-            for image, target in zip(findings.images.ids, findings.images.target, strict=True)
-        },
-        findings.projections,
-        optimised,
-    )
-    most = vectors_shown(findings.layers)
-    # Of both directions the one with the greater.
-    of_vectors = table.eta_squared.reshape(-1, len(table.directions)).max(axis=1)
-    eta_squared = dict(enumerate(of_vectors.tolist()))
-    return vector_rows(stored, most_telling(table, findings.hierarchy, most), eta_squared)
-
-
 def _section(findings: LayerFindings, anchor: str) -> _Section:
     relations, hierarchy, layer = findings.hypergraph, findings.hierarchy, findings.layer
     classes, left_out = class_rows(relations)
     return _Section(
         summary=findings.summary,
         anchor=anchor,
+        name=escaped(layer.layer),
+        address=layer_address(layer.layer),
         empty=str(relations["empty"].item()),
         certainty=family_section.certainty(
             findings.stability, findings.table, hierarchy, layer, findings.levels

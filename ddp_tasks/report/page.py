@@ -18,7 +18,7 @@ from ddp_tasks.figures.notation import short
 from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.report.fragments import Fragment, Part
 
-#: Name of the page itself, whose figures are drawn as soon as it is opened.
+#: Name of the page itself, beside its parts.
 _PAGE = "page"
 
 
@@ -27,6 +27,7 @@ def fragment(
     name: str,
     plots: Mapping[str, hv.Overlay],
     pictures: Mapping[str, str],
+    data: str = "",
     **context: Any,
 ) -> Fragment:
     """A part of a page.
@@ -41,12 +42,14 @@ def fragment(
         figures of the part; the template finds their elements as ``figure``, by the same keys.
     pictures
         as in ``Part``; read after the figures are written.
+    data
+        JSON for the page's script.
     context
         what else the template uses.
     """
     packed, figure = _packed(plots, name)
     html = _templates().get_template(template).render(figure=figure, short=short, **context)
-    return Fragment(Markup(html), packed, pictures)
+    return Fragment(Markup(html), packed, pictures, _deflated(data) if data else "")
 
 
 def rendered(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> str:
@@ -72,9 +75,9 @@ def pieces(
         _templates()
         .get_template(template)
         .generate(
-            # Only js_raw: the rest would name scripts of Panel too, once Panel is imported.
-            bokeh=[Markup(js) for js in Resources(mode="inline", components=["bokeh"]).js_raw],
+            bokeh=_bokeh(),
             packed=_all_packed(packed, parts),
+            data=((name, Markup(part.data)) for name, part in parts.items() if part.data),
             pictures=_all_pictures(parts),
             parts=parts.values(),
             figure=figure,
@@ -82,6 +85,19 @@ def pieces(
             **context,
         )
     )
+
+
+@cache
+def _bokeh() -> Markup:
+    """BokehJS, packed: the page unpacks it with its first figure."""
+    # Only js_raw: the rest would name scripts of Panel too, once Panel is imported.
+    scripts = Resources(mode="inline", components=["bokeh"]).js_raw
+    return Markup(_deflated("\n".join(scripts)))
+
+
+def _deflated(text: str) -> str:
+    """A text as base64 of its deflated bytes."""
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
 
 
 @cache
@@ -104,9 +120,9 @@ def _packed(plots: Mapping[str, hv.Overlay], name: str) -> tuple[str, dict[str, 
         drawn, root = document(plot, f"{name}-{number}")
         place = f"figure-{name}-{number}"
         packed.append({"document": drawn, "root": root, "place": place})
-        places[key] = Markup(f'<div id="{place}"></div>')
+        places[key] = Markup(f'<div id="{place}" class="plot" data-part="{name}"></div>')
     text = json.dumps(packed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return base64.b64encode(zlib.compress(text.encode())).decode("ascii"), places
+    return _deflated(text), places
 
 
 def _all_packed(own: str, parts: Mapping[str, Part]) -> Iterator[tuple[str, Markup]]:

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from markupsafe import Markup
 
-from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, short
-from ddp_tasks.figures.thumbnails import Thumbnails
-from ddp_tasks.queries.controls import percentile_of
+from ddp_tasks.figures.optimised_pictures import in_colour
+from ddp_tasks.figures.thumbnails import Thumbnails, thumbnail
+from ddp_tasks.queries.addresses import class_address, layer_address
+from ddp_tasks.queries.confused_classes import most_confused
+from ddp_tasks.queries.controls import is_special, percentile_of
+from ddp_tasks.queries.findings import RunFindings
+from ddp_tasks.queries.findings import read_findings as read_statements
 from ddp_tasks.queries.pictures import StoredPictures
 from ddp_tasks.queries.recorded_images import RecordedImages
-from ddp_tasks.queries.summary import Discriminating, Summary, read_summary
+from ddp_tasks.queries.statements import Finding
+from ddp_tasks.queries.summary import Summary, read_summary
 from ddp_tasks.report import ablation_section, capacity_page, controls_section, page
 from ddp_tasks.report.ablation_section import Ablated
 from ddp_tasks.report.fragments import Part, anchors
 from ddp_tasks.report.provenance import made_of
 from ddp_tasks.store import groups
+from schemas.names import group_path
 from schemas.parameters import RunParameters
 from schemas.recording import recorded
+from schemas.shown import escaped, shown
 
-_IMAGES_OF_A_VECTOR = 8
-_CLASSES_NAMED, _CLASSES_IN_TITLE = 6, 100
+#: Side of an optimised image on the first screen.
+_OPTIMISED = 112
 _UNREADABLE_NAMED = 50
 
 
@@ -43,8 +51,10 @@ class Findings:
     """reasons, by module."""
     directions: tuple[str, ...]
     """directions of the nodes."""
-    exemplars: xr.Dataset
-    """the group ``exemplars``."""
+    told: RunFindings
+    """what the first screen says."""
+    confused: tuple[str, str] | None
+    """the classes that the network takes for each other most often."""
     images: RecordedImages
     pictures: Mapping[str, npt.NDArray[np.uint8]]
     """of images that are shown, by id."""
@@ -56,26 +66,41 @@ class Findings:
     """the group ``capacity``, where the run asks for it."""
     ablated: Ablated | None = None
     """what the removal of vectors says, where ``ddp ablate`` was asked for it."""
+    optimised: Mapping[tuple[str, str], npt.NDArray[np.uint8]] = field(default_factory=dict)
+    """optimised images of the first screen, by layer and target."""
 
 
 def read_findings(run: RunParameters, path: Path) -> Findings:
     """What the page shows beside the sections of layers, read from a finished store."""
     attributes = groups.root_attributes(path)
     signals = groups.read(path, "signals")
+    told = read_statements(recorded(run), path)
     return Findings(
         run=recorded(run),
         summary=read_summary(run, path),
         attributes=attributes,
         not_analysed=json.loads(attributes["not_analysed"]),
         directions=tuple(run.significance.directions),
-        exemplars=groups.read(path, "exemplars"),
+        told=told,
+        confused=most_confused(signals),
         images=RecordedImages.of(signals),
         pictures=StoredPictures(path),
         made_of=made_of(run, path),
         controls=groups.read(path, "controls").load(),
         capacity=groups.read(path, "capacity").load() if run.capacity else None,
         ablated=ablation_section.read(path, run.significance.directions),
+        optimised={
+            (one.layer, one.optimised): _stored_picture(path, one)
+            for one in told.statements
+            if one.optimised
+        },
     )
+
+
+def _stored_picture(path: Path, finding: Finding) -> npt.NDArray[np.uint8]:
+    stored = groups.read(path, group_path("visualizations", finding.layer))
+    at = stored["target"].to_numpy().tolist().index(finding.optimised)
+    return in_colour(stored["picture"].isel(target=at).to_numpy())
 
 
 def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
@@ -102,9 +127,11 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
         summary=findings.summary,
         run=findings.run,
         made_of=findings.made_of,
-        anchors=own,
-        vectors=[_vector_row(findings, v, thumbnails) for v in findings.summary.discriminating],
-        footnote=ARBITRARY_FOOTNOTE,
+        findings=findings.told,
+        statements=[_statement_row(findings, one, thumbnails) for one in findings.told.statements],
+        index=_index(findings),
+        confused=_confused(findings),
+        about=_about(findings),
         unreadable_named=_UNREADABLE_NAMED,
         **capacity,
         **controls,
@@ -117,34 +144,52 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
     )
 
 
-def _vector_row(
-    findings: Findings, vector: Discriminating, thumbnails: Thumbnails
-) -> dict[str, Any]:
-    """One of the most discriminating singular vectors with its strongest images."""
-    place = {
-        "direction": vector.singular_vector.direction,
-        "layer": vector.layer,
-        "singular_vector": vector.singular_vector.vector,
-    }
-    ids = findings.exemplars["image"].sel(place).to_numpy().astype(object)
-    signals = findings.exemplars["signal"].sel(place).to_numpy()
-    names, targets = (
-        findings.images.target_classes,
-        dict(zip(findings.images.ids, findings.images.target, strict=True)),
-    )
-    images = [
-        {
-            "thumbnail": thumbnails[i],
-            "caption": f"image {i}, {names[targets[i]]}, signal {signal:.3g}",
-        }
-        for i, signal in zip(ids, signals, strict=True)
-        if i
-    ]
+def _statement_row(findings: Findings, finding: Finding, thumbnails: Thumbnails) -> dict[str, Any]:
+    """One statement of the first screen with its pictures."""
+    optimised = findings.optimised.get((finding.layer, finding.optimised))
     return {
-        "vector": vector,
-        "name": vector.name,
-        "percentile": percentile_of(findings.controls, vector.layer, "eta_squared_best"),
-        "classes": abbreviated([short(c) for c in vector.significant_for], _CLASSES_NAMED),
-        "all_classes": abbreviated(vector.significant_for, _CLASSES_IN_TITLE),
-        "images": images[:_IMAGES_OF_A_VECTOR],
+        "finding": finding,
+        "headline": finding.headline,
+        "optimised": None if optimised is None else thumbnail(optimised, _OPTIMISED, 1).uri,
+        "images": [
+            {
+                "uri": thumbnails[one.image].uri,
+                "caption": f"image {shown(one.image)}, {shown(one.target_class)}, "
+                f"signal {one.signal:.3g}",
+            }
+            for one in finding.exemplars
+        ],
     }
+
+
+def _index(findings: Findings) -> list[dict[str, Any]]:
+    """The rows of the index of layers."""
+    rows = []
+    for layer in findings.summary.layers:
+        percentile = percentile_of(findings.controls, layer.layer, "eta_squared_best")
+        rows.append(
+            {
+                "layer": layer,
+                "address": layer_address(layer.layer),
+                "percentile": f"{np.floor(percentile):.0f}" if np.isfinite(percentile) else "—",
+                "special": is_special(percentile),
+            }
+        )
+    return rows
+
+
+def _confused(findings: Findings) -> dict[str, str] | None:
+    if findings.confused is None:
+        return None
+    one, other = findings.confused
+    return {"one": one, "other": other, "address": class_address(one, other)}
+
+
+def _about(findings: Findings) -> Markup:
+    """What the page's script knows of the run, as JSON that ends no script."""
+    about = {
+        "title": findings.summary.title,
+        "classes": [escaped(name) for name in findings.images.target_classes],
+    }
+    text = json.dumps(about, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))

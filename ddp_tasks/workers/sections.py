@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraphs.family import Family
+from ddp_tasks.queries.controls import best_of_rotations
 from ddp_tasks.queries.pictures import StoredPictures
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
@@ -122,6 +123,11 @@ def layer_findings(stored: StoredRun, summary: LayerSummary) -> LayerFindings:
         images=images,
         projections=_stored(path, "projections", name),
         visualizations=_stored(path, "visualizations", name),
+        rotations=best_of_rotations(opened(path, "controls"), name),
+        eta_squared_of_signals=significance["eta_squared_of_signals"]
+        .sel(layer=name)
+        .isel(split=-1)
+        .to_numpy(),
         layers=layers.sizes["layer"],
     )
 

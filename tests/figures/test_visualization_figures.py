@@ -213,7 +213,7 @@ def test_pictures_are_kept_once_in_a_page_under_names_of_their_own(small):
     assert found[0].thumbnail.uri == "v1 positive mean fourier"
     assert list(numbered.used) == ["v1 positive mean fourier"]
     assert found[0].thumbnail is found[0].thumbnail
-    assert numbered.used["v1 positive mean fourier"].startswith("data:image/png")
+    assert numbered.used["v1 positive mean fourier"].startswith("data:image/webp")
 
 
 def test_pictures_of_other_sizes_and_channels_keep_their_shape():

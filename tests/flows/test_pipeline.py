@@ -45,7 +45,7 @@ def shard_files(out):
 
 def embedded_pictures(page):
     """The pictures of images that a page shows."""
-    found = set(re.findall(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)", page))
+    found = set(re.findall(r"data:image/(?:png|jpeg|webp);base64,([A-Za-z0-9+/=]+)", page))
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in found]
 
 

@@ -206,7 +206,7 @@ def test_hovering_legends_and_colour_bars_tell_the_same(both):
 
 
 def test_columns_of_pictures_are_drawn(both):
-    of_pictures = [root for name, root, _ in both if name == "vectors"]
+    of_pictures = [root for name, root, _ in both if name == "hierarchy"]
     assert of_pictures
     for root in of_pictures:
         drawn = [one for one in _renderers(root) if isinstance(one.glyph, ImageURL)]

@@ -164,25 +164,26 @@ def test_pointing_at_a_position_colours_all_images(browser, folder, tmp_path):
     assert shown.width <= shown.window
     assert min(shown.images) > 1
     assert min(shown.figures) > 40
-    found = browser.execute_script("return [...overlays.similarity(1, 3, 5)]")
+    found = browser.evaluate("[...overlays.similarity(1, 3, 5)]")
     opened_layer = images_in_layer(_run(folder), "conv1")
     activations = opened_layer.activations(opened_layer.inputs([4, 7]))
     exact = similarity(activations, 1, 3, 5).flatten().numpy()
     np.testing.assert_allclose(found[: len(exact)], exact, atol=5e-3)
     # A pointer over row 3, column 5 of the second image.
-    browser.execute_script(
-        """
+    browser.evaluate(
+        """() => {
         const box = document.querySelectorAll(".overlay")[1];
         const place = box.getBoundingClientRect();
         const at = {clientX: place.left + place.width * 5.5 / 8,
                     clientY: place.top + place.height * 3.5 / 8, bubbles: true};
         box.dispatchEvent(new PointerEvent("pointermove", at));
-        """
+        }"""
     )
-    assert browser.execute_script("return pointed.textContent").startswith("Row 3, column 5 of 07.")
+    assert browser.evaluate("pointed.textContent").startswith("Row 3, column 5 of 07.")
     pixel = "canvas.getContext('2d').getImageData(5, 3, 1, 1).data"
-    red, green, blue, alpha = browser.execute_script(
-        f"const canvas = document.querySelectorAll('.overlay canvas')[1]; return [...{pixel}]"
+    red, green, blue, alpha = browser.evaluate(
+        f"() => {{ const canvas = document.querySelectorAll('.overlay canvas')[1];"
+        f" return [...{pixel}]; }}"
     )
     # The position itself: a cosine of 1 is the darkest red.
     assert (red, green, blue) == pytest.approx((0x67, 0, 0x0D), abs=3)

@@ -4,6 +4,7 @@ import asyncio
 import html
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import holoviews as hv
 import pytest
@@ -18,6 +19,7 @@ from runs import tiny_run
 
 from ddp_tasks.figures.notation import abbreviated, short, wrapped
 from ddp_tasks.figures.style import BLUES
+from ddp_tasks.queries.addresses import class_address, layer_address
 from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.stages.artifacts import as_text
 from flows.pipeline import run_pipeline
@@ -45,7 +47,9 @@ def artifacts(named):
             # The server of all tests holds more than it lists at once.
             return await client.read_artifacts(sort=ArtifactSort.CREATED_DESC)
 
-    return asyncio.run(read())
+    # In a thread of its own: a browser's event loop may be running in this one.
+    with ThreadPoolExecutor() as other:
+        return other.submit(lambda: asyncio.run(read())).result()
 
 
 def rendered(text):
@@ -57,13 +61,21 @@ def test_nothing_of_a_name_runs_in_a_browser_and_all_names_are_read(named, brows
     shown = opened(browser, text, tmp_path)
     assert shown.errors == []
     assert shown.width <= shown.window
-    assert browser.execute_script("return window.ran === undefined")
-    assert browser.title.startswith(TITLE)
-    asked = browser.execute_script(
-        "return performance.getEntriesByType('resource').map(e => e.name)"
-    )
+    assert browser.evaluate("window.ran === undefined")
+    assert browser.title().startswith(TITLE)
+    asked = browser.evaluate("performance.getEntriesByType('resource').map(e => e.name)")
     assert [address for address in asked if not address.startswith(("data:", "blob:"))] == []
-    read = re.sub(r"\s+", " ", browser.execute_script("return document.body.innerText"))
+    addresses = ["", *map(layer_address, LAYERS), *map(class_address, NAMES)]
+    addresses += [f"{layer_address(LAYERS[0])}/v0", class_address(NAMES[0], NAMES[1])]
+    texts = []
+    for address in addresses:
+        shown = opened(browser, text, tmp_path, f"#{address}")
+        assert shown.errors == []
+        assert shown.width <= shown.window, address
+        texts.append(browser.evaluate("document.body.innerText"))
+    assert browser.evaluate("window.ran === undefined")
+    assert not [text for text in texts if "Nothing here" in text]
+    read = re.sub(r"\s+", " ", " ".join(texts))
     assert TITLE in read
     for name in (*LAYERS, *NAMES):
         assert re.sub(r"\s+", " ", short(name)) in read or escaped(name)[:5] in read, name

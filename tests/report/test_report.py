@@ -3,20 +3,15 @@ import re
 
 import numpy as np
 import pytest
-from findings import findings, nested, nothing
+from findings import findings, nested, nothing, with_own_classes
 from markupsafe import Markup, escape
-from pages import (
-    assert_nothing_is_loaded_from_elsewhere,
-    drawn_figures,
-    opened,
-    without_data,
-)
-from selenium.webdriver.support.ui import WebDriverWait
+from pages import assert_nothing_is_loaded_from_elsewhere, data_of, without_data
 
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.report import fragments, layer_section, run_page
 from ddp_tasks.report.fragments import Fragment, FragmentFiles
 from ddp_tasks.report.provenance import made_of_page
+from ddp_tasks.significance.tables import table_intervals
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +31,17 @@ def test_nothing_is_loaded_from_elsewhere(page):
 def test_the_page_says_what_was_found(page, found):
     own = re.sub(r"\s+", " ", without_data(page))
     for layer in found.summary.layers:
-        assert f">{layer.layer}</h2>" in own
+        assert f">{layer.layer}</h1>" in own
     assert "This page shows the positive direction of the signals alone" in own
     assert "BatchNorm2d is &lt;no&gt; linear layer" in own
-    assert "v1*" in own
     assert "arbitrary" in own
+    # The first two singular values are equal.
+    arbitrary = [v["v"] for v in data_of(page)["layer-0"]["vectors"] if v["a"]]
+    assert sorted(arbitrary) == [0, 1]
+    for statement in found.told().statements:
+        assert str(escape(statement.headline)) in own
+        assert str(escape(statement.evidence)) in own
+        assert f'href="#{statement.address}"' in own
     for term in ("Signal", "Threshold q", "Significant", "equivalence class", "η²"):
         assert term in own
 
@@ -59,24 +60,27 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
     assert str(escape(sentence)) in page
     figures = layer_section.layer_figures(found.of_layer(empty.layer), Thumbnails(found.pictures))
     maps = {f"family {quantity}" for quantity in ("nodes", "equivalence_classes", "depth")}
-    assert set(figures) == {"spectrum", "distribution", "vectors", *maps}
+    assert set(figures) == {"spectrum", "distribution", *maps}
 
 
 def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
     sections = {}
     for layer, anchor in fragments.anchors(found.summary).items():
         pictures = {"7": "data:seven", anchor: f"data:{anchor}"}
-        part = Fragment(Markup(f"<p>of {layer} & ü\r\n</p>"), f"packed {anchor}", pictures)
+        html = Markup(f"<p>of {layer} & ü\r\n</p>")
+        part = Fragment(html, f"packed {anchor}", pictures, f"data {anchor}")
         sections[layer] = FragmentFiles(tmp_path, anchor)
         sections[layer].write(part)
         read = sections[layer]
         assert (read.html, read.figures, read.pictures) == (part.html, part.figures, pictures)
+        assert read.data == part.data
     pieces = run_page.pieces(found.of_page(), sections)
     # What is in a file is read when the page comes to it.
     assert "<p>of" not in next(pieces)
     page = "".join(pieces)
     for layer, anchor in fragments.anchors(found.summary).items():
         assert page.index(f"<p>of {layer} & ü") < page.index(f">packed {anchor}</script>")
+        assert f'data-of="{anchor}">data {anchor}</script>' in page
     table = re.search(r'<script type="application/json" id="pictures">(.*?)</script>', page)[1]
     # What several sections show is there once.
     assert table.count("seven") == 1
@@ -100,79 +104,6 @@ def test_a_class_alone_is_not_compared_with_itself():
     assert f"{name} is the only class that has a significant singular vector" in own
 
 
-def test_the_page_opens_without_a_network(browser, page, tmp_path):
-    found_in_page = opened(browser, page, tmp_path)
-    assert len(found_in_page.figures) == 2 * (7 + 3 + 3) + 2 + 3 + 1 + 1
-    assert min(found_in_page.figures) > 30
-    assert found_in_page.images
-    assert min(found_in_page.images) > 0
-    assert found_in_page.width <= found_in_page.window
-    assert found_in_page.errors == []
-
-
-@pytest.fixture
-def closed(browser, page, tmp_path):
-    """The page as it opens: all layers closed."""
-    file = tmp_path / "report.html"
-    file.write_text(page)
-    browser.get(file.as_uri())
-    assert drawn_figures(browser) == [0, 0, 0]
-    return browser
-
-
-def _until(browser, figures):
-    """Wait until the layers have so many figures on the page."""
-    WebDriverWait(browser, 30).until(lambda _: drawn_figures(browser) == figures)
-
-
-@pytest.mark.parametrize("way", ["click", "link", "key", "address"])
-def test_a_layer_opens_by_click_link_key_and_address(closed, way):
-    summary = closed.find_element("css selector", "#layer-2 summary")
-    link = closed.find_element("css selector", "#layers a[href='#layer-2']")
-    if way == "click":
-        summary.click()
-    elif way == "key":
-        summary.send_keys("\n")
-    elif way == "link":
-        link.click()
-    else:
-        closed.get(f"{closed.current_url}#layer-2")
-    _until(closed, [0, 0, 13])
-    # A layer that is closed again opens by the address that is there already.
-    summary = closed.find_element("css selector", "#layer-2 summary")
-    summary.click()
-    assert not closed.execute_script("return layers[2].open")
-    closed.find_element("css selector", "#layers a[href='#layer-2']").click()
-    assert closed.execute_script("return layers[2].open")
-    assert not [one for one in closed.get_log("browser") if one["level"] == "SEVERE"]
-
-
-def test_all_layers_open_at_once_for_printing(closed):
-    closed.find_element("id", "open-all").click()
-    _until(closed, [13, 6, 13])
-    assert closed.execute_script("return layers.every(one => one.open)")
-
-
-def test_a_layer_that_is_opened_shows_its_pictures(closed):
-    closed.find_element("css selector", "#layer-0 summary").click()
-    _until(closed, [13, 0, 0])
-    shown = closed.execute_script(
-        """
-        return Bokeh.documents.flatMap(d => d.roots()).flatMap(root => root.renderers)
-            .filter(one => one.glyph?.type === "ImageURL")
-            .flatMap(one => [...one.data_source.data.picture]);
-        """
-    )
-    assert len(shown) > 20
-    assert all(uri.startswith("data:image/png;base64,") for uri in shown)
-
-
-def test_texts_of_closed_layers_are_in_the_page(page):
-    # So that they are found by searching, and read without scripts.
-    own = without_data(page)
-    assert own.count("What the most telling singular vectors look like") == 3
-
-
 def test_a_page_says_what_it_was_made_of(page, tmp_path):
     file = tmp_path / "report.html"
     assert made_of_page(file) is None
@@ -184,3 +115,48 @@ def test_a_page_says_what_it_was_made_of(page, tmp_path):
     assert made_of_page(file) is None
     file.write_bytes(b"\xff" * 2000)
     assert made_of_page(file) is None
+
+
+def test_the_data_of_vectors_and_classes_are_those_of_the_tables(page, found):
+    data = data_of(page)
+    assert [one["layer"] for one in data.values()] == ["layer0", "layer1", "layer2"]
+    assert data["layer-1"]["vectors"] == []
+    one, table = data["layer-0"], found.of_layer("layer0").table
+    assert {v["v"] for v in one["vectors"]} == set(np.flatnonzero(table.significant.any(axis=0)))
+    low, high = table_intervals(table, found.run.significance.confidence)
+    for vector in one["vectors"]:
+        (side,) = vector["d"]
+        node = vector["v"]
+        assert side["c"] == np.flatnonzero(table.significant[:, node]).tolist()
+        assert side["n"] == len(side["c"])
+        assert side["e"] == pytest.approx(table.eta_squared[node], rel=1e-3)
+        for c, count in enumerate(side["k"]):
+            assert count / one["images"][c] == pytest.approx(table.fraction[c, node])
+            ends = one["ends"][f"{count}/{one['images'][c]}"]
+            assert ends == pytest.approx([low[c, node], high[c, node]], abs=1e-4)
+    held = found.stability["layer0"]["incidence"].sel(direction="positive").to_numpy()
+    for vector in one["vectors"]:
+        (side,) = vector["d"]
+        assert side["r"] == np.rint(100 * held[side["c"], vector["v"]]).tolist()
+
+
+def test_the_data_of_a_vector_name_its_strongest_images(page, found):
+    one = data_of(page)["layer-0"]
+    stored = found.exemplars.sel(layer="layer0", direction="positive")
+    for vector in one["vectors"]:
+        at = stored.sel(singular_vector=vector["v"])
+        (side,) = vector["d"]
+        assert [one["seen"][str(n)][0] for n in side["x"]] == at["image"].to_numpy().tolist()
+        assert side["y"] == pytest.approx(at["signal"].to_numpy().tolist(), rel=1e-3)
+
+
+def test_many_classes_have_the_shares_of_some(tmp_path):
+    made = with_own_classes(40, 8)
+    (one,) = data_of(made.page()).values()
+    table = made.of_layer("layer0").table
+    for vector in one["vectors"]:
+        (side,) = vector["d"]
+        assert set(side["c"]) <= set(side["w"])
+        assert len(side["k"]) == len(side["w"]) == len(side["c"]) + 3
+        for c, count in zip(side["w"], side["k"], strict=True):
+            assert count / one["images"][c] == pytest.approx(table.fraction[c, vector["v"]])
