@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull
 
+from ddp_tasks.figures.level_order import fewest_crossings
+
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -165,7 +167,7 @@ def place_levels(
     """Place boxes level by level such that few lines cross, and none runs through a box.
 
     The method of Sugiyama et al. 1981: a line over several levels gets a place of its own in
-    each level that it passes; each level is ordered by the barycentre of its neighbours.
+    each level that it passes; ``fewest_crossings`` orders each level.
 
     Parameters
     ----------
@@ -194,7 +196,7 @@ def place_levels(
         neighbours[i].append(j)
         neighbours[j].append(i)
     rows = [[n for n in range(len(at)) if at[n] == row] for row in range(max(at) + 1)]
-    rows = _ordered(rows, at, neighbours)
+    rows = fewest_crossings(rows, neighbours)
     middle = _columns(rows, neighbours, np.array(width), column_gap)
     left = min(middle[n] - width[n] / 2 for n in range(len(at)))
     middle = middle - left + 2
@@ -220,36 +222,6 @@ def place_rows(
         corners.append((x, y))
         x, lowest = x + wide + gap, max(lowest, y + high + 2)
     return corners, lowest
-
-
-def _ordered(rows: list[list[int]], at: list[int], neighbours: list[list[int]]) -> list[list[int]]:
-    """The rows in the order of fewest crossings that sweeps down and up reach."""
-    best, fewest = [list(row) for row in rows], _crossings(rows, at, neighbours)
-    for sweep in range(12):
-        down = sweep % 2 == 0
-        for number in range(len(rows)) if down else reversed(range(len(rows))):
-            place = {n: i / max(len(row) - 1, 1) for row in rows for i, n in enumerate(row)}
-            side = -1 if down else 1
-            wanted = {}
-            for n in rows[number]:
-                near = [place[m] for m in neighbours[n] if at[m] == number + side]
-                wanted[n] = float(np.mean(near)) if near else place[n]
-            rows[number] = sorted(rows[number], key=wanted.__getitem__)
-        if (crossings := _crossings(rows, at, neighbours)) < fewest:
-            best, fewest = [list(row) for row in rows], crossings
-    return best
-
-
-def _crossings(rows: list[list[int]], at: list[int], neighbours: list[list[int]]) -> int:
-    place = {n: i for row in rows for i, n in enumerate(row)}
-    crossings = 0
-    for number, row in enumerate(rows):
-        lines = np.array(
-            [(place[n], place[m]) for n in row for m in neighbours[n] if at[m] == number + 1]
-        ).reshape(-1, 2)
-        across = (lines[:, None] - lines[None]).astype(np.int64)
-        crossings += int((across[..., 0] * across[..., 1] < 0).sum()) // 2
-    return crossings
 
 
 def _columns(
