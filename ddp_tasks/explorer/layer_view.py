@@ -12,7 +12,7 @@ import numpy as np
 from ddp_tasks.explorer.slices import Slice
 from ddp_tasks.explorer.view_state import View, address_of, member_at
 from ddp_tasks.figures.hierarchy_figures import hierarchy_figure
-from ddp_tasks.figures.hypergraph_figures import hypergraph_figure
+from ddp_tasks.figures.hypergraph_figures import has_hulls, hypergraph_figure, incidence_matrix
 from ddp_tasks.figures.notation import node_names
 from ddp_tasks.figures.svg import svg
 from ddp_tasks.hypergraphs.sizes import Sizes, sizes
@@ -20,6 +20,8 @@ from ddp_tasks.hypergraphs.sizes import Sizes, sizes
 #: Rows of the table, the most discriminating nodes first.
 _ROWS = 60
 _CLASSES_IN_ROW = 12
+#: Equivalence classes that rings are drawn around where nothing else is asked for.
+_RINGS = 18
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,23 @@ class LayerColumn:
     """whether the level lies between those that are stored."""
     hypergraph: str
     """as SVG; empty where there is nothing to show."""
+    rings: bool
+    """whether it is drawn as rings around circles, or as a matrix of dots."""
+    either: bool
+    """whether it is small enough for both."""
     hierarchy: str
     rows: list[NodeRow]
     nodes: int
     """of all rows that there are."""
     query: str
     """for the addresses of files."""
+
+
+def drawn_as_rings(shown: Slice, view: View) -> bool:
+    """Whether a hypergraph is drawn as rings around circles: if that is asked for, or of few."""
+    if not has_hulls(shown.hierarchy) or view.drawn == "matrix":
+        return False
+    return view.drawn == "rings" or shown.hierarchy.sizes["equivalence_class"] <= _RINGS
 
 
 def layer_column(shown: Slice, view: View, *, several: bool) -> LayerColumn:
@@ -73,12 +86,13 @@ def layer_column(shown: Slice, view: View, *, several: bool) -> LayerColumn:
     run, table = shown.run, shown.table
     stored = run.signals.stored.layers.sel(layer=shown.layer)
     hypergraph = hierarchy = ""
+    rings = False
     if not shown.empty:
         of_layer, vectors = f"of layer {shown.layer}", shown.levels.vectors
         does = _Doing(view, shown)
-        hypergraph = svg(
-            hypergraph_figure(shown.hierarchy, vectors), f"Hypergraph {of_layer}", does
-        )
+        rings = drawn_as_rings(shown, view)
+        draw = hypergraph_figure if rings else incidence_matrix
+        hypergraph = svg(draw(shown.hierarchy, vectors), f"Hypergraph {of_layer}", does)
         drawn = hierarchy_figure(
             shown.hierarchy, vectors, run.thumbnails, run.optimised(shown.layer)
         )
@@ -94,6 +108,8 @@ def layer_column(shown: Slice, view: View, *, several: bool) -> LayerColumn:
         thresholds=list(zip(table.directions, table.thresholds, strict=True)),
         exact=not bool((np.abs(levels - table.quantile) <= 1e-9).any()),
         hypergraph=hypergraph,
+        rings=rings,
+        either=has_hulls(shown.hierarchy) if hypergraph else False,
         hierarchy=hierarchy,
         rows=rows,
         nodes=nodes,

@@ -18,7 +18,7 @@ export function render({ model, el }) {
     [".app", "main", "aside", ".controls", ".notice"].map(find);
 
   // One question at a time: while a slider moves, only its last place is asked for.
-  let waiting = {}, asked = false, pushed = false;
+  let waiting = {}, asked = false, pushed = false, led = false;
   const ask = (values, push = true) => {
     Object.assign(waiting, values);
     pushed = pushed || push;
@@ -65,13 +65,29 @@ export function render({ model, el }) {
       current ? button.setAttribute("aria-current", "page") : button.removeAttribute("aria-current");
     }
     find("h1").textContent = model.values.title;
+    mark();
+  };
+  // The marks of what the details are of.
+  const mark = () => {
+    const { chosen: at, where } = model.values;
+    for (const one of main.querySelectorAll("g[data-do]")) {
+      const does = new URLSearchParams(one.dataset.do);
+      const same = at && does.get("at") === at &&
+        (!does.has("layer") || `${does.get("run")}/${does.get("layer")}` === where);
+      one.classList.toggle("chosen", Boolean(same));
+    }
   };
   const shown = {
     navigation: () => (find("nav").innerHTML = model.navigation),
     controls: () => (controls.innerHTML = model.controls),
     values: show,
-    view: () => put(main, model.view),
-    details: () => put(aside, model.details),
+    view: () => { put(main, model.view); mark(); },
+    details: () => {
+      put(aside, model.details);
+      // Where the details stand below, what was clicked on leads there.
+      if (led && getComputedStyle(aside).position === "static") aside.scrollIntoView();
+      led = false;
+    },
     notice: () => (notice.textContent = model.notice),
     address: () => {
       const { query, push } = model.address;
@@ -104,7 +120,10 @@ export function render({ model, el }) {
   root.addEventListener("click", (event) => {
     const target = chosen(event);
     const does = target.closest("[data-do]");
-    if (does) return ask(Object.fromEntries(new URLSearchParams(does.dataset.do)));
+    if (does) {
+      led = does.dataset.do.includes("at=");
+      return ask(Object.fromEntries(new URLSearchParams(does.dataset.do)));
+    }
     const applied = target.closest("[data-apply]");
     if (applied) return ask({ groups: controls.querySelector("#groups").value });
     if (target.closest("[data-group]")) return addGroup();

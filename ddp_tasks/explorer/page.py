@@ -25,8 +25,9 @@ from ddp_tasks.explorer.pair_view import compared_in_all, compared_in_layer, nam
 from ddp_tasks.explorer.pointing import Overlays, activations_of, overlays_of, place_of
 from ddp_tasks.explorer.slices import Slice, Slices
 from ddp_tasks.explorer.start import Start, start
-from ddp_tasks.explorer.view_state import VIEWS, View, member_at
+from ddp_tasks.explorer.view_state import VIEWS, View, address_of, member_at
 from ddp_tasks.figures.notation import short
+from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
 from ddp_tasks.queries.findings import read_findings
 from ddp_tasks.significance.signal_maps import (
     LEAST_IMAGES,
@@ -126,7 +127,18 @@ class Page(JSComponent):
             "direction": table.direction,
             "beside": view.beside,
             "groups": view.groups,
+            "chosen": self._chosen(view, shown),
         }
+
+    def _chosen(self, view: View, shown: Slice) -> str:
+        """What the figures mark: a class, an image, or the equivalence class of a vector."""
+        member = member_at(view.at)
+        if member is None or view.view != "layer" or shown.empty:
+            return view.at
+        for members in members_of(shown.hierarchy):
+            if member in members:
+                return address_of(members[0])
+        return view.at
 
     def _drawn(self, view: View, shown: Slice) -> str:
         """What stands in the middle."""

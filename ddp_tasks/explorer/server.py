@@ -17,7 +17,7 @@ from tornado.web import HTTPError, RequestHandler
 from ddp_tasks.explorer import page
 from ddp_tasks.explorer.opened_runs import Opening, open_runs
 from ddp_tasks.explorer.slices import Slices
-from ddp_tasks.explorer.taken_away import hif_file, table_file
+from ddp_tasks.explorer.taken_away import hif_file, pair_file, table_file
 from ddp_tasks.explorer.view_state import View
 from schemas.run_error import RunError
 
@@ -74,7 +74,9 @@ class _Files(_Reading):
         view = View.of_query(self.request.query)
         try:
             shown = self.slices.of_view(view)
-            if name.endswith(".csv"):
+            if name.endswith(".pair.csv"):
+                content, kind = pair_file(shown, view), "text/csv; charset=utf-8"
+            elif name.endswith(".csv"):
                 content, kind = table_file(shown), "text/csv; charset=utf-8"
             elif name.endswith(".hif.json"):
                 content, kind = hif_file(shown), "application/json"

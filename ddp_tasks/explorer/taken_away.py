@@ -7,7 +7,9 @@ import io
 
 import numpy as np
 
+from ddp_tasks.explorer.pair_view import compared_in_all, compared_in_layer, names_of
 from ddp_tasks.explorer.slices import Slice
+from ddp_tasks.explorer.view_state import View
 from ddp_tasks.hypergraphs.hif import hif_text
 from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_graph
 from ddp_tasks.significance.confidence_intervals import shares_intervals
@@ -51,6 +53,18 @@ def table_file(shown: Slice) -> str:
                 )
             )
     return file.getvalue()
+
+
+def pair_file(shown: Slice, view: View) -> str:
+    """All vectors that two classes were compared by, the surest first, as CSV.
+
+    Raises
+    ------
+    RunError
+        If the classes cannot be compared.
+    """
+    compare = compared_in_all if view.over == "all" else compared_in_layer
+    return compare(shown, *names_of(shown, view)).to_csv(index=False)
 
 
 def hif_file(shown: Slice) -> str:

@@ -55,6 +55,8 @@ class View:
     """all: tell them apart in all layers."""
     by: str = "pca"
     """one of ``LAYOUTS``."""
+    drawn: str = ""
+    """rings or matrix: how hypergraphs are drawn; empty: rings of few equivalence classes."""
     point: str = ""
     """a place on the image of the details, as x,y from 0 to 1; empty: none."""
 

@@ -222,6 +222,7 @@ def test_clicks_lead_to_vectors_classes_and_images_and_back(page, explored, fold
     circle.click()
     details.get_by_role("heading", name=name).wait_for()
     assert details.locator("img").count() > 0
+    assert page.locator("svg g.chosen").count() >= 2  # in hypergraph and hierarchy
     details.locator(".shares button").first.click()
     details.get_by_role("heading", name="Significant vectors").wait_for()
     assert "at=class" in page.url
@@ -233,6 +234,14 @@ def test_clicks_lead_to_vectors_classes_and_images_and_back(page, explored, fold
     pictures = details.locator("img").evaluate_all("all => all.map(i => i.naturalWidth)")
     assert pictures
     assert all(pictures)
+
+
+def test_a_hypergraph_is_drawn_as_rings_or_as_a_matrix(page, explored):
+    _goto(page, explored, f"layer={LAYER}")
+    assert page.locator("main polygon").count() > 0
+    page.get_by_role("button", name="matrix").click()
+    page.get_by_text("A column is an equivalence class").wait_for()
+    page.get_by_role("region", name="Hypergraph", exact=True).locator("circle").first.wait_for()
 
 
 def test_what_a_vector_is_said_to_do_is_what_the_store_says(page, explored, folder):
@@ -319,6 +328,10 @@ def test_what_tells_two_classes_apart_is_what_the_command_says(page, explored, f
     mark = "⁺" if first["direction"] == "positive" else "⁻"
     assert rows[0].split()[0] == f"v{first['singular_vector']}{mark}"
     assert f"{100 * first['difference']:+.0f}" in rows[0].split()
+    with page.expect_download() as taken:
+        page.get_by_role("link", name="CSV").click()
+    written = pd.read_csv(taken.value.path())
+    pd.testing.assert_frame_equal(written, frame, check_dtype=False)
 
 
 def test_places_that_are_pointed_at_are_laid_over_images_alike(page, explored):
