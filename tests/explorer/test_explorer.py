@@ -19,8 +19,8 @@ from ddp_processes import DDP
 from runs import HERE
 
 from ddp_tasks.hypergraphs.sizes import sizes
-from ddp_tasks.queries import open_significance
 from ddp_tasks.queries.findings import read_findings
+from ddp_tasks.queries.significance import open_significance
 
 LAYER, IMAGE = "conv1", "07"
 
