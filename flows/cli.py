@@ -18,6 +18,7 @@ from flows.compare_command import compare
 from flows.describe_command import describe
 from flows.explore_command import explore
 from flows.figure_command import figure
+from flows.init_command import init
 from flows.misclassified_command import misclassified
 from flows.prune_command import prune
 from flows.quick_exit import leave, quick_exit
@@ -275,7 +276,8 @@ def steps(
 
 
 for command in (
-    *(visualize, ablate, figure, compare, misclassified, prune, describe, check, schema, explore),
+    *(visualize, ablate, figure, compare, misclassified, prune, describe, check, schema),
+    *(init, explore),
 ):
     app.command()(command)
 

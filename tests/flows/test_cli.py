@@ -198,6 +198,7 @@ def test_help_is_complete(monkeypatch):
             "figure",
             "schema",
             "explore",
+            "init",
         )
     }
     told = CliRunner().invoke(cli.app, ["--help"]).output
