@@ -175,8 +175,9 @@ GROUPS: Mapping[str, Group] = {
             "predicted_name": Variable(
                 ("image",),
                 "string",
-                "name of the class the network chose, or of its group; empty of a class in no "
-                "group, and of an image that could not be read",
+                "name of the class the network chose, or of its group; output N where the images "
+                "have no such class; empty of a class in no group, and of an image that could not "
+                "be read",
             ),
             "confidence": Variable(
                 ("image",),

@@ -112,8 +112,22 @@ def write_shard(path: Path, shard: Shard, arrays: Mapping[str, npt.NDArray[Any]]
     names = _names(folder, shard_marks.stamp(folder / "zarr.json"))
     rows = dict(arrays)
     if "predicted" in rows:  # without it the shard is refused
-        rows["predicted_name"] = names[rows["predicted"]]
+        rows["predicted_name"] = _named(rows["predicted"], names)
     sharded_group.write_shard(folder, shard.index, images, rows)
+
+
+def _named(
+    predicted: npt.NDArray[np.integer[Any]], names: npt.NDArray[np.object_]
+) -> npt.NDArray[np.object_]:
+    """Names of the classes that a network chose; it may have outputs that no image belongs to."""
+    known = names[np.minimum(predicted, len(names) - 1)]
+    return np.array(
+        [
+            f"output {number}" if number >= len(names) - 1 else name
+            for number, name in zip(predicted.tolist(), known, strict=True)
+        ],
+        dtype=object,
+    )
 
 
 @lru_cache(maxsize=4)
