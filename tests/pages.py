@@ -23,7 +23,9 @@ class Opened:
 
 
 def without_data(page):
-    """The page without scripts and data URIs."""
+    """The page with the texts of its layers, without scripts and data URIs."""
+    packed = re.findall(r'<script type="text/plain" data-text="[^"]*">([^<]*)<', page)
+    page += "".join(zlib.decompress(base64.b64decode(text)).decode() for text in packed)
     page = re.sub(r"<script.*?</script>", "", page, flags=re.S)
     return re.sub(r"data:image/[^\"]*", "", page)
 

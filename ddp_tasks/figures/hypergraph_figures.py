@@ -19,7 +19,7 @@ from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import SignedVectors
 
 #: Larger hypergraphs are drawn as a matrix of dots, since their hulls could not be read.
-_HULLS, _CIRCLES = 12, 40
+_HULLS, _CIRCLES = 12, 24
 _EQUIVALENCE_CLASSES_IN_MATRIX, _CLASSES_IN_MATRIX = 120, 100
 _RING = 5.0
 _DOT = "#2171b5"
@@ -32,7 +32,7 @@ def hypergraph_figure(
 
     A circle is an equivalence class, labelled representative:number of singular vectors, its
     area growing with that number; a hull is a target class around its equivalence classes.
-    Past 12 target classes or 40 equivalence classes the incidence is drawn as a matrix instead.
+    Past 12 target classes or 24 equivalence classes the incidence is drawn as a matrix instead.
     A circle is dashed, and a dot of the matrix is a ring, where an incidence holds in fewer than
     95 % of the resamples.
 

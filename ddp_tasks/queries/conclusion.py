@@ -12,6 +12,8 @@ from ddp_tasks.queries.controls import Standing, standings
 
 #: Share of layers that vectors which are nothing special have beyond the 95th percentile.
 _BY_CHANCE = 0.05
+#: The measure that statements on single vectors are placed by.
+_TOLD = "eta_squared_best"
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,10 @@ def _sentence(best: Standing, of_all: Sequence[Standing], sure: bool) -> str:
             f"are the singular vectors at or beyond their 95th percentile in more layers than "
             f"chance may give (most by {best.words}, {count})"
         )
-    others = [one for one in of_all if one is not best and one.special]
-    second = max(others, key=lambda one: one.special / one.layers, default=None)
-    also = (
-        f", by {second.words} in {second.special} of {second.layers}"
-        if second is not None
-        else ", by no other measure in any"
-    )
-    none = [one for one in of_all if not one.special]
-    not_by = f"; by {len(none)} of {len(of_all)} measures in no layer" if none and others else ""
+    told = next((one for one in of_all if one.measure == _TOLD and one is not best), None)
+    also = f", by {told.words} in {told.special} of {told.layers}" if told is not None else ""
+    none = sum(not one.special for one in of_all)
+    not_by = f"; by {none} of {len(of_all)} measures in none" if none else ""
     return (
         f"By {best.words} the singular vectors are at or beyond the 95th percentile of random "
         f"rotations {count}{also}{not_by}"

@@ -33,8 +33,10 @@ from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import DIRECTIONS, SignedVector, by_nodes
 from schemas.shown import escaped
 
-#: Of all layers together: vectors with a page, pictures of images, patches, cells of maps.
-VECTORS, PICTURES, PATCHES, CELLS = 6000, 1800, 700, 600_000
+#: Of all layers together: vectors with a page, patches, cells of maps.
+VECTORS, PATCHES, CELLS = 6000, 700, 600_000
+#: Pictures of images: all of a run that keeps so many, else as many over all layers.
+PICTURES = 2000
 #: Of a vector in one direction: strongest images, patches, maps, and optimised images.
 _STRONGEST, _PATCHES, _MAPS, _OPTIMISED = 8, 3, 3, 2
 #: Up to so many classes a vector's share of every class is told; of more, those of some.
@@ -104,7 +106,8 @@ class _Layer:
         self._of, self._pictures, self._anchor = sources, pictures, anchor
         whole = (VECTORS, 24), (PICTURES, 24), (PATCHES, 12), (CELLS, 4000)
         own = [max(least, most // sources.layers) for most, least in whole]
-        self._most, self._left = own[0], _Left(own[1], own[2], own[3])
+        few = len(pictures) <= PICTURES
+        self._most, self._left = own[0], _Left(PICTURES if few else own[1], own[2], own[3])
         self._images: dict[int, list[Any]] = {}
         self._target = dict(zip(sources.images.ids, sources.images.target.tolist(), strict=True))
 

@@ -28,7 +28,7 @@ from ddp_tasks.figures.optimised_pictures import (
 )
 from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
 from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
-from ddp_tasks.queries.addresses import class_address, layer_address
+from ddp_tasks.queries.addresses import class_address
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report import family_section, page
@@ -38,7 +38,6 @@ from ddp_tasks.report.relation_rows import ClassRow, WalkRow, class_rows, walk_r
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from schemas.parameters import SignificanceParameters
-from schemas.shown import escaped
 
 #: Width of the page in pixels: a wider hierarchy is folded to it.
 _FRAME = 1296.0
@@ -84,10 +83,6 @@ class _Section:
     """What the template shows beside the figures."""
 
     summary: LayerSummary
-    anchor: str
-    name: str
-    """of the layer, without invisible characters."""
-    address: str
     empty: str
     certainty: family_section.Certainty | None
     footnote: str
@@ -125,7 +120,7 @@ def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragm
             layer_figures(findings, numbered, optimised),
             numbered.used,
             layer_data(_sources(findings, optimised), numbered, anchor),
-            section=_section(findings, anchor),
+            section=_section(findings),
             levels=findings.levels,
             class_address=class_address,
         )
@@ -206,14 +201,11 @@ def _of_classes(
     return [one for of in members for one in of_target(optimised, of)]
 
 
-def _section(findings: LayerFindings, anchor: str) -> _Section:
+def _section(findings: LayerFindings) -> _Section:
     relations, hierarchy, layer = findings.hypergraph, findings.hierarchy, findings.layer
     classes, left_out = class_rows(relations)
     return _Section(
         summary=findings.summary,
-        anchor=anchor,
-        name=escaped(layer.layer),
-        address=layer_address(layer.layer),
         empty=str(relations["empty"].item()),
         certainty=family_section.certainty(
             findings.stability, findings.table, hierarchy, layer, findings.levels

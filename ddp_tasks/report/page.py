@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -18,6 +19,8 @@ from ddp_tasks.figures.notation import short
 from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.report.fragments import Fragment, Part
 
+#: Letters that the pictures of a page take at most.
+_PICTURES = 2_400_000
 #: Name of the page itself, beside its parts.
 _PAGE = "page"
 
@@ -77,9 +80,9 @@ def pieces(
         .generate(
             bokeh=_bokeh(),
             packed=_all_packed(packed, parts),
+            texts=((name, Markup(_deflated(part.html))) for name, part in parts.items()),
             data=((name, Markup(part.data)) for name, part in parts.items() if part.data),
             pictures=_all_pictures(parts),
-            parts=parts.values(),
             figure=figure,
             short=short,
             **context,
@@ -134,11 +137,31 @@ def _all_packed(own: str, parts: Mapping[str, Part]) -> Iterator[tuple[str, Mark
 
 
 def _all_pictures(parts: Mapping[str, Part]) -> Iterator[Markup]:
-    """The pictures of all parts as the pieces of one JSON object, each picture once."""
-    seen: set[str] = set()
+    """The pictures of all parts as the pieces of one JSON object, each picture once.
+
+    Past the page's budget those that fewest parts show are left out.
+    """
+    shown_by: Counter[str] = Counter()
+    size: dict[str, int] = {}
+    # Read twice, so that the pictures of one part at a time are in memory.
+    for part in parts.values():
+        own = part.pictures
+        shown_by.update(own.keys())
+        size |= {number: len(uri) for number, uri in own.items()}
+    left = {number for number, total in _running(shown_by, size) if total <= _PICTURES}
+    begun = False
     for part in parts.values():
         for number, uri in part.pictures.items():
-            if number not in seen:
-                comma = "," if seen else ""
-                seen.add(number)
+            if number in left:
+                left.discard(number)
+                comma = "," if begun else ""
+                begun = True
                 yield Markup(f"{comma}{json.dumps(number)}:{json.dumps(uri)}")
+
+
+def _running(shown_by: Counter[str], size: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Pictures, those that most parts show first, and how much they take with all before them."""
+    total = 0
+    for number, _ in shown_by.most_common():
+        total += size[number]
+        yield number, total

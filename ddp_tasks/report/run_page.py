@@ -164,12 +164,14 @@ def _statement_row(findings: Findings, finding: Finding, thumbnails: Thumbnails)
 
 def _index(findings: Findings) -> list[dict[str, Any]]:
     """The rows of the index of layers."""
-    rows = []
+    rows, own = [], anchors(findings.summary)
     for layer in findings.summary.layers:
         percentile = percentile_of(findings.controls, layer.layer, "eta_squared_best")
         rows.append(
             {
                 "layer": layer,
+                "anchor": own[layer.layer],
+                "name": escaped(layer.layer),
                 "address": layer_address(layer.layer),
                 "percentile": f"{np.floor(percentile):.0f}" if np.isfinite(percentile) else "—",
                 "special": is_special(percentile),

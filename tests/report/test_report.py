@@ -9,6 +9,7 @@ from pages import assert_nothing_is_loaded_from_elsewhere, data_of, without_data
 
 from ddp_tasks.figures.thumbnails import Thumbnails
 from ddp_tasks.report import fragments, layer_section, run_page
+from ddp_tasks.report import page as report_page
 from ddp_tasks.report.fragments import Fragment, FragmentFiles
 from ddp_tasks.report.provenance import made_of_page
 from ddp_tasks.significance.tables import table_intervals
@@ -57,7 +58,7 @@ def test_an_empty_hypergraph_is_told_in_a_sentence(page, found):
     sentence = str(found.hypergraphs[empty.layer]["empty"].item())
     assert sentence.startswith("No singular vector exceeds q = ")
     assert "in at least 75 % of any class. The greatest share is " in sentence
-    assert str(escape(sentence)) in page
+    assert str(escape(sentence)) in without_data(page)
     figures = layer_section.layer_figures(found.of_layer(empty.layer), Thumbnails(found.pictures))
     maps = {f"family {quantity}" for quantity in ("nodes", "equivalence_classes", "depth")}
     assert set(figures) == {"spectrum", "distribution", *maps}
@@ -75,11 +76,10 @@ def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
         assert (read.html, read.figures, read.pictures) == (part.html, part.figures, pictures)
         assert read.data == part.data
     pieces = run_page.pieces(found.of_page(), sections)
-    # What is in a file is read when the page comes to it.
-    assert "<p>of" not in next(pieces)
     page = "".join(pieces)
     for layer, anchor in fragments.anchors(found.summary).items():
-        assert page.index(f"<p>of {layer} & ü") < page.index(f">packed {anchor}</script>")
+        assert f"<p>of {layer} & ü\r\n</p>" in without_data(page)
+        assert f">packed {anchor}</script>" in page
         assert f'data-of="{anchor}">data {anchor}</script>' in page
     table = re.search(r'<script type="application/json" id="pictures">(.*?)</script>', page)[1]
     # What several sections show is there once.
@@ -160,3 +160,11 @@ def test_many_classes_have_the_shares_of_some(tmp_path):
         assert len(side["k"]) == len(side["w"]) == len(side["c"]) + 3
         for c, count in zip(side["w"], side["k"], strict=True):
             assert count / one["images"][c] == pytest.approx(table.fraction[c, vector["v"]])
+
+
+def test_pictures_past_the_page_s_room_are_those_that_fewest_layers_show(monkeypatch):
+    monkeypatch.setattr(report_page, "_PICTURES", 20)
+    every = [{"1": "a" * 9, "2": "b" * 9}, {"3": "c" * 9, "1": "a" * 9}, {"3": "c" * 9}]
+    parts = {str(i): Fragment(Markup(""), "", pictures) for i, pictures in enumerate(every)}
+    table = json.loads(f"{{{''.join(report_page._all_pictures(parts))}}}")
+    assert table == {"1": "a" * 9, "3": "c" * 9}
