@@ -90,3 +90,5 @@ spelling_lang = tokenizer_lang = "en_GB"
 spelling_word_list_filename = "docs/words.txt"
 # What else is installed, and who wrote the history, says nothing of a word.
 spelling_ignore_importable_modules = spelling_ignore_contributor_names = False
+# Measurements, whose words are names of machines, programs and networks.
+spelling_exclude_patterns = ["benchmarks/RESULTS.md"]

@@ -105,6 +105,7 @@ def write_versions(out: Path) -> Path:
 
 def _sphinx(builder: str, out: Path, into: Path, execute: bool) -> None:
     """Carry out one of Sphinx's builders; pages that are as they were are not read again."""
+    commands = Path(sys.executable).parent
     mode = [] if execute else ["-D", "nb_execution_mode=off"]
     done = subprocess.run(
         [
@@ -113,7 +114,12 @@ def _sphinx(builder: str, out: Path, into: Path, execute: bool) -> None:
             *("-D", f"nb_execution_cache_path={out / '.notebooks'}", *mode),
             *(ROOT, into),
         ],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Notebooks call ddp, and import what lies here.
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+        },
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
