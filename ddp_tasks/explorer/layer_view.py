@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+import holoviews as hv
 import numpy as np
 
 from ddp_tasks.explorer.slices import Slice
 from ddp_tasks.explorer.view_state import View, address_of, member_at
-from ddp_tasks.figures.hierarchy_figures import hierarchy_figure
+from ddp_tasks.figures.hierarchy_figures import WIDEST, hierarchy_figure
 from ddp_tasks.figures.hypergraph_figures import has_hulls, hypergraph_figure, incidence_matrix
 from ddp_tasks.figures.notation import node_names
 from ddp_tasks.figures.svg import svg
@@ -22,6 +23,8 @@ _ROWS = 60
 _CLASSES_IN_ROW = 12
 #: Equivalence classes that rings are drawn around where nothing else is asked for.
 _RINGS = 18
+#: Width of the column that stands alone, and of one of two, in pixels of the figure.
+_COLUMN, _TWO_COLUMNS = 1000.0, 640.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class LayerColumn:
     either: bool
     """whether it is small enough for both."""
     hierarchy: str
+    folded: bool
+    """whether the hierarchy is folded to the width of the page."""
     rows: list[NodeRow]
     nodes: int
     """of all rows that there are."""
@@ -86,16 +91,16 @@ def layer_column(shown: Slice, view: View, *, several: bool) -> LayerColumn:
     run, table = shown.run, shown.table
     stored = run.signals.stored.layers.sel(layer=shown.layer)
     hypergraph = hierarchy = ""
-    rings = False
+    rings = folded = False
     if not shown.empty:
         of_layer, vectors = f"of layer {shown.layer}", shown.levels.vectors
         does = _Doing(view, shown)
         rings = drawn_as_rings(shown, view)
         draw = hypergraph_figure if rings else incidence_matrix
-        hypergraph = svg(draw(shown.hierarchy, vectors), f"Hypergraph {of_layer}", does)
-        drawn = hierarchy_figure(
-            shown.hierarchy, vectors, run.thumbnails, run.optimised(shown.layer)
-        )
+        drawn = draw(shown.hierarchy, vectors, shown.stability)
+        hypergraph = svg(drawn, f"Hypergraph {of_layer}", does)
+        drawn = _hierarchy(shown, view, wide=view.whole == "all")
+        folded = _is_folded(drawn)
         hierarchy = svg(drawn, f"Semantic hierarchy {of_layer}", does)
     levels = run.signals.stored.significance["quantile"].to_numpy()
     rows, nodes = _rows(shown, view)
@@ -111,10 +116,30 @@ def layer_column(shown: Slice, view: View, *, several: bool) -> LayerColumn:
         rings=rings,
         either=has_hulls(shown.hierarchy) if hypergraph else False,
         hierarchy=hierarchy,
+        folded=folded,
         rows=rows,
         nodes=nodes,
         query=view.changed({"run": str(run.number), "layer": shown.layer}).query(),
     )
+
+
+def _hierarchy(shown: Slice, view: View, *, wide: bool) -> hv.Overlay:
+    """The diagram of a hierarchy, folded to the width of its column or whole."""
+    run = shown.run
+    widest = WIDEST if wide else _TWO_COLUMNS if view.beside else _COLUMN
+    return hierarchy_figure(
+        shown.hierarchy,
+        shown.levels.vectors,
+        run.thumbnails,
+        run.optimised(shown.layer),
+        stability=shown.stability,
+        widest=widest,
+    )
+
+
+def _is_folded(diagram: hv.Overlay) -> bool:
+    """Whether a diagram leaves equivalence classes out: its title says so then."""
+    return bool(hv.Store.lookup_options("bokeh", diagram, "plot").kwargs["title"])
 
 
 @dataclass(frozen=True)
@@ -133,7 +158,7 @@ class _Doing:
         return None if at is None else urlencode({**of, "at": at})
 
     def _at(self, group: str, row: Mapping[str, Any]) -> str | None:
-        if group == "Circles":
+        if group in ("Circles", "Unsure circles"):
             return self._node(str(row["label"]).partition(":")[0])
         if group == "Inside":
             return self._node(str(row["equivalence_class"]).partition(":")[0])

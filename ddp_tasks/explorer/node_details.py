@@ -161,7 +161,7 @@ def _shares(shown: Slice, node: int, confidence: float) -> list[ClassShare]:
 
 def _resamples(shown: Slice, node: int, classes: int) -> npt.NDArray[np.float64]:
     """In which share of the run's resamples each incidence of a node holds, at its own levels."""
-    stability = shown.run.of_layer("stability", shown.layer) if shown.own else None
+    stability = shown.stability
     if stability is None:
         return np.full(classes, np.nan)
     member = shown.nodes[node]

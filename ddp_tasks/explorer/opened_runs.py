@@ -14,7 +14,6 @@ import xarray as xr
 
 from ddp_tasks.explorer.linked_pictures import LinkedPictures
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture, optimised_pictures
-from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.queries.layer_levels import LayerLevels
 from ddp_tasks.queries.pictures import StoredPictures
 from ddp_tasks.queries.run_signals import RunSignals, open_run_signals
@@ -121,17 +120,6 @@ class OpenedRun:
     def optimised(self, layer: str) -> list[OptimisedPicture]:
         """The optimised images of a layer, those to trust first."""
         return optimised_pictures(layer_visualizations(self.store, layer))
-
-    def finished(self) -> FinishedRun:
-        """The run, to open its network and images.
-
-        Raises
-        ------
-        RunError
-            If what was given to find them is refused.
-        """
-        how = self.opening
-        return open_finished(self.folder, how.overrides, trust=how.trust, run_file=how.run_file)
 
 
 def open_runs(folders: Sequence[Path], opening: Opening | None = None) -> list[OpenedRun]:

@@ -8,6 +8,7 @@ const SKELETON = `
   <main aria-label="View"></main>
   <aside aria-label="Details"></aside>
   <div class="notice" role="status"></div>
+  <div class="waits" role="status"></div>
 </div>`;
 
 export function render({ model, el }) {
@@ -31,7 +32,7 @@ export function render({ model, el }) {
   let again = null;
   const askAgain = () => {
     clearTimeout(again);
-    if (root.querySelector("[data-waits]")) again = setTimeout(() => ask({}, false), 400);
+    if (model.waits || root.querySelector("[data-waits]")) again = setTimeout(() => ask({}, false), 400);
   };
   model.on("msg:custom", () => {
     askAgain();
@@ -49,6 +50,7 @@ export function render({ model, el }) {
     for (const d of place.querySelectorAll("details")) d.open = d.open || opened.has(d.dataset.key);
     place.querySelectorAll(".scroll").forEach((s, i) => {
       if (scrolled[i]) [s.scrollLeft, s.scrollTop] = scrolled[i];
+      else s.scrollLeft = s.matches(".fitted .scroll") ? (s.scrollWidth - s.clientWidth) / 2 : 0;
     });
     if (focused) place.querySelector(`[data-do="${CSS.escape(focused)}"]`)?.focus();
   };
@@ -67,7 +69,7 @@ export function render({ model, el }) {
     find("h1").textContent = model.values.title;
     mark();
   };
-  // The marks of what the details are of.
+  // The marks of what the details are of; a diagram that is wider than its place leads there.
   const mark = () => {
     const { chosen: at, where } = model.values;
     for (const one of main.querySelectorAll("g[data-do]")) {
@@ -75,6 +77,14 @@ export function render({ model, el }) {
       const same = at && does.get("at") === at &&
         (!does.has("layer") || `${does.get("run")}/${does.get("layer")}` === where);
       one.classList.toggle("chosen", Boolean(same));
+    }
+    for (const place of main.querySelectorAll(".drawn")) {
+      const first = place.querySelector("g.chosen") ?? place.querySelector("g[data-do*='at=v']");
+      if (!first || place.dataset.led === at || place.scrollWidth <= place.clientWidth) continue;
+      place.dataset.led = at;
+      const [inside, box] = [first.getBoundingClientRect(), place.getBoundingClientRect()];
+      place.scrollLeft += inside.left + inside.width / 2 - box.left - box.width / 2;
+      place.scrollTop += inside.top + inside.height / 2 - box.top - box.height / 2;
     }
   };
   const shown = {
@@ -89,6 +99,7 @@ export function render({ model, el }) {
       led = false;
     },
     notice: () => (notice.textContent = model.notice),
+    waits: () => (find(".waits").textContent = model.waits),
     address: () => {
       const { query, push } = model.address;
       const address = location.pathname + (query ? "?" + query : "");

@@ -23,7 +23,7 @@ from ddp_tasks.explorer.map_view import draw_classes, draw_images, layouts_of
 from ddp_tasks.explorer.node_details import node_details
 from ddp_tasks.explorer.pair_view import compared_in_all, compared_in_layer, names_of, pair_of
 from ddp_tasks.explorer.pointing import Overlays, activations_of, overlays_of, place_of
-from ddp_tasks.explorer.slices import Slice, Slices
+from ddp_tasks.explorer.slices import Slice, Slices, StillCountingError
 from ddp_tasks.explorer.start import Start, start
 from ddp_tasks.explorer.view_state import VIEWS, View, address_of, member_at
 from ddp_tasks.figures.notation import short
@@ -63,6 +63,9 @@ class Page(JSComponent):
     view = param.String()
     details = param.String()
     notice = param.String()
+    """why what was asked for is refused."""
+    waits = param.String()
+    """what is being made before it can be shown."""
     address = param.Dict({})
     """the query of the address, and whether it is a new place to go back from."""
 
@@ -103,12 +106,15 @@ class Page(JSComponent):
         try:
             self._show(view, push=push)
         except RunError as error:
-            self.notice = str(error)
+            self.param.update(notice=str(error), waits="")
+        except StillCountingError as counting:
+            self.param.update(notice="", waits=str(counting))
 
     def _show(self, view: View, *, push: bool = False) -> None:
         shown = self._slices.of_view(view)
         self.param.update(
             notice="",
+            waits="",
             view=self._drawn(view, shown),
             details=self._details(view, shown),
             values=self._values(view, shown),
@@ -150,7 +156,7 @@ class Page(JSComponent):
         columns = [layer_column(shown, view, several=several)]
         if (other := self._slices.beside(view)) is not None:
             columns.append(layer_column(other, view, several=several))
-        return rendered("layer.html.jinja", columns=columns)
+        return rendered("layer.html.jinja", columns=columns, whole=view.whole == "all")
 
     def _pair(self, view: View, shown: Slice) -> str:
         names = names_of(shown, view)

@@ -49,10 +49,13 @@ def activations_of(run: OpenedRun, layer: str, ids: Sequence[str]) -> Activation
         If network or images are not there any more, are not those of the run, or are not trusted.
     """
     # Torch and the network take seconds to load, and nothing else here needs them.
+    from ddp_tasks.queries.finished_run import open_finished
     from ddp_tasks.queries.images_in_layer import images_in_layer
     from ddp_tasks.visualization.similarity_overlays import averaged, carried_vectors
 
-    opened = images_in_layer(run.finished(), layer)
+    how = run.opening
+    finished = open_finished(run.folder, how.overrides, trust=how.trust, run_file=how.run_file)
+    opened = images_in_layer(finished, layer)
     inputs = opened.inputs([run.position[image] for image in ids])
     activations = averaged(opened.activations(inputs))
     if activations.shape[1] * activations.shape[2] == 1:

@@ -13,9 +13,10 @@ from ddp_tasks.explorer.background import Background
 from ddp_tasks.explorer.class_groups import Groups
 from ddp_tasks.explorer.layer_samples import LayerSample
 from ddp_tasks.explorer.opened_runs import OpenedRun
+from ddp_tasks.explorer.quick_hierarchy import quick_hierarchy
 from ddp_tasks.explorer.view_state import View
 from ddp_tasks.hypergraphs.family import why_empty
-from ddp_tasks.queries.layer_levels import LayerLevels
+from ddp_tasks.queries.layer_levels import KEPT_BYTES, LayerLevels, is_level
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.signed_vectors import SignedVector, SignedVectors
 from schemas.parameters import Levels
@@ -24,6 +25,10 @@ from schemas.run_files import nearest
 
 #: Slices, and samples of layers, that are kept of those asked for last.
 _KEPT, _SAMPLES_KEPT = 6, 2
+
+
+class StillCountingError(Exception):
+    """A level is being counted; whoever asks again later gets it."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,14 @@ class Slice:
         """Its semantic hierarchy with exemplars: the stored one where that is meant."""
         if self.own and (stored := self.run.of_layer("hierarchies", self.layer)) is not None:
             return stored.load()
+        if signal_bytes(self.run, self.layer) > KEPT_BYTES:
+            return quick_hierarchy(self.run, self.nodes, self.table, self.groups)
         return self.levels.hierarchy(self.table, self.groups)
+
+    @cached_property
+    def stability(self) -> xr.Dataset | None:
+        """In how many resamples what is shown holds; at the run's own levels alone."""
+        return self.run.of_layer("stability", self.layer) if self.own else None
 
     @property
     def empty(self) -> str:
@@ -67,6 +79,11 @@ class Slice:
         """Classes, or groups of them, that a node is significant for."""
         of_node = np.flatnonzero(self.table.significant[:, node])
         return [self.table.target_classes[c] for c in of_node]
+
+
+def signal_bytes(run: OpenedRun, layer: str) -> int:
+    """Bytes of all signals of a layer."""
+    return 4 * len(run.signals.ids) * run.signals.layers[layer].rank
 
 
 @dataclass
@@ -90,6 +107,24 @@ class Slices:
             if str(run.number) == number:
                 return run
         raise RunError(f"there is no run {number!r}; runs: 1{' and 2' * (len(self.runs) > 1)}")
+
+    def _check_counted(self, run: OpenedRun, layer: str, quantile: float) -> None:
+        """Have a level that takes long to count counted beside the server.
+
+        Raises
+        ------
+        StillCountingError
+            Until it is.
+        """
+        stored = run.signals.stored.significance
+        size = signal_bytes(run, layer)
+        if size <= KEPT_BYTES or is_level(stored, quantile) or not 0 < quantile < 1:
+            return
+        key = ("level", run.number, layer, quantile)
+        if self.background.result(key, lambda: run.levels(layer).counted(quantile)) is None:
+            raise StillCountingError(
+                f"Level {quantile:g} of {layer} is being counted over {size / 1e9:.1f} GB …"
+            )
 
     def sample(self, run: OpenedRun, layer: str) -> LayerSample:
         """Some images of a layer; those of the last two layers are kept."""
@@ -141,6 +176,7 @@ class Slices:
         groups = view.class_groups(run.target_classes)
         key = (run.number, layer, *levels, directions, view.groups)
         if key not in self._kept:
+            self._check_counted(run, layer, levels.quantile)
             own = levels == plain and directions == run.signals.directions and groups is None
             opened = run.levels(layer)
             table = opened.at(levels.quantile, levels.percentage, directions, groups)

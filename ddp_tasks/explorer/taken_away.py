@@ -10,8 +10,6 @@ import numpy as np
 from ddp_tasks.explorer.pair_view import compared_in_all, compared_in_layer, names_of
 from ddp_tasks.explorer.slices import Slice
 from ddp_tasks.explorer.view_state import View
-from ddp_tasks.hypergraphs.hif import hif_text
-from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_graph
 from ddp_tasks.significance.confidence_intervals import shares_intervals
 from ddp_tasks.significance.significance import significant_images
 
@@ -69,6 +67,10 @@ def pair_file(shown: Slice, view: View) -> str:
 
 def hif_file(shown: Slice) -> str:
     """The hypergraph in the format of ``hypergraphs/LAYER.hif.json``, as HyperNetX reads it."""
+    # HyperNetX takes a second to import, and nothing else here needs it.
+    from ddp_tasks.hypergraphs.hif import hif_text
+    from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_graph
+
     hyperedges = "superclass" if shown.groups else "target_class"
     metadata = file_metadata(shown.run.name, shown.table, hyperedges)
     return hif_text(layer_graph(shown.table, shown.levels.vectors), metadata)

@@ -57,6 +57,8 @@ class View:
     """one of ``LAYOUTS``."""
     drawn: str = ""
     """rings or matrix: how hypergraphs are drawn; empty: rings of few equivalence classes."""
+    whole: str = ""
+    """all: hierarchies are drawn whole; empty: folded to the width of the page."""
     point: str = ""
     """a place on the image of the details, as x,y from 0 to 1; empty: none."""
 
