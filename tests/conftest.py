@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import annotated_shapes  # noqa: F401 - before anything that it checks
+import digits_run
 import pytest
 import run_stages
 from distributed import LocalCluster
@@ -70,6 +71,13 @@ def finished(prefect_server, tmp_path_factory):
     """The tiny run, whole; tests leave its folder as it is."""
     # A folder's name may hold what addresses and patterns give a meaning to.
     return run_pipeline(tiny_run(), tmp_path_factory.mktemp("finished 1 é #%20?[x]"))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """The folder in which the default preset was carried out, and what the command said."""
+    folder = tmp_path_factory.mktemp("digits")
+    return folder, digits_run.carried_out(folder)
 
 
 @pytest.fixture(scope="module")

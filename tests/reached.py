@@ -29,7 +29,7 @@ REACHED = {
         "refused_command",
     },
     "browser": {"browser", "chromium", "sync_playwright"},
-    "process": {"subprocess", "multiprocessing", "Popen"},
+    "process": {"subprocess", "multiprocessing", "Popen", "NotebookClient"},
 }
 #: Markers of tests that are not fast; a person gives the last two.
 APART = (*REACHED, "slow", "gpu")

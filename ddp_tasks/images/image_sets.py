@@ -296,7 +296,7 @@ class ImageSet:
 
         Returns
         -------
-        float32, shape (len(pictures), *self.shape)
+        float32, shape (n, *self.shape); one for each picture
         """
         block = pictures if isinstance(pictures, Tensor) else stacked(pictures, device)
         block = block.to(device, non_blocking=True)

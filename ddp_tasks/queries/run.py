@@ -239,7 +239,7 @@ class Run:
 
         Returns
         -------
-        columns layer, vector (such as v3⁺), target_classes (a list), share (the least of them),
+        columns layer, vector (such as v3⁺), ``target_classes`` (a list), share (the least of them),
         low (of all intervals), resamples (least share in which a class holds), percentile (among
         the best η² of random rotations), images (ids of the strongest), and sentence
         """

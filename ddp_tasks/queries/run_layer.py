@@ -128,7 +128,8 @@ class RunLayer:
 
         Returns
         -------
-        columns level, singular_vectors, target_classes (lists of names), greatest_singular_value
+        columns level, singular_vectors and ``target_classes`` (lists of names), and
+        greatest_singular_value
 
         Raises
         ------

@@ -15,6 +15,7 @@ import pytest
 import torch
 import xarray as xr
 import yaml
+from digits_run import DDP, ddp
 from runs import TinyNetwork, tiny_run
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -23,21 +24,6 @@ from flows import cli
 
 #: Whole runs in processes of their own, which import everything anew.
 pytestmark = pytest.mark.timeout(600)
-
-DDP = Path(sys.executable).with_name("ddp")
-
-#: Writes down every address that a Python process of the run connects to or asks for.
-AUDIT = """
-import os, sys
-
-def _audit(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
-        place = arguments[1] if event != "socket.getaddrinfo" else arguments[:2]
-        with open(os.environ["DDP_TEST_AUDIT"], "a") as log:
-            print(event, place, file=log)
-
-sys.addaudithook(_audit)
-"""
 
 
 @pytest.fixture
@@ -262,35 +248,6 @@ def test_a_vision_transformer_whose_head_starts_at_zero_is_listed_without_it(run
     assert set(layers[7:]) == {"not"}
     left_out = "not analysed: heads.head (Linear whose weight is zero: it has no singular vectors)"
     assert left_out in printed.stdout.splitlines()
-
-
-def ddp(*arguments: str, cwd: Path | None = None, **environment: str):
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    return subprocess.run(
-        [DDP, *arguments],
-        cwd=cwd,
-        env={**kept, "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb", **environment},
-        capture_output=True,
-        text=True,
-        timeout=560,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory):
-    """The default preset, whole, with Prefect's temporary server, and what it connected to."""
-    folder = tmp_path_factory.mktemp("digits")
-    (folder / "sitecustomize.py").write_text(AUDIT)
-    done = ddp(
-        "run",
-        cwd=folder,
-        PREFECT_HOME=str(folder / "prefect"),
-        PYTHONPATH=str(folder),
-        DDP_TEST_AUDIT=str(folder / "audit.log"),
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, done
 
 
 def test_the_default_run_ends_with_its_places_and_findings(digits):
