@@ -22,7 +22,7 @@ from schemas.parameters import RunError
 from schemas.run_files import load_run, load_zoo, presets
 
 #: Seconds that may be spent on looking; a refusal is not late by more.
-_SECONDS = 4.0
+SECONDS = 4.0
 
 #: Values that are tried of a whole number, beside sizes that the checkpoint has.
 _NUMBERS = range(1, 161)
@@ -33,17 +33,28 @@ _LAST = 6
 Call = tuple[str, dict[str, Any]]
 
 
-def fitting_variant(factory: str, kwargs: Mapping[str, Any], path: Path) -> Call | None:
+def fitting_variant(
+    factory: str, kwargs: Mapping[str, Any], path: Path, seconds: float = SECONDS
+) -> Call | None:
     """Another call that gives a network of exactly the tensors of a checkpoint, if one is near.
 
     Tried are other whole numbers for the factory's own arguments, such as a depth or a number of
     classes, and the networks of the package's presets and lists of models.
 
+    Parameters
+    ----------
+    factory, kwargs
+        as a run asks for the network.
+    path
+        of the checkpoint.
+    seconds
+        that may be spent on looking.
+
     Returns
     -------
-    factory and its arguments; None if none was found in a few seconds
+    factory and its arguments; None if none was found in that time
     """
-    until = time.monotonic() + _SECONDS
+    until = time.monotonic() + seconds
     mappings = named_tensors(path)
     sizes = _last_sizes(mappings)
     counts = {sum(isinstance(v, Tensor) for v in tensors.values()) for tensors in mappings.values()}
@@ -75,7 +86,8 @@ def shown_variant(variant: Call, factory: str, kwargs: Mapping[str, Any]) -> str
 def _variants(factory: str, kwargs: dict[str, Any], sizes: list[int]) -> Iterator[Call]:
     numbers = _whole_numbers(factory, kwargs)
     for name in numbers:
-        for value in (*sizes, *_NUMBERS):
+        # A checkpoint's own sizes say how many classes it has.
+        for value in (*sizes, *(() if "class" in name else _NUMBERS)):
             yield factory, {**kwargs, name: value}
     for name in numbers:
         for classes in [other for other in numbers if other != name]:
