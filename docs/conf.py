@@ -84,7 +84,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
 }
-html_sidebars = {"docs/index": []}
+html_sidebars = {page: [] for page in ("docs/index", "docs/tutorial", "docs/gallery")}
 
 spelling_lang = tokenizer_lang = "en_GB"
 spelling_word_list_filename = "docs/words.txt"
