@@ -356,7 +356,7 @@ def _texts(boxes: list[Box], high: float) -> list[hv.Labels]:
             vectors.append((left, bottom, f"{box.below:,} more below"))
             bottom += 16
         if box.left_out:
-            classes.append((left, bottom, f"+{box.left_out} more classes' images"))
+            classes.append((left, bottom, f"+{box.left_out} more images"))
     style: dict[str, Any] = {
         "text_align": "left",
         "text_baseline": "top",

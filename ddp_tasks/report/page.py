@@ -20,7 +20,7 @@ from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.report.fragments import Fragment, Part
 
 #: Letters that the pictures of a page take at most.
-_PICTURES = 2_400_000
+_PICTURES = 2_000_000
 #: Name of the page itself, beside its parts.
 _PAGE = "page"
 
