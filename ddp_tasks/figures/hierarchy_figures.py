@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -209,11 +209,12 @@ def hierarchy_figure(
         raise ValueError("the hierarchy is empty: no singular vector is significant for a class")
     covers = hierarchy["covers"].to_numpy()
     placed = _placed(boxes, covers)
-    fewer, small = len(boxes), widest < WIDEST
-    while placed.width > widest and fewer > 1:
-        boxes = hierarchy_boxes(hierarchy, layer, fewer, optimised, values=values, small=small)
-        placed = _placed(boxes, covers)
-        fewer -= max(1, fewer // 8)
+    if placed.width > widest:
+        small = widest < WIDEST
+        boxes, placed = _folded(
+            lambda n: hierarchy_boxes(hierarchy, layer, n, optimised, values=values, small=small),
+            *(covers, len(boxes), widest),
+        )
     total = len(covers)
     boxes = [replace(b, x=x, y=y) for b, (x, y) in zip(boxes, placed.corners, strict=True)]
     title = ""
@@ -240,6 +241,33 @@ def hierarchy_figure(
 def width_of(diagram: hv.Overlay) -> float:
     """Width of a diagram in pixels."""
     return float(hv.Store.lookup_options("bokeh", diagram, "plot").kwargs["frame_width"])
+
+
+def _folded(
+    boxes_of: Callable[[int], list[Box]],
+    covers: npt.NDArray[np.bool_],
+    count: int,
+    widest: float,
+) -> tuple[list[Box], Levels]:
+    """The most general boxes of at most ``count`` that fit a width, and their places."""
+    while True:
+        boxes = boxes_of(count)
+        # Placing takes long, so that what cannot fit is not placed.
+        while count > 1 and _least_width(boxes[:count], covers) > widest:
+            count -= 1
+        boxes = boxes_of(count)
+        placed = _placed(boxes, covers)
+        if placed.width <= widest or count == 1:
+            return boxes, placed
+        count -= max(1, count // 8)
+
+
+def _least_width(boxes: list[Box], covers: npt.NDArray[np.bool_]) -> float:
+    """Width of the widest level, without lines that pass it."""
+    within = covers[: len(boxes), : len(boxes)]
+    joined = within.any(axis=0) | within.any(axis=1) | (len(boxes) <= _ALONE)
+    width = np.array([box.width + _COLUMN_GAP for box in boxes]) * joined
+    return float(np.bincount(levels(within), weights=width).max()) - _COLUMN_GAP
 
 
 def _placed(boxes: list[Box], covers: npt.NDArray[np.bool_]) -> Levels:

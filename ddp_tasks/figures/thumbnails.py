@@ -127,7 +127,7 @@ def thumbnail(
     longest = max(image.size)
     if longest > min(largest, _LOSSLESS):
         image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
-        kind, options = "webp", {"quality": 80, "method": 6}
+        kind, options = "webp", {"quality": 80}
     else:
         factor = -(-smallest // longest)
         image = image.resize(

@@ -43,6 +43,8 @@ _STRONGEST, _PATCHES, _MAPS, _OPTIMISED = 8, 3, 3, 2
 EVERY_CLASS, _SOME_CLASSES, _NEXT = 32, 60, 3
 #: Nearest classes of each, of few classes and of many.
 _NEAREST, _NEAREST_OF_MANY = 3, 1
+#: Where a direction stands in stored arrays.
+_PLACES = {direction: place for place, direction in enumerate(DIRECTIONS)}
 #: Side of a patch in the page, at most.
 _PATCH = 48
 
@@ -228,10 +230,20 @@ class _Layer:
             for a, b, c, d in zip(k.tolist(), n.tolist(), low, high, strict=True)
         }
 
+    @cached_property
+    def _exemplars(self) -> dict[str, npt.NDArray[Any]]:
+        return _by_vector(self._of.exemplars, "image", "signal")
+
+    @cached_property
+    def _projections(self) -> dict[str, npt.NDArray[Any]]:
+        of = self._of.projections
+        names = ("image", "map", "patch", "patch_image", "patch_signal")
+        return {} if of is None else _by_vector(of, *names)
+
     def _strongest(self, signed: SignedVector) -> list[tuple[str, float]]:
-        at = {"singular_vector": signed.vector, "direction": signed.direction}
-        of = self._of.exemplars[["image", "signal"]].sel(at)
-        pairs = zip(of["image"].to_numpy(), of["signal"].to_numpy(), strict=True)
+        at = _PLACES[signed.direction], signed.vector
+        of_side = (self._exemplars[name][at] for name in ("image", "signal"))
+        pairs = zip(*of_side, strict=True)
         return [(str(image), float(signal)) for image, signal in pairs if image][:_STRONGEST]
 
     def _image(self, image: str) -> int | str:
@@ -250,32 +262,29 @@ class _Layer:
         self, vector: int, direction: str, shown: Sequence[int | str]
     ) -> list[npt.NDArray[np.float32]]:
         """Maps of the strongest images that are shown, in their order, while the budget lasts."""
-        projections, found = self._of.projections, []
-        if projections is None or projections["map"].shape[-2:] == (1, 1):
+        found: list[npt.NDArray[np.float32]] = []
+        of = self._projections
+        if not of or of["map"].shape[-2:] == (1, 1):
             return []
-        of_side = projections[["map", "image"]].sel(singular_vector=vector, direction=direction)
-        mapped, maps = of_side["image"].to_numpy(), of_side["map"].to_numpy()
+        at = _PLACES[direction], vector
+        mapped, maps = of["image"][at], of["map"][at]
         for place, number in enumerate(shown[: min(_MAPS, len(maps))]):
             image = self._images.get(number, [""])[0] if isinstance(number, int) else ""
-            if (
-                not image
-                or escaped(str(mapped[place])) != image
-                or self._left.cells < maps[place].size
-            ):
+            size = maps[place].size
+            if not image or escaped(str(mapped[place])) != image or self._left.cells < size:
                 break
-            self._left.cells -= maps[place].size
+            self._left.cells -= size
             found.append(maps[place])
         return found
 
     def _patches(self, signed: SignedVector) -> list[list[Any]]:
-        projections = self._of.projections
+        of = self._projections
         found: list[list[Any]] = []
-        if projections is None or self._left.patches < _PATCHES:
+        if not of or self._left.patches < _PATCHES:
             return []
-        at = {"singular_vector": signed.vector, "direction": signed.direction}
-        of_side = projections[["patch", "patch_image", "patch_signal"]].sel(at)
-        cut, signal = of_side["patch"].to_numpy(), of_side["patch_signal"].to_numpy()
-        for place, image in enumerate(map(str, of_side["patch_image"].to_numpy())):
+        at = _PLACES[signed.direction], signed.vector
+        cut, signal = of["patch"][at], of["patch_signal"][at]
+        for place, image in enumerate(map(str, of["patch_image"][at])):
             if not image or len(found) == _PATCHES:
                 continue
             name = f"{self._anchor}/patch-{signed.vector}-{signed.sign}-{place}"
@@ -320,6 +329,15 @@ class _Layer:
             order = [i for i in np.argsort(-row, kind="stable")[: most + 1] if others[i] != c]
             rows.append([[others[i], round(100 * row[i])] for i in order[:most] if row[i] > 0])
         return rows
+
+
+def _by_vector(stored: xr.Dataset, *names: str) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a group with the direction first, positive before negative, then the vector."""
+    ordered = stored[list(names)].sel(direction=list(DIRECTIONS))
+    return {
+        name: ordered[name].transpose("direction", "singular_vector", ...).to_numpy()
+        for name in names
+    }
 
 
 def _signed_bytes(values: npt.NDArray[np.float32], limit: float) -> str:
