@@ -51,6 +51,8 @@ nb_execution_mode = "cache"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
 nb_merge_streams = True
+# Artifacts of Prefect hold tables.
+nb_render_markdown_format = "gfm"
 
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

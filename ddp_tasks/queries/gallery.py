@@ -65,9 +65,11 @@ class Picture:
         return (
             '<figure style="display:inline-block;margin:0 6px 6px 0;text-align:center;'
             'vertical-align:top;max-width:160px">'
-            f'<img alt="{text}" src="data:image/png;base64,{encoded}" '
+            # The class keeps dark themes of Sphinx from laying a card under the picture.
+            f'<img class="dark-light" alt="{text}" src="data:image/png;base64,{encoded}" '
             f'style="height:{height}px;image-rendering:pixelated;display:inline-block;margin:0">'
-            f'<figcaption style="font-size:11px;line-height:1.3;overflow-wrap:anywhere">{text}'
+            f'<figcaption style="color:inherit;font-size:11px;line-height:1.3;'
+            f'overflow-wrap:anywhere">{text}'
             "</figcaption></figure>"
         )
 

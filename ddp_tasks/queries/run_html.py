@@ -56,7 +56,7 @@ def run_html(shown: Shown) -> str:
 
 def _model(run: RunParameters) -> str:
     factory = str(run.model.factory)
-    return f"<code>{html.escape(factory.rpartition(':')[2])}</code>"
+    return _code(factory.rpartition(":")[2])
 
 
 def _statement(one: Finding, stored: Mapping[str, npt.NDArray[np.uint8]]) -> str:
@@ -67,7 +67,7 @@ def _statement(one: Finding, stored: Mapping[str, npt.NDArray[np.uint8]]) -> str
     ]
     return (
         f'<div style="border-top:{_LINE};padding:6px 0">'
-        f"<div><code>{html.escape(one.layer)}</code> <b>{html.escape(one.headline)}</b>. "
+        f"<div>{_code(one.layer)} <b>{html.escape(one.headline)}</b>. "
         f'<span style="opacity:.8">{html.escape(one.evidence)}</span></div>'
         f'<div style="margin-top:6px">{row(pictures, _HEIGHT)}</div></div>'
     )
@@ -84,7 +84,7 @@ def _layers(frame: pd.DataFrame) -> str:
     for name, one in frame.iterrows():
         percentile = one["percentile"]
         cells = (
-            f"<code>{html.escape(str(name))}</code>",
+            _code(str(name)),
             html.escape(f"{one['kind']} {one['shape']}"),
             f"{one['rank']:,}",
             f"{one['nodes']:,}",
@@ -96,7 +96,9 @@ def _layers(frame: pd.DataFrame) -> str:
         rows.append(f"<tr>{_cells('td', cells)}</tr>")
     head = _cells("th", header)
     table = (
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        # The class that pandas gives its tables, which themes know to be light and dark.
+        f'<table class="dataframe"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
         '<p style="opacity:.8">vectors: significant for a class; percentile: of the best η² among '
         "random rotations of the layer's outputs</p>"
     )
@@ -105,6 +107,11 @@ def _layers(frame: pd.DataFrame) -> str:
         f"<details{opened}><summary>{len(frame):,} layers</summary>"
         f'<div style="overflow-x:auto">{table}</div></details>'
     )
+
+
+def _code(text: str) -> str:
+    """A name as code, in the colour of the text around it."""
+    return f'<span style="font-family:monospace">{html.escape(text)}</span>'
 
 
 def _cells(tag: str, texts: Sequence[str]) -> str:
