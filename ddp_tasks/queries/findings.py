@@ -31,6 +31,8 @@ from ddp_tasks.weights.signed_vectors import SignedVector, SignedVectors, by_nod
 from schemas.names import group_path
 from schemas.parameters import RunParameters
 
+#: Statements of a run, at most.
+MOST = 5
 #: Nodes of a layer that are looked at closely.
 _CLOSELY = 60
 #: What each merit of a candidate counts beside its η²: that its classes are a group of the run,
@@ -48,7 +50,7 @@ class RunFindings:
     conclusion: Conclusion
 
 
-def read_findings(run: RunParameters, path: Path, most: int = 5) -> RunFindings:
+def read_findings(run: RunParameters, path: Path, most: int = MOST) -> RunFindings:
     """The statements that best say what a network has learned, from a finished store.
 
     Parameters
@@ -60,10 +62,49 @@ def read_findings(run: RunParameters, path: Path, most: int = 5) -> RunFindings:
     most
         of the statements; there are fewer where fewer vectors are significant.
     """
+    controls = groups.read(path, "controls").load()
+    superclasses = _superclasses(run, path)
+    candidates, rows = _read_candidates(run, path, controls)
+    chosen = _diverse(candidates, _groups_of(superclasses), most)
+    told = _Told(run, path, superclasses, groups.read(path, "signals"))
+    return RunFindings(
+        statements=tuple(_finding(one, *rows[one.layer], told) for one in chosen),
+        conclusion=conclusion(controls, stored_comparison(path, run.significance.directions)),
+    )
+
+
+def stated_vectors(
+    run: RunParameters, path: Path, most: int = MOST
+) -> dict[str, list[SignedVector]]:
+    """The singular vectors that the statements of a run are about, by layer.
+
+    Neither images nor optimised images need be there.
+
+    Parameters
+    ----------
+    run, path, most
+        as in ``read_findings``.
+    """
+    controls = groups.read(path, "controls").load()
+    candidates, rows = _read_candidates(run, path, controls)
+    stated: dict[str, list[SignedVector]] = {}
+    for one in _diverse(candidates, _groups_of(_superclasses(run, path)), most):
+        vectors, of_layer = rows[one.layer]
+        node = SignedVectors(vectors, of_layer.directions)[one.node]
+        stated.setdefault(of_layer.layer, []).append(node)
+    return stated
+
+
+def _superclasses(run: RunParameters, path: Path) -> xr.Dataset | None:
+    return groups.read(path, "superclasses") if run.significance.superclasses else None
+
+
+def _read_candidates(
+    run: RunParameters, path: Path, controls: xr.Dataset
+) -> tuple[list[_Candidate], dict[int, tuple[LayerVectors, _Rows]]]:
+    """What may be stated of each layer, and by layer its vectors and rows of its table."""
     layers = groups.read(path, "layers").load()
     significance = groups.read(path, "significance")
-    controls = groups.read(path, "controls").load()
-    superclasses = groups.read(path, "superclasses") if run.significance.superclasses else None
     candidates: list[_Candidate] = []
     rows = {}
     for position, layer in enumerate(map(str, layers["layer"].to_numpy())):
@@ -86,12 +127,7 @@ def read_findings(run: RunParameters, path: Path, most: int = 5) -> RunFindings:
         )
         candidates += of_layer
         rows[position] = (vectors, _Rows.of(table, incidence, [one.node for one in of_layer]))
-    chosen = _diverse(candidates, _groups_of(superclasses), most)
-    told = _Told(run, path, superclasses, groups.read(path, "signals"))
-    return RunFindings(
-        statements=tuple(_finding(one, *rows[one.layer], told) for one in chosen),
-        conclusion=conclusion(controls, stored_comparison(path, run.significance.directions)),
-    )
+    return candidates, rows
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
+from ddp_tasks.queries.findings import stated_vectors
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import groups
 from ddp_tasks.visualization.targets import Target
@@ -34,7 +35,7 @@ class Wanted:
     eta_squared: float = 0.0
     """the greatest η² of the vectors, on the images that choose."""
     rank: int = 0
-    """0 for what a run makes first, 1 for what it makes then."""
+    """0 for what a run makes first, 1 for what it makes then, and so on."""
 
     def targets(self, options: VisualizationParameters) -> list[Target]:
         """The images to be made: for each objective, as many as differ by intent."""
@@ -53,7 +54,8 @@ class Wanted:
 def wanted_by_run(run: RunParameters, path: Path) -> dict[str, list[Wanted]]:
     """What a run asks for, by layer; in each layer the most discriminating first.
 
-    Equivalence classes of the hierarchies come before single vectors.
+    The vectors that the run's statements are about come first, then the equivalence classes of the
+    hierarchies, then single vectors.
 
     Parameters
     ----------
@@ -65,28 +67,34 @@ def wanted_by_run(run: RunParameters, path: Path) -> dict[str, list[Wanted]]:
         return {}
     wanted: dict[str, list[Wanted]] = {}
     significance = groups.read(path, "significance")
+    stated = stated_vectors(run, path)
     for layer in groups.read(path, "layers")["layer"].to_numpy().tolist():
         of_layer = significance.sel(layer=layer)
         # Both directions, whichever are nodes of the hypergraph.
         table = LayerTable.of(of_layer, *run.significance.levels(layer))
-        classes = [_wanted(members, table) for members in equivalence_classes(path, layer)]
-        chosen = sorted(classes, key=_by_eta_squared)
+        ranked: list[list[tuple[SignedVector, ...]]] = [
+            [(vector,) for vector in stated.get(layer, [])],
+            equivalence_classes(path, layer),
+        ]
         if options.targets == "all":
-            known = {one.members for one in classes}
-            nodes = ((signed_vector(i, DIRECTIONS),) for i in range(len(table.eta_squared)))
-            singles = [replace(_wanted(one, table), rank=1) for one in nodes if one not in known]
-            chosen += sorted(singles, key=_by_eta_squared)
-        wanted[layer] = chosen
+            ranked.append([(signed_vector(i, DIRECTIONS),) for i in range(len(table.eta_squared))])
+        wanted[layer] = _once(
+            replace(_wanted(members, table), rank=rank)
+            for rank, of_rank in enumerate(ranked)
+            for members in of_rank
+        )
     return wanted
+
+
+def _once(wanted: Iterable[Wanted]) -> list[Wanted]:
+    """Everything that is asked for once, at its first rank; of each rank the most telling first."""
+    first = {one.members: one for one in reversed(list(wanted))}
+    return sorted(first.values(), key=lambda one: (one.rank, -one.eta_squared, one.members))
 
 
 def _wanted(members: tuple[SignedVector, ...], table: LayerTable) -> Wanted:
     nodes = [2 * member.vector + (member.sign < 0) for member in members]
     return Wanted(members, float(np.nan_to_num(table.selection_eta_squared[nodes]).max()))
-
-
-def _by_eta_squared(wanted: Wanted) -> tuple[float, tuple[SignedVector, ...]]:
-    return -wanted.eta_squared, wanted.members
 
 
 def most_telling(

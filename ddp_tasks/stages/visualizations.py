@@ -31,11 +31,12 @@ def _is_visualized(run: RunParameters, path: Path, _scheduler: str) -> str | Non
     return "optimised images: kept from before" if kept.is_visualized(run, path) else None
 
 
-@stage("visualizations", after=["hypergraphs"], unless=_is_visualized)
+@stage("visualizations", after=["hypergraphs", "stability", "controls"], unless=_is_visualized)
 def visualize_run(run: RunParameters, path: Path, scheduler: str) -> None:
     """Have the Dask workers make the optimised images that a run asks for, within its budget.
 
-    The most discriminating come first. Images that are stored already are kept.
+    The vectors of the run's statements come first, then the most discriminating. Images that are
+    stored already are kept.
     """
     log, options = get_run_logger(), run.visualizations
     wanted: Mapping[str, Sequence[Wanted]] = wanted_by_run(run, path)

@@ -3,6 +3,7 @@
 import pytest
 from runs import tiny_run
 
+from ddp_tasks.queries.findings import read_findings
 from ddp_tasks.queries.visualization_targets import (
     Wanted,
     equivalence_classes,
@@ -28,14 +29,19 @@ def with_options(run, **options):
     return run.model_copy(update={"visualizations": VisualizationParameters(**options)})
 
 
-def test_a_run_asks_for_the_equivalence_classes_of_all_hierarchies(run, finished) -> None:
+def test_a_run_asks_for_its_statements_and_all_equivalence_classes(run, finished) -> None:
     wanted = wanted_by_run(run, finished.store)
     assert list(wanted) == groups.read(finished.store, "layers")["layer"].to_numpy().tolist()
+    statements = read_findings(run, finished.store).statements
+    assert statements
     for layer, of_layer in wanted.items():
+        stated = {(one.singular_vector,) for one in statements if one.layer == layer}
+        assert {one.members for one in of_layer if one.rank == 0} == stated
         members = {one.members for one in of_layer}
-        assert members == set(equivalence_classes(finished.store, layer))
-        values = [one.eta_squared for one in of_layer]
-        assert values == sorted(values, reverse=True)
+        assert members == stated | set(equivalence_classes(finished.store, layer))
+        assert len(members) == len(of_layer)
+        order = [(one.rank, -one.eta_squared) for one in of_layer]
+        assert order == sorted(order)
 
 
 def test_all_asks_for_every_vector_in_both_directions_after_the_classes(run, finished) -> None:

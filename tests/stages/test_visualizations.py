@@ -151,12 +151,14 @@ def test_a_finished_stage_is_kept_and_other_options_make_what_is_missing(
             np.testing.assert_array_equal(now[target], picture)
 
 
-def test_images_within_a_budget_are_the_most_telling(path, address) -> None:
+def test_images_within_a_budget_are_of_the_statements_and_then_the_most_telling(
+    path, address
+) -> None:
     after(visualize_run, run_with(images=3), path, address)
     layers = wanted_by_run(run_with(), path)
     best = sorted(
         (
-            (-one.eta_squared, layer, one.members, vectors_of(one))
+            (one.rank, -one.eta_squared, layer, one.members, vectors_of(one))
             for layer, w in layers.items()
             for one in w
         )
