@@ -166,6 +166,8 @@ def test_the_switch_leaves_one_direction(report, table):
     for direction in ("both", "positive", "negative"):
         tab.locator(f"input[name=direction][value={direction}]").check()
         tab.wait_for_timeout(50)
+        said = tab.locator(f"[data-name={LAYER}] [data-one-direction]").is_visible()
+        assert said == (direction != "both")
         shown[direction] = tab.locator(f"[data-name={LAYER}] .listed tbody tr").evaluate_all(names)
     significant = table.significant.any(axis=0)
     for place, (direction, mark) in enumerate((("positive", "⁺"), ("negative", "⁻"))):
