@@ -12,12 +12,16 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from ddp_tasks.capacity.tables import model_rows
 from ddp_tasks.figures.notation import abbreviated
 from ddp_tasks.images.unreadable import unreadable_sentence
+from ddp_tasks.queries.findings import read_findings
+from ddp_tasks.queries.pictures import open_pictures
 from ddp_tasks.queries.summary import Discriminating, LayerSummary, Summary, significant_vectors
 from ddp_tasks.report.fragments import anchors
 from ddp_tasks.stages.artifacts import artifact_key, as_text, await_shown, show
-from flows.result_places import places_artifact, places_markdown
+from flows.result_places import places_artifact, places_markdown, served_at
+from flows.texts.findings import findings_markdown
 from flows.texts.run import judged_sentence, q_text
 from schemas.parameters import RunParameters
+from schemas.recording import recorded
 from schemas.shown import shown
 from schemas.zoo import ZooParameters
 
@@ -27,15 +31,8 @@ _LONGEST_LIST = 3000
 _MOST_CLASSES, _CLASSES_OF_VECTOR = 5, 20
 
 
-def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folder: Path) -> None:
-    """Create the artifacts of a finished run: its summary and the links."""
-    places = {"report": page, "store": store, "hypergraphs": folder}
-    _show(
-        create_markdown_artifact,
-        key=artifact_key("summary"),
-        markdown=summary_markdown(summary, places),
-        description=as_text(run.name),
-    )
+def publish(run: RunParameters, places: Mapping[str, Path]) -> None:
+    """Say where the results of a finished run are, and wait until all artifacts are sent."""
     _show(
         create_markdown_artifact,
         key=artifact_key("results"),
@@ -44,13 +41,36 @@ def publish(run: RunParameters, summary: Summary, store: Path, page: Path, folde
     await_shown()
 
 
-def publish_tables(run: RunParameters, summary: Summary, store: Path) -> None:
-    """Have the significance tables of layers read and created while the report is drawn.
+def publish_findings(
+    run: RunParameters, summary: Summary, store: Path, places: Mapping[str, Path]
+) -> None:
+    """Have summary and significance tables of layers read and created while the report is drawn.
 
     Layers that have no section in the report have no table either; the summary names them all.
+
+    Parameters
+    ----------
+    places
+        of the results, by what they are.
     """
+    show(partial(_create_summary, run, summary, store, places))
     for layer in (one for one in summary.layers if one.layer in anchors(summary)):
         show(partial(_create_table, run, store, layer))
+
+
+def _create_summary(
+    run: RunParameters, summary: Summary, store: Path, places: Mapping[str, Path]
+) -> None:
+    told = findings_markdown(
+        read_findings(recorded(run), store),
+        open_pictures(store.parent),
+        served_at(places["report"]),
+    )
+    create_markdown_artifact(
+        key=artifact_key("summary"),
+        markdown=summary_markdown(summary, places, told),
+        description=as_text(run.name),
+    )
 
 
 def _create_table(run: RunParameters, store: Path, layer: LayerSummary) -> None:
@@ -97,8 +117,16 @@ def _show(create: Callable[..., object], **what: object) -> None:
     show(partial(create, **what))
 
 
-def summary_markdown(summary: Summary, places: Mapping[str, Path]) -> str:
-    """The run's findings as a page of Markdown, and where its results are."""
+def summary_markdown(summary: Summary, places: Mapping[str, Path], told: Sequence[str] = ()) -> str:
+    """The run's findings as a page of Markdown, and where its results are.
+
+    Parameters
+    ----------
+    places
+        of the results, by what they are.
+    told
+        lines on what the network has learned, as in ``findings_markdown``.
+    """
     lines = [
         f"# {as_text(summary.title)}",
         f"{summary.images} images of {summary.target_classes} classes, accuracy "
@@ -109,6 +137,9 @@ def summary_markdown(summary: Summary, places: Mapping[str, Path]) -> str:
             if summary.unreadable
             else []
         ),
+        "",
+        *told,
+        "## Layers",
         "",
         "| layer | weight | rank | quantile | p | q | nodes | hyperedges | eq. classes |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -139,8 +139,9 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
             visualizations.visualize_run(run, store, address)
         with timings.part("report"):
             summary = read_summary(run, store)
-            artifacts.publish_tables(run, summary, store)
+            places = {"report": page, "store": store, "hypergraphs": hypergraphs}
+            artifacts.publish_findings(run, summary, store, places)
             report_tasks.write_report(run, summary, store, page, address)
-            artifacts.publish(run, summary, store, page, hypergraphs)
+            artifacts.publish(run, places)
     log.info("%s, %s and %s are written", store, page, hypergraphs)
     return Outcome(store, page, hypergraphs, summary, timings.seconds)

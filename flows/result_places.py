@@ -38,6 +38,12 @@ def check_address() -> None:
         )
 
 
+def served_at(path: Path) -> str:
+    """The address of a file in a run's folder; empty where nobody says that it is served."""
+    served = os.environ.get(VARIABLE, "").rstrip("/")
+    return f"{served}/{quote(path.parent.name)}/{quote(path.name)}" if served else ""
+
+
 def places_markdown(places: Mapping[str, Path]) -> str:
     """The places of results as a page of Markdown.
 
@@ -49,13 +55,12 @@ def places_markdown(places: Mapping[str, Path]) -> str:
     places
         files and folders in a run's folder, by what they are.
     """
-    served = os.environ.get(VARIABLE, "").rstrip("/")
     lines = list[str]()
     for what, path in places.items():
-        link = f"{served}/{quote(path.parent.name)}/{quote(path.name)}"
-        lines += [f"**[{what}]({link})**" if served else f"**{what}**", ""]
+        link = served_at(path)
+        lines += [f"**[{what}]({link})**" if link else f"**{what}**", ""]
         lines += ["    " + shown(path.as_uri(), _LONGEST_PATH), ""]
-    if not served:
+    if not os.environ.get(VARIABLE):
         folder = next(iter(places.values())).parent.parent
         lines += [
             "A browser opens no file from a page of a server: copy an address into its address "

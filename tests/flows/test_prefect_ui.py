@@ -1,8 +1,13 @@
 """What Prefect's UI shows of a run, asked from a real server."""
 
+import base64
+import io
 import json
+import re
 
+import numpy as np
 import pytest
+from PIL import Image
 from prefect import flow
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -13,6 +18,8 @@ from prefect.client.schemas.filters import (
 from prefect_runs import artifacts_of, edges, run_in
 from runs import tiny_run
 
+from ddp_tasks.queries.findings import read_findings
+from ddp_tasks.queries.pictures import open_pictures
 from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.stages import artifacts as shown_artifacts
 from flows import artifacts
@@ -20,6 +27,7 @@ from flows.labels import model_name
 from flows.pipeline import check
 from flows.result_places import VARIABLE, places_markdown
 from schemas.parameters import RunError
+from schemas.recording import recorded
 from schemas.run_files import load_run, preset_of
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -71,7 +79,18 @@ def test_artifacts_are_of_run_and_model_and_no_finished_bar_is_left(client, fini
         "results-tiny-tinynetwork",
         *(f"significance-tiny-tinynetwork-{layer}" for layer in LAYERS),
     }
-    assert "| conv2 | 6 × 5 × 3 × 3 | 6 |" in found["summary-tiny-tinynetwork"].data
+    told = found["summary-tiny-tinynetwork"].data
+    assert "| conv2 | 6 × 5 × 3 × 3 | 6 |" in told
+    findings = read_findings(recorded(tiny_run()), finished.store)
+    first = findings.statements[0]
+    assert f"1. **{first.layer}**: {shown_artifacts.as_text(first.headline, 1000)}" in told
+    pictures = re.findall(r"!\[[^]]*\]\(data:image/png;base64,([^)]*)\)", told)
+    drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in pictures]
+    stored = open_pictures(finished.store.parent)
+    for picture, exemplar in zip(drawn, first.exemplars, strict=True):
+        kept = stored[exemplar.image]
+        step = picture.shape[0] // kept.shape[0]
+        np.testing.assert_array_equal(picture[::step, ::step], kept)
     rows = json.loads(found["significance-tiny-tinynetwork-fc1"].data)
     assert set(rows[0]) == {
         *("singular vector", "singular value", "η²", "η² of signals", "significant for")
