@@ -23,6 +23,14 @@ def zoos(incomplete: str) -> list[tuple[str, str]]:
     return [*_of_package("zoos", incomplete), *_files(incomplete)]
 
 
+def figures(incomplete: str) -> list[tuple[str, str]]:
+    """Figures of the paper and of the report."""
+    from schemas.figure_names import OF_LAYER, OF_PAPER, OF_RUN
+
+    known = (OF_PAPER | OF_LAYER | OF_RUN).items()
+    return [(name, text) for name, text in known if name.startswith(incomplete)]
+
+
 def layers(ctx: Any, incomplete: str) -> list[str]:
     """Layers of the run whose folder stands before."""
     store = _store(ctx)

@@ -14,14 +14,23 @@ from flows.terminal import say
 
 
 def figure(
-    number: Annotated[int, typer.Argument(metavar="N", help="6, 7, 9 or 10.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="FIGURE",
+            help="6, 7, 9 or 10 of the paper; or a figure of the report, such as hypergraph, "
+            "hierarchy, significance, spectrum or controls: a wrong name lists them all.",
+            autocompletion=completion.figures,
+        ),
+    ],
     folder: Folder,
     *,
     layer: Annotated[
         str | None,
         typer.Option(
             metavar="LAYER",
-            help="A layer of the run; by default one as deep as the paper's.",
+            help="A layer of the run; by default one as deep as the paper's, and for a figure of "
+            "the report that of the vector with the greatest η².",
             autocompletion=completion.layers,
         ),
     ] = None,
@@ -44,14 +53,17 @@ def figure(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.html", parser=path, help="The page; default DIR/figure-N-LAYER.html."
+            metavar="FILE",
+            parser=path,
+            help="Of a figure of the paper a page, by default DIR/figure-N-LAYER.html; of the "
+            "others a .svg or .png, by default DIR/FIGURE-LAYER.svg.",
         ),
     ] = None,
     overrides: Set = None,
     run_file: RunFile = None,
     trust: Trust = False,
 ) -> None:
-    """Remake figure 6, 7, 9 or 10 of the paper from a finished run.
+    """Draw a figure of a finished run: of the paper as a page, of the report as SVG or PNG.
 
     Figures 6 and 7: a hypergraph and its hierarchy with optimised and natural images and, for a
     convolution, the signals at all positions. Figure 9: part of a deep layer's hierarchy. Figure
@@ -60,8 +72,12 @@ def figure(
     A store may name any code. Only the code of presets is run, unless --run names your run file or
     --trust allows all of it.
     """
+    if not kind.lstrip("-").isdecimal():
+        _draw(kind, folder, layer, out, given=vector is not None or images is not None)
+        return
     from ddp_tasks.report import figure_pages
 
+    number = int(kind)
     page, lacking = figure_pages.write(
         folder,
         number,
@@ -78,3 +94,13 @@ def figure(
         made_by = shlex.join(["ddp", "visualize", str(folder), "--layer", lacking.layer])
         say(f"{lacking.words}: {made_by}{vector_of}", err=True)
     say(page)
+
+
+def _draw(kind: str, folder: Path, layer: str | None, out: Path | None, *, given: bool) -> None:
+    """Draw a figure of the report, which takes neither a vector nor images."""
+    from ddp_tasks.workers import figure_files
+    from schemas.run_error import RunError
+
+    if given:
+        raise RunError(f"figure: {kind} takes neither --vector nor --images; leave them out")
+    say(figure_files.write(folder, kind, layer, out))
