@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from ddp_tasks.queries.findings import RunFindings
+from ddp_tasks.queries.statements import Finding
 from ddp_tasks.stages.artifacts import as_text
 
 #: Findings with pictures, images of each, and the longest side of one in pixels.
@@ -37,13 +38,25 @@ def findings_markdown(
         headline, evidence = (
             as_text(words, _LONGEST) for words in (finding.headline, finding.evidence)
         )
-        layer = f"**{as_text(finding.layer)}**"
+        layer = as_text(finding.layer)
         linked = f"[{layer}]({report}#{quote(finding.address)})" if report else layer
-        lines += [f"{place}. {linked}: {headline}. {evidence}", ""]
-        shown = [one.image for one in finding.exemplars if one.image in pictures][:_IMAGES]
-        if place <= _PICTURED and shown:
-            lines += ["   " + " ".join(_picture(pictures[image], image) for image in shown), ""]
+        lines += [f"**{linked}**: {headline}. {evidence}", ""]
+        if place <= _PICTURED:
+            lines += _strongest(finding, pictures)
     return [*lines, f"{as_text(findings.conclusion.sentence, _LONGEST)}.", ""]
+
+
+def _strongest(finding: Finding, pictures: Mapping[str, npt.NDArray[np.uint8]]) -> list[str]:
+    """The strongest images of a finding below their classes."""
+    shown = [one for one in finding.exemplars if one.image in pictures][:_IMAGES]
+    if not shown:
+        return []
+    cells = [
+        [as_text(one.target_class) for one in shown],
+        ["---"] * len(shown),
+        [_picture(pictures[one.image], one.image) for one in shown],
+    ]
+    return [*(f"| {' | '.join(row)} |" for row in cells), ""]
 
 
 def _picture(picture: npt.NDArray[Any], image: str) -> str:

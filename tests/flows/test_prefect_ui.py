@@ -83,7 +83,7 @@ def test_artifacts_are_of_run_and_model_and_no_finished_bar_is_left(client, fini
     assert "| conv2 | 6 × 5 × 3 × 3 | 6 |" in told
     findings = read_findings(recorded(tiny_run()), finished.store)
     first = findings.statements[0]
-    assert f"1. **{first.layer}**: {shown_artifacts.as_text(first.headline, 1000)}" in told
+    assert f"**{first.layer}**: {shown_artifacts.as_text(first.headline, 1000)}" in told
     pictures = re.findall(r"!\[[^]]*\]\(data:image/png;base64,([^)]*)\)", told)
     drawn = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in pictures]
     stored = open_pictures(finished.store.parent)
