@@ -26,8 +26,8 @@ ENDINGS = (".svg", ".png")
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _OPTIONS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
-    *("--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND"),
+    *("headless=new", "no-sandbox", "disable-gpu", "hide-scrollbars", "no-first-run"),
+    *("disable-background-networking", "host-resolver-rules=MAP * ~NOTFOUND"),
 )
 #: Milliseconds of the page's own clock in which BokehJS draws, and seconds by the clock.
 _BUDGET, _SECONDS = 60_000, 120
@@ -101,7 +101,7 @@ def _drawn_by_bokeh(figure: hv.Overlay) -> str:
     with tempfile.TemporaryDirectory(prefix="ddp-") as folder:
         page = Path(folder, "figure.html")
         page.write_text(_DRAWING.format(js=js, figure=element, script=script), "utf-8")
-        whole = _chromium(folder, f"--virtual-time-budget={_BUDGET}", "--dump-dom", page.as_uri())
+        whole = _chromium(folder, f"virtual-time-budget={_BUDGET}", "dump-dom", page=page)
     if (drawn := re.search(r'<pre id="drawn">(.*)</pre>', whole, re.DOTALL)) is None:
         raise RunError("Chromium did not draw the figure in time")
     return html.unescape(drawn[1])
@@ -116,27 +116,28 @@ def _as_png(drawn: str) -> bytes:
         page.write_text(_SHOWING.format(drawn), "utf-8")
         _chromium(
             folder,
-            f"--window-size={width},{height}",
-            f"--force-device-scale-factor={_SCALE}",
-            f"--screenshot={picture}",
-            page.as_uri(),
+            f"window-size={width},{height}",
+            f"force-device-scale-factor={_SCALE}",
+            f"screenshot={picture}",
+            page=page,
         )
         if not picture.is_file():
             raise RunError("Chromium did not draw the figure in time")
         return picture.read_bytes()
 
 
-def _chromium(folder: str, *arguments: str) -> str:
-    """What Chromium writes to its standard output, called without a network."""
+def _chromium(folder: str, *options: str, page: Path) -> str:
+    """What Chromium writes to its standard output of a page, called without a network."""
     program = next(filter(None, map(shutil.which, _CHROMIUM)), None)
     if program is None:
         raise RunError(
             "this figure is drawn by Chromium, which is not on the path: install chromium, or take "
             "the figure from the report"
         )
+    given = (*_OPTIONS, f"user-data-dir={folder}/profile", *options)
     try:
         done = subprocess.run(
-            [program, *_OPTIONS, f"--user-data-dir={folder}/profile", *arguments],
+            [program, *(f"{'-' * 2}{option}" for option in given), page.as_uri()],
             capture_output=True,
             text=True,
             timeout=_SECONDS,
