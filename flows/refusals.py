@@ -29,7 +29,7 @@ def refusal_text(error: RunError) -> str:
         rest = "; ".join(line.strip() for line in lines[kept - 1 :])
         lines = [*lines[: kept - 1], f"  {shown(rest, _LONGEST_LAST)}"]
     if len(changes) > _MOST_LINES - len(lines):
-        changes = [f"  {', or '.join(change.strip() for change in changes)}"]
+        changes = [f"  {'; '.join(change.strip() for change in changes)}"]
     return "\n".join([*lines, *changes])
 
 
