@@ -36,7 +36,7 @@ def test_a_refusal_is_three_lines_and_loses_none_of_its_reasons():
     said = refusal_text(RunError("\n".join(lines), change=("out", "run"))).splitlines()
     assert said[:1] == ["refused:"]
     assert said[1] == "  key 0: why; key 1: why; key 2: why; key 3: why; key 4: why"
-    assert said[2:] == ["  choose another with --out, or name your run file with --run RUN"]
+    assert said[2:] == ["  choose another with --out; name your run file with --run RUN"]
     said = refusal_text(RunError("\n".join(lines))).splitlines()
     assert said[1:] == ["  key 0: why", "  key 1: why; key 2: why; key 3: why; key 4: why"]
 
