@@ -25,6 +25,8 @@ from schemas.run_files import nearest
 
 #: Slices, and samples of layers, that are kept of those asked for last.
 _KEPT, _SAMPLES_KEPT = 6, 2
+#: Bytes of their tables at most; the last two are kept however large.
+_KEPT_TABLES = 1 << 27
 
 
 class StillCountingError(Exception):
@@ -108,6 +110,11 @@ class Slices:
                 return run
         raise RunError(f"there is no run {number!r}; runs: 1{' and 2' * (len(self.runs) > 1)}")
 
+    def _bytes(self) -> int:
+        """Bytes of the tables that are kept."""
+        tables = [kept.table for kept in self._kept.values()]
+        return sum(one.fraction.nbytes + one.selection_fraction.nbytes for one in tables)
+
     def _check_counted(self, run: OpenedRun, layer: str, quantile: float) -> None:
         """Have a level that takes long to count counted beside the server.
 
@@ -181,7 +188,7 @@ class Slices:
             opened = run.levels(layer)
             table = opened.at(levels.quantile, levels.percentage, directions, groups)
             self._kept[key] = Slice(run, layer, own, groups, opened, table)
-            while len(self._kept) > _KEPT:
+            while len(self._kept) > _KEPT or (len(self._kept) > 2 and self._bytes() > _KEPT_TABLES):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]

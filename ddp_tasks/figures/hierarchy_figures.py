@@ -29,8 +29,8 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import (
     levels,
     members_of,
     node_members,
+    number_below,
     number_of_levels,
-    strict_order,
 )
 from ddp_tasks.weights.layer_vectors import LayerVectors
 
@@ -107,16 +107,18 @@ def hierarchy_boxes(
     small
         boxes of one row of images, without optimised ones.
     """
+    contains = hierarchy["target_classes"].to_numpy()
+    shown = min(len(contains), most_boxes)
+    # Of thousands of equivalence classes only those that are shown are looked at closely.
+    hierarchy = hierarchy.isel(equivalence_class=slice(shown))
     names, vectors = member_names(hierarchy, layer), node_members(hierarchy)
     signed = members_of(hierarchy)
     exemplar = hierarchy["exemplar"].to_numpy().astype(object)
-    shown = min(len(vectors), most_boxes)
     most = _IMAGES_IN_BOX if shown <= _CROWDED else _IMAGES_IN_CROWDED_BOX
     most = _IMAGES_IN_SMALL_BOX if small else most
-    contains = hierarchy["target_classes"].to_numpy()
-    below = strict_order(contains)[:shown, shown:].sum(axis=1) if shown < len(vectors) else None
+    below = number_below(contains, shown)
     boxes = []
-    for number, classes in enumerate(class_names(hierarchy)[:shown]):
+    for number, classes in enumerate(class_names(hierarchy)):
         members = [names[v] for v in np.flatnonzero(vectors[number])]
         with_exemplar = np.flatnonzero(exemplar[number] != "")
         title, listed = f"[{members[0]}]", abbreviated(members, 3)
@@ -141,7 +143,7 @@ def hierarchy_boxes(
             exemplars=tuple(exemplar[number][with_exemplar[:most]]),
             exemplar_classes=tuple(with_exemplar[:most].tolist()),
             left_out=max(len(with_exemplar) - most, 0),
-            below=0 if below is None else int(below[number]),
+            below=int(below[number]),
             width=width,
             height=0,
             optimised=picture,

@@ -147,6 +147,23 @@ def strict_order(
     return above
 
 
+def number_below(
+    target_classes: Shaped[Flags, "part target_class"], first: int
+) -> Shaped[Integers, " _"]:
+    """How many of the later equivalence classes lie below each of the first ones.
+
+    Parameters
+    ----------
+    target_classes
+        shape (equivalence class, target class); rows differ.
+    first
+        number of the first ones; those after them are counted.
+    """
+    sets = target_classes.astype(np.float32)  # exact, as in ``strict_order``
+    later = sets[first:]
+    return np.asarray((sets[:first] @ later.T == later.sum(axis=1)).sum(axis=1), dtype=np.int64)
+
+
 def transitive_reduction(
     order: Shaped[Flags, "element element"],
 ) -> Shaped[Flags, "element element"]:

@@ -14,6 +14,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import (
     equivalence_classes,
     hierarchy_dataset,
     levels,
+    number_below,
     semantic_hierarchy,
     strict_order,
     transitive_reduction,
@@ -211,3 +212,12 @@ def test_an_empty_hierarchy_is_stored_and_has_an_empty_diagram():
     stored = validate(_stored(np.zeros((2, 6), dtype=bool)), "hierarchies/conv2")
     graph = diagram(stored)
     assert (len(graph), graph.graph["depth"]) == (0, 0)
+
+
+@given(incidence_tables())
+def test_the_later_ones_below_are_those_of_the_order(significant):
+    _, target_classes = equivalence_classes(significant)
+    order = strict_order(target_classes)
+    for first in range(len(order) + 1):
+        counted = number_below(target_classes, first)
+        np.testing.assert_array_equal(counted, order[:first, first:].sum(axis=1))
