@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "shards": (),
     "sharding": (),
     "scale": (),
+    "explorer": (),
     "spectra": ("--models", "{data}/models"),
     "images": ("--images", "{data}/imagenet-sample"),
     "throughput": ("--data", "{data}"),

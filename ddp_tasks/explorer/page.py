@@ -41,6 +41,10 @@ from schemas.run_error import RunError
 
 _HERE = Path(__file__).parent
 
+#: Classes times singular vectors of a layer up to which a run's findings are read here: those of
+#: 1,000 classes and 4,096 vectors take 1.4 GiB.
+_FINDINGS = 1 << 20
+
 #: The document around the page: nothing in it comes from a network.
 _DOCUMENT = """
 {% extends base %}
@@ -218,6 +222,9 @@ class Page(JSComponent):
     def _findings(self, shown: Slice) -> Start:
         """The statements of a run, read beside the server: those of a great run take a while."""
         run = shown.run
+        tables = len(run.target_classes) * max(one.rank for one in run.signals.layers.values())
+        if tables > _FINDINGS:
+            return Start([], "", "The tables of this run are large; its report says it.")
         try:
             found = self._later(
                 ("findings", run.number), lambda: read_findings(run.signals.run, run.store)
