@@ -208,21 +208,21 @@ def _same(one: Any, other: Any) -> bool:
 def stages(run: RunParameters, folder: Path, address: str) -> None:
     """Carry out a run or continue it, all but its page."""
     path, files = folder / "store.zarr", folder / "hypergraphs"
-    decomposition.decompose_layers.fn(run, path, address)
+    decomposition.decompose_layers.without_prefect(run, path, address)
     if not run.extraction.plain:
-        extraction.measure_extraction.fn(run, path, address)
-    signals.fill_cube.fn(run, path, address)
-    capacity.measure_capacity.fn(run, path, address)
-    significance_tasks.measure_significance.fn(run, path, address)
-    family.group_classes.fn(run, path)
+        extraction.measure_extraction.without_prefect(run, path, address)
+    signals.fill_cube.without_prefect(run, path, address)
+    capacity.measure_capacity.without_prefect(run, path, address)
+    significance_tasks.measure_significance.without_prefect(run, path, address)
+    family.group_classes.without_prefect(run, path)
     if run.spatial_statistics:
-        extraction.measure_positions.fn(run, path, address)
-    significance_tasks.find_exemplars.fn(run, path, address)
-    significance_tasks.build_hypergraphs.fn(run, path, files, address)
-    pictures.keep_pictures.fn(run, path, address)
-    projections.project_exemplars.fn(run, path, address)
-    family.map_family.fn(run, path, address)
-    family.judge_stability.fn(run, path, address)
+        extraction.measure_positions.without_prefect(run, path, address)
+    significance_tasks.find_exemplars.without_prefect(run, path, address)
+    significance_tasks.build_hypergraphs.without_prefect(run, path, files, address)
+    pictures.keep_pictures.without_prefect(run, path, address)
+    projections.project_exemplars.without_prefect(run, path, address)
+    family.map_family.without_prefect(run, path, address)
+    family.judge_stability.without_prefect(run, path, address)
     store.seal(path)
 
 
@@ -232,7 +232,7 @@ def list_stages(zoo: ZooParameters, folder: Path, address: str) -> None:
     creation.create_zoo(path, zoo)
     found = {}
     for model in zoo.models:
-        capacity.analyse_model.fn(zoo, model, path, address)
+        capacity.analyse_model.without_prefect(zoo, model, path, address)
         found[model.name] = store.read(path, group_path("capacity", model.name)).load()
     store.write(path, "zoo", capacity.zoo_dataset(zoo, found, {}))
     store.seal(path)

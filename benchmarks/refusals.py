@@ -189,9 +189,12 @@ def in_one_process(accepted: Callable[[], object]) -> Iterator[None]:
     from prefect.logging import disable_run_logger
 
     from ddp_tasks.stages import artifacts as artifact_tasks
+    from ddp_tasks.stages import stage
     from flows import artifacts, capacity, cli, pipeline, prefect_server, terminal
 
-    def called(task: Any, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+    def called(
+        task: Any, *args: Any, return_state: bool = False, wait_for: Any = None, **kwargs: Any
+    ) -> Any:
         if not return_state:
             return task.fn(*args, **kwargs)
         try:
@@ -208,6 +211,7 @@ def in_one_process(accepted: Callable[[], object]) -> Iterator[None]:
     replaced: list[tuple[Any, str, Any]] = [
         (Task, "__call__", called),
         (capacity, "get_state_exception", lambda state: state.error),
+        (stage, "get_state_exception", lambda state: state.error),
         (prefect_server, "served", lambda: nullcontext(SimpleNamespace(used=nullcontext))),
         (prefect_server, "carry_out", carry_out),
         (prefect_server, "cancelled_when_stopped", nullcontext),

@@ -51,10 +51,10 @@ class Stage(Generic[Arguments]):
         unless: Callable[..., str | None] | None,
     ) -> None:
         self.name, self._after, self._unless = name, tuple(after), unless
-        refusing = self._refusing(function)
+        self._function = self._refusing(function)
         self._task: Task[Arguments, None] = task(
             name=name, task_run_name=task_run_name, cache_policy=NO_CACHE, persist_result=False
-        )(self._explained(refusing))
+        )(self._explained(self._function))
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         """Carry the stage out; its error ends the flow.
@@ -75,12 +75,11 @@ class Stage(Generic[Arguments]):
         RunError
             As in ``unless``.
         """
-        if self._unless is not None:
-            why = self._refusing(self._unless)(*args, **kwargs)
-            if why is not None:
-                if why:
-                    get_run_logger().info("%s", why)
-                return None
+        why = self._nothing_to_do(*args, **kwargs)
+        if why is not None:
+            if why:
+                get_run_logger().info("%s", why)
+            return None
         ended = _ended_stages()
         needed = [state for name in self._after for state in ended.get(name, ())]
         # Prefect's types do not join its own arguments with those of the function.
@@ -89,6 +88,23 @@ class Stage(Generic[Arguments]):
         if state.is_completed():
             ended.setdefault(self.name, []).append(state)
         return state
+
+    def without_prefect(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        """Carry the stage out, if there is anything to do, as no task of Prefect's.
+
+        Raises
+        ------
+        RunError
+            As in the function; also in place of an ``OSError``.
+        """
+        if self._nothing_to_do(*args, **kwargs) is None:
+            self._function(*args, **kwargs)
+
+    def _nothing_to_do(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> str | None:
+        """Why there is nothing to do, which may be an empty text; None if there is something."""
+        if self._unless is None:
+            return None
+        return self._refusing(self._unless)(*args, **kwargs)
 
     def _refusing(self, function: Callable[Parts, Result]) -> Callable[Parts, Result]:
         """The function, with a ``RunError`` of stage, cause and place for an ``OSError``."""
