@@ -37,17 +37,20 @@ def path(tmp_path):
 
 @pytest.fixture
 def log():
-    """Lines that the stages log, as Prefect's loggers do not reach pytest's."""
+    """Lines that stages and flows log, as Prefect's loggers do not reach pytest's."""
     lines = []
 
     class Keep(logging.Handler):
         def emit(self, record):
             lines.append(record.getMessage())
 
-    logger, handler = logging.getLogger("prefect.task_runs"), Keep()
-    logger.addHandler(handler)
+    loggers = [logging.getLogger(f"prefect.{kind}_runs") for kind in ("task", "flow")]
+    handler = Keep()
+    for logger in loggers:
+        logger.addHandler(handler)
     yield lines
-    logger.removeHandler(handler)
+    for logger in loggers:
+        logger.removeHandler(handler)
 
 
 def struck(images, **kwargs):
