@@ -27,6 +27,10 @@ _TITLE = 24
 _QUIET = "#55606b"
 
 
+class NotDrawnError(ValueError):
+    """A figure has something that is not drawn here, which would be left out silently."""
+
+
 @dataclass(frozen=True)
 class _Frame:
     """From a figure's units to pixels."""
@@ -60,12 +64,17 @@ def svg(drawn: hv.Overlay, label: str, action: Action = lambda _group, _row: Non
 
     Raises
     ------
-    ValueError
-        If the figure has another kind of element, or no fixed size.
+    NotDrawnError
+        If the figure has another kind of element, no fixed size, axes other than names at the top
+        and left, or a scale of colours.
     """
     options = _options(drawn, "plot")
     if "frame_width" not in options:
-        raise ValueError("a figure without a fixed size cannot be drawn as SVG")
+        raise NotDrawnError("a figure without a fixed size cannot be drawn as SVG")
+    if options.get("xaxis", "bottom") not in {None, "top"}:
+        raise NotDrawnError("a figure with an axis at its bottom cannot be drawn as SVG")
+    if any(_options(one, "plot").get("colorbar") for one in drawn):
+        raise NotDrawnError("a figure with a scale of colours cannot be drawn as SVG")
     frame, extent, axes = _framed(options)
     parts = [part for one in drawn for part in _reachable(one, _marks(one, frame, action))]
     role = "group" if any("data-do" in part for part in parts) else "img"
@@ -140,7 +149,7 @@ def _marks(one: hv.Element, frame: _Frame, action: Action) -> Iterator[str]:
         return
     draw = _DRAWN.get(type(one))
     if draw is None:
-        raise ValueError(f"an element of kind {type(one).__name__} cannot be drawn as SVG")
+        raise NotDrawnError(f"an element of kind {type(one).__name__} cannot be drawn as SVG")
     names = [str(dimension) for dimension in one.dimensions()]
     columns = {name: one.dimension_values(name) for name in names}
     ends = [frame.at(columns[x], columns[y]) for x, y in draw.ends(names)]

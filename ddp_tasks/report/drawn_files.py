@@ -17,7 +17,7 @@ import holoviews as hv
 from bokeh.embed import components
 from bokeh.resources import Resources
 
-from ddp_tasks.figures.svg import svg
+from ddp_tasks.figures.svg import NotDrawnError, svg
 from ddp_tasks.files.whole import write_whole
 from schemas.run_error import RunError
 
@@ -81,16 +81,10 @@ def write_figure(figure: hv.Overlay, label: str, file: Path) -> None:
 
 
 def _as_svg(figure: hv.Overlay, label: str) -> str:
-    # Without a browser there is no scale of colours, and some elements are not drawn.
-    scaled = any(
-        hv.Store.lookup_options("bokeh", one, "plot").kwargs.get("colorbar") for one in figure
-    )
     try:
-        if not scaled:
-            return svg(figure, label)
-    except (ValueError, KeyError, TypeError):
-        pass
-    return _drawn_by_bokeh(figure)
+        return svg(figure, label)
+    except NotDrawnError:
+        return _drawn_by_bokeh(figure)
 
 
 def _drawn_by_bokeh(figure: hv.Overlay) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from ddp_tasks.figures.elements import element, figure
 from ddp_tasks.figures.style import canvas, plain
-from ddp_tasks.figures.svg import svg
+from ddp_tasks.figures.svg import NotDrawnError, svg
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
 
 NAME = "{http://www.w3.org/2000/svg}"
@@ -115,8 +115,10 @@ def test_names_of_a_table_stand_at_its_rows_and_columns():
     [
         (lambda: figure([hv.Curve([1, 2])], **canvas(10, 10)), "Curve"),
         (lambda: hv.Overlay([hv.Points([(1, 2)])]), "fixed size"),
+        (lambda: figure([hv.Points([(1, 2)])], **canvas(10, 10) | {"xaxis": "bottom"}), "bottom"),
+        (lambda: figure([hv.Points([(1, 2)]).opts(colorbar=True)], **canvas(10, 10)), "scale"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(drawn, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(NotDrawnError, match=words):
         svg(drawn(), "")

@@ -49,6 +49,9 @@ def test_other_figures_are_drawn_without_a_network(finished, tmp_path, browser):
     picture = Image.open(io.BytesIO(written(finished, "spectrum", folder / "s.png", layer="conv2")))
     assert all(abs(pixels - 2 * side) <= 2 for pixels, side in zip(picture.size, size, strict=True))
     assert len(picture.convert("RGB").getcolors(10**6)) > 4
+    sizes = ET.fromstring(written(finished, "family-nodes", folder / "f.svg", layer="conv2"))
+    assert "nodes" in {element.text for element in sizes.iter(f"{SVG}text")}
+    assert any("quantile" in (element.text or "") for element in sizes.iter(f"{SVG}text"))
 
 
 @pytest.mark.parametrize(
