@@ -15,8 +15,7 @@ from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target
 from ddp_tasks.figures.signal_overlays import limit_of, overlay
 from ddp_tasks.figures.thumbnails import Thumbnail, thumbnail
 from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
-from ddp_tasks.significance.confidence_intervals import shares_intervals
-from ddp_tasks.significance.significance import significant_images
+from ddp_tasks.significance.tables import table_intervals
 from ddp_tasks.weights.signed_vectors import SignedVector
 
 _IMAGES, _PATCHES, _CLASSES, _OPTIMISED = 12, 8, 12, 4
@@ -138,9 +137,7 @@ def _at(at: str, **more: str) -> str:
 def _shares(shown: Slice, node: int, confidence: float) -> list[ClassShare]:
     """Of all classes: the significant ones first, then by their shares."""
     table = shown.table
-    count = significant_images(table.fraction[:, [node]], table.images)[:, 0]
-    searched = max(int((table.images > 0).sum()) * table.fraction.shape[1], 1)
-    low, high = shares_intervals(count, table.images, confidence, searched)
+    low, high = (ends[:, 0] for ends in table_intervals(table, confidence, [node]))
     fraction, held = table.fraction[:, node], table.significant[:, node]
     resamples = _resamples(shown, node, len(fraction))
     order = np.lexsort((-np.nan_to_num(fraction), ~held))

@@ -10,8 +10,7 @@ import numpy as np
 from ddp_tasks.explorer.pair_view import compared_in_all, compared_in_layer, names_of
 from ddp_tasks.explorer.slices import Slice
 from ddp_tasks.explorer.view_state import View
-from ddp_tasks.significance.confidence_intervals import shares_intervals
-from ddp_tasks.significance.significance import significant_images
+from ddp_tasks.significance.tables import table_intervals
 
 COLUMNS = (
     *("class", "singular_vector", "direction", "singular_value", "quantile", "fraction"),
@@ -25,16 +24,14 @@ def table_file(shown: Slice) -> str:
     Vectors that are significant for no class are left out; ``ddp table`` writes those too.
     """
     table = shown.table
-    nodes = np.flatnonzero(table.significant.any(axis=0))
-    count = significant_images(table.fraction[:, nodes], table.images)
-    searched = max(int((table.images > 0).sum()) * table.fraction.shape[1], 1)
+    nodes = np.flatnonzero(table.significant.any(axis=0)).tolist()
     confidence = shown.run.signals.run.significance.confidence
-    low, high = shares_intervals(count, table.images[:, None], confidence, searched)
+    low, high = table_intervals(table, confidence, nodes)
     file = io.StringIO()
     rows = csv.writer(file)
     rows.writerow(COLUMNS)
     for c, name in enumerate(table.target_classes):
-        for place, node in enumerate(nodes.tolist()):
+        for place, node in enumerate(nodes):
             member = shown.nodes[node]
             rows.writerow(
                 (

@@ -24,7 +24,7 @@ from ddp_tasks.figures.notation import (
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target
 from ddp_tasks.figures.style import GLYPH_FONT, canvas
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
-from ddp_tasks.figures.uncertainty import SURE, edge_shares
+from ddp_tasks.figures.uncertainty import edge_shares
 from ddp_tasks.hypergraphs.semantic_hierarchy import (
     levels,
     members_of,
@@ -32,6 +32,7 @@ from ddp_tasks.hypergraphs.semantic_hierarchy import (
     number_below,
     number_of_levels,
 )
+from ddp_tasks.significance.stability import SURE
 from ddp_tasks.weights.layer_vectors import LayerVectors
 
 _BOXES = 60

@@ -13,8 +13,9 @@ from ddp_tasks.figures.diagram_layout import hulls, place_circles
 from ddp_tasks.figures.elements import element, figure, with_options
 from ddp_tasks.figures.notation import COLOURS, abbreviated, node_names, short, text_width
 from ddp_tasks.figures.style import GLYPH_FONT, TABLE_AXES, canvas, plain, shown_of
-from ddp_tasks.figures.uncertainty import SURE, least_shares
+from ddp_tasks.figures.uncertainty import least_shares
 from ddp_tasks.hypergraphs.semantic_hierarchy import node_directions, node_members
+from ddp_tasks.significance.stability import SURE
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import SignedVectors
 

@@ -9,9 +9,6 @@ import xarray as xr
 from ddp_tasks.hypergraphs.semantic_hierarchy import node_members
 from ddp_tasks.weights.signed_vectors import by_nodes
 
-#: A finding counts as sure if it holds in at least this share of the resamples.
-SURE = 0.95
-
 
 def edge_shares(stability: xr.Dataset | None) -> dict[tuple[int, int], float]:
     """Share of resamples in which each edge of a hierarchy holds, by its equivalence classes.

@@ -20,11 +20,12 @@ import xarray as xr
 from ddp_tasks.queries.ablation import stored_comparison
 from ddp_tasks.queries.conclusion import Conclusion, conclusion
 from ddp_tasks.queries.controls import SPECIAL, best_of_rotations, percentile_among
-from ddp_tasks.queries.statements import SURE, ClassShare, Exemplar, Finding
+from ddp_tasks.queries.statements import ClassShare, Exemplar, Finding
 from ddp_tasks.significance.confidence_intervals import shares_intervals
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import significant_images
-from ddp_tasks.significance.tables import intervals_together
+from ddp_tasks.significance.stability import SURE
+from ddp_tasks.significance.tables import intervals_together, table_intervals
 from ddp_tasks.store import groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import SignedVector, SignedVectors, by_nodes
@@ -237,11 +238,8 @@ def _candidates(
 
 def _above(table: LayerTable, node: int, confidence: float) -> bool:
     """Whether the interval of each class that a node is significant for lies at or above p."""
-    own = table.significant[:, node]
-    images = table.images[own]
-    count = significant_images(table.fraction[own, node : node + 1], images)[:, 0]
-    low, _ = shares_intervals(count, images, confidence, intervals_together(table))
-    return bool((low >= table.percentage / 100).all())
+    low, _ = table_intervals(table, confidence, [node])
+    return bool((low[table.significant[:, node], 0] >= table.percentage / 100).all())
 
 
 def _groups_of(superclasses: xr.Dataset | None) -> dict[tuple[int, ...], str]:

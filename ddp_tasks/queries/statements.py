@@ -9,11 +9,10 @@ import numpy as np
 
 from ddp_tasks.queries.addresses import vector_address
 from ddp_tasks.queries.controls import SPECIAL
+from ddp_tasks.significance.stability import SURE
 from ddp_tasks.weights.signed_vectors import SignedVector
 from schemas.shown import shown
 
-#: Share of resamples from which on an incidence is sure.
-SURE = 0.95
 #: Classes that a sentence names, and characters of a name.
 _NAMED, _LONGEST = 5, 60
 

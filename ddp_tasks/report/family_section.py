@@ -12,8 +12,8 @@ import xarray as xr
 
 from ddp_tasks.figures import class_heatmaps, family_figures
 from ddp_tasks.figures.hypergraph_figures import equivalence_class_labels
-from ddp_tasks.figures.uncertainty import SURE
 from ddp_tasks.significance.layer_table import LayerTable
+from ddp_tasks.significance.stability import SURE
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import by_nodes
 from schemas.parameters import SignificanceParameters

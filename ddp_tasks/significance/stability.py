@@ -34,6 +34,8 @@ LayerParts = Callable[[], Iterable[tuple[npt.NDArray[np.float32], npt.NDArray[np
 #: Seed of all random draws here. The resamples of a class depend only on this and on its position,
 #: so they are the same images in every layer and direction.
 SEED = 20220815
+#: A finding counts as sure if it holds in at least this share of the resamples.
+SURE = 0.95
 
 Bits = npt.NDArray[np.uint64]
 

@@ -81,15 +81,21 @@ def layer_frame(
 
 
 def table_intervals(
-    table: LayerTable, confidence: float
+    table: LayerTable, confidence: float, nodes: Sequence[int] | None = None
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Ends of the intervals of a table's fractions, which hold together.
+    """Ends of the intervals of a table's fractions, all of which hold together.
+
+    Parameters
+    ----------
+    nodes
+        whose intervals are told; all by default.
 
     Returns
     -------
     lower and upper ends, shape (class, node) each; NaN for a class without images
     """
-    count = significant_images(table.fraction, table.images)
+    fraction = table.fraction if nodes is None else table.fraction[:, list(nodes)]
+    count = significant_images(fraction, table.images)
     return shares_intervals(count, table.images[:, None], confidence, intervals_together(table))
 
 
