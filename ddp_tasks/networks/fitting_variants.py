@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,9 @@ def _last_sizes(mappings: Mapping[str, Mapping[str, Any]]) -> list[int]:
 def _expected(factory: str, kwargs: dict[str, Any]) -> Mapping[str, Any] | None:
     """The tensors of a network that was built without weights; None if it cannot be."""
     try:
-        with torch.device("meta"):
+        # A builder that reads its own weights warns of each that a network without memory ignores.
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             model = factories.call(factory, kwargs)
     except RunError:
         return None

@@ -41,6 +41,12 @@ def test_the_variant_that_a_checkpoint_fits_is_found(network, factory, kwargs, s
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_builders_that_read_their_own_weights_say_nothing(tmp_path, recwarn):
+    torch.save({"weight": torch.ones(2, 2)}, tmp_path / "weights.pt")
+    assert fitting_variant("efficientnet_lite_pytorch:no", {}, tmp_path / "weights.pt", 60) is None
+    assert not recwarn.list
+
+
 def test_a_refused_checkpoint_says_what_it_fits_in_three_lines(tmp_path):
     torch.save(CifarResNet(depth=20).state_dict(), tmp_path / "weights.pt")
     asked = {"factory": RESNET, "kwargs": {"depth": 56}, "weights": str(tmp_path / "weights.pt")}
