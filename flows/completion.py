@@ -23,6 +23,17 @@ def zoos(incomplete: str) -> list[tuple[str, str]]:
     return [*_of_package("zoos", incomplete), *_files(incomplete)]
 
 
+def clusters(incomplete: str) -> list[tuple[str, str]]:
+    """Clusters that need no file, and cluster files."""
+    known = {
+        "auto": "the GPUs of this machine, or its processor if it has none",
+        "local": "processes on this machine",
+        "cuda": "one worker for each GPU of this machine",
+    }
+    begun = [(name, text) for name, text in known.items() if name.startswith(incomplete)]
+    return [*begun, *_files(incomplete)]
+
+
 def figures(incomplete: str) -> list[tuple[str, str]]:
     """Figures of the paper and of the report."""
     from schemas.figure_names import OF_LAYER, OF_PAPER, OF_RUN
@@ -73,11 +84,14 @@ def _files(incomplete: str) -> Iterator[tuple[str, str]]:
 def _store(ctx: Any) -> Path | None:
     """The store in the folder that stands before, if there is one."""
     from flows.commands import without_dask
+    from schemas.object_paths import is_address
 
     without_dask()
     # An option without its value leaves the arguments before it unnamed.
-    given = [ctx.params.get("folder"), *ctx.args]
-    stores = [Path(str(one)).expanduser() / "store.zarr" for one in given if one is not None]
+    given = [ctx.params.get("folder"), *(ctx.params.get("folders") or ()), *ctx.args]
+    # An address is not asked while a person types.
+    folders = [str(one) for one in given if one is not None and not is_address(one)]
+    stores = [Path(folder).expanduser() / "store.zarr" for folder in folders]
     return next((path for path in stores if path.is_dir()), None)
 
 

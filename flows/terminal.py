@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -20,6 +24,8 @@ _OF_TASKS = ("Compute Failed", "Async instruction for")
 
 _LONGEST_LINE = 10_000
 
+_SECONDS_BETWEEN_LINES = 5.0
+
 
 def say(text: object, *, err: bool = False) -> None:
     """Print lines, with characters that control the terminal escaped."""
@@ -31,6 +37,33 @@ def as_text(lines: str) -> str:
     from schemas.shown import shown  # not before signals are watched: see ``flows.cli``
 
     return "\n".join(shown(line, _LONGEST_LINE) for line in lines.split("\n"))
+
+
+@contextmanager
+def counted(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of some things are done: a bar, or where there is no terminal, some lines.
+
+    Yields a function to call with the number that is done.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
+    bar = Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    )
+    told = time.monotonic()
+
+    def done(number: int) -> None:
+        nonlocal told
+        bar.update(line, completed=number)
+        if bar.disable and time.monotonic() - told > _SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            say(f"{description}: {number:,} of {total:,}", err=True)
+
+    with bar:
+        line = bar.add_task(as_text(description), total=total)
+        yield done
 
 
 def quiet_errors() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from schemas.object_paths import path_of
 from schemas.run_error import RunError
 from schemas.shown import shown
 
@@ -30,7 +31,7 @@ def expanded(text: str | Path, key: str = "") -> Path:
     if "\0" in str(text):
         raise RunError(f"{prefix}{written} holds a NUL byte, which no path may hold")
     try:
-        path = Path(text).expanduser()
+        path = path_of(text).expanduser()
     except RuntimeError:
         raise RunError(f"{prefix}{written}: there is no home folder of that name") from None
     longest = max((len(_bytes(part)) for part in path.parts), default=0)
@@ -40,6 +41,18 @@ def expanded(text: str | Path, key: str = "") -> Path:
             f"{_MOST_BYTES:,} in all are allowed"
         )
     return path
+
+
+def check_store(path: Path) -> None:
+    """Refuse a path where no Zarr store is, which takes one look at the disk.
+
+    Raises
+    ------
+    RunError
+        If the metadata of its root group is not there.
+    """
+    if not (path / "zarr.json").is_file():
+        raise RunError(f"{path} is not a Zarr store: there is no {path / 'zarr.json'}")
 
 
 def _bytes(text: str) -> bytes:

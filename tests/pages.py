@@ -45,6 +45,16 @@ def documents(page):
     return {
         name: [Document.from_json(figure["document"]) for figure in figures]
         for name, figures in _unpacked(page, "data-figures").items()
+        if "document" in figures[0]
+    }
+
+
+def drawings(page):
+    """The drawings of a page that are SVG, by part."""
+    return {
+        name: [figure["svg"] for figure in figures]
+        for name, figures in _unpacked(page, "data-figures").items()
+        if "svg" in figures[0]
     }
 
 

@@ -16,7 +16,7 @@ from ddp_tasks.figures.hierarchy_figures import WIDEST, hierarchy_figure
 from ddp_tasks.figures.hypergraph_figures import has_hulls, hypergraph_figure, incidence_matrix
 from ddp_tasks.figures.notation import node_names
 from ddp_tasks.figures.svg import svg
-from ddp_tasks.hypergraphs.sizes import Sizes, sizes
+from ddp_tasks.hypergraphs.sizes import Sizes
 
 #: Rows of the table, the most discriminating nodes first.
 _ROWS = 60
@@ -109,7 +109,7 @@ def layer_column(shown: Slice, view: View, *, several: bool) -> LayerColumn:
         title=f"{shown.layer} of {run.name}" if several else shown.layer,
         kind=str(stored["kind"].item()),
         shape=str(stored["shape"].item()),
-        sizes=sizes(table.significant),
+        sizes=shown.sizes,
         thresholds=list(zip(table.directions, table.thresholds, strict=True)),
         exact=not bool((np.abs(levels - table.quantile) <= 1e-9).any()),
         hypergraph=hypergraph,

@@ -44,7 +44,7 @@ def draw_images(
     images = len(run.signals.ids)
     of_all = "" if len(ids) == images else f"{len(ids):,} of {images:,} images. "
     drawn = svg(figure, f"Map of images in layer {shown.layer}", _image_action)
-    says = f"{of_all}{_axes(plane)} Pictures stand where none covers another."
+    says = f"{of_all}{_axes(plane)} Pictures stand where none covers another.{_no_umap(len(ids))}"
     return DrawnMap(drawn, says, f"images-{shown.layer}", layouts)
 
 
@@ -66,6 +66,13 @@ def layouts_of(sample: LayerSample, by: str) -> list[tuple[str, str, bool]]:
     if has_umap() and len(sample) >= LEAST_IMAGES:
         ways.append(("UMAP", "umap"))
     return [(name, urlencode({"by": way}), way == by) for name, way in ways]
+
+
+def _no_umap(images: int) -> str:
+    """Why there is no UMAP of so many images; empty where there is."""
+    if images < LEAST_IMAGES:
+        return f" UMAP takes {LEAST_IMAGES} images or more."
+    return "" if has_umap() else " For UMAP, install ddp-flows[umap]."
 
 
 def _axes(plane: SignalMap) -> str:

@@ -47,6 +47,9 @@ export function render({ model, el }) {
     const opened = new Set([...place.querySelectorAll("details[open]")].map((d) => d.dataset.key));
     const scrolled = [...place.querySelectorAll(".scroll")].map((s) => [s.scrollLeft, s.scrollTop]);
     place.innerHTML = html;
+    // Wide figures shrink to the page, but not so far that they cannot be read.
+    for (const drawn of place.querySelectorAll(".fitted svg"))
+      drawn.style.minWidth = `${Math.min(600, 0.8 * drawn.getAttribute("width"))}px`;
     for (const d of place.querySelectorAll("details")) d.open = d.open || opened.has(d.dataset.key);
     place.querySelectorAll(".scroll").forEach((s, i) => {
       if (scrolled[i]) [s.scrollLeft, s.scrollTop] = scrolled[i];
@@ -185,6 +188,7 @@ export function render({ model, el }) {
     for (const mark of drawn.querySelectorAll("[data-do]"))
       for (const name of ["data-do", "tabindex", "role"]) mark.removeAttribute(name);
     drawn.setAttribute("role", "img");
+    drawn.removeAttribute("style");
     // As on a light page, on white.
     const text = new XMLSerializer().serializeToString(drawn)
       .replace(/(<svg [^>]*>)/, '$1<rect width="100%" height="100%" fill="#ffffff"/>');

@@ -83,9 +83,7 @@ class Page(JSComponent):
         self.controls = rendered(
             "controls.html.jinja", runs=slices.runs, classes=slices.runs[0].target_classes
         )
-        self._show(View())
-        if query:
-            self._look(View.of_query(query))
+        self._look(View.of_query(query))
 
     def _handle_msg(self, data: Any) -> None:
         """Show what was asked for, and say that the next question may come."""
@@ -101,24 +99,28 @@ class Page(JSComponent):
     def _look(self, view: View, *, push: bool = False) -> None:
         """Show a view; where it is refused, say why and leave the page as it is.
 
+        A page on which nothing is yet shows the run as it is.
+
         Parameters
         ----------
         push
             whether the browser's way back leads to what was shown before.
         """
         self._asked = view
+        notice = waits = ""
         try:
             self._show(view, push=push)
         except RunError as error:
-            self.param.update(notice=str(error), waits="")
+            notice = str(error)
         except StillCountingError as counting:
-            self.param.update(notice="", waits=str(counting))
+            waits = str(counting)
+        if (notice or waits) and not self.view:
+            self._show(View())
+        self.param.update(notice=notice, waits=waits)
 
     def _show(self, view: View, *, push: bool = False) -> None:
         shown = self._slices.of_view(view)
         self.param.update(
-            notice="",
-            waits="",
             view=self._drawn(view, shown),
             details=self._details(view, shown),
             values=self._values(view, shown),

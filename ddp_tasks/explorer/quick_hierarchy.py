@@ -7,6 +7,7 @@ import xarray as xr
 
 from ddp_tasks.explorer.class_groups import Groups
 from ddp_tasks.explorer.opened_runs import OpenedRun
+from ddp_tasks.figures.hierarchy_boxes import MOST_BOXES
 from ddp_tasks.hypergraphs.semantic_hierarchy import hierarchy_dataset, semantic_hierarchy
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.visualization.exemplars import Exemplars, StrongestImages, no_images
@@ -19,7 +20,8 @@ def quick_hierarchy(
     """A semantic hierarchy whose exemplars are those of each equivalence class's first vector.
 
     The run stores these, so that no signal is read. The others of an equivalence class take no
-    part, where ``LayerLevels.hierarchy`` sums the signals of all of them.
+    part, where ``LayerLevels.hierarchy`` sums the signals of all of them. Equivalence classes past
+    those that a diagram has room for have no exemplars.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ def quick_hierarchy(
         return hierarchy_dataset(
             found, nodes, table.target_classes, Exemplars(no_images(1, 0, 1), none), ids
         )
-    first = [nodes[int(row.argmax())] for row in found.singular_vectors]
+    first = [nodes[int(row.argmax())] for row in found.singular_vectors[:MOST_BOXES]]
     stored = run.exemplars[["class_image", "class_signal"]].sel(layer=table.layer)
     at = {
         "singular_vector": xr.DataArray([one.vector for one in first], dims="part"),
@@ -51,10 +53,13 @@ def quick_hierarchy(
         strength = np.where(image >= 0, sign * signal, -np.inf)
         best = np.stack([np.array(own)[strength[:, own].argmax(axis=1)] for own in columns], axis=1)
         image, signal = (np.take_along_axis(a, best, axis=1) for a in (image, signal))
-    of_class = StrongestImages(image[None].astype(np.int64), signal[None])
+    others = ((0, len(found) - len(first)), (0, 0))
+    image = np.pad(image.astype(np.int64), others, constant_values=-1)
+    signal = np.pad(signal, others, constant_values=np.nan)
+    of_class = StrongestImages(image[None], signal[None])
     order = np.argsort(-np.abs(np.nan_to_num(signal)), axis=1, kind="stable")[:, :1]
     overall = StrongestImages(
-        np.take_along_axis(image, order, axis=1)[None].astype(np.int64),
+        np.take_along_axis(image, order, axis=1)[None],
         np.take_along_axis(signal, order, axis=1)[None],
     )
     return hierarchy_dataset(found, nodes, table.target_classes, Exemplars(overall, of_class), ids)

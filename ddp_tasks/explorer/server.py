@@ -10,14 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import panel as pn
-from panel.io.server import get_server
 from tornado.web import HTTPError, RequestHandler
 
-from ddp_tasks.explorer import page
 from ddp_tasks.explorer.opened_runs import Opening, open_runs
 from ddp_tasks.explorer.slices import Slices
-from ddp_tasks.explorer.taken_away import hif_file, pair_file, table_file
 from ddp_tasks.explorer.view_state import View
 from schemas.run_error import RunError
 
@@ -26,8 +22,8 @@ HOST = "127.0.0.1"
 _TOKEN = 24
 _ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="none" stroke-width="1.6">'
-    '<circle cx="6" cy="6" r="4.6" stroke="#1f77b4"/><circle cx="10" cy="6" r="4.6" '
-    'stroke="#e8710a"/><circle cx="8" cy="10" r="4.6" stroke="#2a9134"/></svg>'
+    '<circle cx="6" cy="6" r="4.6" stroke="#2385ff"/><circle cx="10" cy="6" r="4.6" '
+    'stroke="#a91008"/><circle cx="8" cy="10" r="4.6" stroke="#04b070"/></svg>'
 )
 _WEEK = 7 * 24 * 3600
 
@@ -71,6 +67,9 @@ class _Files(_Reading):
 
     def get(self, name: str) -> None:
         """A table as CSV, or a hypergraph as HIF."""
+        # What draws is loaded beside the first reading, and not before it.
+        from ddp_tasks.explorer.taken_away import hif_file, pair_file, table_file
+
         view = View.of_query(self.request.query)
         try:
             shown = self.slices.of_view(view)
@@ -104,6 +103,14 @@ class Explorer:
         """
         self._slices = Slices(open_runs(folders, opening))
         _check_port(port)
+        # What is shown first is read while Panel is imported, which takes a second.
+        self._slices.prepare()
+        import panel as pn
+        from panel.io.server import get_server
+
+        from ddp_tasks.explorer import page
+
+        pn.extension()
         token = secrets.token_urlsafe(_TOKEN)
         slices = {"slices": self._slices}
         self._server = get_server(
@@ -180,5 +187,4 @@ def explore(
     # Requests that are refused name the token, and an option that this command does not have.
     logging.getLogger("tornado.access").setLevel(logging.ERROR)
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
-    pn.extension()
     Explorer(folders, port, opening).serve(started)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +14,10 @@ from ddp_tasks.explorer.background import Background
 from ddp_tasks.explorer.class_groups import Groups
 from ddp_tasks.explorer.layer_samples import LayerSample
 from ddp_tasks.explorer.opened_runs import OpenedRun
-from ddp_tasks.explorer.quick_hierarchy import quick_hierarchy
 from ddp_tasks.explorer.view_state import View
 from ddp_tasks.hypergraphs.family import why_empty
+from ddp_tasks.hypergraphs.semantic_hierarchy import number_of_levels
+from ddp_tasks.hypergraphs.sizes import Sizes, sizes
 from ddp_tasks.queries.layer_levels import KEPT_BYTES, LayerLevels, is_level
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.signed_vectors import SignedVector, SignedVectors
@@ -56,8 +58,25 @@ class Slice:
         if self.own and (stored := self.run.of_layer("hierarchies", self.layer)) is not None:
             return stored.load()
         if signal_bytes(self.run, self.layer) > KEPT_BYTES:
+            # What draws is loaded beside the first reading, and not before it.
+            from ddp_tasks.explorer.quick_hierarchy import quick_hierarchy
+
             return quick_hierarchy(self.run, self.nodes, self.table, self.groups)
         return self.levels.hierarchy(self.table, self.groups)
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """Sizes of its hypergraph, and of its semantic hierarchy."""
+        significant = self.table.significant
+        if self.empty:
+            return sizes(significant)
+        return Sizes(
+            nodes=int(significant.any(axis=0).sum()),
+            hyperedges=int(significant.any(axis=1).sum()),
+            incidences=int(significant.sum()),
+            equivalence_classes=self.hierarchy.sizes["equivalence_class"],
+            depth=number_of_levels(self.hierarchy["level"].to_numpy()),
+        )
 
     @cached_property
     def stability(self) -> xr.Dataset | None:
@@ -83,12 +102,19 @@ class Slice:
         return [self.table.target_classes[c] for c in of_node]
 
 
+def _but_p(key: tuple[object, ...]) -> tuple[object, ...]:
+    """What two slices of one table have in common."""
+    return key[:3] + key[4:]
+
+
 def signal_bytes(run: OpenedRun, layer: str) -> int:
     """Bytes of all signals of a layer."""
     return 4 * len(run.signals.ids) * run.signals.layers[layer].rank
 
 
-@dataclass
+# Bokeh's server writes out what its handlers are given, for a log: without a short form that is
+# every image of the runs, which takes seconds.
+@dataclass(repr=False)
 class Slices:
     """Slices that were looked at last, for all who look at the same runs."""
 
@@ -96,6 +122,18 @@ class Slices:
     background: Background = field(default_factory=Background)
     _samples: OrderedDict[tuple[int, str], LayerSample] = field(default_factory=OrderedDict)
     _kept: OrderedDict[tuple[object, ...], Slice] = field(default_factory=OrderedDict)
+    _reading: threading.RLock = field(default_factory=threading.RLock)
+
+    def prepare(self) -> None:
+        """Read what is shown first beside the server; who asks meanwhile waits for it."""
+        self.background.result("first", self._read_first)
+
+    def _read_first(self) -> Sizes:
+        with self._reading:
+            shown = self.of_view(View())
+            if not shown.empty:
+                shown.table.most_discriminating()
+            return shown.sizes
 
     def run_of(self, number: str) -> OpenedRun:
         """One of the runs, by its number in an address.
@@ -112,8 +150,9 @@ class Slices:
 
     def _bytes(self) -> int:
         """Bytes of the tables that are kept."""
-        tables = [kept.table for kept in self._kept.values()]
-        return sum(one.fraction.nbytes + one.selection_fraction.nbytes for one in tables)
+        # Slices that differ in p alone share them.
+        tables = {id(kept.table.fraction): kept.table for kept in self._kept.values()}
+        return sum(one.fraction.nbytes + one.selection_fraction.nbytes for one in tables.values())
 
     def _check_counted(self, run: OpenedRun, layer: str, quantile: float) -> None:
         """Have a level that takes long to count counted beside the server.
@@ -182,13 +221,27 @@ class Slices:
         directions = view.directions(run.signals.directions)
         groups = view.class_groups(run.target_classes)
         key = (run.number, layer, *levels, directions, view.groups)
-        if key not in self._kept:
-            self._check_counted(run, layer, levels.quantile)
-            own = levels == plain and directions == run.signals.directions and groups is None
-            opened = run.levels(layer)
-            table = opened.at(levels.quantile, levels.percentage, directions, groups)
-            self._kept[key] = Slice(run, layer, own, groups, opened, table)
-            while len(self._kept) > _KEPT or (len(self._kept) > 2 and self._bytes() > _KEPT_TABLES):
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        with self._reading:
+            if key not in self._kept:
+                self._check_counted(run, layer, levels.quantile)
+                own = levels == plain and directions == run.signals.directions and groups is None
+                opened = run.levels(layer)
+                table = self._moved(key, levels.percentage)
+                if table is None:
+                    table = opened.at(*levels, directions, groups)
+                self._kept[key] = Slice(run, layer, own, groups, opened, table)
+                self._forget()
+            self._kept.move_to_end(key)
+            return self._kept[key]
+
+    def _moved(self, key: tuple[object, ...], percentage: float) -> LayerTable | None:
+        """The table of a slice from that of another that differs in p alone."""
+        for at, kept in self._kept.items():
+            if _but_p(at) == _but_p(key):
+                return kept.table.at_percentage(percentage)
+        return None
+
+    def _forget(self) -> None:
+        """Drop slices that were not looked at for long, all but the last two."""
+        while len(self._kept) > _KEPT or (len(self._kept) > 2 and self._bytes() > _KEPT_TABLES):
+            self._kept.popitem(last=False)

@@ -20,8 +20,8 @@ from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import SignedVectors, by_nodes
 
-#: From never, through undecided (orange), to always.
-_UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#9aa7c9", "#5b8fc7", "#2166ac")
+#: From never, through undecided (orange), to always; each darker than the one before.
+UNSURE = ("#f1f3f5", "#fbe3cd", "#f6b26b", "#e8710a", "#6f86c4", "#3f6fb5", "#174a86")
 
 _VECTORS, _CLASSES, _CELLS = 80, 100, 2500
 _UNSURE_VECTORS, _UNSURE_CLASSES = 60, 60
@@ -206,7 +206,7 @@ def stability_heatmap(stability: xr.Dataset, table: LayerTable, layer: LayerVect
             ("holds in", "@share{0.0 %} of resamples"),
             ("share of its images", "@fraction{0.0 %}"),
         ],
-        colours={"cmap": list(_UNSURE), "colorbar_opts": _shares(shown)},
+        colours={"cmap": list(UNSURE), "colorbar_opts": _shares(shown)},
     )
 
 

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 #: Layers of a matrix whose cells have room for their number.
 _WITH_NUMBERS = 16
-_SINGULAR, _PERMUTED, _WITHIN, _TURNED = COLOURS[0], "#b9c1c9", COLOURS[1], COLOURS[2]
+_SINGULAR, _PERMUTED, _WITHIN, _TURNED = COLOURS[0], "#b9c1c9", COLOURS[1], COLOURS[3]
 _VARIED = COLOURS[5]
 
 #: Colour and meaning of each line of ``matched_correlations``.

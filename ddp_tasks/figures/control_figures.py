@@ -21,7 +21,7 @@ STANDING_COLOURS = {
     "beyond the 95th percentile": "#2171b5",
     "between the 5th and the 95th": "#1d2329",
     "below the 5th percentile": "#e8710a",
-    "no rotations": "#9aa3ac",
+    "no rotations": "#b9c1c9",
 }
 
 _BAND, _ROOM = 58, 0.76
@@ -29,7 +29,7 @@ _WIDTH, _LEAST_STEP = 1000, 16
 _NAME = 26
 _SCALED = ("value", "channels", "pca", "rotation", "variance_rotation")
 _BAR = "#cfd6dd"
-_VARIED = "#e3c9b1"
+_VARIED = "#cda67f"
 
 
 def measures_among_controls(controls: xr.Dataset, words: dict[str, str]) -> hv.Overlay:

@@ -13,7 +13,7 @@ from ddp_tasks.figures.style import framed
 
 #: Colours of vectors above the 95th percentile of random directions, and of the others.
 ABOVE, BELOW = "#2171b5", "#1d2329"
-_BARS = {"random": "#cfd6dd", "varied": "#e3c9b1"}
+_BARS = {"random": "#cfd6dd", "varied": "#cda67f"}
 #: Where the bars of the two controls and the vectors lie beside a layer's place.
 _PLACES = {"random": -0.3, "varied": -0.1}
 _HALF, _SPREAD_FROM, _SPREAD_TO = 0.09, 0.08, 0.42

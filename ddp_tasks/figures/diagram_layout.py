@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import networkx as nx
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import ConvexHull
 
 from ddp_tasks.figures.level_order import fewest_crossings
 
@@ -78,6 +76,8 @@ def hulls(inside: Flags, centre: Floats, radius: Floats, ring: float) -> list[Fl
     -------
     corners of the outline of each hyperedge, shape (corner, 2)
     """
+    from scipy.spatial import ConvexHull  # takes a while to import, and matrices do without
+
     reach = _reach(inside, radius, ring)
     angle = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     circle = np.column_stack([np.cos(angle), np.sin(angle)])
@@ -134,6 +134,8 @@ class _Crowding:
 
 
 def _spring(inside: Flags) -> Floats:
+    import networkx as nx  # takes a while to import, and matrices do without
+
     hyperedges, nodes = inside.shape
     graph = nx.Graph()
     graph.add_nodes_from(range(nodes))

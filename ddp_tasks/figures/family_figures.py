@@ -36,6 +36,8 @@ MAPPED = {
 
 _CELL_WIDTH, _CELL_HEIGHT = 29, 22
 _OWN = "#d6281f"
+#: Bars of vectors that are significant for several classes, and for one.
+SEVERAL, ALONE = "#9ecae1", "#c2560a"
 _BARS, _INTERVAL_VECTORS, _INTERVAL_CLASSES = 24, 3, 20
 
 
@@ -252,8 +254,8 @@ def discrimination_bars(table: LayerTable, layer: LayerVectors) -> hv.Overlay:
     class_names = [", ".join(map(str, names[column][:8])) for column in significant.T]
     parts = []
     for words, wanted, colour in (
-        ("significant for several classes", number_of_classes > 1, "#6baed6"),
-        ("for one class alone", number_of_classes == 1, "#e8710a"),
+        ("significant for several classes", number_of_classes > 1, SEVERAL),
+        ("for one class alone", number_of_classes == 1, ALONE),
     ):
         x = np.flatnonzero(wanted)
         if not len(x):

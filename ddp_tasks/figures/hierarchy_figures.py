@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import holoviews as hv
@@ -13,157 +13,24 @@ import xarray as xr
 
 from ddp_tasks.figures.diagram_layout import Levels, place_levels, place_rows
 from ddp_tasks.figures.elements import element, figure, with_options
-from ddp_tasks.figures.hypergraph_figures import class_names, member_names
-from ddp_tasks.figures.notation import (
-    COLOURS,
-    NEUTRAL,
-    abbreviated,
-    text_width,
-    wrapped,
-)
-from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target
+from ddp_tasks.figures.hierarchy_boxes import IMAGE, MOST_BOXES, OPTIMISED, PAD, Box, Boxes
+from ddp_tasks.figures.notation import COLOURS, NEUTRAL, text_width
+from ddp_tasks.figures.optimised_pictures import OptimisedPicture
 from ddp_tasks.figures.style import GLYPH_FONT, canvas
 from ddp_tasks.figures.thumbnails import Thumbnail, pictures
 from ddp_tasks.figures.uncertainty import edge_shares
 from ddp_tasks.hypergraphs.semantic_hierarchy import (
     levels,
-    members_of,
-    node_members,
-    number_below,
     number_of_levels,
 )
 from ddp_tasks.significance.stability import SURE
 from ddp_tasks.weights.layer_vectors import LayerVectors
 
-_BOXES = 60
 #: In pixels: browsers draw no canvas wider than twice this, and fine screens double the width.
 WIDEST = 8000.0
 #: In a diagram of more boxes, those without lines stand below, in rows of this width.
 _ALONE, _ROW_OF_ALONE = 5, 1240.0
-_IMAGES_IN_BOX = 10
-#: Images in each box of a diagram of many boxes, so that the page stays small.
-_IMAGES_IN_CROWDED_BOX, _CROWDED = 5, 24
-_IMAGES_IN_SMALL_BOX = 3
-
-_CELL, _IMAGE, _PAD = 41, 38, 10
 _ROW_GAP, _COLUMN_GAP = 52.0, 18.0
-#: Side of an optimised image: two rows of exemplars.
-_OPTIMISED = 83
-
-
-@dataclass(frozen=True)
-class Box:
-    """One equivalence class of a hierarchy diagram; sizes in pixels, y grows downwards."""
-
-    title: str
-    vectors: str
-    all_vectors: str
-    classes: tuple[str, ...]
-    """lines of text."""
-    all_classes: str
-    exemplars: tuple[str, ...]
-    """ids of the images shown."""
-    exemplar_classes: tuple[int, ...]
-    """positions of their target classes."""
-    left_out: int
-    """images not shown."""
-    below: int
-    """equivalence classes that lie below and are not shown."""
-    width: float
-    height: float
-    x: float = 0.0
-    """left edge."""
-    y: float = 0.0
-    """upper edge."""
-    optimised: OptimisedPicture | None = None
-    """image that maximises the signals of its vectors."""
-
-    @property
-    def images_top(self) -> float:
-        """Distance of the images from the upper edge."""
-        return _PAD + 20 + 15 * len(self.classes) + 6
-
-    def image_corner(self, position: int) -> tuple[float, float]:
-        """Upper left corner of an image."""
-        row, column = divmod(position, _per_row(len(self.exemplars)))
-        left = self.x + _PAD + _beside(self.optimised)
-        return left + column * _CELL, self.y + self.images_top + row * (_CELL + 4)
-
-
-def hierarchy_boxes(
-    hierarchy: xr.Dataset,
-    layer: LayerVectors,
-    most_boxes: int = _BOXES,
-    optimised: Sequence[OptimisedPicture] = (),
-    *,
-    values: bool = False,
-    small: bool = False,
-) -> list[Box]:
-    """Boxes of the most general equivalence classes, with sizes but without places.
-
-    Parameters
-    ----------
-    optimised, values
-        as in ``hierarchy_figure``.
-    small
-        boxes of one row of images, without optimised ones.
-    """
-    contains = hierarchy["target_classes"].to_numpy()
-    shown = min(len(contains), most_boxes)
-    # Of thousands of equivalence classes only those that are shown are looked at closely.
-    hierarchy = hierarchy.isel(equivalence_class=slice(shown))
-    names, vectors = member_names(hierarchy, layer), node_members(hierarchy)
-    signed = members_of(hierarchy)
-    exemplar = hierarchy["exemplar"].to_numpy().astype(object)
-    most = _IMAGES_IN_BOX if shown <= _CROWDED else _IMAGES_IN_CROWDED_BOX
-    most = _IMAGES_IN_SMALL_BOX if small else most
-    below = number_below(contains, shown)
-    boxes = []
-    for number, classes in enumerate(class_names(hierarchy)):
-        members = [names[v] for v in np.flatnonzero(vectors[number])]
-        with_exemplar = np.flatnonzero(exemplar[number] != "")
-        title, listed = f"[{members[0]}]", abbreviated(members, 3)
-        if values:
-            own = layer.singular_values[[member.vector for member in signed[number]]]
-            listed = abbreviated([f"{n} {s:.2f}" for n, s in zip(members, own, strict=True)], 3)
-        pictures_of_class = [] if small else of_target(optimised, signed[number])
-        picture = pictures_of_class[0] if pictures_of_class else None
-        columns = _per_row(min(len(with_exemplar), most))
-        width = max(
-            2 * _PAD + _beside(picture) + columns * _CELL - (_CELL - _IMAGE),
-            2 * _PAD + text_width(title, 14) + 8 + text_width(listed, 12),
-            140,
-        )
-        lines = wrapped(classes, width - 2 * _PAD, 12, 4)
-        box = Box(
-            title=title,
-            vectors=listed,
-            all_vectors=abbreviated(members, 40),
-            classes=tuple(lines),
-            all_classes=abbreviated(classes, 40),
-            exemplars=tuple(exemplar[number][with_exemplar[:most]]),
-            exemplar_classes=tuple(with_exemplar[:most].tolist()),
-            left_out=max(len(with_exemplar) - most, 0),
-            below=int(below[number]),
-            width=width,
-            height=0,
-            optimised=picture,
-        )
-        rows = -(-len(box.exemplars) // columns)
-        images_height = max(rows * (_CELL + 4), (_OPTIMISED + 18) * (picture is not None))
-        notes_height = 16 * ((box.left_out > 0) + (box.below > 0))
-        height = box.images_top + images_height + notes_height + _PAD - 4
-        boxes.append(replace(box, height=height))
-    return boxes
-
-
-def _per_row(images: int) -> int:
-    return max(1, min(images, 5))
-
-
-def _beside(picture: OptimisedPicture | None) -> float:
-    """Width that an optimised image takes from the exemplars."""
-    return 0.0 if picture is None else _OPTIMISED + 8.0
 
 
 def hierarchy_figure(
@@ -207,16 +74,17 @@ def hierarchy_figure(
     ----------
     Praggastis et al. 2022, section 5.2, right of figures 6, 7 and 9.
     """
-    boxes = hierarchy_boxes(hierarchy, layer, _BOXES, optimised, values=values)
+    all_boxes = Boxes(hierarchy, layer, optimised, values)
+    boxes = all_boxes.first(MOST_BOXES)
     if not boxes:
         raise ValueError("the hierarchy is empty: no singular vector is significant for a class")
     covers = hierarchy["covers"].to_numpy()
-    placed = _placed(boxes, covers)
-    if placed.width > widest:
+    # Placing takes long, so that what cannot fit is not placed.
+    placed = _placed(boxes, covers) if _least_width(boxes, covers) <= widest else None
+    if placed is None or placed.width > widest:
         small = widest < WIDEST
         boxes, placed = _folded(
-            lambda n: hierarchy_boxes(hierarchy, layer, n, optimised, values=values, small=small),
-            *(covers, len(boxes), widest),
+            lambda n: all_boxes.first(n, small=small), covers, len(boxes), widest
         )
     total = len(covers)
     boxes = [replace(b, x=x, y=y) for b, (x, y) in zip(boxes, placed.corners, strict=True)]
@@ -255,7 +123,6 @@ def _folded(
     """The most general boxes of at most ``count`` that fit a width, and their places."""
     while True:
         boxes = boxes_of(count)
-        # Placing takes long, so that what cannot fit is not placed.
         while count > 1 and _least_width(boxes[:count], covers) > widest:
             count -= 1
         boxes = boxes_of(count)
@@ -378,11 +245,11 @@ def _frames(boxes: list[Box], high: float) -> hv.Rectangles:
 def _texts(boxes: list[Box], high: float) -> list[hv.Labels]:
     titles, vectors, classes = [], [], []
     for box in boxes:
-        left, top = box.x + _PAD, high - box.y - _PAD
+        left, top = box.x + PAD, high - box.y - PAD
         titles.append((left, top, box.title))
         vectors.append((left + text_width(box.title, 14) + 8, top - 2, box.vectors))
         classes += [(left, top - 20 - 15 * i, line) for i, line in enumerate(box.classes)]
-        bottom = high - box.y - box.height + _PAD + 12
+        bottom = high - box.y - box.height + PAD + 12
         if box.below:
             vectors.append((left, bottom, f"{box.below:,} more below"))
             bottom += 16
@@ -425,8 +292,8 @@ def _exemplars(
         "class": [str(names[c]) for c in classes],
         "signal": [f"{signal[n, c]:.3g}" for (n, _), c in zip(places, classes, strict=True)],
     }
-    left, bottom = corner[:, 0], high - corner[:, 1] - _IMAGE
-    images = pictures([thumbnails[i] for i in ids], left, bottom, _IMAGE, tooltips)
+    left, bottom = corner[:, 0], high - corner[:, 1] - IMAGE
+    images = pictures([thumbnails[i] for i in ids], left, bottom, IMAGE, tooltips)
     used = hierarchy["target_classes"].to_numpy().any(axis=0)
     if used.sum() > len(COLOURS):
         return [images]
@@ -434,7 +301,7 @@ def _exemplars(
     bars = {
         "bar_x0": left,
         "bar_y0": bottom - 5,
-        "bar_x1": left + _IMAGE,
+        "bar_x1": left + IMAGE,
         "bar_y1": bottom - 2,
         "colour": [COLOURS[c % len(COLOURS)] for c in classes],
     }
@@ -449,15 +316,15 @@ def _optimised(boxes: list[Box], high: float) -> list[hv.Element]:
     shown = [(box, box.optimised) for box in boxes if box.optimised is not None]
     if not shown:
         return []
-    left = np.array([box.x + _PAD for box, _ in shown])
-    bottom = np.array([high - box.y - box.images_top - _OPTIMISED for box, _ in shown])
+    left = np.array([box.x + PAD for box, _ in shown])
+    bottom = np.array([high - box.y - box.images_top - OPTIMISED for box, _ in shown])
     tooltips = {
         "optimised for": [one.key for _, one in shown],
         "trust": [one.tooltip for _, one in shown],
     }
     thumbs = [one.thumbnail for _, one in shown]
     drawn: list[hv.Element] = [
-        pictures(thumbs, left, bottom, _OPTIMISED, tooltips, group="Optimised")
+        pictures(thumbs, left, bottom, OPTIMISED, tooltips, group="Optimised")
     ]
     columns = {
         "text_x": left,
@@ -471,8 +338,8 @@ def _optimised(boxes: list[Box], high: float) -> list[hv.Element]:
     failed = np.array([bool(one.failed) for _, one in shown])
     if failed.any():
         x, y = left[failed], bottom[failed]
-        corners = {"frame_x0": x, "frame_y0": y, "frame_x1": x + _OPTIMISED}
-        corners["frame_y1"] = y + _OPTIMISED
+        corners = {"frame_x0": x, "frame_y0": y, "frame_x1": x + OPTIMISED}
+        corners["frame_y1"] = y + OPTIMISED
         red: dict[str, Any] = {"fill_color": "#b3261e", "line_color": "#b3261e", "fill_alpha": 0.12}
         drawn.append(element(hv.Rectangles, corners, 4, group="Failed", line_width=2, **red))
     return drawn

@@ -13,10 +13,10 @@ from ddp_tasks.weights.signed_vectors import (
 )
 from schemas.shown import escaped, shown
 
-#: Lines of twelve target classes that can be told apart on white.
+#: Lines of twelve target classes that can be told apart on white, also by who confuses colours.
 COLOURS = (
-    *("#1f77b4", "#e8710a", "#2a9134", "#d62728", "#8e5ec2", "#8c564b"),
-    *("#e066b5", "#5f6b76", "#a8a400", "#12a5b8", "#26307a", "#7a8f3a"),
+    *("#2385ff", "#a91008", "#04b070", "#441a97", "#e77c15", "#7f5565"),
+    *("#b190ae", "#3e3421", "#f9374c", "#166097", "#620d54", "#9593e4"),
 )
 NEUTRAL = "#55606b"
 
@@ -37,7 +37,10 @@ def vector_names(layer: LayerVectors) -> list[str]:
 
 def node_names(nodes: SignedVectors) -> list[str]:
     """Names v0⁺, v0⁻, v1⁺, ... of a layer's nodes; an asterisk marks the arbitrary ones."""
-    return [f"{nodes.name(i)}{'*' if close else ''}" for i, close in enumerate(nodes.arbitrary)]
+    return [
+        f"{name}{'*' if close else ''}"
+        for name, close in zip(nodes.names, nodes.arbitrary.tolist(), strict=True)
+    ]
 
 
 def node_name(vector: int, direction: str, directions: Iterable[str] = DIRECTIONS) -> str:

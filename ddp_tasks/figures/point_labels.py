@@ -8,7 +8,6 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,6 +55,8 @@ def place_labels(
     -------
     at most n labels: a point without a free place gets none.
     """
+    from scipy.spatial.distance import cdist  # half a second to import, and few views have names
+
     radius = 7.0
     boxes = [np.concatenate([p - radius, p + radius]) for p in points]
     steps = np.linspace(0, 1, 200)[:, None]

@@ -13,7 +13,7 @@ from ddp_tasks.figures.notation import COLOURS, NEUTRAL
 from ddp_tasks.figures.style import framed
 
 #: Colour of each criterion; vectors drawn at random, the control, are grey.
-LINES = {"singular_value": COLOURS[0], "signal_energy": COLOURS[1], "random": "#9aa3ac"}
+LINES = {"singular_value": COLOURS[0], "signal_energy": COLOURS[1], "random": "#b9c1c9"}
 #: What a figure has along its axis, by column of the table.
 AXES = {
     "kept": "share of the parameters that is kept",

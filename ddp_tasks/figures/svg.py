@@ -24,6 +24,8 @@ _ANCHORS = {"left": "start", "center": "middle", "right": "end"}
 _BASELINES = {"top": 0.82, "middle": 0.36, "bottom": -0.2, "alphabetic": 0.0}
 _DASHES = {"dashed": "6 4", "dotted": "2 3", "dotdash": "2 3 6 3", "dashdot": "6 3 2 3"}
 _TITLE = 24
+#: Looks of circles that differ from dots of one colour.
+_OF_CIRCLES = {"alpha", "fill_color", "fill_alpha", "line_color", "line_alpha", "line_width"}
 _QUIET = "#55606b"
 
 
@@ -147,6 +149,9 @@ def _marks(one: hv.Element, frame: _Frame, action: Action) -> Iterator[str]:
                 one, _outline(one, points, _looks(style, outline)), outline, tooltips, action
             )
         return
+    if isinstance(one, hv.Points) and not one.vdims and not _OF_CIRCLES & set(style):
+        yield _dots(one, frame, _Looks(style))
+        return
     draw = _DRAWN.get(type(one))
     if draw is None:
         raise NotDrawnError(f"an element of kind {type(one).__name__} cannot be drawn as SVG")
@@ -200,6 +205,18 @@ def _rectangle(place: list[float], row: Mapping[str, Any], looks: _Looks, _: lis
 def _point(place: list[float], _row: Mapping[str, Any], looks: _Looks, _: list[str]) -> str:
     return (
         f'<circle cx="{place[0]:.1f}" cy="{place[1]:.1f}" r="{looks.size / 2:.1f}" {looks.filled}/>'
+    )
+
+
+def _dots(one: hv.Points, frame: _Frame, looks: _Looks) -> str:
+    """Circles of one colour that say nothing, as one line of points: a matrix has thousands."""
+    x, y = frame.at(one.dimension_values(0), one.dimension_values(1))
+    pairs = zip(x.tolist(), y.tolist(), strict=True)
+    places = "".join(f"M{left:.1f} {top:.1f}h0" for left, top in pairs)
+    # A circle has a line of one pixel around it.
+    return (
+        f'<path d="{places}" stroke="{_shade(looks.of["color"])}" '
+        f'stroke-width="{looks.size + 1:g}" stroke-linecap="round"/>'
     )
 
 

@@ -1,7 +1,11 @@
-"""Files written whole or not at all: first under a temporary name, then renamed."""
+"""Files written whole or not at all: first under a temporary name, then renamed.
+
+An object in an object store is written by one request instead, which needs no other name.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import secrets
@@ -11,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from schemas.object_paths import ObjectPath
 from schemas.parameters import RunError
 
 _PART = ".ddp-{token}.part"
@@ -39,6 +44,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     RunError
         Naming the file, if the system refuses it: no space, no permission, no such folder.
     """
+    if isinstance(path, ObjectPath):
+        with _replacing_object(path) as content:
+            yield content
+        return
     part = path.with_name(_PART.format(token=secrets.token_hex(8)))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -56,6 +65,26 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+@contextmanager
+def _replacing_object(path: ObjectPath) -> Iterator[IO[bytes]]:
+    content = io.BytesIO()
+    yield content
+    try:
+        path.write_bytes(content.getbuffer())
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def may_be_folder(place: Path) -> bool:
+    """Whether files can lie in a place: it is a folder, or any address in an object store."""
+    return isinstance(place, ObjectPath) or place.is_dir()
+
+
+def may_write_to(folder: Path) -> bool:
+    """Whether a folder's permissions allow new files; an object store says it when it is asked."""
+    return isinstance(folder, ObjectPath) or os.access(folder, os.W_OK | os.X_OK)
+
+
 def clear_parts(folder: Path) -> int:
     """Remove the partial files that killed processes left in a folder.
 
@@ -65,7 +94,7 @@ def clear_parts(folder: Path) -> int:
     -------
     number of files removed
     """
-    if not folder.is_dir():
+    if isinstance(folder, ObjectPath) or not folder.is_dir():
         return 0
     left = [file for file in folder.iterdir() if _PARTS.fullmatch(file.name)]
     old = [file for file in left if time.time() - file.lstat().st_mtime > _ALIVE]

@@ -147,21 +147,26 @@ def strict_order(
     return above
 
 
-def number_below(
+def lies_above(
     target_classes: Shaped[Flags, "part target_class"], first: int
-) -> Shaped[Integers, " _"]:
-    """How many of the later equivalence classes lie below each of the first ones.
+) -> Shaped[Flags, "_ part"]:
+    """The rows of ``strict_order`` of the first equivalence classes alone.
 
     Parameters
     ----------
     target_classes
         shape (equivalence class, target class); rows differ.
     first
-        number of the first ones; those after them are counted.
+        number of the first ones.
+
+    Returns
+    -------
+    shape (first, equivalence class); True where the first lies above the second
     """
     sets = target_classes.astype(np.float32)  # exact, as in ``strict_order``
-    later = sets[first:]
-    return np.asarray((sets[:first] @ later.T == later.sum(axis=1)).sum(axis=1), dtype=np.int64)
+    above = np.asarray(sets[:first] @ sets.T == sets.sum(axis=1))
+    np.fill_diagonal(above, val=False)
+    return above
 
 
 def transitive_reduction(

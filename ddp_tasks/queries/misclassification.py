@@ -28,6 +28,7 @@ from ddp_tasks.significance.misclassification_scores import (
 )
 from ddp_tasks.store import groups
 from ddp_tasks.store.cube import OpenCube, open_cube, rows_of_layer
+from schemas.object_paths import path_of
 from schemas.parameters import RunError, RunParameters
 
 #: Images that are read at most, so that a layer's signals fit into memory.
@@ -87,7 +88,7 @@ def open_judged_images(folder: Path) -> JudgedImages:
         images.
     """
     stored = open_significance(folder)
-    path = Path(folder).expanduser() / "store.zarr"
+    path = path_of(folder).expanduser() / "store.zarr"
     signals = groups.read(path, "signals")
     target = signals["target"].to_numpy().astype(np.int64)
     predicted = signals["predicted"].to_numpy().astype(np.int64)

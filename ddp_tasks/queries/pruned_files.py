@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ def check_folder(folder: Path, names: list[str]) -> None:
         Naming the file.
     """
     for name in names:
-        if os.path.lexists(folder / name):
+        if (folder / name).is_symlink() or (folder / name).exists():
             raise RunError(
                 f"out: {folder / name} exists already; remove it, or name another folder",
                 change=("out",),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ddp_tasks.files.whole import replacing
+from ddp_tasks.files.whole import may_be_folder, may_write_to, replacing
 from schemas.parameters import RunError
 
 _SUFFIXES = (".csv", ".parquet")
@@ -27,9 +26,9 @@ def check_file(path: Path, suffixes: Sequence[str]) -> None:
     if not path.name.endswith(tuple(suffixes)):
         raise RunError(f"out: {str(path)!r}: the ending must be {' or '.join(suffixes)}")
     place = path.expanduser()
-    if not place.parent.is_dir():
+    if not may_be_folder(place.parent):
         raise RunError(f"out: {str(path)!r}: there is no folder {str(path.parent)!r}")
-    if not os.access(place.parent, os.W_OK | os.X_OK):
+    if not may_write_to(place.parent):
         raise RunError(f"out: {str(path)!r}: no permission to write to {str(path.parent)!r}")
     if place.is_dir():
         raise RunError(f"out: {str(path)!r} is a folder")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +19,7 @@ from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, abbreviated, node_nam
 from ddp_tasks.figures.optimised_pictures import OptimisedPicture, of_target, optimised_pictures
 from ddp_tasks.figures.style import DIVERGING
 from ddp_tasks.figures.thumbnails import Thumbnail, Thumbnails
-from ddp_tasks.files.whole import write_whole
+from ddp_tasks.files.whole import may_be_folder, may_write_to, write_whole
 from ddp_tasks.hypergraphs.semantic_hierarchy import members_of, node_directions
 from ddp_tasks.queries.figure_subjects import (
     check_figure,
@@ -119,9 +118,9 @@ def write(
     if vector is not None:
         check_vector(finished, layer, vector)
     file = out.expanduser() if out else folder.expanduser() / _file_name(number, layer)
-    if file.is_dir() or not file.parent.is_dir():
+    if file.is_dir() or not may_be_folder(file.parent):
         raise RunError(f"out: {str(file)!r} is not a file in an existing folder")
-    if not os.access(file.parent, os.W_OK | os.X_OK):
+    if not may_write_to(file.parent):
         raise RunError(f"out: {str(file)!r}: no permission to write to {str(file.parent)!r}")
     if number == _TEN:
         positions = two_images(finished, images)

@@ -32,6 +32,11 @@ class Part(Protocol):
         ...
 
     @property
+    def drawings(self) -> Mapping[str, str]:
+        """Its drawings of one direction, packed, by direction; a page without room omits them."""
+        ...
+
+    @property
     def pictures(self) -> Mapping[str, str]:
         """The pictures that it shows as data URIs, by the numbers that its figures give them."""
         ...
@@ -45,6 +50,7 @@ class Fragment:
     figures: str
     pictures: Mapping[str, str] = field(default_factory=dict)
     data: str = ""
+    drawings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class FragmentFiles:
         self._file("html").write_bytes(part.html.encode())
         self._file("figures").write_bytes(part.figures.encode())
         self._file("data").write_bytes(part.data.encode())
+        self._file("drawings").write_bytes(json.dumps(dict(part.drawings)).encode())
         self._file("pictures").write_bytes(json.dumps(dict(part.pictures)).encode())
 
     @property
@@ -75,6 +82,12 @@ class FragmentFiles:
     def data(self) -> str:
         """As in ``Part``."""
         return self._file("data").read_bytes().decode()
+
+    @property
+    def drawings(self) -> Mapping[str, str]:
+        """As in ``Part``."""
+        drawings: dict[str, str] = json.loads(self._file("drawings").read_bytes())
+        return drawings
 
     @property
     def pictures(self) -> Mapping[str, str]:

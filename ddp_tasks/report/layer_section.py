@@ -20,7 +20,7 @@ from ddp_tasks.figures import (
 )
 from ddp_tasks.figures import layer_figures as figures
 from ddp_tasks.figures.layer_figures import SignalCounts
-from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
+from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE, short
 from ddp_tasks.figures.optimised_pictures import (
     OptimisedPicture,
     of_target,
@@ -29,6 +29,7 @@ from ddp_tasks.figures.optimised_pictures import (
 from ddp_tasks.figures.thumbnails import NumberedThumbnails, Thumbnail, Thumbnails
 from ddp_tasks.hypergraphs.semantic_hierarchy import members_of
 from ddp_tasks.queries.addresses import class_address
+from ddp_tasks.queries.one_direction import OneDirection
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report import family_section, page
@@ -74,6 +75,8 @@ class LayerFindings:
     """best η² of each random rotation of the layer's outputs."""
     eta_squared_of_signals: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     """shape (v,); told on the images that judge."""
+    by_direction: Mapping[str, OneDirection] = field(default_factory=dict)
+    """of a run whose nodes have both directions, what each by itself gives."""
     layers: int = 1
     """layers of the report; the more there are, the fewer vectors and images each shows."""
 
@@ -97,6 +100,8 @@ class _Section:
     """classes left out of the table of classes."""
     absent: int
     """classes without a significant vector."""
+    matrix_of: Mapping[str, bool | None]
+    """whether the hypergraph of each direction is a matrix of dots; None where it has no nodes."""
 
 
 def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragment:
@@ -120,6 +125,7 @@ def drawn(findings: LayerFindings, anchor: str, thumbnails: Thumbnails) -> Fragm
             layer_figures(findings, numbered, optimised),
             numbered.used,
             layer_data(_sources(findings, optimised), numbered, anchor),
+            drawings=_drawings(findings, numbered, optimised),
             section=_section(findings),
             levels=findings.levels,
             class_address=class_address,
@@ -180,7 +186,7 @@ def layer_figures(
         plots["jaccard"] = relation_figures.jaccard_heatmap(relations)
     diagram = partial(
         hierarchy_figures.hierarchy_figure,
-        *(hierarchy, layer, thumbnails, _of_classes(findings, optimised)),
+        *(hierarchy, layer, thumbnails, _of_classes(findings, optimised, hierarchy)),
         stability=findings.stability,
     )
     plots["hierarchy"] = whole = diagram()
@@ -192,12 +198,36 @@ def layer_figures(
     }
 
 
+def _drawings(
+    findings: LayerFindings,
+    thumbnails: Mapping[str, Thumbnail],
+    optimised: Sequence[OptimisedPicture],
+) -> dict[str, dict[str, tuple[hv.Overlay, str]]]:
+    """The hypergraph and the hierarchy of each direction that has nodes, with their labels."""
+    layer, drawn = findings.layer, {}
+    for direction, one in findings.by_direction.items():
+        if not one.hierarchy.sizes["equivalence_class"]:
+            continue
+        what = f"of {short(layer.layer, 60)} in the {direction} direction"
+        diagram = hierarchy_figures.hierarchy_figure(
+            *(one.hierarchy, layer, thumbnails, _of_classes(findings, optimised, one.hierarchy)),
+            stability=one.stability,
+            widest=_FRAME,
+        )
+        hypergraph = hypergraph_figures.hypergraph_figure(one.hierarchy, layer, one.stability)
+        drawn[direction] = {
+            "hypergraph": (hypergraph, f"Hypergraph {what}"),
+            "hierarchy": (diagram, f"Semantic hierarchy {what}"),
+        }
+    return drawn
+
+
 def _of_classes(
-    findings: LayerFindings, optimised: Sequence[OptimisedPicture]
+    findings: LayerFindings, optimised: Sequence[OptimisedPicture], hierarchy: xr.Dataset
 ) -> list[OptimisedPicture]:
     """The images of equivalence classes: of the most general ones in a report of many layers."""
     most = max(_LEAST_CLASSES, _CLASSES_IN_REPORT // findings.layers)
-    members = members_of(findings.hierarchy)[:most]
+    members = members_of(hierarchy)[:most]
     return [one for of in members for one in of_target(optimised, of)]
 
 
@@ -218,4 +248,10 @@ def _section(findings: LayerFindings) -> _Section:
         classes=classes,
         classes_left_out=left_out,
         absent=int((relations["vectors"] == 0).sum()),
+        matrix_of={
+            direction: not hypergraph_figures.has_hulls(one.hierarchy)
+            if one.hierarchy.sizes["equivalence_class"]
+            else None
+            for direction, one in findings.by_direction.items()
+        },
     )

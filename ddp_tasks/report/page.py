@@ -6,7 +6,7 @@ import base64
 import json
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,11 +16,14 @@ from bokeh.resources import Resources
 from markupsafe import Markup
 
 from ddp_tasks.figures.notation import short
+from ddp_tasks.figures.svg import svg
 from ddp_tasks.report.bokeh_documents import document
 from ddp_tasks.report.fragments import Fragment, Part
 
 #: Letters that the pictures of a page take at most.
 _PICTURES = 2_000_000
+#: Bytes of a page up to which it has drawings of one direction; only scripts come after them.
+_WITH_DRAWINGS = 7_850_000
 #: Name of the page itself, beside its parts.
 _PAGE = "page"
 
@@ -31,6 +34,8 @@ def fragment(
     plots: Mapping[str, hv.Overlay],
     pictures: Mapping[str, str],
     data: str = "",
+    *,
+    drawings: Mapping[str, Mapping[str, tuple[hv.Overlay, str]]] | None = None,
     **context: Any,
 ) -> Fragment:
     """A part of a page.
@@ -47,12 +52,20 @@ def fragment(
         as in ``Part``; read after the figures are written.
     data
         JSON for the page's script.
+    drawings
+        figures of one direction with their labels, by direction and key; the template finds their
+        elements as ``drawn``.
     context
         what else the template uses.
     """
     packed, figure = _packed(plots, name)
-    html = _templates().get_template(template).render(figure=figure, short=short, **context)
-    return Fragment(Markup(html), packed, pictures, _deflated(data) if data else "")
+    of_direction, drawn = _packed_drawings(drawings or {}, name)
+    html = (
+        _templates()
+        .get_template(template)
+        .render(figure=figure, drawn=drawn, short=short, **context)
+    )
+    return Fragment(Markup(html), packed, pictures, _deflated(data) if data else "", of_direction)
 
 
 def rendered(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> str:
@@ -61,7 +74,11 @@ def rendered(template: str, plots: Mapping[str, hv.Overlay], **context: Any) -> 
 
 
 def pieces(
-    template: str, plots: Mapping[str, hv.Overlay], parts: Mapping[str, Part], **context: Any
+    template: str,
+    plots: Mapping[str, hv.Overlay],
+    parts: Mapping[str, Part],
+    first: Sequence[str] = (),
+    **context: Any,
 ) -> Iterator[str]:
     """A page whose template extends ``base.html.jinja``, piece by piece.
 
@@ -70,11 +87,14 @@ def pieces(
     parts
         parts of the page by name, which the template includes; each is in memory only while it
         is written.
+    first
+        parts whose drawings of one direction take what room there is before those of others.
     template, plots, context
         as in ``fragment``.
     """
     packed, figure = _packed(plots, _PAGE)
-    return (
+    written = _Written()
+    page = (
         _templates()
         .get_template(template)
         .generate(
@@ -83,11 +103,13 @@ def pieces(
             texts=((name, Markup(_deflated(part.html))) for name, part in parts.items()),
             data=((name, Markup(part.data)) for name, part in parts.items() if part.data),
             pictures=_all_pictures(parts),
+            drawings=_with_room(parts, [*first, *parts], written),
             figure=figure,
             short=short,
             **context,
         )
     )
+    return written.counting(page)
 
 
 @cache
@@ -126,6 +148,46 @@ def _packed(plots: Mapping[str, hv.Overlay], name: str) -> tuple[str, dict[str, 
         places[key] = Markup(f'<div id="{place}" class="plot" data-part="{name}"></div>')
     text = json.dumps(packed, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return _deflated(text), places
+
+
+def _packed_drawings(
+    drawings: Mapping[str, Mapping[str, tuple[hv.Overlay, str]]], name: str
+) -> tuple[dict[str, str], dict[str, dict[str, Markup]]]:
+    """Drawings as base64 of deflated JSON by direction, and the elements that they go into."""
+    packed: dict[str, str] = {}
+    places: dict[str, dict[str, Markup]] = {}
+    for direction, of_direction in drawings.items():
+        kept, places[direction] = [], {}
+        for key, (drawing, label) in of_direction.items():
+            place = f"figure-{name}-{direction}-{key}"
+            kept.append({"place": place, "svg": svg(drawing, label), "label": label})
+            element = f'<div id="{place}" class="plot" data-part="{name}-{direction}"></div>'
+            places[direction][key] = Markup(element)
+        packed[direction] = _deflated(json.dumps(kept, separators=(",", ":"), ensure_ascii=False))
+    return packed, places
+
+
+class _Written:
+    """How many bytes of a page are written."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def counting(self, page: Iterator[str]) -> Iterator[str]:
+        for piece in page:
+            self.bytes += len(piece.encode())
+            yield piece
+
+
+def _with_room(
+    parts: Mapping[str, Part], order: Sequence[str], written: _Written
+) -> Iterator[tuple[str, Markup]]:
+    """Drawings of one direction, part by part, while the page has room for all of a part's."""
+    for name in dict.fromkeys(order):
+        of_part = parts[name].drawings
+        if written.bytes + sum(map(len, of_part.values())) <= _WITH_DRAWINGS:
+            for direction, packed in of_part.items():
+                yield f"{name}-{direction}", Markup(packed)
 
 
 def _all_packed(own: str, parts: Mapping[str, Part]) -> Iterator[tuple[str, Markup]]:

@@ -124,6 +124,7 @@ def pieces(findings: Findings, sections: Mapping[str, Part]) -> Iterator[str]:
         "report.html.jinja",
         {**spectra, **among, **removals},
         {anchor: sections[layer] for layer, anchor in own.items()},
+        list(dict.fromkeys(own[one.layer] for one in findings.told.statements)),
         summary=findings.summary,
         run=findings.run,
         made_of=findings.made_of,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ddp_tasks.figures.notation import ARBITRARY_FOOTNOTE
 from ddp_tasks.figures.step_figures import circle_figure, step_figures
 from ddp_tasks.figures.style import DIVERGING
 from ddp_tasks.figures.thumbnails import thumbnail
-from ddp_tasks.files.whole import write_whole
+from ddp_tasks.files.whole import may_be_folder, may_write_to, write_whole
 from ddp_tasks.queries.finished_run import open_finished
 from ddp_tasks.queries.layer_on_image import LayerOnImage, check_kind, check_vectors, follow_layer
 from ddp_tasks.report import page
@@ -74,9 +73,9 @@ def write(
     position = finished.position(image)
     check_vectors(finished, layer, vectors)
     file = out.expanduser() if out else finished.store.parent / _file_name(layer, image)
-    if file.is_dir() or not file.parent.is_dir():
+    if file.is_dir() or not may_be_folder(file.parent):
         raise RunError(f"out: {str(file)!r} is not a file in an existing folder")
-    if not os.access(file.parent, os.W_OK | os.X_OK):
+    if not may_write_to(file.parent):
         raise RunError(f"out: {str(file)!r}: no permission to write to {str(file.parent)!r}")
     content = render(follow_layer(finished, layer, position, vectors))
     write_whole(file, content)

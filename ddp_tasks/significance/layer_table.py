@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,9 @@ class LayerTable:
         of_directions = [stored.isel(direction=place).to_numpy() for place in places]
         # The parts of the images come first; the first chooses, the last judges.
         fraction = interleaved(of_directions)
-        fraction = fraction[..., np.isfinite(fraction).any(axis=(0, 1))]
+        within = np.isfinite(fraction).any(axis=(0, 1))
+        if not within.all():  # a copy of a large table takes long
+            fraction = fraction[..., within]
         images = significance.variables["images"].to_numpy()
         threshold = significance.variables["threshold"].isel(quantile=level).to_numpy()
         return cls(
@@ -96,6 +98,20 @@ class LayerTable:
             selection_fraction=fraction[0],
             significant=significant(fraction[0], images[0], percentage),
         )
+
+    def at_percentage(self, percentage: float) -> LayerTable:
+        """The same table at another p; its fractions are not read again."""
+        other = replace(
+            self,
+            percentage=percentage,
+            significant=significant(self.selection_fraction, self.selection_images, percentage),
+        )
+        # η² knows no p, and of thousands of classes takes long.
+        known = ("eta_squared", "selection_eta_squared")
+        other.__dict__.update(
+            {name: self.__dict__[name] for name in known if name in self.__dict__}
+        )
+        return other
 
     @property
     def direction(self) -> str:

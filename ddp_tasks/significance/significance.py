@@ -307,10 +307,13 @@ def significant(
     shape of ``fraction``; False where it is NaN
     """
     # Compared as counts of images: 0.57 * 100 is less than 57 in floating point.
-    count = significant_images(fraction, images)
     # The slack is for percentages such as 1.1, whose product with 3000 comes out above 3300.
-    enough = percentage * images[:, None] * (1 - 1e-12)
-    return (count * 100 >= enough) & np.isfinite(fraction)
+    least = np.ceil(percentage * images * (1 - 1e-12) / 100)
+    # Half an image below, which no share is near. So no count is written out: the tables of
+    # thousands of classes are large.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        enough = (least - 0.5) / images
+    return np.asarray(fraction >= enough[:, None])
 
 
 def significant_images(
@@ -383,10 +386,15 @@ def discrimination(
     rank
     """
     present = images > 0
-    shares = fraction[..., present, :].astype(np.float64)
-    weight = (images[present] / images.sum())[:, None]
-    mean = (shares * weight).sum(axis=-2)
-    between = (weight * (shares - mean[..., None, :]) ** 2).sum(axis=-2)
+    weight = images[present] / images.sum()
+    mean = np.zeros(fraction.shape[:-2] + fraction.shape[-1:])
+    between = np.zeros_like(mean)
+    # Class by class, since a copy of the table in float64 would be large.
+    shares = np.moveaxis(fraction, -2, 0)[present]
+    for of_class, own in zip(shares, weight, strict=True):
+        mean += of_class * own
+    for of_class, own in zip(shares, weight, strict=True):
+        between += own * (of_class - mean) ** 2
     total = mean * (1 - mean)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, between / total, total * 0)

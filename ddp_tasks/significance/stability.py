@@ -306,15 +306,54 @@ def layer_stability(
     sample_sizes
         images per class; sizes that no class exceeds are left out, since they give all images.
     """
-    classes, directions = hierarchy.sizes["target_class"], hierarchy["direction"].to_numpy()
+    directions = hierarchy["direction"].to_numpy()
     level = int(np.abs(significance["quantile"].to_numpy() - levels.quantile).argmin())
     places = [DIRECTIONS.index(direction) for direction in directions]
     threshold = significance["threshold"].to_numpy()[places]
-    order = _order(hierarchy)
     own = dict(zip(map(str, directions), threshold[:, level].tolist(), strict=True))
-    significant = indicators(parts, own, classes)
+    resampled = resampled_findings(parts, own, hierarchy, levels.percentage, resamples)
+    most = int(significance["images"].to_numpy()[0].max(initial=0))
+    sizes = sorted({size for size in sample_sizes if size < most})
+    quantiles = significance["quantile"].to_numpy().tolist()
+    sample_threshold = sample_thresholds(parts, quantiles, sizes)[places]
+    grid = ("direction", "quantile", "sample")
+    of_samples = resampled.assign(
+        images_a_class=("sample", np.array(sizes, dtype=np.int64)),
+        threshold_of_sample=(grid, sample_threshold),
+        threshold_difference=(grid, sample_threshold - threshold[:, :, None]),
+    )
+    return of_samples.assign_coords(quantile=quantiles)
+
+
+def resampled_findings(
+    parts: LayerParts,
+    threshold: Mapping[str, float],
+    hierarchy: xr.Dataset,
+    percentage: float,
+    resamples: int,
+) -> xr.Dataset:
+    """In how many resamples the incidences, classes and edges of a hierarchy hold.
+
+    Parameters
+    ----------
+    parts, resamples
+        as in ``layer_stability``.
+    threshold
+        q of each direction of the hierarchy.
+    hierarchy
+        the store's group ``hierarchies/LAYER``, or one of other directions in its form.
+    percentage
+        p of the hypergraph.
+
+    Returns
+    -------
+    incidence, together, general, specific and inclusion, as in the group ``stability/LAYER``
+    """
+    classes, directions = hierarchy.sizes["target_class"], hierarchy["direction"].to_numpy()
+    order = _order(hierarchy)
+    significant = indicators(parts, threshold, classes)
     if resamples:
-        found = bootstrap(significant, levels.percentage, resamples, order)
+        found = bootstrap(significant, percentage, resamples, order)
     else:
         found = Stability(
             np.full((classes, significant.nodes), np.nan, dtype=np.float32),
@@ -322,11 +361,6 @@ def layer_stability(
             np.full(len(order.general), np.nan, dtype=np.float32),
         )
     incidence = found.incidence.reshape(classes, -1, len(directions))
-    most = int(significance["images"].to_numpy()[0].max(initial=0))
-    sizes = sorted({size for size in sample_sizes if size < most})
-    quantiles = significance["quantile"].to_numpy().tolist()
-    sample_threshold = sample_thresholds(parts, quantiles, sizes)[places]
-    grid = ("direction", "quantile", "sample")
     return xr.Dataset(
         {
             "incidence": (("target_class", "singular_vector", "direction"), incidence),
@@ -334,17 +368,13 @@ def layer_stability(
             "general": ("cover", order.general),
             "specific": ("cover", order.specific),
             "inclusion": ("cover", found.inclusion),
-            "images_a_class": ("sample", np.array(sizes, dtype=np.int64)),
-            "threshold_of_sample": (grid, sample_threshold),
-            "threshold_difference": (grid, sample_threshold - threshold[:, :, None]),
         },
         coords={
             "target_class": hierarchy["target_class"],
             "singular_vector": np.arange(incidence.shape[1]),
             "direction": directions,
-            "quantile": significance["quantile"],
         },
-    ).drop_vars("layer", errors="ignore")
+    )
 
 
 def _order(hierarchy: xr.Dataset) -> Hierarchy:

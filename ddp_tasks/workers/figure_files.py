@@ -6,6 +6,7 @@ from pathlib import Path
 
 import holoviews as hv
 
+from ddp_tasks.files.whole import may_be_folder
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.queries.summary import Summary, read_summary
 from ddp_tasks.report.drawn_files import ENDINGS, write_figure
@@ -56,7 +57,7 @@ def write(folder: Path, kind: str, layer: str | None = None, out: Path | None = 
         layer = _telling(summary)
     name = kind if layer is None else f"{kind}-{file_name(layer)}"
     file = out.expanduser() if out else folder.expanduser() / f"{name}.svg"
-    if file.suffix not in ENDINGS or file.is_dir() or not file.parent.is_dir():
+    if file.suffix not in ENDINGS or file.is_dir() or not may_be_folder(file.parent):
         raise RunError(
             f"out: {shown(repr(str(file)))} is refused; name a file that ends with .svg or .png, "
             "in a folder that exists",

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.queries.controls import best_of_rotations
+from ddp_tasks.queries.one_direction import LayerSignals, OneDirection, one_direction
 from ddp_tasks.queries.pictures import StoredPictures
 from ddp_tasks.queries.recorded_images import RecordedImages
 from ddp_tasks.queries.summary import LayerSummary
 from ddp_tasks.report.fragments import FragmentFiles
+from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import cube, groups
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.workers.once import ONE_AT_A_TIME
 from ddp_tasks.workers.opened import opened
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
+from schemas.object_paths import path_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -68,7 +73,7 @@ def write_page(stored: StoredRun, files: Mapping[str, FragmentFiles], page: str)
 
     with ONE_AT_A_TIME:
         findings = run_page.read_findings(stored.parameters, stored.path)
-        with replacing(Path(page)) as file:
+        with replacing(path_of(page)) as file:
             file.writelines(piece.encode() for piece in run_page.pieces(findings, files))
 
 
@@ -99,24 +104,22 @@ def layer_findings(stored: StoredRun, summary: LayerSummary) -> LayerFindings:
     parameters = stored.parameters.significance
     levels = parameters.levels(name)
     layers, significance = (opened(path, group) for group in ("layers", "significance"))
-    resampled = group_path("stability", name)
     vectors = LayerVectors.of(layers.sel(layer=name))
     position = layers["layer"].to_numpy().tolist().index(name)
     family = Family.of(significance, name)
     if family.significance.nbytes <= _AT_ONCE:
         family.significance.load()
+    table = family.at(*levels, parameters.directions)
     signals = cube.spread_signals(path, position, vectors.rank, _SIGNALS_COUNTED)
     return LayerFindings(
         levels=parameters,
         summary=summary,
         layer=vectors,
         signals=signal_counts(signals, len(images)),
-        table=family.at(*levels, parameters.directions),
+        table=table,
         family=opened(path, "family").sel(layer=[name]),
         highest_level=family.highest_level(levels.percentage, parameters.directions),
-        stability=groups.read(path, resampled).load()
-        if groups.is_marked(path, resampled)
-        else None,
+        stability=_stored(path, "stability", name),
         exemplars=opened(path, "exemplars").sel(layer=[name]).load(),
         hypergraph=groups.read(path, group_path("hypergraphs", name)).load(),
         hierarchy=groups.read(path, group_path("hierarchies", name)).load(),
@@ -128,8 +131,33 @@ def layer_findings(stored: StoredRun, summary: LayerSummary) -> LayerFindings:
         .sel(layer=name)
         .isel(split=-1)
         .to_numpy(),
+        by_direction=_by_direction(stored, position, table, vectors),
         layers=layers.sizes["layer"],
     )
+
+
+def _by_direction(
+    stored: StoredRun, position: int, table: LayerTable, vectors: LayerVectors
+) -> dict[str, OneDirection]:
+    """What each direction gives by itself, where the nodes have several."""
+    if len(table.directions) == 1:
+        return {}
+    path, images = stored.path, _recorded_images(stored.path, groups.stamp(stored.path))
+    kept = StoredPictures(path)
+    signals = LayerSignals(
+        parts=partial(cube.layer_parts, path, position, vectors.rank),
+        images=images,
+        choosing=opened(path, "significance")["part"].to_numpy(),
+        pictured=np.array([image in kept for image in images.ids], dtype=np.int8),
+    )
+    stability = _stored(path, "stability", table.layer)
+    resamples = stored.parameters.significance.resamples
+    return {
+        direction: one_direction(
+            table, vectors, signals, direction, stability=stability, resamples=resamples
+        )
+        for direction in table.directions
+    }
 
 
 def _stored(path: Path, parent: str, layer: str) -> xr.Dataset | None:

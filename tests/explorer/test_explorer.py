@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from contextlib import closing, contextmanager
 from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
@@ -18,6 +19,9 @@ from axe_playwright_python.sync_playwright import Axe
 from ddp_processes import DDP
 from runs import HERE
 
+from ddp_tasks.explorer.opened_runs import open_runs
+from ddp_tasks.explorer.page import Page
+from ddp_tasks.explorer.slices import Slices
 from ddp_tasks.hypergraphs.sizes import sizes
 from ddp_tasks.queries.findings import read_findings
 from ddp_tasks.queries.significance import open_significance
@@ -148,6 +152,11 @@ def _expected(table):
         "equivalence_classes": counted.equivalence_classes,
         "depth": counted.depth,
     }
+
+
+def test_the_runs_are_short_in_logs(folder):
+    # Bokeh's server formats what its handlers have before it answers.
+    assert len(repr(Slices(open_runs([folder])))) < 200
 
 
 @pytest.mark.parametrize(
@@ -318,6 +327,29 @@ def test_maps_and_pairs_are_shown(page, explored, query, title):
     assert page.locator("main h2").inner_text() == title
     page.get_by_text("All layers are being compared").wait_for(state="detached")
     assert page.locator("main svg").count() > 0
+
+
+def test_images_are_laid_out_by_umap_where_that_is_chosen(page, explored):
+    _goto(page, explored, f"layer={LAYER}&view=images")
+    assert "ddp-flows[umap]" not in page.locator("main").inner_text()
+    marks = page.locator("main svg [data-do*='at=image']")
+    by_components = marks.count()
+    page.get_by_role("button", name="UMAP").click()
+    page.get_by_text("UMAP by cosines").wait_for(timeout=300_000)
+    assert "by=umap" in page.url
+    assert page.get_by_role("button", name="UMAP").get_attribute("aria-pressed") == "true"
+    assert page.locator("[data-waits]").count() == 0
+    # Not every image has room for its picture in both.
+    assert min(marks.count(), by_components) > 0
+
+
+def test_without_umap_the_map_says_how_to_have_it(monkeypatch, folder):
+    slices = Slices(open_runs([folder]))
+    monkeypatch.setitem(sys.modules, "umap", None)  # as where it is not installed
+    shown = Page(slices, f"layer={LAYER}&view=images&by=umap").view
+    assert "install ddp-flows[umap]" in shown
+    assert "Principal components of the layer" in shown
+    assert "by=umap" not in shown
 
 
 def test_what_tells_two_classes_apart_is_what_the_command_says(page, explored, folder):

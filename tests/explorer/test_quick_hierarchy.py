@@ -36,3 +36,18 @@ def test_an_empty_hypergraph_has_an_empty_hierarchy(finished):
     assert not table.significant.any()
     nodes = SignedVectors(levels.vectors, table.directions)
     assert quick_hierarchy(run, nodes, table, None).sizes["equivalence_class"] == 0
+
+
+def test_past_those_that_a_diagram_has_room_for_there_are_no_exemplars(finished, monkeypatch):
+    (run,) = open_runs([finished.report.parent])
+    levels = run.levels("conv1")
+    table = levels.at(0.7, 50)
+    nodes = SignedVectors(levels.vectors, table.directions)
+    whole = quick_hierarchy(run, nodes, table, None)
+    monkeypatch.setattr("ddp_tasks.explorer.quick_hierarchy.MOST_BOXES", 1)
+    cut = quick_hierarchy(run, nodes, table, None)
+    assert whole.sizes["equivalence_class"] > 1
+    np.testing.assert_array_equal(cut["exemplar"][0], whole["exemplar"][0])
+    assert (cut["exemplar"][1:] == "").all()
+    assert np.isnan(cut["exemplar_signal"][1:]).all()
+    np.testing.assert_array_equal(cut["covers"], whole["covers"])

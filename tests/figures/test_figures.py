@@ -11,6 +11,7 @@ from ddp_tasks.figures import (
     layer_figures,
     notation,
 )
+from ddp_tasks.figures.hierarchy_boxes import hierarchy_boxes
 from ddp_tasks.figures.optimised_pictures import optimised_pictures
 from ddp_tasks.figures.thumbnails import Thumbnails, thumbnail
 from ddp_tasks.significance.layer_table import LayerTable
@@ -197,10 +198,10 @@ def test_large_hierarchies_state_what_they_leave_out():
 def test_boxes_tell_what_lies_below_and_is_not_shown(small):
     _, layer, hierarchy = _layer(small)
     # v0 above all others, v1 and v3 above v4.
-    boxes = hierarchy_figures.hierarchy_boxes(hierarchy, layer, 3)
+    boxes = hierarchy_boxes(hierarchy, layer, 3)
     assert [box.below for box in boxes] == [1, 1, 1]
-    assert boxes[0].height == hierarchy_figures.hierarchy_boxes(hierarchy, layer)[0].height + 16
-    assert [box.below for box in hierarchy_figures.hierarchy_boxes(hierarchy, layer, 1)] == [3]
+    assert boxes[0].height == hierarchy_boxes(hierarchy, layer)[0].height + 16
+    assert [box.below for box in hierarchy_boxes(hierarchy, layer, 1)] == [3]
 
 
 def test_long_boxes_abbreviate_vectors_classes_and_images():
@@ -208,7 +209,7 @@ def test_long_boxes_abbreviate_vectors_classes_and_images():
     strong[0, :, :6] = True
     found = findings(strong, images=28)
     _, layer, hierarchy = _layer(found)
-    (box,) = hierarchy_figures.hierarchy_boxes(hierarchy, layer)
+    (box,) = hierarchy_boxes(hierarchy, layer)
     assert box.vectors == "v0*, v1*, v2, +3"
     assert box.classes[-1].endswith("+10")
     assert (len(box.exemplars), box.left_out) == (10, 4)

@@ -72,6 +72,17 @@ def test_colours_of_a_column_and_of_a_scale_are_those_of_the_row():
     ]
 
 
+def test_dots_of_one_colour_that_say_nothing_are_one_line():
+    dots = element(hv.Points, {"x": [1.0, 2.0], "y": [3.0, 4.0]}, 2, color="#E4E8EC", size=6)
+    root = _parsed(figure([dots], **canvas(10, 10)))
+    (line,) = _all(root, "path")
+    assert line.get("d") == "M1.0 7.0h0M2.0 6.0h0"
+    # As wide as a circle of that size with its line.
+    assert (line.get("stroke"), line.get("stroke-width")) == ("#e4e8ec", "7")
+    ringed = element(hv.Points, {"x": [1.0], "y": [3.0]}, 2, color="#e4e8ec", line_color="#000000")
+    assert len(_all(_parsed(figure([ringed], **canvas(10, 10))), "circle")) == 1
+
+
 def test_colours_are_written_in_one_way_so_that_a_dark_page_can_replace_them():
     text = element(hv.Labels, {"x": [1], "y": [1], "t": ["é <b>"]}, 2, text_color="#1d2329")
     (found,) = _all(_parsed(figure([text], **canvas(10, 10))), "text")

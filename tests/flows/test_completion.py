@@ -45,6 +45,13 @@ def test_the_shell_is_offered_presets_and_files(tmp_path):
         (["table", "{}", "fc"], ["fc1", "fc2"]),
         (["figure", "6", "{}", "--layer", "conv"], ["conv1", "conv2"]),
         (["distinguish", "{}", "left", "r"], ["right"]),
+        (["distinguish", "{}", "left", "right", "--layer", "conv"], ["conv1", "conv2"]),
+        (["ablate", "{}", "--layers", "conv1", "--layers", "f"], ["fc1", "fc2"]),
+        (["ablate", "--layers", "conv2", "{}", "--layers", "f"], ["fc1", "fc2"]),
+        (["describe", "{}", "--layers", "conv"], ["conv1", "conv2"]),
+        (["prune", "{}", "--images", "20", "--layers", "fc"], ["fc1", "fc2"]),
+        (["compare", "{}", "{}", "--layer", "conv"], ["conv1", "conv2"]),
+        (["visualize", "{}", "--class", "le"], ["left"]),
         (["table", "nowhere", ""], []),
     ],
 )
@@ -52,6 +59,31 @@ def test_the_shell_is_offered_layers_and_classes_of_a_run(finished, tmp_path, wo
     folder = tmp_path / "run"  # words are cut at blanks
     folder.symlink_to(finished.store.parent)
     assert offered([word.format(folder) for word in words], tmp_path) == names
+
+
+def test_bash_itself_completes_what_the_command_offers(finished, tmp_path):
+    (tmp_path / "run").symlink_to(finished.store.parent)
+    command = tmp_path / "bin" / "ddp"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{DDP}" "$@"\n')
+    command.chmod(0o755)
+    script = """eval "$(_DDP_COMPLETE=source_bash ddp)"
+        COMP_WORDS=(ddp ablate run --layers conv) COMP_CWORD=4
+        "$(complete -p ddp | sed 's/.*-F \\([^ ]*\\).*/\\1/')" ddp
+        echo "${COMPREPLY[@]}" """
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("conv1 conv2\n", "")
 
 
 def test_the_version_is_that_of_the_package(ddp):

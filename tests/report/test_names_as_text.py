@@ -5,6 +5,7 @@ import html
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
 
 import holoviews as hv
 import pytest
@@ -12,7 +13,7 @@ from bokeh.document import Document
 from bokeh.models import Axis, HoverTool
 from markdown_it import MarkdownIt
 from odd_names import HERE, LAYERS, NAMES, TITLE
-from pages import documents, opened, without_data
+from pages import documents, drawings, opened, without_data
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
 from runs import tiny_run
@@ -155,6 +156,19 @@ def test_hover_tools_are_given_fields_and_no_html(named):
     ]
     assert len(tools) > 10
     assert "{safe}" not in str([tool.tooltips for tool in tools])
+
+
+def test_drawings_have_no_tags_of_names(named):
+    found = set()
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, _: found.add(tag)
+    parser.handle_startendtag = parser.handle_starttag
+    every = drawings(named.report.read_text()).values()
+    text = "".join(drawing for of_part in every for drawing in of_part)
+    parser.feed(text)
+    known = {"svg", "g", "title", "text", "rect", "circle", "path", "polygon", "polyline", "image"}
+    assert {"svg", "circle", "text"} <= found <= known
+    assert html.escape("<script>window.ran") in text
 
 
 @pytest.mark.parametrize("name", NAMES)

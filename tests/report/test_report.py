@@ -69,18 +69,20 @@ def test_a_page_put_together_from_files_has_all_their_sections(found, tmp_path):
     for layer, anchor in fragments.anchors(found.summary).items():
         pictures = {"7": "data:seven", anchor: f"data:{anchor}"}
         html = Markup(f"<p>of {layer} & ü\r\n</p>")
-        part = Fragment(html, f"packed {anchor}", pictures, f"data {anchor}")
+        drawings = {"positive": f"drawn {anchor}"}
+        part = Fragment(html, f"packed {anchor}", pictures, f"data {anchor}", drawings)
         sections[layer] = FragmentFiles(tmp_path, anchor)
         sections[layer].write(part)
         read = sections[layer]
         assert (read.html, read.figures, read.pictures) == (part.html, part.figures, pictures)
-        assert read.data == part.data
+        assert (read.data, read.drawings) == (part.data, drawings)
     pieces = run_page.pieces(found.of_page(), sections)
     page = "".join(pieces)
     for layer, anchor in fragments.anchors(found.summary).items():
         assert f"<p>of {layer} & ü\r\n</p>" in without_data(page)
         assert f">packed {anchor}</script>" in page
         assert f'data-of="{anchor}">data {anchor}</script>' in page
+        assert f'data-figures="{anchor}-positive">drawn {anchor}</script>' in page
     table = re.search(r'<script type="application/json" id="pictures">(.*?)</script>', page)[1]
     # What several sections show is there once.
     assert table.count("seven") == 1
@@ -168,3 +170,19 @@ def test_pictures_past_the_page_s_room_are_those_that_fewest_layers_show(monkeyp
     parts = {str(i): Fragment(Markup(""), "", pictures) for i, pictures in enumerate(every)}
     table = json.loads(f"{{{''.join(report_page._all_pictures(parts))}}}")
     assert table == {"1": "a" * 9, "3": "c" * 9}
+
+
+def test_drawings_of_one_direction_past_the_page_s_room_are_left_out_whole(found, monkeypatch):
+    own = fragments.anchors(found.summary)
+    sections = {
+        layer: Fragment(Markup(""), "", {}, "", dict.fromkeys(("positive", "negative"), "x" * 1000))
+        for layer in own
+    }
+    without = "".join(run_page.pieces(found.of_page(), sections)).partition("-positive")[0]
+    # Room for one layer, whose two drawings stand at the end of what is written before them.
+    room = len(without.encode()) + 2500
+    monkeypatch.setattr(report_page, "_WITH_DRAWINGS", room)
+    page = "".join(run_page.pieces(found.of_page(), sections))
+    kept = re.findall(r'data-figures="(layer-\d)-(positive|negative)"', page)
+    first = own[found.told().statements[0].layer]
+    assert kept == [(first, "positive"), (first, "negative")]

@@ -1,5 +1,6 @@
 """The report of a finished run as people open it: without a network, by mouse, keys and address."""
 
+import re
 from urllib.parse import quote
 
 import numpy as np
@@ -176,6 +177,64 @@ def test_the_switch_leaves_one_direction(report, table):
     assert set(shown["both"]) == set(shown["positive"]) | set(shown["negative"])
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_switch_draws_the_diagrams_of_one_direction(report, browser, run, store, theme):
+    browser.emulate_media(color_scheme=theme)
+    tab = report(f"#{LAYER}")
+    stored = groups.read(store, f"hierarchies/{LAYER}")
+    circles = "all => all.map(one => one.textContent)"
+    section = f"[data-name={LAYER}]"
+    for direction, mark in (("positive", "⁺"), ("negative", "⁻")):
+        tab.locator(f"input[name=direction][value={direction}]").check()
+        tab.wait_for_function(
+            "css => [...document.querySelectorAll(css)].some(one => one.checkVisibility())",
+            arg=f"{section} [data-direction={direction}] svg",
+        )
+        assert not tab.locator(f"{section} [data-direction=both]").is_visible()
+        hypergraph, hierarchy = tab.locator(f"{section} [data-direction={direction}] .plot").all()
+        nodes = stored["singular_vectors"].sel(direction=direction).any("equivalence_class")
+        expected = {f"v{v}{mark}" for v in np.flatnonzero(nodes.to_numpy())}
+        drawn = hypergraph.locator("svg g[pointer-events] text").evaluate_all(circles)
+        names = {text.partition(":")[0].rstrip("*") for text in drawn if ":" in text}
+        # Each circle has the name of its first vector.
+        assert names <= expected
+        titles = hierarchy.locator("text[font-weight=bold]").evaluate_all(circles)
+        assert {title.strip("[]*") for title in titles} == names
+        pictures = hierarchy.locator("image").evaluate_all(
+            "all => all.map(one => one.getAttribute('href').slice(0, 11))"
+        )
+        assert set(pictures) == {"data:image/"}
+        white = hierarchy.locator('rect[fill="#ffffff"]').count()
+        assert (white > 0) == (theme == "light")
+    tab.locator("#theme").click()
+    until_drawn(tab)
+    assert (hierarchy.locator('rect[fill="#ffffff"]').count() > 0) == (theme == "dark")
+    tab.locator("input[name=direction][value=both]").check()
+    until_drawn(tab)
+    assert tab.locator(f"{section} [data-direction=both] .plot > *").count() >= 2
+    assert tab.errors == []
+
+
+def test_a_page_without_room_says_that_drawings_of_one_direction_are_left_out(
+    finished, browser, tmp_path
+):
+    whole = finished.report.read_text()
+    drawings = (
+        r'<script type="text/plain" data-figures="layer-\d+-(positive|negative)">[^<]*</script>'
+    )
+    assert re.search(drawings, whole)
+    page = tmp_path / "report.html"
+    page.write_text(re.sub(drawings, "", whole))
+    browser.goto(f"{page.as_uri()}#{LAYER}")
+    browser.locator("input[name=direction][value=negative]").check()
+    said = browser.locator(f"[data-name={LAYER}] [data-no-room]")
+    said.wait_for()
+    assert "ddp explore" in said.inner_text()
+    browser.locator("input[name=direction][value=both]").check()
+    said.wait_for(state="hidden")
+    assert browser.errors == []
+
+
 def test_what_tells_two_classes_apart_has_the_differences_of_their_shares(report, table):
     tab = report("#class/left/right")
     cells = tab.locator("#subject tbody tr").evaluate_all(
@@ -215,6 +274,42 @@ def test_nothing_stands_in_the_way_of_anybody(report, browser, table, width, the
         found = Axe().run(tab).response["violations"]
         told = [(one["id"], [node["target"] for node in one["nodes"]][:3]) for one in found]
         assert told == [], address
+
+
+_CIRCLES = """(css) => {
+  const place = [...document.querySelectorAll(`${css} .plot`)].find((one) => one.checkVisibility());
+  const root = Bokeh.documents.flatMap((one) => one.roots()).find((one) =>
+    one.renderers.some((of) => of.data_source.data.label));
+  const view = Bokeh.index.find_one(root);
+  const { left, top, width } = place.getBoundingClientRect();
+  const nodes = root.renderers.filter((one) => one.data_source.data.label).flatMap((one) => {
+    const { hull_x: x, hull_y: y, vectors } = one.data_source.data;
+    return vectors.map((name, i) =>
+      [name, left + view.frame.x_scale.compute(x[i]), top + view.frame.y_scale.compute(y[i])]);
+  });
+  const hulls = root.renderers.flatMap((one) =>
+    one.data_source.data.target_class ? one.data_source.data.vectors : []);
+  const own = figures.get(place.id).document.roots[0].attributes.frame_width;
+  return { nodes, hulls, width, own };
+}"""
+_POINTED = """() => [...document.querySelectorAll(".bk-Tooltip")]
+  .filter((one) => one.checkVisibility())
+  .flatMap((one) => [...one.shadowRoot.querySelectorAll(".bk-tooltip-row-value")])
+  .map((one) => one.textContent.trim())"""
+
+
+def test_a_drawing_that_is_made_smaller_says_what_is_pointed_at(report, browser):
+    browser.set_viewport_size({"width": 280, "height": 900})
+    tab = report(f"#{LAYER}")
+    drawn = tab.evaluate(_CIRCLES, f"[data-name={LAYER}]")
+    assert drawn["width"] < drawn["own"]
+    seen = [one for one in drawn["nodes"] if one[1] < 250]
+    assert len(seen) >= 2
+    for name, x, y in seen:
+        tab.mouse.move(x, y)
+        tab.wait_for_function(f"(name) => ({_POINTED})().includes(name)", arg=name)
+        others = {other for other, *_ in drawn["nodes"]} - {name} - set(drawn["hulls"])
+        assert not others & set(tab.evaluate(_POINTED))
 
 
 def test_a_layer_takes_two_sheets_of_paper_at_most(report, store):

@@ -18,7 +18,7 @@ SIGNED = st.builds(SignedVector, st.integers(0, 9), st.sampled_from([1, -1]))
 
 def test_both_directions_of_a_vector_stand_together():
     both = nodes([3.0, 2.0], directions=DIRECTIONS)
-    assert [both.name(i) for i in range(len(both))] == ["v0⁺", "v0⁻", "v1⁺", "v1⁻"]
+    assert [both.name(i) for i in range(len(both))] == ["v0⁺", "v0⁻", "v1⁺", "v1⁻"] == both.names
     assert both.singular_values.tolist() == [3, 3, 2, 2]
     assert both[3] == SignedVector(1, -1)
     assert [member.direction for member in (both[2], both[3])] == ["positive", "negative"]
@@ -26,8 +26,8 @@ def test_both_directions_of_a_vector_stand_together():
 
 def test_positive_vectors_alone_have_the_papers_names_and_negative_ones_theirs():
     positive, negative = (nodes([3.0, 2.0], directions=(one,)) for one in DIRECTIONS)
-    assert [positive.name(i) for i in (0, 1)] == ["v0", "v1"]
-    assert [negative.name(i) for i in (0, 1)] == ["v0⁻", "v1⁻"]
+    assert [positive.name(i) for i in (0, 1)] == ["v0", "v1"] == positive.names
+    assert [negative.name(i) for i in (0, 1)] == ["v0⁻", "v1⁻"] == negative.names
     assert negative[1] == SignedVector(1, -1)
 
 
