@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-fast test-cluster test-browser lint rooms docs bench validate upgrade clean
+.PHONY: setup demo test test-fast test-cluster test-browser deployment-test lint rooms docs bench validate upgrade clean
 
 setup: .venv/installed
 
@@ -26,10 +26,14 @@ test-fast: setup
 
 # Whatever starts a cluster, a server or a process, or takes long.
 test-cluster: setup
-	$(BIN)/pytest -m "not fast and not browser"
+	$(BIN)/pytest -m "not fast and not browser and not deployment"
 
 test-browser: setup
-	$(BIN)/pytest -m browser
+	$(BIN)/pytest -m "browser and not deployment"
+
+# What deployment/ describes, on real servers, workers and schedulers of this machine.
+deployment-test: setup
+	$(BIN)/pytest -m deployment
 
 lint: setup
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows import garbage, stopping
+from flows import completion, garbage, stopping
 from flows.commands import Cluster, Folder, RunFile, Set, Trust, path
 from flows.terminal import say
 
@@ -17,7 +17,11 @@ def ablate(
     *,
     layers: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Layers to remove from; may be given more than once."),
+        typer.Option(
+            metavar="GLOB",
+            help="Layers to remove from; may be given more than once.",
+            autocompletion=completion.layers,
+        ),
     ] = None,
     quantile: Annotated[
         list[float] | None,
@@ -69,10 +73,10 @@ def ablate(
         table_files.check_table_file(out)
     with prefect_server.served() as server, garbage.paused():
         from ddp_tasks.prepared_run import opened_once
-        from ddp_tasks.queries.finished_run import open_finished
-        from ddp_tasks.queries.layer_names import matching_layers
-        from flows.ablation import check, run_ablation
+        from flows.ablation import check, layers_of, run_ablation
+        from flows.forms import finished_of
         from schemas.ablation_parameters import AblationParameters
+        from schemas.requests import Opening
         from schemas.run_files import check as checked
 
         asked = {
@@ -81,16 +85,14 @@ def ablate(
         }
         numbers = {"images": images, "others": others, "draws": draws, "seed": seed}
         options = checked(AblationParameters, {**asked, **numbers, "vectors": vectors}, "ablation")
-        finished = open_finished(folder, overrides or (), trust=trust, run_file=run_file)
-        if cluster is not None:
-            finished = finished.on_cluster(cluster)
-        known = [str(name) for name in finished.layers["layer"].to_numpy()]
-        chosen = matching_layers(known, layers or ["*"], finished.store)
+        opening = Opening(run_file=run_file, changes=overrides or [], trust=trust, cluster=cluster)
+        finished = finished_of(folder, opening)
+        chosen = layers_of(finished, layers or ["*"])
         with opened_once():
             check(finished, options)
             with server.used(), stopping.described_by(_standing):
                 page = prefect_server.carry_out(
-                    run_ablation, finished.run, finished.store.parent, options, chosen
+                    run_ablation, finished.store.parent, options, chosen, opening
                 )
     from flows.texts import ablation as texts
 

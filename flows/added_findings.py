@@ -10,6 +10,7 @@ from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.stages import report
 from ddp_tasks.store import run_lock
 from flows import prefect_server
+from flows.agreement import agreed
 from flows.clusters import scheduler
 from flows.labels import labelled
 from flows.output_folder import RunFiles
@@ -44,6 +45,7 @@ def report_with(run: RunParameters, out: Path, find: Callable[[Path, str], objec
         labelled(run),
         opened_once(),
         scheduler(run.cluster) as address,
+        agreed(run.cluster, address, out, run),
     ):
         find(files.store, address)
         summary = read_summary(run, files.store)

@@ -16,7 +16,9 @@ from ddp_tasks.queries.progress import models_written
 from ddp_tasks.stages import capacity
 from ddp_tasks.store import creation, run_lock
 from flows import artifacts, prefect_server, stopping
+from flows.agreement import agreed
 from flows.clusters import check_cluster, scheduler
+from flows.forms import Results, Zoo, zoo_of
 from flows.labels import labelled_zoo
 from flows.output_folder import made_folder
 from flows.result_places import check_address
@@ -49,7 +51,7 @@ def check(zoo: ZooParameters, out: Path) -> None:
 
 
 @flow(name="ddp-capacity", flow_run_name="{zoo.name}")
-def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
+def run_capacity(zoo: Zoo, out: Results) -> ZooOutcome:
     """Compute the capacity metric of every model of a list.
 
     Each model is a Prefect task whose layers are spread over the Dask workers. A model that
@@ -58,7 +60,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
     Parameters
     ----------
     zoo
-        as ``schemas.run_files.load_zoo`` returns it.
+        as ``schemas.run_files.load_zoo`` returns it, or the name of its file.
     out
         receives ``capacity.zarr`` and ``capacity.html``.
 
@@ -68,6 +70,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
         If the cluster cannot be used, the folder holds another list's store or is in use, or every
         model failed.
     """
+    zoo = zoo_of(zoo)
     check(zoo, out)
     out = made_folder(out)
     path, page = out / "capacity.zarr", out / "capacity.html"
@@ -80,6 +83,7 @@ def run_capacity(zoo: ZooParameters, out: Path) -> ZooOutcome:
         stack.enter_context(prefect_server.cancelled_when_stopped())
         stack.enter_context(labelled_zoo(zoo))
         address = stack.enter_context(scheduler(zoo.cluster))
+        stack.enter_context(agreed(zoo.cluster, address, out))
         for model in zoo.models:
             state = capacity.analyse_model.state(zoo, model, path, address)
             if state is not None and not state.is_completed():

@@ -7,7 +7,7 @@ from weakref import WeakSet
 
 from ddp_tasks.networks.models import model_digest, open_model
 from ddp_tasks.prepared_run import Prepared, check_classes, check_split, check_trained, prepare
-from ddp_tasks.store import wholeness
+from ddp_tasks.store import trees, wholeness
 from ddp_tasks.store.identity import Identity
 from flows.output_folder import RunFiles
 from schemas.parameters import RunParameters
@@ -32,7 +32,7 @@ def check_run(run: RunParameters, files: RunFiles) -> None:
     check_classes(run, prepared.images)
     check_split(run, prepared.images)
     _check_same_weights(run, prepared)
-    if files.store.exists():
+    if trees.exists(files.store):
         # Weights that are still to be trained are compared after training.
         weights = None if run.model.training else model_digest(prepared.model)
         identity = Identity.of_run(run, weights, prepared.images.digest())

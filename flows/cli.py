@@ -13,6 +13,7 @@ import typer
 from flows import completion, garbage, stopping
 from flows.ablate_command import ablate
 from flows.check_command import check
+from flows.cluster_command import cluster
 from flows.commands import Commands, Folder, RunFile, Set, Trust, ZooSet, path, without_dask
 from flows.compare_command import compare
 from flows.describe_command import describe
@@ -20,10 +21,11 @@ from flows.explore_command import explore
 from flows.figure_command import figure
 from flows.init_command import init
 from flows.misclassified_command import misclassified
+from flows.nightly_command import nightly
 from flows.prune_command import prune
 from flows.quick_exit import leave, quick_exit
 from flows.schema_command import schema
-from flows.terminal import say
+from flows.terminal import counted, say
 from flows.visualize_command import visualize
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ def run(
     DIR receives store.zarr, report.html and hypergraphs/LAYER.hif.json. Started again on the
     same DIR, the run continues with what is missing; where nothing is, all files are checked.
     """
+    from flows.output_folder import RunFiles
     from schemas.names import file_name
     from schemas.run_files import load_run
 
@@ -110,6 +113,7 @@ def run(
     parameters = load_run(source, overrides or ())
     say(f"{parameters.name}: opening model and images", err=True)
     folder = out or Path("ddp-results") / file_name(parameters.name)
+    RunFiles.of(folder)  # refused before anything is imported
     if not (folder / "report.html").is_file() or not _is_finished(parameters, folder, started):
         _carry_out(parameters, folder, started)
 
@@ -211,11 +215,15 @@ def capacity(
 
     zoo = load_zoo(source, overrides or ())
     say(f"{zoo.name}: {len(zoo.models)} models", err=True)
-    from flows.zoo_files import check_zoo_files
+    from flows.zoo_files import check_contents, check_zoo_files
 
     folder = out or Path("ddp-results") / file_name(zoo.name)
     if missing := check_zoo_files(zoo, folder):
         say(missing, err=True)
+    with counted("opening models", len(zoo.models)) as looked:
+        unfit = check_contents(zoo, looked)
+    if unfit:
+        say(unfit, err=True)
     from flows import prefect_server
 
     with prefect_server.served() as server:
@@ -277,7 +285,7 @@ def steps(
 
 for command in (
     *(visualize, ablate, figure, compare, misclassified, prune, describe, check, schema),
-    *(init, explore),
+    *(init, explore, cluster, nightly),
 ):
     app.command()(command)
 
@@ -385,7 +393,10 @@ def distinguish(
         typer.Argument(metavar="CLASS_B", help="Another.", autocompletion=completion.classes),
     ],
     *,
-    layer: Annotated[str, typer.Option(metavar="GLOB", help="Layers to look at.")] = "*",
+    layer: Annotated[
+        str,
+        typer.Option(metavar="GLOB", help="Layers to look at.", autocompletion=completion.layers),
+    ] = "*",
     direction: Direction = None,
     superclasses: Superclasses = False,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="Vectors to show.")] = 20,
@@ -417,7 +428,7 @@ def main() -> None:
     from schemas.run_error import RunError
 
     try:
-        app()
+        app(prog_name="ddp")
     except SystemExit as ended:
         leave(ended.code)
     except RunError as error:

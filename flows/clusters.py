@@ -16,22 +16,42 @@ from distributed import Client, LocalCluster, Security
 from distributed.comm import registry
 
 from ddp_tasks.callables import factories
+from ddp_tasks.stages.bounded_futures import GPU, certificates, certified
 from ddp_tasks.workers.devices import cuda_devices
-from flows import quick_exit, stopping, terminal
+from flows import cluster_security, quick_exit, stopping, terminal
 from flows.worker_processes import (
     THREAD_VARIABLES,
+    later_variables,
     load_workers_ahead,
     local_workers,
     worker_environment,
 )
-from schemas.parameters import ClusterParameters, RunError
+from schemas.cluster_parameters import ClusterParameters
+from schemas.parameters import RunError
 from schemas.run_files import load_cluster
 from schemas.shown import error_shown
 
-_SECONDS_TO_CONNECT = 15
+#: With imports before it, a refusal is no later than 10 s.
+_SECONDS_TO_CONNECT = 6
+
+#: Dask's own pages show code and arguments to every user of the machine; a sign of life is left.
+_NO_PAGES = {
+    "distributed.scheduler.http.routes": ["distributed.http.health"],
+    "distributed.worker.http.routes": ["distributed.http.health"],
+}
+
+#: On this machine alone, at any port, with no dashboard.
+_LOOPBACK = {
+    "host": "127.0.0.1",
+    "dashboard_address": "127.0.0.1:0",
+    "scheduler_kwargs": {"dashboard": False},
+}
+
+#: Protocols of Dask whose two ends show each other certificates.
+_WITH_CERTIFICATES = ("tls", "wss")
 
 #: Clusters whose processes are started here, and end with this process.
-_OF_THIS_MACHINE = ("auto", "local", "cuda")
+OF_THIS_MACHINE = ("auto", "local", "cuda")
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,20 +66,46 @@ def check_cluster(cluster: str) -> None:
     """
     if cluster == "cuda" and cuda_devices() == 0:
         raise RunError("cluster: cuda is refused, as this machine has no CUDA device; use auto")
-    if "://" in cluster:
-        _connected(cluster).close()
-    elif cluster not in _OF_THIS_MACHINE:
-        _check_file(load_cluster(Path(cluster)))
+    if cluster in OF_THIS_MACHINE:
+        return
+    with _certified(cluster):
+        if (address := _running(cluster)) is not None:
+            _connected(address).close()
+        else:
+            _check_file(load_cluster(Path(cluster)))
+
+
+def workers_of(cluster: str) -> tuple[int, int | None]:
+    """How many workers of a cluster to wait for, and how many it may grow to, if that is known.
+
+    Raises
+    ------
+    RunError
+        If the cluster is a file that is refused.
+    """
+    if "://" in cluster or cluster in OF_THIS_MACHINE:
+        return 1, None
+    parameters = load_cluster(Path(cluster))
+    return _fewest(parameters), parameters.maximum
+
+
+def _fewest(parameters: ClusterParameters) -> int:
+    asked = parameters.workers or parameters.minimum or parameters.kwargs.get("n_workers")
+    return asked if isinstance(asked, int) and asked > 0 else 1
 
 
 @contextmanager
-def scheduler(cluster: str) -> Iterator[str]:
+def scheduler(cluster: str, *, adapts: bool = True) -> Iterator[str]:
     """The address of a Dask scheduler; a cluster that is started here ends with the context.
 
     Parameters
     ----------
     cluster
-        auto (GPUs if there are any), local, cuda, a scheduler address, or a cluster file.
+        auto (GPUs if there are any), local, cuda, a scheduler address, or a cluster file, which
+        starts a cluster or names an address.
+    adapts
+        let a cluster grow and shrink if its file says so; otherwise it keeps the workers that
+        ``workers_of`` says to wait for.
 
     Raises
     ------
@@ -67,19 +113,52 @@ def scheduler(cluster: str) -> Iterator[str]:
         If the cluster cannot be used.
     """
     check_cluster(cluster)
-    if "://" in cluster:
-        yield cluster
+    if (address := _running(cluster)) is not None:
+        _warn_if_open(address)
+        with _certified(cluster):
+            yield address
         return
     # At INFO, messages about workers would hide the run's own lines.
     logging.getLogger("distributed").setLevel(logging.WARNING)
     quick_exit.quiet_tracker()
     with ExitStack() as stack:
         with stopping.kept_from_children():
-            started = stack.enter_context(ending(_started(cluster)))
-        if cluster not in _OF_THIS_MACHINE:
+            started = stack.enter_context(ending(_started(cluster, adapts)))
+        if cluster not in OF_THIS_MACHINE:
             # Processes on other machines do not end with this one.
             stack.enter_context(stopping.closed_by(lambda _: started.close()))
-        yield started.scheduler_address
+        address = started.scheduler_address
+        _warn_if_open(address)
+        stack.enter_context(certified(address, getattr(started, "security", None)))
+        yield address
+
+
+@contextmanager
+def _certified(cluster: str) -> Iterator[None]:
+    """Show the certificates of a cluster file to the scheduler whose address it names."""
+    if "://" in cluster:
+        yield
+        return
+    security = cluster_security.of(load_cluster(Path(cluster)))
+    with certified(_running(cluster) or cluster, security):
+        yield
+
+
+def _warn_if_open(address: str) -> None:
+    """Say once for a run that its cluster asks nobody who they are."""
+    if address.partition("://")[0] not in (*_WITH_CERTIFICATES, "inproc"):
+        _LOG.warning(
+            "the Dask scheduler at %s asks for no certificate: whoever reaches it can run code as "
+            "its workers",
+            address,
+        )
+
+
+def _running(cluster: str) -> str | None:
+    """The address of a scheduler that runs already; None if one is to be started."""
+    if "://" in cluster:
+        return cluster
+    return None if cluster in OF_THIS_MACHINE else load_cluster(Path(cluster)).address
 
 
 @contextmanager
@@ -98,20 +177,24 @@ def ending(cluster: Any) -> Iterator[Any]:
             _LOG.warning("Dask's workers did not end in time and were killed")
 
 
-def _started(cluster: str) -> Any:
+def _started(cluster: str, adapts: bool) -> Any:
     if cluster == "cuda" or (cluster == "auto" and cuda_devices() > 0):
         # Imported only where there is a GPU: building one without raises NVMLError.
         from dask_cuda import LocalCUDACluster
 
         # One worker for each GPU. Of its two threads one writes a shard while the other computes
         # the next: a pass over the images belongs to one of them at a time.
-        return LocalCUDACluster(
-            threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        )
+        with dask.config.set(_NO_PAGES):
+            return LocalCUDACluster(
+                threads_per_worker=2,
+                resources={GPU: 1},
+                security=cluster_security.temporary(),
+                **_LOOPBACK,
+            )
     if cluster in ("auto", "local"):
         return local_cluster(*local_workers(CPU_COUNT))
     try:
-        return _from_file(load_cluster(Path(cluster)))
+        return _from_file(load_cluster(Path(cluster)), adapts)
     except RunError:
         raise
     # The factory of a file may raise any error, and a person can act on it.
@@ -130,18 +213,22 @@ def local_cluster(workers: int, threads: int) -> LocalCluster:
     }
     method = "forkserver" if load_workers_ahead(environment) else "spawn"
     settings["distributed.worker.multiprocessing-method"] = method
-    with dask.config.set(settings):
+    with dask.config.set({**settings, **_NO_PAGES}):
         return LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
+            security=cluster_security.temporary(),
+            **_LOOPBACK,
+            env=later_variables(environment),
             preload=[quick_exit.__name__, terminal.__name__],
         )
 
 
-def _from_file(parameters: ClusterParameters) -> Any:
-    started = factories.call(parameters.factory, parameters.kwargs)
+def _from_file(parameters: ClusterParameters, adapts: bool) -> Any:
+    assert parameters.factory is not None  # a file has a factory or an address
+    security = cluster_security.of(parameters)
+    kwargs = {**parameters.kwargs, **({} if security is None else {"security": security})}
+    started = factories.call(parameters.factory, kwargs)
     lacks = [name for name in ("scheduler_address", "close") if not hasattr(started, name)]
     if lacks:
         raise RunError(
@@ -150,18 +237,27 @@ def _from_file(parameters: ClusterParameters) -> Any:
         )
     if parameters.workers is not None:
         started.scale(parameters.workers)
-    if parameters.maximum is not None:
+    if parameters.maximum is not None and adapts:
         started.adapt(minimum=parameters.minimum, maximum=parameters.maximum)
+    elif parameters.maximum is not None:
+        started.scale(_fewest(parameters))
     return started
 
 
 def _check_file(parameters: ClusterParameters) -> None:
+    assert parameters.factory is not None
     factories.resolve(parameters.factory)
     pooled = sorted(key for key in parameters.kwargs if key.startswith("rmm_"))
     if pooled and importlib.util.find_spec("rmm") is None:
         raise RunError(
             f"cluster: {', '.join(pooled)} need RMM; install the extra rmm "
             "(pip install 'ddp-flows[rmm]'), or leave them out"
+        )
+    protocol = parameters.kwargs.get("protocol")
+    if protocol in ("ucx", "ucxx") and importlib.util.find_spec("distributed_ucxx") is None:
+        raise RunError(
+            f"cluster: protocol {protocol} needs UCX; pip install distributed-ucxx-cu13, or leave "
+            "protocol out"
         )
 
 
@@ -173,13 +269,14 @@ def _connected(address: str) -> Client:
     port = place.rpartition(":")[2]
     if protocol != "inproc" and not (port.isdecimal() and 0 < int(port) < 2**16):
         raise RunError(f"cluster: {address!r} must end with a port, such as {protocol}://host:8786")
-    if protocol in ("tls", "wss") and not Security().tls_client_cert:
+    security = certificates(address) or Security()
+    if protocol in _WITH_CERTIFICATES and not security.tls_client_cert:
         raise RunError(
-            f"cluster: {address!r} needs certificates; name them in Dask's configuration: "
-            "distributed.comm.tls.ca-file, and client.cert and client.key beside it"
+            f"cluster: {address!r} needs certificates; name them in a cluster file with this "
+            "address (security: ca_file, cert, key) or in Dask's configuration"
         )
     try:
-        return Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+        return Client(address, timeout=_SECONDS_TO_CONNECT, set_as_default=False, security=security)
     # Dask may raise any error about the address, the certificates or the answer.
     except Exception as error:  # noqa: BLE001
         raise RunError(f"cluster: no Dask scheduler answers at {address!r}: {error}") from None

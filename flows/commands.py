@@ -6,15 +6,34 @@ Little is imported here: see ``flows.cli``.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
 from typer.core import TyperGroup
 
 
 class Commands(TyperGroup):
-    """Commands that code which a person named cannot end, not even by ``sys.exit``."""
+    """Commands whose usage errors are refusals like all others.
+
+    Code that a person named cannot end them, not even by ``sys.exit``.
+    """
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """As in Typer, which would show five lines and a box where two lines do."""
+        from schemas.run_error import RunError
+
+        try:
+            ended = super().main(*args, **{**extra, "standalone_mode": False})
+        except typer.Abort:
+            sys.exit(1)
+        except typer.TyperException as error:
+            if said := _usage(error):
+                raise RunError(said) from None
+            sys.exit(2)
+        sys.exit(ended if isinstance(ended, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
         """As in Click."""
@@ -36,17 +55,52 @@ class Commands(TyperGroup):
             raise
 
 
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with a command line, and where what is right stands; empty after the help."""
+    ctx = getattr(error, "ctx", None)
+    said = getattr(error, "format_message", error.__str__)().strip().rstrip(".")
+    said = f"{said[:1].lower()}{said[1:]}"
+    return said and (f"{said}\n  {ctx.command_path} --help says what is allowed" if ctx else said)
+
+
 def path(text: str) -> Path:
-    """A path as a person writes it; an empty one is refused, not taken for the current folder."""
+    """A path as a person writes it; an empty one is refused, not taken for the current folder.
+
+    An address in an object store must answer.
+    """
+    from schemas.object_paths import ObjectPath
     from schemas.paths import expanded
     from schemas.run_error import RunError
     from schemas.shown import shown
 
     try:
-        expanded(text)
+        address = expanded(text)
     except RunError as error:
         raise typer.BadParameter(shown(str(error), 300)) from None
-    return Path(text)
+    if not isinstance(address, ObjectPath):
+        return Path(text)
+    context = click.get_current_context(silent=True)
+    if context is not None and context.resilient_parsing:
+        return address  # while a person types
+    try:
+        address.answers()
+    except OSError as error:
+        why = f"{shown(text)}: {shown(str(error.strerror), 300)}"
+        raise typer.BadParameter(why) from None
+    return address
+
+
+def finished(given: Path | list[Path]) -> Path | list[Path]:
+    """Refuse a folder without a store before the libraries are imported that would read it."""
+    from schemas.paths import check_store
+
+    context = click.get_current_context(silent=True)
+    if context is None or not context.resilient_parsing:
+        for folder in given if isinstance(given, list) else [given]:
+            # What may not be looked at is refused where it is read.
+            with suppress(PermissionError):
+                check_store(folder.expanduser() / "store.zarr")
+    return given
 
 
 Set = Annotated[
@@ -69,7 +123,10 @@ ZooSet = Annotated[
     ),
 ]
 Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", parser=path, help="The folder of a finished run.")
+    Path,
+    typer.Argument(
+        metavar="DIR", parser=path, callback=finished, help="The folder of a finished run."
+    ),
 ]
 RunFile = Annotated[
     str | None,

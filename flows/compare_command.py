@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import path, without_dask
+from flows import completion
+from flows.commands import finished, path, without_dask
 from flows.terminal import say
 
 
 def compare(
     folders: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR...", parser=path, help="The folders of finished runs."),
+        typer.Argument(
+            metavar="DIR...", parser=path, callback=finished, help="The folders of finished runs."
+        ),
     ],
     *,
     layers: Annotated[
@@ -25,7 +28,10 @@ def compare(
             "same run.",
         ),
     ] = None,
-    layer: Annotated[str, typer.Option(metavar="GLOB", help="Layers to compare.")] = "*",
+    layer: Annotated[
+        str,
+        typer.Option(metavar="GLOB", help="Layers to compare.", autocompletion=completion.layers),
+    ] = "*",
     images: Annotated[
         int, typer.Option(metavar="N", min=10, help="Compare on at most N common images.")
     ] = 2000,

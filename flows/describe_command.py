@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from flows import completion
 from flows.commands import Folder, path, without_dask
 from flows.terminal import say
 
@@ -20,6 +21,7 @@ def describe(
             "--layers",
             metavar="GLOB",
             help="Layers to describe, by name or glob; may be given more than once.",
+            autocompletion=completion.layers,
         ),
     ] = None,
     attributes: Annotated[

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows import stopping
-from flows.commands import RunFile, Set, Trust, path, without_dask
+from flows import freed_memory, stopping
+from flows.commands import RunFile, Set, Trust, finished, path, without_dask
 from flows.terminal import say
 
 
@@ -16,7 +16,10 @@ def explore(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            metavar="DIR [DIR2]", parser=path, help="The folder of a finished run, or of two."
+            metavar="DIR [DIR2]",
+            parser=path,
+            callback=finished,
+            help="The folder of a finished run, or of two.",
         ),
     ],
     *,
@@ -38,6 +41,7 @@ def explore(
     --trust say where they are, as for ddp steps.
     """
     without_dask()
+    freed_memory.give_back()
     from schemas.run_error import RunError
 
     if len(folders) > 2:

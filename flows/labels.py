@@ -44,6 +44,20 @@ def labelled_zoo(zoo: ZooParameters) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def labelled_comparison(name: str) -> Iterator[None]:
+    """The same as ``labelled``, of a comparison of runs."""
+    with _tagged({"comparison": name}), belonging_to(name):
+        yield
+
+
+@contextmanager
+def labelled_night(name: str) -> Iterator[None]:
+    """The same as ``labelled``, of a night over a folder of checkpoints."""
+    with _tagged({"checkpoints": name}), belonging_to(name):
+        yield
+
+
 def model_name(factory: str, kwargs: Mapping[str, Any]) -> str:
     """The name of a network: its callable, and the numbers that it is called with."""
     numbers = [f"{key}={value}" for key, value in kwargs.items() if isinstance(value, int | float)]

@@ -8,7 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import BeforeValidator
+
+from schemas import object_paths
+from schemas.object_paths import ObjectPath
 from schemas.paths import expanded
 from schemas.run_error import RunError
 from schemas.shown import shown
@@ -23,6 +28,10 @@ _PLACES = (
     "run.lock",
     "capacity.lock",
 )
+
+
+#: A folder, or an address in an object store, as a flow's parameter.
+Out = Annotated[Path, BeforeValidator(object_paths.path_of)]
 
 
 @dataclass(frozen=True)
@@ -52,16 +61,20 @@ class RunFiles:
 
 
 def output_folder(out: Path) -> Path:
-    """The absolute path of a folder that exists or can be made.
+    """The absolute path of a folder that exists or can be made, or an address that answers.
 
     Raises
     ------
     RunError
-        If the path or one above it is a file, if the folder is not writable, if readers of the
+        If there is no bucket, no credentials or no answer at an address, within seconds; if the
+        path or one above it is a file, if the folder is not writable, if readers of the
         store would take its name for an address, or if links in it lead elsewhere.
     """
     written = f"out: {shown(repr(str(out)))}"
-    path = Path(os.path.realpath(expanded(out, "out")))
+    if isinstance(address := expanded(out, "out"), ObjectPath):
+        _refuse_closed(address)
+        return address
+    path = Path(os.path.realpath(address))
     if "::" in str(path):
         # xarray.open_zarr("a::b") asks fsspec for the file system a over b.
         problem = "holds '::', which readers of Zarr stores take for a chain of addresses"
@@ -94,11 +107,20 @@ def check_places(out: Path, *, folders: Sequence[str], files: Sequence[str]) -> 
     """
     for name in (*folders, *files):
         place = out / name
-        if not os.path.lexists(place):
+        if not place.is_symlink() and not place.exists():
             continue
         wanted = "folder" if name in folders else "file"
         if not (place.is_dir() if wanted == "folder" else place.is_file()):
             raise RunError(f"out: {place} is not a {wanted}; move it away", change=("out",))
+
+
+def _refuse_closed(address: ObjectPath) -> None:
+    try:
+        address.answers()
+    except OSError as error:
+        raise RunError(
+            f"out: {shown(str(address))}: {shown(str(error.strerror), 300)}", change=("out",)
+        ) from None
 
 
 def _is_writable(folder: Path) -> bool:

@@ -27,8 +27,10 @@ from ddp_tasks.stages import (
 from ddp_tasks.stages import report as report_tasks
 from ddp_tasks.store import run_lock
 from flows import artifacts, prefect_server, stopping
+from flows.agreement import agreed
 from flows.checks import check_run
 from flows.clusters import check_cluster, scheduler
+from flows.forms import Results, Run, run_of
 from flows.labels import labelled
 from flows.outcome import Outcome
 from flows.output_folder import RunFiles, made_folder
@@ -53,7 +55,7 @@ def check(run: RunParameters, out: Path) -> None:
 
 
 @flow(name="ddp-run", flow_run_name="{run.name}")
-def run_pipeline(run: RunParameters, out: Path) -> Outcome:
+def run_pipeline(run: Run, out: Results) -> Outcome:
     """Carry out a run, or continue one, in a folder.
 
     Each stage is a Prefect task; the shards of the cube are Dask tasks. Started again on the
@@ -62,7 +64,7 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
     Parameters
     ----------
     run
-        as ``schemas.load_run`` returns it.
+        as ``schemas.load_run`` returns it, or the name of its file.
     out
         receives ``store.zarr``, ``report.html`` and ``hypergraphs/LAYER.hif.json``; on a
         cluster of several machines, a folder that all of them can reach.
@@ -73,6 +75,7 @@ def run_pipeline(run: RunParameters, out: Path) -> Outcome:
         If the run cannot be carried out, the folder holds another run's store, or another run
         is at work in it.
     """
+    run = run_of(run)
     with opened_once():
         check(run, out)
         out = made_folder(out)
@@ -109,6 +112,7 @@ def _stages(run: RunParameters, out: Path) -> Outcome:
     with ExitStack() as stack:
         with timings.part("Dask's start"):
             address = stack.enter_context(scheduler(run.cluster))
+            stack.enter_context(agreed(run.cluster, address, out, run))
         with timings.part("decomposition"):
             decomposition.decompose_layers(run, store, address)
         with timings.part("signals"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ from prefect.events.worker import EventsWorker
 from prefect.exceptions import PrefectException
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_KEY,
     PREFECT_API_URL,
     PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
@@ -50,9 +53,13 @@ _SECONDS_TO_END = 5.0
 
 
 class TemporaryServer:
-    """A server in a process of its own, with its data in Prefect's home as usual."""
+    """A server in a process of its own, with its data in Prefect's home as usual.
+
+    It answers this process alone: other users of the machine do not know its password.
+    """
 
     def __init__(self) -> None:
+        self.password = f"ddp:{secrets.token_urlsafe()}"
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._started = time.monotonic()
         # In a session of its own, so that Ctrl-C in the terminal does not end it before its run.
@@ -63,6 +70,9 @@ class TemporaryServer:
             stderr=self._errors,
             start_new_session=True,
         )
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{self.password}\n".encode())
+        self._process.stdin.flush()
 
     def await_url(self) -> str:
         """Wait until it answers; return the address of its API.
@@ -153,6 +163,9 @@ class Server:
             # It ends with the run. Nobody waits for a sign of life, whose sender a run waits for.
             settings = {
                 PREFECT_API_URL: self._temporary.await_url(),
+                PREFECT_API_AUTH_STRING: self._temporary.password,
+                # That of another server; sent, it would take the password's place.
+                PREFECT_API_KEY: None,
                 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
             }
         with temporary_settings(settings):
@@ -223,6 +236,16 @@ def carry_out(
             f"the Prefect server at {where} does not accept the run: {message}. Started again, the "
             "run continues with what is missing"
         ) from error
+    finally:
+        _LEFT.reset(token)
+
+
+@contextmanager
+def within_a_flow() -> Iterator[None]:
+    """In the context, flows are parts of a flow that ``carry_out`` calls: none is its result."""
+    token = _LEFT.set(None)
+    try:
+        yield
     finally:
         _LEFT.reset(token)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows import completion
 from flows.commands import Folder, RunFile, Set, Trust, path
 from flows.terminal import say
 
@@ -28,7 +29,11 @@ def prune(
     ] = "both",
     layers: Annotated[
         list[str] | None,
-        typer.Option(metavar="GLOB", help="Layers to prune; may be given more than once."),
+        typer.Option(
+            metavar="GLOB",
+            help="Layers to prune; may be given more than once.",
+            autocompletion=completion.layers,
+        ),
     ] = None,
     images: Annotated[
         int,

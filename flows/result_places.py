@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from ddp_tasks.stages.artifacts import as_text
+from schemas.object_paths import ObjectPath
 from schemas.run_error import RunError
 from schemas.shown import shown
 
@@ -60,8 +61,8 @@ def places_markdown(places: Mapping[str, Path]) -> str:
         link = served_at(path)
         lines += [f"**[{what}]({link})**" if link else f"**{what}**", ""]
         lines += ["    " + shown(path.as_uri(), _LONGEST_PATH), ""]
-    if not os.environ.get(VARIABLE):
-        folder = next(iter(places.values())).parent.parent
+    folder = next(iter(places.values())).parent.parent
+    if not os.environ.get(VARIABLE) and not isinstance(folder, ObjectPath):
         lines += [
             "A browser opens no file from a page of a server: copy an address into its address "
             "bar, on a machine that has the files. Runs that know where results are served show "

@@ -11,8 +11,11 @@ from flows.terminal import say
 
 def schema(
     kind: Annotated[
-        Literal["run", "zoo"],
-        typer.Argument(metavar="KIND", help="run, for run files, or zoo, for lists of models."),
+        Literal["run", "zoo", "cluster"],
+        typer.Argument(
+            metavar="KIND",
+            help="run, for run files, zoo, for lists of models, or cluster, for cluster files.",
+        ),
     ] = "run",
     *,
     path: Annotated[

@@ -8,7 +8,7 @@ from ddp_tasks.networks.models import model_digest
 from ddp_tasks.prepared_run import check_trained, opened, trained_model
 from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.report.provenance import made_of_page
-from ddp_tasks.store import wholeness
+from ddp_tasks.store import trees, wholeness
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.workers.kept import is_finished
 from flows import garbage
@@ -29,7 +29,7 @@ def finished_before(run: RunParameters, out: Path) -> Outcome | None:
 
 
 def _finished(run: RunParameters, files: RunFiles) -> Outcome | None:
-    if made_of_page(files.report) is None or not files.store.exists():
+    if made_of_page(files.report) is None or not trees.exists(files.store):
         return None
     if run.model.training is not None:
         if not files.checkpoint.exists():

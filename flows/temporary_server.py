@@ -20,13 +20,18 @@ _SECONDS_TO_END = 3.0
 
 
 def main() -> None:
-    """Serve on a free port, and write its number to standard output in one line."""
+    """Serve on a free port, and write its number to standard output in one line.
+
+    The first line of standard input is the password that the API asks for.
+    """
+    password = sys.stdin.readline().strip()
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.bind(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     # Prefect reads these when it is imported.
     os.environ.update(
+        PREFECT_SERVER_API_AUTH_STRING=password,
         PREFECT_SERVER_API_HOST="127.0.0.1",
         PREFECT_SERVER_API_PORT=str(port),
         PREFECT_SERVER_UI_API_URL=f"http://127.0.0.1:{port}/api",

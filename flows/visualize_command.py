@@ -29,6 +29,7 @@ def visualize(
             metavar="CLASS",
             help="An equivalence class by one of its vectors, such as v14; or a target class, "
             "whose significant vectors become one target. May be given more than once.",
+            autocompletion=completion.classes,
         ),
     ] = None,
     negative: Annotated[
@@ -86,15 +87,16 @@ def visualize(
 
     with prefect_server.served() as server, garbage.paused():
         from ddp_tasks.prepared_run import opened_once
-        from ddp_tasks.queries.finished_run import open_finished
-        from flows.visualization import Request, check, run_visualization, wanted_by
+        from flows.forms import finished_of
+        from flows.visualization import check, run_visualization, wanted_by
+        from schemas.requests import Opening, VisualizationRequest
         from schemas.visualization_parameters import VisualizationParameters
 
-        finished = open_finished(folder, overrides or (), trust=trust, run_file=run_file)
-        if cluster is not None:
-            finished = finished.on_cluster(cluster)
-        request = Request(layer, tuple(vector or ()), tuple(class_ or ()), negative, everything)
-        wanted = wanted_by(request, finished)
+        opening = Opening(run_file=run_file, changes=overrides or [], trust=trust, cluster=cluster)
+        finished = finished_of(folder, opening)
+        request = VisualizationRequest(
+            layer=layer, vectors=vector or [], classes=class_ or [], negative=negative
+        )
         options = VisualizationParameters(
             targets="all" if everything else "equivalence_classes",
             seconds=None,
@@ -105,11 +107,12 @@ def visualize(
             diverse=diverse,
             precision=precision,
         )
+        wanted = wanted_by(request, options, finished)
         with opened_once():
             check(finished)
             with server.used(), stopping.described_by(_standing):
                 page = prefect_server.carry_out(
-                    run_visualization, finished.run, finished.store.parent, wanted, options
+                    run_visualization, finished.store.parent, request, options, opening
                 )
     from ddp_tasks.queries.visualizations import has_pictures
     from flows.texts import visualizations as texts

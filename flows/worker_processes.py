@@ -80,6 +80,14 @@ def worker_environment(threads: int) -> dict[str, int]:
     return {**dict.fromkeys(THREAD_VARIABLES, threads), **ALLOCATION}
 
 
+def later_variables(environment: Mapping[str, int]) -> dict[str, str]:
+    """Variables of this process that workers take beside their own.
+
+    Forked workers would have what was set when the process they are forked from began.
+    """
+    return {name: value for name, value in os.environ.items() if name not in environment}
+
+
 def load_workers_of(run: RunParameters) -> None:
     """Have the libraries of a run's workers loaded beside what this process does meanwhile.
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of run files and of lists of models, by which editors complete and check them."""
+"""The JSON Schema of run files, lists of models and cluster files, by which editors check them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from schemas.cluster_parameters import ClusterParameters
 from schemas.parameters import RunParameters
 from schemas.zoo import ZooParameters
 
 #: The files that are described, and what describes them.
-SECTIONS: dict[str, type[BaseModel]] = {"run": RunParameters, "zoo": ZooParameters}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "run": RunParameters,
+    "zoo": ZooParameters,
+    "cluster": ClusterParameters,
+}
 
 #: What the comment begins with by which a YAML file names its schema.
 MODELINE = "# yaml-language-server: $schema="

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from schemas.control_parameters import ControlParameters
+from schemas.object_paths import is_address
 from schemas.paths import expanded
 from schemas.plain_values import plain
 from schemas.run_error import RunError as RunError  # noqa: PLC0414 - part of this module
@@ -133,8 +134,14 @@ class ItemKeys(Section):
 class ImageParameters(Section):
     """A labelled image set: any map-style dataset of (image, label)."""
 
-    factory: Factory = Field(description="module:callable or path/to/file.py:callable")
-    kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
+    factory: Factory = Field(
+        description="what gives the data set, such as torchvision.datasets:CIFAR10: "
+        "module:callable or path/to/file.py:callable"
+    )
+    kwargs: Kwargs = Field(
+        default_factory=dict,
+        description="passed to the factory, such as the folder of the pictures",
+    )
     transform: TransformParameters | None = Field(
         None, description="null leaves float tensors (c, m, n) as the dataset yields them"
     )
@@ -165,17 +172,26 @@ class TrainingParameters(Section):
         default_factory=dict,
         description="keyword arguments that turn the run's image factory into the training set's",
     )
-    epochs: Positive = 5
-    batch_size: Positive = 64
-    learning_rate: Annotated[float, Field(gt=0, le=1e6)] = 1e-3
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    epochs: Positive = Field(5, description="passes over the training set")
+    batch_size: Positive = Field(64, description="images in one step of the training")
+    learning_rate: Annotated[float, Field(gt=0, le=1e6)] = Field(
+        1e-3, description="step size of Adam"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(
+        0, description="seed of the first weights and of the order of the images"
+    )
 
 
 class ModelParameters(Section):
     """A trained image classifier."""
 
-    factory: Factory = Field(description="module:callable or path/to/file.py:callable")
-    kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
+    factory: Factory = Field(
+        description="what gives the network, such as torchvision.models:resnet18: "
+        "module:callable or path/to/file.py:callable"
+    )
+    kwargs: Kwargs = Field(
+        default_factory=dict, description="passed to the factory, such as the number of classes"
+    )
     weights: File | None = Field(
         None, description="a checkpoint's file, a torchvision weights name, or null"
     )
@@ -231,7 +247,7 @@ def weights_file(weights: str | None, folder: Path = Path()) -> Path | None:
         return None
     path = folder / expanded(weights)
     named = "/" in weights or not _TORCHVISION_NAME.fullmatch(weights)
-    return path if named or os.path.isfile(path) else None  # noqa: PTH113 - never raises for odd names
+    return path if named or is_address(path) or os.path.isfile(path) else None  # noqa: PTH113 - never raises for odd names
 
 
 def check_entry(entry: str | None, weights: str | None) -> None:
@@ -258,24 +274,28 @@ class Levels(NamedTuple):
 class LayerSignificance(Section):
     """The levels of the layers that a name or glob matches; null takes the run's."""
 
-    quantile: Quantile | None = None
-    percentage: Percentage | None = None
+    quantile: Quantile | None = Field(None, description="as in the section above")
+    percentage: Percentage | None = Field(None, description="as in the section above")
 
 
 class SignificanceParameters(Section):
     """Quantile level that chooses the threshold q, and percentage p (section 5)."""
 
-    quantile: Quantile = 0.90
-    percentage: Percentage = 75
+    quantile: Quantile = Field(
+        0.90, description="quantile level of a layer's signals that is its threshold q"
+    )
+    percentage: Percentage = Field(
+        75, description="p: share of a class's images that must exceed q for significance"
+    )
     layers: dict[str, LayerSignificance] = Field(
         default_factory=dict, description="other levels for a layer's name or a glob"
     )
     grid: Annotated[list[Quantile], Several] = Field(
-        default_factory=lambda: list(GRID),
+        list(GRID),
         description="quantile levels computed and stored besides the run's own",
     )
     percentages: Annotated[list[Percentage], Several] = Field(
-        default_factory=lambda: list(PERCENTAGES),
+        list(PERCENTAGES),
         description="percentages over which the family is mapped, besides the run's own",
     )
     directions: Annotated[list[Direction], Field(min_length=1, max_length=2)] = Field(
@@ -299,7 +319,7 @@ class SignificanceParameters(Section):
         200, description="bootstrap resamples of the images that give the stability; 0 for none"
     )
     sample_sizes: Annotated[list[Positive], Several] = Field(
-        default_factory=lambda: [10, 50, 100],
+        [10, 50, 100],
         description="images per class in the samples whose thresholds are compared with those of "
         "all images; [] for none",
     )
@@ -377,16 +397,23 @@ class ExtractionParameters(Section):
         description="fold BatchNorms into the convolutions for the pass; the layers' own signals "
         "are recovered",
     )
-    precision: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="precision of the pass; lower ones use automatic mixed precision"
+    precision: Literal["float32", "tfloat32", "bfloat16", "float16"] = Field(
+        "float32",
+        description="precision of the pass; tfloat32 rounds the factors of products on a GPU to 10 "
+        "bits and changes nothing elsewhere; bfloat16 and float16 use automatic mixed precision",
     )
     compile: bool = Field(
         False, description="compile the pass with torch.compile; on CPUs it takes a C++ compiler"
     )
+    decoding: Literal["cpu", "gpu"] = Field(
+        "cpu",
+        description="what decodes JPEG files; gpu: the worker's GPU, whose decoder rounds "
+        "differently, and the processor where there is none or the GPU refuses a file",
+    )
 
     @property
     def plain(self) -> bool:
-        """Whether the pass is the network's own in float32."""
+        """Whether the pass is the network's own in float32, over images read as anywhere."""
         return self == ExtractionParameters()
 
 
@@ -413,7 +440,7 @@ class RunParameters(Section):
         "positions past the threshold; a second pass over the images",
     )
     capacity: list[Matrization] = Field(
-        default_factory=lambda: list(_CHEAP),
+        list(_CHEAP),
         description="matrizations whose spectra and power laws are stored; toeplitz takes minutes "
         "where layers are wide and images large; [] for none",
     )
@@ -443,23 +470,3 @@ class RunParameters(Section):
     def selects(self, layer: str) -> bool:
         """Whether the run analyses a layer of this name."""
         return self.layers == "all" or any(fnmatchcase(layer, glob) for glob in self.layers)
-
-
-class ClusterParameters(Section):
-    """A cluster file: which Dask cluster to start, and how far it may grow."""
-
-    factory: Factory = Field(description="module:callable that returns a Dask cluster")
-    kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
-    workers: Workers | None = Field(None, description="scale to this many workers")
-    minimum: Annotated[int, Field(ge=0, le=10**6)] | None = Field(None, description="adapt from")
-    maximum: Workers | None = Field(None, description="adapt up to")
-
-    @model_validator(mode="after")
-    def _scale_or_adapt(self) -> Self:
-        if (self.minimum is None) != (self.maximum is None):
-            raise ValueError("minimum and maximum are given together or not at all")
-        if self.maximum is not None and self.workers is not None:
-            raise ValueError("workers and minimum, maximum exclude each other; keep one of them")
-        if (self.minimum or 0) > (self.maximum or self.minimum or 0):
-            raise ValueError(f"minimum {self.minimum} is greater than maximum {self.maximum}")
-        return self

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from schemas import yaml_files
+from schemas.cluster_parameters import Certificates, ClusterParameters
 from schemas.parameters import (
-    ClusterParameters,
     ModelParameters,
     RunError,
     RunParameters,
@@ -171,7 +171,12 @@ def load_cluster(path: Path) -> ClusterParameters:
             change=("cluster",),
         )
     content = yaml_files.read_mapping(path, f"cluster: file {shown(repr(str(path)))}")
-    return check(ClusterParameters, content, str(path))
+    parameters = check(ClusterParameters, content, str(path))
+    if parameters.security is None or not parameters.security.files:
+        return parameters
+    named = parameters.security.files
+    files = {key: str(path.parent / expanded(name)) for key, name in named.items()}
+    return parameters.model_copy(update={"security": Certificates.model_validate(files)})
 
 
 def check(section: type[Section], content: Mapping[str, Any], source: str) -> Section:
@@ -278,6 +283,8 @@ def _explain(section: type[BaseModel], error: dict[str, Any]) -> tuple[str, str]
     head = f"{key}: {shown(repr(error['input']))} is refused; "
     if kind == "string_pattern_mismatch" and loc[-1] == "factory":
         return head, "write module:callable or path/to/file.py:callable"
+    if kind == "string_pattern_mismatch" and loc[-1] == "address":
+        return head, "write protocol://host:port, such as tcp://host:8786"
     message = error["msg"][0].lower() + error["msg"][1:]
     return head, message.removeprefix("input ")
 

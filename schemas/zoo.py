@@ -24,10 +24,10 @@ from schemas.section import Positive, Section
 class ZooModel(Section):
     """One model of the list."""
 
-    name: Title
+    name: Title = Field(description="of the model, in table and page; names differ")
     family: Title = Field(description="models of one family share a linear fit")
     accuracy: Annotated[float, Field(ge=0, le=100)] = Field(description="test accuracy in percent")
-    factory: Factory
+    factory: Factory = Field(description="as in a run file")
     kwargs: Kwargs = Field(default_factory=dict, description="passed to the factory")
     weights: File | None = Field(None, description="as in a run file")
     entry: str | None = Field(None, description="as in a run file")
@@ -59,7 +59,7 @@ class ZooParameters(Section):
         description="(c, m, n) of one input"
     )
     matrizations: Annotated[list[Matrization], Field(min_length=1)] = Field(
-        default_factory=lambda: list(MATRIZATIONS), description="which spectra to compute"
+        list(MATRIZATIONS), description="which spectra to compute"
     )
     fold_batch_norm: bool = Field(False, description="as in a run file")
     boundary_side: Annotated[int, Field(ge=0, le=4096)] = Field(
@@ -67,7 +67,9 @@ class ZooParameters(Section):
         description="the periodic spectrum is compared with exact Toeplitz matrices, zero-padded "
         "and valid, of up to this many rows or columns (the fewer); 0 for none",
     )
-    models: Annotated[list[ZooModel], Field(min_length=1)]
+    models: Annotated[list[ZooModel], Field(min_length=1)] = Field(
+        description="the models, of which each is analysed"
+    )
     cluster: File = Field("auto", description="as in a run file")
     patience: Positive | None = Field(
         600, description="seconds to wait while no worker is connected; null waits for ever"

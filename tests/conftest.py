@@ -8,14 +8,12 @@ import annotated_shapes  # noqa: F401 - before anything that it checks
 import digits_run
 import pytest
 import run_stages
-from distributed import LocalCluster
 from hypothesis import settings
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 from runs import HERE, tiny_run
 
 from flows import cli
-from flows.clusters import ending
 from flows.pipeline import run_pipeline
 
 pytest_plugins = ["slow_exit", "reached"]
@@ -83,7 +81,7 @@ def digits(tmp_path_factory):
 @pytest.fixture(scope="module")
 def address():
     """Of a Dask scheduler with two workers."""
-    with ending(LocalCluster(n_workers=2, **run_stages.CLUSTER)) as cluster:
+    with run_stages.cluster(2) as cluster:
         yield cluster.scheduler_address
 
 

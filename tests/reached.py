@@ -29,10 +29,17 @@ REACHED = {
         "refused_command",
     },
     "browser": {"browser", "chromium", "sync_playwright"},
-    "process": {"subprocess", "multiprocessing", "Popen", "NotebookClient"},
+    "process": {
+        "subprocess",
+        "multiprocessing",
+        "Popen",
+        "TemporaryServer",
+        "NotebookClient",
+        "check_contents",
+    },
 }
-#: Markers of tests that are not fast; a person gives the last two.
-APART = (*REACHED, "slow", "gpu")
+#: Markers of tests that are not fast; a person gives the last three.
+APART = (*REACHED, "slow", "gpu", "deployment")
 
 _ROOT = Path(__file__).resolve().parents[1]
 _BENCHMARKS = _ROOT / "tests" / "benchmarks"

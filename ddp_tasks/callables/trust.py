@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from schemas.object_paths import path_of
 from schemas.parameters import RunError, RunParameters
 from schemas.recording import not_recorded
 from schemas.run_files import load_run, presets
@@ -63,7 +64,7 @@ def check_trusted(run: RunParameters, own: Collection[str], folder: Path) -> Non
     of_preset = any(
         p.model.weights == weights and p.model.factory == run.model.factory for p in known
     )
-    beside = weights is not None and Path(weights).resolve().parent == folder.resolve()
+    beside = weights is not None and path_of(weights).resolve().parent == folder.resolve()
     if not (weights is None or of_preset or beside or _given("model.weights", own)):
         raise RunError(
             f"model.weights: the store names {weights!r}; {_WHOSE}",

@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "digits": ["Digits"],
-        "named_image_sets": ["LabelledFolders", "cifar10", "imagenet"],
+        "named_image_sets": ["LabelledFolders", "cifar10", "imagenet", "picture_folder"],
         "image_sets": ["ImageSet", "open_images"],
     },
 )

@@ -23,7 +23,7 @@ from ddp_tasks.images.image_ids import image_ids
 from ddp_tasks.images.input_pictures import input_picture
 from ddp_tasks.images.items import described, label_of
 from ddp_tasks.images.labels import Labels, labels_of, labels_once, single_class
-from ddp_tasks.images.pictures import fitted, stacked, standardised
+from ddp_tasks.images.pictures import copied, fitted, stacked, standardised
 from ddp_tasks.images.readers import MemoryReader, Reader, Reason, reader
 from ddp_tasks.images.unreadable import Unreadable
 from schemas.parameters import ImageParameters, ItemKeys, RunError, TransformParameters
@@ -209,7 +209,7 @@ class ImageSet:
         Parameters
         ----------
         device
-            a GPU decodes what it can; other pictures stay on the processor.
+            that decodes: a GPU takes what it can, which stays there; the processor the others.
         contents
             receives the content of the readable images, by position in the run.
 
@@ -299,7 +299,7 @@ class ImageSet:
         float32, shape (n, *self.shape); one for each picture
         """
         block = pictures if isinstance(pictures, Tensor) else stacked(pictures, device)
-        block = block.to(device, non_blocking=True)
+        block = copied(block, device)
         return block if self.transform is None else standardised(block, self.transform, into)
 
     def batch(self, start: int, stop: int) -> Tensor:

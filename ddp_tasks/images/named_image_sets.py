@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from torchvision import datasets
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.models import VGG16_Weights
 
+from ddp_tasks.images.object_folders import folder_names, load_picture, picture_objects
 from ddp_tasks.images.wordnet_groups import wordnet_groups
+from schemas.object_paths import ObjectPath, path_of
 from schemas.parameters import RunError
 from schemas.run_files import nearest
 
@@ -23,7 +26,53 @@ CIFAR10_CLASSES = (
 _ROOT, _GROUPS = "images.kwargs.root", "images.kwargs.groups"
 
 
-class LabelledFolders(datasets.ImageFolder):
+class PictureFolders(datasets.ImageFolder):
+    """torchvision's ``ImageFolder``, whose root may also be an address in an object store.
+
+    Raises
+    ------
+    OSError
+        If the store refuses a request.
+    """
+
+    def __init__(self, root: str | Path, *, allow_empty: bool = False) -> None:
+        at_address = isinstance(path_of(root), ObjectPath)
+        #: Bytes of each picture at an address, which listing them tells.
+        self.sizes: Mapping[str, int] = {}
+        loader = {"loader": load_picture} if at_address else {}
+        super().__init__(str(root), allow_empty=allow_empty, **loader)
+        if at_address:
+            found = picture_objects(ObjectPath(root), self.class_to_idx, IMG_EXTENSIONS)
+            self.sizes = {path: size for path, (_, size) in found.items()}
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        """The folders below one, sorted, and their labels."""
+        if not isinstance(path_of(directory), ObjectPath):
+            return super().find_classes(directory)
+        names = folder_names(path_of(directory))
+        if not names:
+            raise FileNotFoundError(f"there is no folder of a class in {directory}")
+        return names, {name: label for label, name in enumerate(names)}
+
+    @staticmethod
+    def make_dataset(
+        directory: str | Path,
+        class_to_idx: dict[str, int],
+        extensions: tuple[str, ...] | None = None,
+        is_valid_file: Callable[[str], bool] | None = None,
+        allow_empty: bool = False,
+    ) -> list[tuple[str, int]]:
+        """Paths and labels of all pictures, as in torchvision."""
+        root = path_of(directory)
+        if not isinstance(root, ObjectPath):
+            return datasets.ImageFolder.make_dataset(
+                directory, class_to_idx, extensions, is_valid_file, allow_empty
+            )
+        found = picture_objects(root, class_to_idx, extensions or ())
+        return [(path, label) for path, (label, _) in found.items()]
+
+
+class LabelledFolders(PictureFolders):
     """Picture files with one folder per class, labelled by a given list of folders.
 
     ``ImageFolder`` numbers the folders that exist, so if a tree lacks some of a network's classes,
@@ -48,7 +97,7 @@ class LabelledFolders(datasets.ImageFolder):
         self, root: Path, folders: Sequence[str], names: Sequence[str] | None = None
     ) -> None:
         self._folders = list(folders)
-        super().__init__(str(root), allow_empty=True)
+        super().__init__(root, allow_empty=True)
         if not self.samples:
             raise RunError(
                 f"{_ROOT}: the folders of {str(root)!r} hold no picture", change=(_ROOT,)
@@ -57,7 +106,7 @@ class LabelledFolders(datasets.ImageFolder):
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         """The classes' folders in the order of their labels, whether they exist or not."""
-        if unknown := sorted(_folders_in(Path(directory)) - set(self._folders)):
+        if unknown := sorted(_folders_in(path_of(directory)) - set(self._folders)):
             raise RunError(
                 f"images: {str(directory)!r} holds {len(unknown)} folders that are not among the "
                 f"{len(self._folders)} classes ({self._folders[0]} to {self._folders[-1]}): "
@@ -143,6 +192,34 @@ def _numbered(groups: Mapping[str, Sequence[str]], folders: Sequence[str]) -> di
     return number
 
 
+def picture_folder(root: str) -> PictureFolders:
+    """Picture files with one folder for each class, at a path or an address such as s3://BUCKET.
+
+    Labels are those of torchvision's ``ImageFolder``.
+
+    Raises
+    ------
+    RunError
+        If the root holds no folder of a class with pictures, or an address does not answer.
+    """
+    try:
+        return PictureFolders(_answering(root))
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise RunError(f"{_ROOT}: {root!r}: {why}", change=(_ROOT,)) from None
+
+
+def _answering(root: str) -> Path:
+    """A root that is a path, or an address that answers."""
+    found = path_of(root)
+    if isinstance(found, ObjectPath):
+        try:
+            found.answers()
+        except OSError as error:
+            raise RunError(f"{_ROOT}: {root!r}: {error.strerror}", change=(_ROOT,)) from None
+    return found
+
+
 def cifar10(
     root: str, train: bool = False, download: bool = False
 ) -> LabelledFolders | datasets.CIFAR10:
@@ -164,7 +241,7 @@ def cifar10(
     RunError
         If the folder holds none of these.
     """
-    folder = Path(root)
+    folder = _answering(root)
     if download or (folder / datasets.CIFAR10.base_folder).is_dir():
         return datasets.CIFAR10(root, train=train, download=download)
     tree = _tree(folder, "train" if train else "test", CIFAR10_CLASSES)
@@ -203,7 +280,7 @@ def imagenet(
         are refused.
     """
     folders = (resources.files("ddp_tasks.images") / "imagenet_folders.txt").read_text().split()
-    tree = _tree(Path(root), split, folders)
+    tree = _tree(_answering(root), split, folders)
     if tree is None:
         raise RunError(
             f"{_ROOT}: {root!r} holds no images of ImageNet in folders named by WordNet id, "
@@ -230,11 +307,11 @@ def _by_group(groups: str | Mapping[str, Sequence[str]]) -> Mapping[str, Sequenc
 
 def _tree(root: Path, part: str, folders: Sequence[str]) -> Path | None:
     """The folder's part, or else the folder itself, if it holds folders of classes."""
-    for place in (root / part, root):
-        if place.is_dir() and _folders_in(place) & set(folders):
-            return place
+    for tree in (root / part, root):
+        if tree.is_dir() and _folders_in(tree) & set(folders):
+            return tree
     return None
 
 
-def _folders_in(place: Path) -> set[str]:
-    return {p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")}
+def _folders_in(tree: Path) -> set[str]:
+    return {name for name in folder_names(tree) if not name.startswith(".")}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from schemas.object_paths import ObjectPath
 from schemas.run_error import RunError
 from schemas.shown import shown
 
@@ -78,8 +79,12 @@ def look_at(folder: Path) -> PictureFolder:
     said = f"{len(classes)} folders of {sum(counts.values()):,} pictures"
     if part != root:
         said += f" in {part.name}"
+    if isinstance(part, ObjectPath):
+        factory = "ddp_tasks.images:picture_folder"
+    else:
+        factory = "torchvision.datasets:ImageFolder"
     of_imagenet = all(_SYNSET.fullmatch(name) for name in classes)
-    factory = "ddp_tasks.images:imagenet" if of_imagenet else "torchvision.datasets:ImageFolder"
+    factory = "ddp_tasks.images:imagenet" if of_imagenet else factory
     kwargs = {"root": str(part)}
     every = [path for name in classes for path in _pictures(part / name)]
     chosen = every[:: max(1, len(every) // _OPENED)]
@@ -108,7 +113,7 @@ def _measured(
     sizes, sums, squares, pixels = [], np.zeros(3), np.zeros(3), 0
     for path in pictures:
         try:
-            with Image.open(path) as opened:
+            with path.open("rb") as file, Image.open(file) as opened:
                 picture = np.asarray(opened.convert("RGB"), dtype=np.float64) / 255
         except (OSError, UnidentifiedImageError):
             continue

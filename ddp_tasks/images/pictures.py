@@ -8,19 +8,20 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ddp_tasks.images.jpeg_headers import is_plain_jpeg
 from schemas.parameters import TransformParameters
 
 # torchvision.io.ImageReadMode.RGB. The operators are called directly, since the functions around
 # them warn at every call that they will move to another package.
 _RGB = 3
-_JPEG = bytes.fromhex("ffd8ff")
 
 
 def decoded(encoded: Sequence[Tensor], device: torch.device) -> list[Tensor | None]:
     """Pictures in red, green and blue from the bytes of JPEG, PNG, WebP and GIF files.
 
-    Grey, palettes and CMYK are converted, transparency is dropped. A CUDA device decodes all JPEG
-    files at once; its decoder rounds differently from the processor's.
+    Grey, palettes and CMYK are converted, transparency is dropped. A CUDA device decodes all plain
+    JPEG files at once (``is_plain_jpeg``); its decoder rounds differently from the processor's,
+    which takes what it refuses.
 
     Parameters
     ----------
@@ -29,20 +30,21 @@ def decoded(encoded: Sequence[Tensor], device: torch.device) -> list[Tensor | No
 
     Returns
     -------
-    uint8, shape (3, m, n), channels last in memory; None for files that torchvision does not
-    decode: other formats, 16 bits per channel, moving pictures, damaged files and the like
+    uint8, shape (3, m, n), where they were decoded, on the processor channels last in memory; None
+    for files that torchvision does not decode: other formats, 16 bits per channel, moving pictures,
+    damaged files and the like
     """
     import torchvision.io  # noqa: F401 - loads the operators torch.ops.image
 
     pictures: list[Tensor | None] = [None] * len(encoded)
     if device.type == "cuda":
-        jpeg = [i for i, file in enumerate(encoded) if bytes(file[:3].numpy()) == _JPEG]
+        jpeg = [i for i, file in enumerate(encoded) if is_plain_jpeg(file.numpy().tobytes())]
         on_device = _decoded_there([encoded[i] for i in jpeg], device)
         for i, picture in zip(jpeg, on_device, strict=True):
             pictures[i] = picture
     for i, file in enumerate(encoded):
-        if pictures[i] is None and (picture := _decoded_here(file)) is not None:
-            pictures[i] = picture.to(device)
+        if pictures[i] is None:
+            pictures[i] = _decoded_here(file)
     return pictures
 
 
@@ -82,14 +84,16 @@ def fitted(picture: Tensor, transform: TransformParameters) -> Tensor:
 
 
 def stacked(pictures: Sequence[Tensor], device: torch.device) -> Tensor:
-    """One block of pictures of one shape, ready to be copied to a device.
+    """One block of pictures of one shape, on the processor or, if any is there, on a device.
 
     Returns
     -------
-    shape (k, c, m, n), channels last in memory; pinned if the device is a GPU
+    shape (k, c, m, n), channels last in memory if all are on the processor
     """
     first = pictures[0]
-    if first.device.type != "cpu" or first.ndim != 3:
+    if any(picture.device.type != "cpu" for picture in pictures):
+        return torch.stack([copied(picture, device) for picture in pictures])
+    if first.ndim != 3:
         return torch.stack(list(pictures))
     channels, height, width = first.shape
     # Decoders give channels last, which convolutions prefer, so these are plain copies.
@@ -102,6 +106,16 @@ def stacked(pictures: Sequence[Tensor], device: torch.device) -> Tensor:
     for row, picture in zip(block, pictures, strict=True):
         row.copy_(picture)
     return block
+
+
+def copied(pixels: Tensor, device: torch.device) -> Tensor:
+    """Pixels on a device; the copy to a GPU is under way when this returns.
+
+    A GPU copies beside its other work only from pinned memory, which the system never moves.
+    """
+    if device.type == "cuda" and pixels.device.type == "cpu" and not pixels.is_pinned():
+        pixels = pixels.pin_memory()
+    return pixels.to(device, non_blocking=True)
 
 
 def standardised(pixels: Tensor, transform: TransformParameters, into: Tensor | None) -> Tensor:

@@ -8,8 +8,7 @@ more than what is done here.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,9 +21,11 @@ from ddp_tasks.callables.called_code import ENDINGS
 from ddp_tasks.images.contents import UNKNOWN, Content, content
 from ddp_tasks.images.dataset_parts import Parts, dataset_parts
 from ddp_tasks.images.items import ItemError, picture_of
+from ddp_tasks.images.object_folders import load_picture
 from ddp_tasks.images.pictures import decoded
 from ddp_tasks.images.pixels import colours, pixels
 from ddp_tasks.images.torchvision_sets import has_index_of
+from schemas.object_paths import is_address, path_of
 from schemas.parameters import ItemKeys
 from schemas.shown import error_shown
 
@@ -90,7 +91,7 @@ def _reader(dataset: Any, keys: ItemKeys | None) -> Reader:
     if has_index_of(dataset, "DatasetFolder"):
         from torchvision.datasets import folder
 
-        if dataset.loader in [getattr(folder, name) for name in _LOADERS]:
+        if dataset.loader in [load_picture, *(getattr(folder, name) for name in _LOADERS)]:
             return FileReader(dataset)
     return IndexReader(dataset, keys)
 
@@ -198,6 +199,7 @@ class FileReader:
     def __init__(self, tree: Any) -> None:
         self._paths = [path for path, _ in tree.samples]
         self._root = str(tree.root)
+        self._sizes: Mapping[str, int] = getattr(tree, "sizes", {})
 
     def read(
         self,
@@ -211,7 +213,7 @@ class FileReader:
         files: dict[int, Tensor] = {}
         for place, i in enumerate(index):
             try:
-                data = np.fromfile(self._paths[i], np.uint8)
+                data = _file_bytes(self._paths[i])
             except OSError as error:
                 images[place] = self._reason(error)
                 continue
@@ -227,14 +229,16 @@ class FileReader:
     def content(self, index: int) -> Content:
         """See ``Reader``. These are the file's bytes, whatever decodes them."""
         try:
-            return content(Path(self._paths[index]).read_bytes())
+            return content(path_of(self._paths[index]).read_bytes())
         except OSError:
             return UNKNOWN
 
     def size(self, index: int) -> int | None:
         """See ``Reader``."""
+        if (known := self._sizes.get(self._paths[index])) is not None:
+            return known
         try:
-            return Path(self._paths[index]).stat().st_size
+            return path_of(self._paths[index]).stat().st_size
         except OSError:
             return UNKNOWN.size
 
@@ -308,6 +312,12 @@ class IndexReader:
             return str(error)
         except ENDINGS as error:  # the person's own code may raise anything
             return _reason(error)
+
+
+def _file_bytes(path: str) -> npt.NDArray[np.uint8]:
+    if is_address(path):
+        return np.frombuffer(bytearray(path_of(path).read_bytes()), np.uint8)
+    return np.fromfile(path, np.uint8)
 
 
 def _content_of(picture: Tensor | Reason) -> Content:

@@ -14,11 +14,13 @@ from torch import Tensor
 from ddp_tasks.interventions.removal_effects import Classes, Floats, judged
 from ddp_tasks.interventions.vector_removal import removing
 from ddp_tasks.interventions.verified_removal import Way
+from ddp_tasks.signals.host_copies import HostCopy
 from schemas.ablation_variables import CHANGES
 
 #: Values of a layer's output in one pass, over images and removals: 2²¹ fill a processor's caches
-#: and no more, and are many images in deep layers, whose outputs are small.
-_VALUES = 1 << 21
+#: and no more, and are many images in deep layers, whose outputs are small. A GPU takes 256 MB at a
+#: time, or it would wait for the next pass to be started.
+_VALUES = {"cpu": 1 << 21, "cuda": 1 << 26}
 #: Removals in one pass at most: they share what comes before the layer, and the more there are,
 #: the less it costs each. More only make the batches of images too small.
 _MOST_TOGETHER = 64
@@ -58,16 +60,18 @@ def judged_removals(
     nothing = torch.zeros_like(directions[0][:, :1])
     removals = way.removals([nothing, *directions])
     size = math.prod(way.cut.layer.output_shape)
-    together = min(len(removals), _MOST_TOGETHER, max(1, _VALUES // size))
+    values = _VALUES[way.cut.weight.device.type]
+    together = min(len(removals), _MOST_TOGETHER, max(1, values // size))
     found: list[list[npt.NDArray[np.float64]]] = []
     with removing(way.cut, together=way.together) as scores:
         for images, target in batches:
-            for few, their in _split(images, target, max(1, _VALUES // (together * size))):
+            for few, their in _split(images, target, max(1, values // (together * size))):
+                # A GPU is told of all of them before anybody waits for the first.
                 rows = [
-                    scores(few, removals[start : start + together]).float().cpu().numpy()
+                    HostCopy(scores(few, removals[start : start + together]).float())
                     for start in range(0, len(removals), together)
                 ]
-                found.append([judged(row, their, class_of_output) for row in rows])
+                found.append([judged(r.arrived().numpy(), their, class_of_output) for r in rows])
     if not found:
         return JudgedRemovals(
             np.empty((len(CHANGES), 0)), np.empty((len(CHANGES), len(directions), 0))

@@ -8,11 +8,13 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from schemas.object_paths import ObjectPath
 from schemas.parameters import RunError
 from schemas.shown import error_shown
 
@@ -52,18 +54,23 @@ def joining_advice(path: Path) -> str:
     return f"The file is part {int(part[1])} of {int(part[2])} of a checkpoint. {_JOIN_PARTS}"
 
 
-def named_tensors(path: Path) -> dict[str, OrderedDict[str, Any]]:
+def named_tensors(path: Path, *, mapped: bool = False) -> dict[str, OrderedDict[str, Any]]:
     """All mappings of names to tensors in a checkpoint, by their dotted path in it.
 
     Mappings keep their other values too, such as a quantised layer's parameters. The outermost
     comes first; the path of the file's own mapping is empty.
+
+    Parameters
+    ----------
+    mapped
+        whether numbers are read when they are used, where the file's format allows it.
 
     Raises
     ------
     RunError
         If the file does not exist, cannot be read without running code, or holds no tensors.
     """
-    content = read_checkpoint(path)
+    content = read_checkpoint(path, mapped=mapped)
     mappings = dict(_mappings(content))
     if not mappings:
         raise RunError(
@@ -73,14 +80,21 @@ def named_tensors(path: Path) -> dict[str, OrderedDict[str, Any]]:
     return mappings
 
 
-def read_checkpoint(path: Path) -> Any:
+def read_checkpoint(path: Path, *, mapped: bool = False) -> Any:
     """The content of a checkpoint, on the CPU; no code in it is run.
+
+    Parameters
+    ----------
+    mapped
+        as in ``named_tensors``; safetensors always are.
 
     Raises
     ------
     RunError
         If it cannot be read that way, naming the object that needs code, and what to do.
     """
+    if isinstance(path, ObjectPath):
+        return _read_object(path)
     if path.is_dir():
         raise RunError(f"model.weights: {str(path)!r} is a folder; name the checkpoint in it")
     if not path.is_file():
@@ -95,9 +109,34 @@ def read_checkpoint(path: Path) -> Any:
         with warnings.catch_warnings():
             # Torch warns of protocols and archives, and then reads or refuses them.
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            # Torch's old format is no archive, and cannot be mapped.
+            mmap = mapped and zipfile.is_zipfile(path)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # noqa: BLE001 - torch may raise anything for damaged files
         raise RunError(f"model.weights: {str(path)!r} {_why_unread(path, error)}") from None
+
+
+def _read_object(path: ObjectPath) -> Any:
+    """The content of a checkpoint at an address, read into memory."""
+    try:
+        path.answers()
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise RunError(
+            f"model.weights: there is no object {str(path)!r}", change=("model.weights",)
+        ) from None
+    except OSError as error:
+        raise RunError(
+            f"model.weights: {str(path)!r} cannot be read: {error.strerror}",
+            change=("model.weights",),
+        ) from None
+    with TemporaryDirectory(prefix="ddp-") as folder:
+        file = Path(folder) / path.name
+        file.write_bytes(content)
+        try:
+            return read_checkpoint(file)
+        except RunError as error:
+            raise RunError(str(error).replace(repr(str(file)), repr(str(path)))) from None
 
 
 def printable(name: str) -> str:

@@ -24,7 +24,19 @@ _NOTHING = object()
 
 
 class MisfitError(RunError):
-    """No tensors of a checkpoint are those of the network."""
+    """No tensors of a checkpoint are those of the network.
+
+    Parameters
+    ----------
+    variant
+        of the network, that the checkpoint fits; empty if none is known.
+    """
+
+    def __init__(self, message: str, variant: str = "") -> None:
+        fits = f"\n  it fits {variant}" if variant else ""
+        super().__init__(f"{message}{fits}")
+        #: The same in a few words.
+        self.short = "; ".join([message.partition("; nearest is")[0], *fits.strip().splitlines()])
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,12 @@ class Weights:
 
 
 def load_checkpoint(
-    model: nn.Module, path: Path, entry: str | None = None, name: str = "the network"
+    model: nn.Module,
+    path: Path,
+    entry: str | None = None,
+    name: str = "the network",
+    *,
+    mapped: bool = False,
 ) -> Weights:
     """Load the tensors of a checkpoint into a network, wherever in the file they lie.
 
@@ -65,6 +82,8 @@ def load_checkpoint(
         dotted path of the tensors, needed if several mappings fit.
     name
         of the network, for messages.
+    mapped
+        whether the file's tensors take the place of the network's and are not read.
 
     Raises
     ------
@@ -72,7 +91,7 @@ def load_checkpoint(
         If the file cannot be read without running code, nothing in it fits, or several mappings
         do.
     """
-    mappings = named_tensors(path)
+    mappings = named_tensors(path, mapped=mapped)
     expected = model.state_dict()
     fitting = [
         candidate
@@ -89,14 +108,15 @@ def load_checkpoint(
         tensors = mappings[weights.entry]
         if not _unexpected(_under(tensors, weights.prefix), expected, weights, fitting):
             try:
-                model.load_state_dict(_filled(_under(tensors, weights.prefix), expected))
+                state = _filled(_under(tensors, weights.prefix), expected)
+                model.load_state_dict(state, assign=mapped)
             except RuntimeError as error:  # a network's own rules may refuse names that fit
                 reason = str(error).strip().splitlines()[-1].strip()
                 raise RunError(f"model.weights {str(path)!r} do not fit {name}: {reason}") from None
             return weights
     for place, tensors in mappings.items():
-        if not different and (translated := _by_its_own_rules(model, place, tensors)) is not None:
-            return translated
+        if not different and (own := _by_its_own_rules(model, place, tensors, mapped)) is not None:
+            return own
     raise MisfitError(_misfit(path, mappings, expected, name))
 
 
@@ -104,7 +124,7 @@ def fitting_places(
     expected: Mapping[str, Any], entry: str, tensors: Mapping[str, Any]
 ) -> list[Weights]:
     """The prefixes under which a mapping holds every tensor of a network, in the right shape."""
-    needed = [name for name in expected if not _is_count(name)]
+    needed = [name for name in expected if not is_count(name)]
     longest = max(needed, key=len, default="")
     fitting = []
     for prefix in (end.removesuffix(longest) for end in tensors if end.endswith(longest)):
@@ -129,7 +149,8 @@ def _fits(expected: Any, value: Any) -> bool:
     return alike and (is_lazy(expected) or expected.shape == value.shape)
 
 
-def _is_count(name: str) -> bool:
+def is_count(name: str) -> bool:
+    """Whether a tensor is a BatchNorm's count of batches, which may be missing."""
     return name.rpartition(".")[2] == "num_batches_tracked"
 
 
@@ -233,7 +254,9 @@ def _unexpected(
     ]
 
 
-def _by_its_own_rules(model: nn.Module, entry: str, tensors: Mapping[str, Any]) -> Weights | None:
+def _by_its_own_rules(
+    model: nn.Module, entry: str, tensors: Mapping[str, Any], mapped: bool
+) -> Weights | None:
     """Load a mapping whose names the network itself translates, such as its old names."""
     own = [value for value in model.state_dict().values() if isinstance(value, Tensor)]
     given = [value for value in tensors.values() if isinstance(value, Tensor)]
@@ -245,7 +268,7 @@ def _by_its_own_rules(model: nn.Module, entry: str, tensors: Mapping[str, Any]) 
         for other in [name for name, value in state.items() if not isinstance(value, Tensor)]:
             del state[other]
         try:
-            model.load_state_dict(state)
+            model.load_state_dict(state, assign=mapped)
         except Exception:  # noqa: BLE001 - a network's rules may fail in any way
             prefix = _longer(prefix, list(state))
         else:
@@ -274,10 +297,10 @@ def _misfit(
 ) -> str:
     """Why the mapping most similar to a network does not fit it, in two lines."""
     entry, prefix, tensors = _nearest(mappings, expected)
-    missing = [n for n in expected if n not in tensors and not _is_count(n)]
+    missing = [n for n in expected if n not in tensors and not is_count(n)]
     unexpected = [n for n in tensors if n not in expected]
     shapes = [
-        f"{printable(n)} is {_shape(tensors[n])} and not {_shape(expected[n])}"
+        f"{printable(n)} is {_shape(tensors[n])} and not {_shape(expected[n], of_file=False)}"
         for n in expected
         if n in tensors and not _fits(expected[n], tensors[n])
     ]
@@ -322,10 +345,12 @@ def _nearest(
     return entry, prefix, state
 
 
-def _shape(tensor: Any) -> str:
+def _shape(tensor: Any, of_file: bool = True) -> str:
     if not isinstance(tensor, Tensor):
         return type(tensor).__name__
-    kind = "complex " if tensor.is_complex() else "without data " if tensor.is_meta else ""
+    # A network may be built without data to be held against a file.
+    empty = of_file and tensor.is_meta
+    kind = "complex " if tensor.is_complex() else "without data " if empty else ""
     return f"{kind}{tuple(tensor.shape)}"
 
 

@@ -56,7 +56,7 @@ def fitting_variant(
     factory and its arguments; None if none was found in that time
     """
     until = time.monotonic() + seconds
-    mappings = named_tensors(path)
+    mappings = named_tensors(path, mapped=True)
     sizes = _last_sizes(mappings)
     counts = {sum(isinstance(v, Tensor) for v in tensors.values()) for tensors in mappings.values()}
     with torch.random.fork_rng(devices=[]):

@@ -44,6 +44,7 @@ LEAST_SCALE = 1e-3
 
 _PRECISIONS = {
     "float32": torch.float32,
+    "tfloat32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
@@ -65,6 +66,8 @@ class ForwardPass:
     """by layer, the BatchNorm that was folded into it for the pass."""
     convention: CallingConvention = AS_THEY_COME
     """how the network takes its images."""
+    tensor_float: bool = False
+    """whether a GPU may round the factors of products to TensorFloat-32."""
 
     def __post_init__(self) -> None:
         self._program: _Program | None = None
@@ -81,7 +84,7 @@ class ForwardPass:
         Afterwards all hooks are removed from the network and torch, whatever happens. The function
         raises ``PathError`` if not all images of a batch reach a layer, unless each passes alone.
         """
-        with torch.inference_mode(), self._eager() as eager:
+        with torch.inference_mode(), self._products(), self._eager() as eager:
             read = self._by_program if self.compiled else eager
             yield partial(self._one_by_one, read) if self.convention.alone else read
 
@@ -159,10 +162,29 @@ class ForwardPass:
             ) from error
         return _Program(program, len(batch))
 
+    def _products(self) -> AbstractContextManager[None]:
+        on_gpu = self.device.type == "cuda"
+        return products(tensor_float=self.tensor_float) if on_gpu else nullcontext()
+
     def _autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         if self.precision == torch.float32:
             return nullcontext()
         return torch.autocast(device.type, dtype=self.precision)
+
+
+@contextmanager
+def products(*, tensor_float: bool) -> Iterator[None]:
+    """Products of float32 on a GPU in full precision, or with factors rounded to TensorFloat-32.
+
+    Torch rounds those of convolutions unless it is told not to. This is a setting of the process.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = tensor_float
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before
 
 
 @dataclass(frozen=True)
@@ -205,11 +227,13 @@ def forward_pass(
     return ForwardPass(
         convention.laid_out(model.to(device)),
         layers,
-        vectors,
+        # Once, and not for every shard: those of a wide network are hundreds of megabytes.
+        {name: v.to(device) for name, v in vectors.items()},
         _PRECISIONS[options.precision],
         options.compile,
         {name: folded_layer.batch_norm for name, folded_layer in folded.items()},
         convention,
+        options.precision == "tfloat32",
     )
 
 

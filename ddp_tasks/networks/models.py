@@ -17,8 +17,8 @@ from torch.nn.parameter import is_lazy
 
 from ddp_tasks.callables import factories
 from ddp_tasks.callables.called_code import ENDINGS
-from ddp_tasks.networks.checkpoints import MisfitError, Weights, load_checkpoint
-from ddp_tasks.networks.fitting_variants import fitting_variant, shown_variant
+from ddp_tasks.networks.checkpoints import MisfitError, Weights, is_count, load_checkpoint
+from ddp_tasks.networks.fitting_variants import SECONDS, fitting_variant, shown_variant
 from schemas.parameters import ModelParameters, RunError
 from schemas.shown import error_shown
 
@@ -43,21 +43,9 @@ def open_model(parameters: ModelParameters) -> nn.Module:
 
 def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | None]:
     """As ``open_model``, with the part of a checkpoint's file that became the weights, or None."""
-    model = factories.call(parameters.factory, parameters.kwargs)
-    if not isinstance(model, nn.Module):
-        raise RunError(
-            f"model.factory {parameters.factory!r} gave a {type(model).__name__}, not a network "
-            "(torch.nn.Module)"
-        )
-    model, taken = unwrapped(model), None
-    if (file := parameters.weights_file) is not None:
-        try:
-            taken = load_checkpoint(model, file, parameters.entry, repr(parameters.factory))
-        except MisfitError as misfit:
-            asked = parameters.factory, parameters.kwargs
-            if (variant := fitting_variant(*asked, file)) is None:
-                raise
-            raise RunError(f"{misfit}\n  it fits {shown_variant(variant, *asked)}") from misfit
+    model, taken = built(parameters), None
+    if parameters.weights_file is not None:
+        taken = load_weights_file(model, parameters)
     elif parameters.weights is not None:
         _load_torchvision_weights(model, parameters)
     source = f"model.weights {parameters.weights!r}"
@@ -78,6 +66,51 @@ def open_weighted(parameters: ModelParameters) -> tuple[nn.Module, Weights | Non
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model, taken
+
+
+def built(parameters: ModelParameters) -> nn.Module:
+    """The network that a run's factory gives, without wrappers.
+
+    Raises
+    ------
+    RunError
+        If the factory fails or gives no network.
+    """
+    model = factories.call(parameters.factory, parameters.kwargs)
+    if not isinstance(model, nn.Module):
+        raise RunError(
+            f"model.factory {parameters.factory!r} gave a {type(model).__name__}, not a network "
+            "(torch.nn.Module)"
+        )
+    return unwrapped(model)
+
+
+def load_weights_file(
+    model: nn.Module, parameters: ModelParameters, *, mapped: bool = False, seconds: float = SECONDS
+) -> Weights:
+    """Load a run's checkpoint into its network, or refuse it with the variant that it fits.
+
+    Parameters
+    ----------
+    mapped
+        as in ``load_checkpoint``.
+    seconds
+        that may be spent on looking for a variant.
+
+    Raises
+    ------
+    RunError
+        As in ``load_checkpoint``; there must be a file of weights.
+    """
+    file, asked = parameters.weights_file, (parameters.factory, parameters.kwargs)
+    if file is None:
+        raise RunError(f"model.weights: {parameters.weights!r} is no file")
+    try:
+        return load_checkpoint(model, file, parameters.entry, repr(asked[0]), mapped=mapped)
+    except MisfitError as misfit:
+        if (variant := fitting_variant(*asked, file, seconds)) is None:
+            raise
+        raise MisfitError(str(misfit), shown_variant(variant, *asked)) from misfit
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -134,7 +167,9 @@ def _scales(value: Tensor) -> list[Any]:
     return [value.q_per_channel_scales(), value.q_per_channel_zero_points()]
 
 
-def check_weights(model: nn.Module, source: str, *, lazy: bool = False) -> None:
+def check_weights(
+    model: nn.Module, source: str, *, lazy: bool = False, counts: bool = True
+) -> None:
     """Refuse weights that are missing or NaN, and parameters that are not finite.
 
     Buffers may be infinite, as masks are.
@@ -145,6 +180,8 @@ def check_weights(model: nn.Module, source: str, *, lazy: bool = False) -> None:
         where the weights come from, for the message.
     lazy
         whether weights may be missing that their module makes later.
+    counts
+        whether BatchNorms' counts of batches must hold data.
 
     Raises
     ------
@@ -160,7 +197,7 @@ def check_weights(model: nn.Module, source: str, *, lazy: bool = False) -> None:
         if is_lazy(value):
             empty += [] if lazy else [name]
         elif value.is_meta:
-            empty.append(name)
+            empty += [name] if counts or not is_count(name) else []
         elif value.is_floating_point() and not value.is_quantized:
             numbers = value.detach().float() if value.element_size() == 1 else value.detach()
             bad = ~numbers.isfinite() if name in parameter_names else numbers.isnan()
@@ -194,7 +231,7 @@ def missing_weights(parameters: ModelParameters) -> str:
     if (file := parameters.weights_file) is not None:
         return "" if file.is_file() else _no_file(file)
     try:
-        url: str = _torchvision_entry(parameters).url
+        url: str = torchvision_entry(parameters).url
     except RunError as error:
         return str(error)
     if (Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name).is_file():
@@ -209,7 +246,7 @@ def _no_file(path: Path) -> str:
     return f"model.weights: file {str(path)!r} does not exist"
 
 
-def _torchvision_entry(parameters: ModelParameters) -> Any:
+def torchvision_entry(parameters: ModelParameters) -> Any:
     """The weights of torchvision that a run names.
 
     Raises
@@ -238,7 +275,7 @@ def _load_torchvision_weights(model: nn.Module, parameters: ModelParameters) -> 
             f"model.entry: {parameters.entry!r} names a place in a file, but model.weights "
             f"{parameters.weights!r} is not a file"
         )
-    weights = _torchvision_entry(parameters)
+    weights = torchvision_entry(parameters)
     try:
         model.load_state_dict(weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True))
     except OSError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,7 +196,7 @@ class LayerLevels:
             signs(nodes[node] for node in np.flatnonzero(row).tolist())
             for row in hierarchy.singular_vectors
         ]
-        ids = groups.read(self._path, "signals")["image"].to_numpy().tolist()
+        ids = self._ids
         hyperedge = np.arange(len(self.target_classes) + 1)
         hyperedge[-1] = -1
         if classes is not None:
@@ -211,6 +212,12 @@ class LayerLevels:
         edges = len(table.target_classes)
         found = exemplars_of_sets(parts, sets, min(places, len(ids)), edges)
         return hierarchy_dataset(hierarchy, nodes, table.target_classes, found, ids)
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        # To open the group takes a tenth of a redraw of the explorer.
+        ids: list[str] = groups.read(self._path, "signals")["image"].to_numpy().tolist()
+        return ids
 
     def _read(self) -> LayerCounts:
         cube, images = cube_size(self._path), groups.read(self._path, "signals")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ddp_tasks.store import groups, marks, shards
+from ddp_tasks.store import groups, marks, shards, trees
 from schemas.names import group_path
 from schemas.zoo import ZooParameters
 
@@ -17,7 +17,7 @@ def shards_written(path: Path) -> tuple[int, int] | None:
     path
         of the run's store.
     """
-    if not path.exists():
+    if not trees.exists(path):
         return None
     every = len(shards.shards(path))
     return every - len(shards.missing_shards(path)), every

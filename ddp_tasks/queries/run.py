@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,8 @@ from ddp_tasks.queries.significance import StoredSignificance, open_significance
 from ddp_tasks.queries.summary import Summary, read_summary
 from ddp_tasks.significance.splits import part_names
 from ddp_tasks.store import groups
+from ddp_tasks.store.zarr_stores import openable
+from schemas.object_paths import path_of
 from schemas.parameters import RunError, RunParameters
 from schemas.run_files import nearest
 
@@ -343,7 +345,8 @@ class Run:
     @property
     def tree(self) -> xr.DataTree:
         """The whole store as plain xarray opens it, with nothing of this project."""
-        return xr.open_datatree(self.store, engine="zarr")
+        opened: Any = openable(self.store)
+        return xr.open_datatree(opened, engine="zarr")
 
 
 def open_run(folder: Path | str) -> Run:
@@ -359,4 +362,4 @@ def open_run(folder: Path | str) -> Run:
     RunError
         If there is no finished run of this format in it.
     """
-    return Run(open_significance(Path(folder)))
+    return Run(open_significance(path_of(folder)))

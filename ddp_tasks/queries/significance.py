@@ -23,6 +23,7 @@ from ddp_tasks.significance.superclasses import check_groups, over_superclasses
 from ddp_tasks.significance.tables import layer_frame
 from ddp_tasks.store import groups
 from ddp_tasks.weights.signed_vectors import DIRECTIONS
+from schemas.object_paths import path_of
 from schemas.parameters import Levels, RunError, RunParameters
 from schemas.run_files import nearest, recorded_run
 from schemas.variables import FORMAT_VERSION
@@ -305,7 +306,7 @@ def open_significance(folder: Path, superclasses: bool = False) -> StoredSignifi
     RunError
         If there is no store of this format, or it has no groups of classes.
     """
-    path = Path(folder).expanduser() / "store.zarr"
+    path = path_of(folder).expanduser() / "store.zarr"
     attributes = groups.root_attributes(path)
     if attributes["format_version"] != str(FORMAT_VERSION):
         raise RunError(

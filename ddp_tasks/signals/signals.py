@@ -14,6 +14,7 @@ from torch import Tensor
 from ddp_tasks.networks.class_scores import are_probabilities
 from ddp_tasks.networks.forward_pass import ForwardPass, Reading
 from ddp_tasks.networks.layers import LinearLayer
+from ddp_tasks.signals.host_copies import HostCopy
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64, Shaped
@@ -122,20 +123,77 @@ def extract(
         miss some), its signals are not finite, or the network gives no class scores
         (``class_scores``).
     """
+    return passed(forward, batches, done).signals()
+
+
+@dataclass(frozen=True)
+class PassedShard:
+    """A shard whose images a device has been told to pass; it may still be at work."""
+
+    layers: tuple[LinearLayer, ...]
+    _ranks: tuple[int, ...]
+    """number of signals of each layer."""
+    _signal: HostCopy
+    _sums: HostCopy
+    """of each layer's signals, shape (layers,)."""
+    _scores: HostCopy
+    _reached: Mapping[str, Tensor]
+
+    def signals(self) -> ShardSignals:
+        """Wait for the device, and give the rows of the cube.
+
+        Raises
+        ------
+        NotFiniteError
+            If a layer's signals are not finite.
+        """
+        scores, signal = self._scores.arrived(), self._signal.arrived().numpy()
+        self._check_finite(signal)
+        confidence, predicted = _probabilities(scores).max(dim=1)
+        return ShardSignals(
+            signal,
+            predicted.numpy(),
+            confidence.numpy(),
+            np.array([int(self._reached[layer.name].sum()) for layer in self.layers], np.int64),
+        )
+
+    def _check_finite(self, signal: npt.NDArray[np.float32]) -> None:
+        # A finite sum has only finite terms; checking it takes an eighth of the time of all terms.
+        sums = self._sums.arrived()
+        for position in (~torch.isfinite(sums)).nonzero()[:, 0].tolist():
+            layer, rank = self.layers[position], self._ranks[position]
+            finite = torch.from_numpy(np.isfinite(signal[:, position, :rank]).all(axis=1))
+            bad = self._reached[layer.name] & ~finite
+            if bool(bad.any()):
+                raise NotFiniteError(layer.name, int(bad.nonzero()[0]))
+
+
+def passed(
+    forward: ForwardPass,
+    batches: Iterable[Tensor],
+    done: Callable[[int], None] = lambda images: None,
+) -> PassedShard:
+    """``extract`` without waiting for the device: a GPU still computes when this returns.
+
+    Raises
+    ------
+    ValueError
+        As of ``extract``, but for signals that are not finite.
+    """
     readings: list[Reading] = []
     with forward.reading() as read:
         for batch in batches:
             readings.append(read(batch))
             done(len(batch))
     scores = torch.cat([reading.scores for reading in readings])
-    reached = _reached(forward.layers, readings)
-    signal = _cube_rows(forward.layers, readings, forward.vectors, reached)
-    confidence, predicted = _probabilities(scores).max(dim=1)
-    return ShardSignals(
-        signal,
-        predicted.cpu().numpy(),
-        confidence.cpu().numpy(),
-        np.array([int(reached[layer.name].sum()) for layer in forward.layers], dtype=np.int64),
+    signal, sums = _cube_rows(forward.layers, readings, forward.vectors)
+    return PassedShard(
+        forward.layers,
+        tuple(forward.vectors[layer.name].shape[1] for layer in forward.layers),
+        HostCopy(signal),
+        HostCopy(sums),
+        HostCopy(scores),
+        _reached(forward.layers, readings),
     )
 
 
@@ -153,23 +211,24 @@ def _cube_rows(
     layers: tuple[LinearLayer, ...],
     readings: Sequence[Reading],
     U: Mapping[str, Tensor],
-    reached: Mapping[str, Tensor],
-) -> npt.NDArray[np.float32]:
+) -> tuple[Tensor, Tensor]:
+    """Signals, float32, shape (n, layers, greatest rank), and the sum of each layer's in float64.
+
+    On the device of the means.
+    """
     greatest_rank = max(u.shape[1] for u in U.values())
-    images = sum(len(reading.scores) for reading in readings)
-    signal = np.full((images, len(layers), greatest_rank), np.nan, dtype=np.float32)
+    images, device = sum(len(reading.scores) for reading in readings), readings[0].scores.device
+    signal = torch.full(
+        (images, len(layers), greatest_rank), torch.nan, dtype=torch.float32, device=device
+    )
+    sums = []
     for position, layer in enumerate(layers):
         mean = torch.cat([reading.means[layer.name] for reading in readings])
-        vectors = U[layer.name].to(mean.device)
         # The bias is already subtracted: one that the pass computes is known only at the call.
-        layer_signals = signals_of_means(mean, None, vectors).cpu()
-        # A finite sum has only finite terms; checking it takes an eighth of the time of all terms.
-        if not bool(torch.isfinite(layer_signals.sum())):
-            bad = reached[layer.name] & ~torch.isfinite(layer_signals).all(dim=1)
-            if bool(bad.any()):
-                raise NotFiniteError(layer.name, int(bad.nonzero()[0]))
-        signal[:, position, : layer_signals.shape[1]] = layer_signals.float().numpy()
-    return signal
+        layer_signals = signals_of_means(mean, None, U[layer.name].to(mean.device))
+        sums.append(layer_signals.sum())
+        signal[:, position, : layer_signals.shape[1]] = layer_signals
+    return signal, torch.stack(sums)
 
 
 def _probabilities(scores: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor
 from ddp_tasks.networks.class_scores import whole_output
 from ddp_tasks.networks.forward_pass import ForwardPass
 from ddp_tasks.networks.layers import LinearLayer, PathError, attach, bias
+from ddp_tasks.signals.host_copies import HostCopy
 
 #: Bytes that the signals of all positions of some images may take at once.
 _MEMORY = 1 << 26
@@ -111,6 +112,19 @@ def spatial_statistics(
     ValueError
         If not all images of a batch reach a layer (``PathError``).
     """
+    rows = [copy.arrived() for copy in rows_of_batches(forward, thresholds, batches)]
+    return SpatialStatistics(*torch.cat(rows, dim=1).numpy())
+
+
+def rows_of_batches(
+    forward: ForwardPass, thresholds: Mapping[str, Thresholds], batches: Iterable[Tensor]
+) -> list[HostCopy]:
+    """``spatial_statistics`` without waiting for the device: a GPU still computes afterwards.
+
+    Returns
+    -------
+    of each batch, shape (4, n, layers, greatest rank)
+    """
     model, layers, convention = forward.model, forward.layers, forward.convention
     vectors = {name: v.to(forward.device, torch.float32) for name, v in forward.vectors.items()}
     offsets = {layer.name: bias(model, layer) for layer in layers}
@@ -126,9 +140,9 @@ def spatial_statistics(
             raise PathError(name, f"with {output.shape[layer.image_axis]} rows for {given} images")
         for some, part in _parts(layer, output, given, vectors[name].shape[1]):
             maps = position_signals(layer, part, offsets[name], vectors[name], some)
-            layer_statistics[name].append(_over_positions(maps, thresholds[name]).cpu())
+            layer_statistics[name].append(_over_positions(maps, thresholds[name]))
 
-    rows: list[npt.NDArray[np.float32]] = []
+    rows: list[HostCopy] = []
     greatest = max(v.shape[1] for v in vectors.values())
     handles = attach(model, layers, read)
     try:
@@ -138,11 +152,12 @@ def spatial_statistics(
                     inputs = convention.inputs(some, forward.device)
                     given = len(inputs)
                     whole_output(model(inputs))
-                    rows.append(_rows(layer_statistics, forward, given, greatest)[:, : len(some)])
+                    of_batch = _rows(layer_statistics, forward, given, greatest)
+                    rows.append(HostCopy(of_batch[:, : len(some)]))
     finally:
         for handle in reversed(handles):
             handle.remove()
-    return SpatialStatistics(*np.concatenate(rows, axis=1))
+    return rows
 
 
 def _parts(
@@ -171,9 +186,10 @@ def _over_positions(maps: Tensor, q: Thresholds) -> Tensor:
 
 def _rows(
     statistics: dict[str, list[Tensor]], forward: ForwardPass, images: int, greatest: int
-) -> npt.NDArray[np.float32]:
+) -> Tensor:
     """Statistics of one batch, shape (4, images, layers, greatest rank); empties ``statistics``."""
-    rows = np.full((4, images, len(forward.layers), greatest), np.nan, dtype=np.float32)
+    shape = (4, images, len(forward.layers), greatest)
+    rows = torch.full(shape, torch.nan, dtype=torch.float32, device=forward.device)
     for place, layer in enumerate(forward.layers):
         parts = statistics[layer.name]
         statistics[layer.name] = []
@@ -182,5 +198,5 @@ def _rows(
             raise PathError(layer.name, f"by {reached} of the {images} images")
         if parts:
             values = torch.cat(parts, dim=1)
-            rows[:, :, place, : values.shape[2]] = values.numpy()
+            rows[:, :, place, : values.shape[2]] = values
     return rows

@@ -49,6 +49,7 @@ def remove_vectors(
         description="removals of singular vectors",
         total=sum(len(of_layer) + 1 for of_layer in parts.values()),
         size=lambda layer: len(parts[layer]) + 1,
+        whole_gpu=True,
     ) as mapped:
         write = partial(stored_ablation.write_layer, stored, options)
         for layer, removals in mapped(write, missing, parts=calls):

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import cast
 from uuid import UUID
 
-from prefect import get_run_logger
+from prefect import get_run_logger, runtime
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -173,7 +173,9 @@ class ProgressBar:
         self._lock = threading.Lock()
 
     def show(self, percent: float) -> None:
-        """Show the share that is done, in percent."""
+        """Show the share that is done, in percent; outside of a run there is nowhere to show it."""
+        if runtime.flow_run.id is None:
+            return
         with self._lock:
             self._percent = percent
             if self._waits:

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar, cast, overload
 
-from distributed import Client, Future, Worker
+from distributed import Client, Future, Security, Worker
 from distributed.scheduler import KilledWorker
+from distributed.versions import VersionMismatchWarning
 
+from ddp_tasks.stages import turned_away
 from ddp_tasks.stages.dead_workers import why_killed
+from ddp_tasks.store import leases
 from schemas.parameters import RunError
 
 #: Attempts at an item after the first, on another worker if its own died.
@@ -30,6 +35,12 @@ FUTURES_PER_THREAD = 3
 
 #: Fewest tasks in flight, even without workers: an adaptive cluster grows with waiting tasks.
 FEWEST_FUTURES = 8
+
+#: Most results that are fetched in one question to the scheduler, which takes as long as one.
+_MOST_TOGETHER = 32
+
+#: Dask's resource of which a worker with a GPU has one.
+GPU = "GPU"
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -47,9 +58,41 @@ class WorkerKilledError(RunError):
     """Every worker that was at work on an item has died."""
 
 
+#: Certificates by the address of their scheduler. Stages pass addresses alone, which Prefect sees.
+_CERTIFICATES: dict[str, Security] = {}
+
+
+@contextmanager
+def certified(scheduler: str, security: Security | None) -> Iterator[None]:
+    """Within this context, this process shows certificates to the Dask scheduler at an address.
+
+    Parameters
+    ----------
+    security
+        None takes those of Dask's configuration, if it names any.
+    """
+    if security is None:
+        yield
+        return
+    before = _CERTIFICATES.get(scheduler)
+    _CERTIFICATES[scheduler] = security
+    try:
+        yield
+    finally:
+        if before is None:
+            del _CERTIFICATES[scheduler]
+        else:
+            _CERTIFICATES[scheduler] = before
+
+
+def certificates(scheduler: str) -> Security | None:
+    """What this process shows to the Dask scheduler at an address; None is as Dask is set."""
+    return _CERTIFICATES.get(scheduler)
+
+
 @contextmanager
 def connected(scheduler: str) -> Iterator[Client]:
-    """A client of the Dask scheduler at an address.
+    """A client of the Dask scheduler at an address, with the certificates of ``certified``.
 
     Raises
     ------
@@ -57,7 +100,15 @@ def connected(scheduler: str) -> Iterator[Client]:
         If no scheduler answers there.
     """
     try:
-        client = Client(scheduler, timeout=_SECONDS_TO_CONNECT, set_as_default=False)
+        with warnings.catch_warnings():
+            # A flow compares more than Dask does, and says so once.
+            warnings.simplefilter("ignore", VersionMismatchWarning)
+            client = Client(
+                scheduler,
+                timeout=_SECONDS_TO_CONNECT,
+                set_as_default=False,
+                security=certificates(scheduler),
+            )
     except (OSError, ValueError) as error:
         raise ClusterLostError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     try:
@@ -107,6 +158,8 @@ class OverWorkers:
     """name of an item in messages."""
     retries: int = RETRIES
     """attempts at an item after the first."""
+    whole_gpu: bool = False
+    """whether each item, or each of its parts, takes a GPU for itself where workers have one."""
 
     @overload
     def __call__(
@@ -176,6 +229,8 @@ class OverWorkers:
         ------
         ClusterLostError
             If the connection to the scheduler ends, or no worker is connected for too long.
+        LeaseLostError
+            If this process no longer holds the lock of the address that it writes to.
         """
         return self._outcomes(function, items, None)
 
@@ -185,26 +240,46 @@ class OverWorkers:
         flight = _Flight(self, function, parts)
         waiting = iter(items)
         cluster = _Cluster(self.client, self.patience)
+        landed: list[_Landed[Item]] = []
         try:
             while True:
+                leases.check_held()
                 room = cluster.room()
+                # Workers that have ended an item get the next before its result is fetched.
                 while len(flight) < room and (taken := list(islice(waiting, 1))):
                     flight.send(taken[0])
+                yield from self._fetched(landed, cluster)
                 if not len(flight):
                     return
                 landed = flight.landed()
-                if landed is None:
-                    continue
-                item, future, advanced = landed
-                if future.status == "error":
-                    error = _explained(self.client, future.exception(), self.named(item))
-                    yield Outcome(item, error=error)
-                    continue
-                result = cluster.result(future)
-                self.advance(advanced)
-                yield Outcome(item, result=result)
         finally:
             flight.cancel()
+
+    def _fetched(
+        self, landed: Sequence[_Landed[Item]], cluster: _Cluster
+    ) -> Iterator[Outcome[Item, Result]]:
+        """The outcomes of calls that have ended, whose results are fetched together."""
+        failed = [each.future.status == "error" for each in landed]
+        finished = [each.future for each, bad in zip(landed, failed, strict=True) if not bad]
+        results = iter(cluster.results(finished))
+        for each, bad in zip(landed, failed, strict=True):
+            if bad:
+                exception = each.future.exception()
+                error = _explained(self.client, exception, self.named(each.item))
+                yield Outcome(each.item, error=error)
+                continue
+            self.advance(each.advanced)
+            yield Outcome(each.item, result=next(results))
+
+
+@dataclass(frozen=True)
+class _Landed(Generic[Item]):
+    """The call of an item that has ended."""
+
+    item: Item
+    future: Future
+    advanced: int
+    """size of the item, less that of its parts."""
 
 
 class _Flight(Generic[Item]):
@@ -217,6 +292,7 @@ class _Flight(Generic[Item]):
         self._ended: SimpleQueue[Future] = SimpleQueue()
         #: Items and their sizes, less the sizes of their parts.
         self._items: dict[Future, tuple[Item, int]] = {}
+        self._resources = _one_gpu(mapped.client) if mapped.whole_gpu else None
         self._parts: dict[Future, int] = {}
 
     def __len__(self) -> int:
@@ -228,32 +304,39 @@ class _Flight(Generic[Item]):
         calls = None if self._parts_of is None else list(self._parts_of(item))
         size = self._mapped.size(item)
         each = size // (len(calls or ()) + 1)
-        parts = [self._submit(call) for call in calls or ()]
-        future = self._submit(self._function, item, *(() if calls is None else (parts,)))
+        if calls is None:
+            parts, future = [], self._submit(self._resources, self._function, item)
+        else:
+            parts = [self._submit(self._resources, call) for call in calls]
+            future = self._submit(None, self._function, item, parts)
         self._parts |= dict.fromkeys(parts, each)
         self._items[future] = item, size - each * len(parts)
         for submitted in (*parts, future):
             submitted.add_done_callback(self._ended.put)
 
-    def _submit(self, function: Callable[..., object], *args: object) -> Future:
-        return self._mapped.client.submit(function, *args, pure=False, retries=self._mapped.retries)
+    def _submit(
+        self, resources: dict[str, int] | None, function: Callable[..., object], *args: object
+    ) -> Future:
+        client, retries = self._mapped.client, self._mapped.retries
+        function = turned_away.comparing(client.scheduler.address, function)
+        return client.submit(function, *args, pure=False, retries=retries, resources=resources)
 
-    def landed(self) -> tuple[Item, Future, int] | None:
-        """An item whose call has ended, its future and its size.
-
-        None if there is none after a second, or if a part has ended.
-        """
-        try:
-            future = self._ended.get(timeout=_SECONDS_BETWEEN_LOOKS)
-        except Empty:
-            return None
-        if future in self._parts:
-            advanced = self._parts.pop(future)
-            if future.status == "finished":
-                self._mapped.advance(advanced)
-            return None
-        item, advanced = self._items.pop(future)
-        return item, future, advanced
+    def landed(self) -> list[_Landed[Item]]:
+        """Items whose calls have ended meanwhile; none if none ends within a second."""
+        landed = list[_Landed[Item]]()
+        seconds = _SECONDS_BETWEEN_LOOKS
+        with suppress(Empty):
+            for _ in range(_MOST_TOGETHER):
+                future = self._ended.get(timeout=seconds)
+                seconds = 0
+                if future in self._parts:
+                    advanced = self._parts.pop(future)
+                    if future.status == "finished":
+                        self._mapped.advance(advanced)
+                else:
+                    item, advanced = self._items.pop(future)
+                    landed.append(_Landed(item, future, advanced))
+        return landed
 
     def cancel(self) -> None:
         """Cancel all calls in flight."""
@@ -261,6 +344,16 @@ class _Flight(Generic[Item]):
         if len(self) and client.status == "running":
             with suppress(OSError, CancelledError):
                 client.cancel([*self._items, *self._parts], force=True)
+
+
+def _one_gpu(client: Client) -> dict[str, int] | None:
+    """What a task needs that takes a GPU for itself; None where no worker says that it has one.
+
+    A worker's second thread would else take a task that waits for its GPU, while that of another
+    worker has nothing to do.
+    """
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return {GPU: 1} if any(GPU in worker.get("resources", ()) for worker in workers) else None
 
 
 def _explained(client: Client, error: BaseException, item: str) -> BaseException:
@@ -328,6 +421,8 @@ class _Cluster:
             self._looked = now
             if self._threads:
                 self._seen = now
+            elif (reason := turned_away.reason(self._address)) is not None:
+                raise ClusterLostError(f"no worker is left: {reason}")
             elif self._patience is not None and now - self._seen > self._patience:
                 raise ClusterLostError(
                     f"no worker has been connected to the Dask scheduler at {self._address} for "
@@ -340,10 +435,13 @@ class _Cluster:
         longest = None if self._patience is None else max(self._patience, _SECONDS_TO_CONNECT)
         return self._client.nthreads(callback_timeout=longest)
 
-    def result(self, future: Future) -> Any:
-        """The result of a finished task, fetched from its worker."""
+    def results(self, futures: list[Future]) -> list[Any]:
+        """The results of finished tasks, fetched from their workers."""
+        if not futures:
+            return []
+        gather = partial(self._client.gather, futures, asynchronous=True)
         try:
-            return future.result(timeout=self._patience)
+            return cast("list[Any]", self._client.sync(gather, callback_timeout=self._patience))
         except (CancelledError, OSError) as error:  # a timeout is an OSError
             raise self._lost(error) from None
 

@@ -28,7 +28,7 @@ from ddp_tasks.prepared_run import (
 )
 from ddp_tasks.stages.bounded_futures import on_each_worker
 from ddp_tasks.stages.stage import over_workers, progress, stage
-from ddp_tasks.store import creation, groups, wholeness
+from ddp_tasks.store import creation, groups, trees, wholeness
 from ddp_tasks.store.identity import Identity, MadeOf
 from ddp_tasks.weights.layer_vectors import GAP_TOLERANCE
 from ddp_tasks.weights.tensor_svd import Spectrum, relative_gaps
@@ -94,7 +94,7 @@ def train_model(run: RunParameters, checkpoint: Path) -> None:
 
 def _continued(run: RunParameters, path: Path, _scheduler: str) -> str | None:
     """Whether there is a store; refuses that of another run, and makes it ready to go on."""
-    if not path.exists():
+    if not trees.exists(path):
         return None
     prepared = prepare(run)
     identity = Identity.of_run(run, model_digest(prepared.model), prepared.images.digest())

@@ -11,12 +11,12 @@ from ddp_tasks.prepared_run import prepare, reason_of
 from ddp_tasks.signals.sampled_accuracy import sampled_answers
 from ddp_tasks.significance.plausible_accuracy import measured_accuracy
 from ddp_tasks.stages.stage import stage
-from ddp_tasks.store import shards
+from ddp_tasks.store import shards, trees
 from schemas.parameters import RunParameters
 
 
 def _is_known(_run: RunParameters, path: Path) -> str | None:
-    return "" if path.exists() and not shards.missing_shards(path) else None
+    return "" if trees.exists(path) and not shards.missing_shards(path) else None
 
 
 @stage("accuracy", after=["train"], unless=_is_known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,11 @@ from tempfile import TemporaryDirectory
 from ddp_tasks.queries.summary import Summary
 from ddp_tasks.report.fragments import FragmentFiles, anchors
 from ddp_tasks.stages.stage import over_workers, stage
-from ddp_tasks.store import groups
+from ddp_tasks.store import groups, trees
 from ddp_tasks.workers import kept
 from ddp_tasks.workers.sections import draw_section, write_page
 from ddp_tasks.workers.stored_run import StoredRun
+from schemas.object_paths import ObjectPath
 from schemas.parameters import RunParameters
 
 _SECTIONS = ".ddp-sections-"
@@ -72,6 +74,15 @@ def _room(folder: Path) -> Iterator[Path]:
 
     In memory, the sections of all layers would take more than anything else in the flow.
     """
+    if isinstance(folder, ObjectPath):
+        for old in folder.glob(f"{_SECTIONS}*"):
+            trees.remove(old)
+        objects = folder / f"{_SECTIONS}{secrets.token_hex(8)}"
+        try:
+            yield objects
+        finally:
+            trees.remove(objects)
+        return
     for left in folder.glob(f"{_SECTIONS}*"):  # of a run that was killed
         if left.is_dir() and not left.is_symlink():
             shutil.rmtree(left)

@@ -12,6 +12,7 @@ from ddp_tasks.images.image_sets import open_images
 from ddp_tasks.images.unreadable import Unreadable
 from ddp_tasks.queries.recorded_images import replaced_sentence
 from ddp_tasks.stages.bounded_futures import ClusterLostError
+from ddp_tasks.stages.shares import Shares
 from ddp_tasks.stages.stage import over_workers, stage
 from ddp_tasks.store import groups, shards, taken_back
 from ddp_tasks.workers.replaced_images import replaced_images
@@ -46,7 +47,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
     if not missing:
         return
     fill = partial(fill_shard, StoredRun.of(path, run))
-    written, failed = every - len(missing), list[RunError]()
+    written, failed, shares = every - len(missing), list[RunError](), Shares()
     try:
         with over_workers(
             scheduler,
@@ -60,6 +61,7 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
                 if outcome.result is not None:
                     written += 1
                     unreadable.add(outcome.result.unreadable)
+                    shares.add(outcome.result)
                     continue
                 assert outcome.error is not None
                 failed.append(_named(outcome.item, outcome.error))
@@ -68,6 +70,8 @@ def fill_cube(run: RunParameters, path: Path, scheduler: str) -> None:
                     break
     except ClusterLostError as lost:
         failed.insert(0, lost)
+    for level, sentence in shares.sentences(decoding=run.extraction.decoding):
+        log.log(level, "%s", sentence)
     if not failed and (lacking := shards.missing_shards(path)):
         failed = [RunError(f"{lacking[0]} is not in {path}, although its worker wrote it")]
     if failed:

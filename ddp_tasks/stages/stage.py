@@ -22,8 +22,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ddp_tasks.files.system_errors import refusal_of
+from ddp_tasks.stages import passing_errors
 from ddp_tasks.stages.artifacts import ProgressBar, show_failure
 from ddp_tasks.stages.bounded_futures import OverWorkers, connected
+from ddp_tasks.store import leases
 from schemas.parameters import RunError
 from schemas.shown import shown
 
@@ -53,7 +55,14 @@ class Stage(Generic[Arguments]):
         self.name, self._after, self._unless = name, tuple(after), unless
         self._function = self._refusing(function)
         self._task: Task[Arguments, None] = task(
-            name=name, task_run_name=task_run_name, cache_policy=NO_CACHE, persist_result=False
+            name=name,
+            task_run_name=task_run_name,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=passing_errors.RETRIES,
+            retry_delay_seconds=list(passing_errors.SECONDS),
+            retry_jitter_factor=passing_errors.JITTER,
+            retry_condition_fn=_is_tried_again,
         )(self._explained(self._function))
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -81,6 +90,7 @@ class Stage(Generic[Arguments]):
                 get_run_logger().info("%s", why)
             return None
         ended = _ended_stages()
+        leases.check_held()
         needed = [state for name in self._after for state in ended.get(name, ())]
         # Prefect's types do not join its own arguments with those of the function.
         call: Callable[..., State[None]] = self._task
@@ -127,10 +137,17 @@ class Stage(Generic[Arguments]):
             try:
                 function(*args, **kwargs)
             except Exception as error:
-                show_failure(self.name, error)
+                attempts = runtime.task_run.run_count or 1
+                if not (passing_errors.passes(error) and attempts <= passing_errors.RETRIES):
+                    show_failure(self.name, error)
                 raise
 
         return explained
+
+
+def _is_tried_again(_task: Task[..., None], _run: object, state: State[None]) -> bool:
+    error: object = state.data
+    return passing_errors.passes(error if isinstance(error, BaseException) else None)
 
 
 #: States of the tasks of a flow run that have ended well, by the name of their stage.
@@ -158,7 +175,7 @@ def stage(
     """Make a function a Prefect task without a cache: the store knows which work is done.
 
     An ``OSError``, such as that of a full disk, becomes a ``RunError`` that names stage, cause and
-    place.
+    place. One that may pass by itself has the stage tried again, see ``passing_errors``.
 
     Parameters
     ----------
@@ -250,6 +267,7 @@ def over_workers(
     total: int,
     size: Callable[[Any], int] = lambda _: 1,
     named: Callable[[Any], str] = str,
+    whole_gpu: bool = False,
 ) -> Iterator[OverWorkers]:
     """Maps functions over the Dask workers for one stage, and shows its progress.
 
@@ -257,7 +275,7 @@ def over_workers(
     ----------
     key, description, total
         as in ``progress``.
-    patience, size, named
+    patience, size, named, whole_gpu
         as in ``OverWorkers``.
 
     Raises
@@ -266,4 +284,4 @@ def over_workers(
         If no scheduler answers at the address; when mapping, also as in ``OverWorkers.outcomes``.
     """
     with connected(scheduler) as client, progress(key, description, total) as advance:
-        yield OverWorkers(client, patience, advance, size, named)
+        yield OverWorkers(client, patience, advance, size, named, whole_gpu=whole_gpu)

@@ -21,6 +21,9 @@ from ddp_tasks.workers.visualizations import Made
 from schemas.parameters import RunError, RunParameters
 from schemas.visualization_parameters import VisualizationParameters
 
+#: Pictures of a batch that is not made smaller so that all workers have one: a processor's most.
+_LEAST_PICTURES = 16
+
 #: Targets of a batch that must be made within some seconds.
 _TARGETS_WITHIN_A_BUDGET = 2
 
@@ -43,8 +46,7 @@ def visualize_run(run: RunParameters, path: Path, scheduler: str) -> None:
     if refusal := visualizations.refusal(prepare(run, labelled=False)):
         log.info("no optimised images: %s", refusal)
         wanted = {}
-    deadline = None if options.seconds is None else time.time() + options.seconds
-    _make(StoredRun.of(path, run), scheduler, wanted, options, deadline)
+    _make(StoredRun.of(path, run), scheduler, wanted, options, _deadline(options))
     counts = stored_visualizations.counts(path, kept.layer_names(path), wanted, options)
     groups.write(path, "visualized", counts, kept.of_visualized(run, path))
 
@@ -57,10 +59,17 @@ def visualize(
     options: VisualizationParameters,
     scheduler: str,
 ) -> None:
-    """Have the Dask workers make the optimised images that a person asks for, all of them."""
+    """Have the Dask workers make the optimised images that a person asks for.
+
+    All of them, unless the options have a budget of seconds.
+    """
     # Zarr would read what is gathered at the root with every array that is written.
     groups.unseal(path)
-    _make(StoredRun.of(path, run), scheduler, wanted, options, None)
+    _make(StoredRun.of(path, run), scheduler, wanted, options, _deadline(options))
+
+
+def _deadline(options: VisualizationParameters) -> float | None:
+    return None if options.seconds is None else time.time() + options.seconds
 
 
 def check_pictures(prepared: Prepared) -> None:
@@ -89,7 +98,7 @@ def _make(
     sizes = on_each_worker(scheduler, patience, partial(visualizations.batch_size, stored))
     # Small batches waste less where time runs out, and end sooner.
     most = None if deadline is None else _TARGETS_WITHIN_A_BUDGET
-    every = _batches(wanted, options, min(sizes), most)
+    every = _batches(wanted, options, min(sizes), most, len(sizes))
     missing = stored_visualizations.without_stored(path, every, options)
     if not missing:
         log.info("optimised images: all %d are stored", sum(map(len, every)))
@@ -102,6 +111,7 @@ def _make(
         description="optimised images",
         total=total,
         size=len,
+        whole_gpu=True,
     ) as mapped:
         for batch, outcome in mapped(make, _until(missing, deadline)):
             made += outcome.images
@@ -146,6 +156,7 @@ def _batches(
     options: VisualizationParameters,
     size: int,
     most_targets: int | None,
+    workers: int,
 ) -> list[Batch]:
     """Batches of one layer each, those with the most discriminating targets first.
 
@@ -155,8 +166,12 @@ def _batches(
     each = max(1, size // (options.seeds * together))
     each = each if most_targets is None else min(each, most_targets)
     most = None if options.images is None else max(1, options.images // together)
+    by_layer = most_telling(wanted, most)
+    # One GPU would take all targets of some layers at once, while the others have nothing to do.
+    share = -(-sum(map(len, by_layer.values())) // workers)
+    each = min(each, max(share, 1, _LEAST_PICTURES // (options.seeds * together)))
     ranked: list[tuple[tuple[int, float], Batch]] = []
-    for layer, of_layer in most_telling(wanted, most).items():
+    for layer, of_layer in by_layer.items():
         for start in range(0, len(of_layer), each):
             some = of_layer[start : start + each]
             targets = tuple(target for one in some for target in one.targets(options))

@@ -21,6 +21,7 @@ import zarr
 
 from ddp_tasks.store import marks, shard_marks
 from ddp_tasks.store.identity import same_images
+from ddp_tasks.store.zarr_stores import zarr_store
 from schemas.parameters import RunError
 
 #: Bytes of one array that are read at a time.
@@ -98,7 +99,8 @@ def root_attributes_as_stored(path: Path) -> dict[str, Any]:
 def _open(path: Path) -> zarr.Group:
     try:
         # Consolidated metadata may be older than the groups' own.
-        return zarr.open_group(store=path, mode="r", zarr_format=3, use_consolidated=False)
+        store = zarr_store(path, read_only=True)
+        return zarr.open_group(store=store, mode="r", zarr_format=3, use_consolidated=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be opened as a Zarr group: {error}") from None
 

@@ -6,19 +6,19 @@ import datetime
 import importlib.metadata
 import json
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import xarray as xr
 import zarr
 
-from ddp_tasks.store import marks, sharded_group
+from ddp_tasks.store import marks, sharded_group, trees
 from ddp_tasks.store.group_arrays import COMPRESSORS, write_arrays
 from ddp_tasks.store.groups import write, zoo_attributes
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.store.shards import OF_IMAGES
 from ddp_tasks.store.slabs import vectors_per_chunk
+from ddp_tasks.store.zarr_stores import zarr_store
 from schemas.parameters import RunError, RunParameters
 from schemas.recording import recorded
 from schemas.variables import (
@@ -36,7 +36,7 @@ _PACKAGES = ("ddp-flows", "torch", "torchvision", "numpy", "xarray", "zarr", "hy
 def begin(path: Path) -> Path:
     """A fresh folder for the groups of a store that is not created yet; leftovers are removed."""
     part = _fresh(path.with_name(path.name + ".part"))
-    zarr.open_group(store=part, mode="w", zarr_format=3)
+    zarr.open_group(store=zarr_store(part), mode="a", zarr_format=3)
     return part
 
 
@@ -72,12 +72,12 @@ def create(
     ValueError
         If the run does not say how many images a shard has.
     """
-    if path.exists():
+    if trees.exists(path):
         raise FileExistsError(f"{path} exists already")
     if run.shards.images == "auto":
         raise ValueError("shards.images must be chosen before the store is cut into shards")
     part = path.with_name(path.name + ".part")
-    root = zarr.open_group(store=part, mode="a", zarr_format=3)
+    root = zarr.open_group(store=zarr_store(part), mode="a", zarr_format=3)
     stored = {
         "title": run.name,
         "run_parameters": recorded(run).model_dump_json(),
@@ -96,7 +96,7 @@ def create(
         write(part, group, dataset)
     _create_cube(part, signals, run.shards.images, groups["layers"]["rank"].to_numpy().tolist())
     marks.set_root_mark(part)
-    part.rename(path)
+    trees.move(part, path)
 
 
 def create_zoo(path: Path, zoo: ZooParameters) -> None:
@@ -107,7 +107,7 @@ def create_zoo(path: Path, zoo: ZooParameters) -> None:
     RunError
         If the store at the path belongs to another list.
     """
-    if path.exists():
+    if trees.exists(path):
         stored = zoo_attributes(path)
         if stored["title"] != zoo.name or stored["format_version"] != str(FORMAT_VERSION):
             raise RunError(
@@ -117,12 +117,12 @@ def create_zoo(path: Path, zoo: ZooParameters) -> None:
             )
         return
     part = _fresh(path.with_name(path.name + ".part"))
-    root = zarr.open_group(store=part, mode="w", zarr_format=3)
+    root = zarr.open_group(store=zarr_store(part), mode="a", zarr_format=3)
     stored = {"title": zoo.name, "zoo_parameters": recorded(zoo).model_dump_json(), **_made_now()}
     assert set(stored) == set(ZOO_ATTRIBUTES)
     root.attrs.update(stored)
     marks.set_root_mark(part)
-    part.rename(path)
+    trees.move(part, path)
 
 
 def _fresh(part: Path) -> Path:
@@ -130,7 +130,7 @@ def _fresh(part: Path) -> Path:
     if part.is_symlink() or part.is_file():
         part.unlink()
     elif part.exists():
-        shutil.rmtree(part)
+        trees.remove(part)
     part.mkdir()
     return part
 

@@ -81,7 +81,7 @@ def open_cube(path: Path) -> OpenCube:
     DamagedStoreError
         If the target classes or the metadata of the cut are not as they were written.
     """
-    group = zarr.open_group(store=groups.verified_group(path, "signals"), mode="r")
+    group = zarr.open_group(store=groups.verified_group(path, "signals"), mode="r", zarr_format=3)
     target, error = group["target"], group["error"]
     assert isinstance(target, zarr.Array)
     assert isinstance(error, zarr.Array)

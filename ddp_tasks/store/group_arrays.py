@@ -17,7 +17,8 @@ from xarray import conventions
 from xarray.backends.zarr import FillValueCoder, encode_zarr_variable
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.sync import sync
-from zarr.storage import LocalStore
+
+from ddp_tasks.store.zarr_stores import zarr_store
 
 #: Zarr's default compression, and a checksum that every reader of Zarr checks a chunk against.
 COMPRESSORS = (ZstdCodec(level=0), Crc32cCodec())
@@ -54,7 +55,7 @@ async def _write(
     attributes: dict[Any, Any],
     one_file_each: bool,
 ) -> None:
-    store = await LocalStore.open(path)
+    store = zarr_store(path)
     written = await zarr_async.create_group(
         store=store, path=group, attributes=_plain(attributes), zarr_format=3
     )

@@ -9,21 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import xarray as xr
 import zarr
 
 from ddp_tasks.files.whole import write_whole
-from ddp_tasks.store import marks, shard_marks
+from ddp_tasks.store import marks, shard_marks, trees
 from ddp_tasks.store.group_arrays import write_arrays
 from ddp_tasks.store.shard_files import ShardFiles
 from ddp_tasks.store.shards import shards
 from ddp_tasks.store.verified_reading import verified
 from schemas.parameters import RunError
+from schemas.paths import check_store
 from schemas.variables import (
     FORMAT_VERSION,
     GROUPS,
@@ -44,6 +44,8 @@ _PARENT = {"attributes": {}, "zarr_format": 3, "node_type": "group"}
 #: Ends of the names of a group that is being replaced, and of the one before it. Names of groups
 #: that ``schemas.names`` makes end in neither.
 _NEW, _OLD = "~new", "~old"
+
+Metadata = TypeVar("Metadata")
 
 
 def root_attributes(path: Path) -> dict[str, str]:
@@ -75,9 +77,9 @@ def group_attributes(path: Path, group: str) -> dict[str, str]:
 
 
 def _attributes_of(path: Path, expected: Mapping[str, str]) -> dict[str, str]:
-    if not (path / "zarr.json").is_file():
-        raise RunError(f"{path} is not a Zarr store: there is no {path / 'zarr.json'}")
     mark, attributes = marks.read_marked(path)
+    if mark is None:
+        check_store(path)
     stored = {str(key): str(value) for key, value in attributes.items()}
     if mark is None and (version := stored.get("format_version", "")) != str(FORMAT_VERSION):
         raise RunError(
@@ -130,21 +132,21 @@ def replace(
     Killed in between, the group is the old or the new one once ``recover`` was called.
     """
     write(path, group + _NEW, dataset, made_with)
-    if (path / group).exists():
-        (path / group).rename(path / (group + _OLD))
-    (path / (group + _NEW)).rename(path / group)
+    if trees.exists(path / group):
+        trees.move(path / group, path / (group + _OLD))
+    trees.move(path / (group + _NEW), path / group)
     _clear_group(path, group + _OLD)
 
 
 def recover(path: Path, parent: str) -> None:
     """Finish or undo what a killed process left of ``replace`` below a group."""
     for old in (path / parent).glob(f"*{_OLD}"):
-        if (place := old.with_name(old.name.removesuffix(_OLD))).exists():
-            shutil.rmtree(old)
+        if trees.exists(place := old.with_name(old.name.removesuffix(_OLD))):
+            trees.remove(old)
         else:
-            old.rename(place)
+            trees.move(old, place)
     for new in (path / parent).glob(f"*{_NEW}"):
-        shutil.rmtree(new)
+        trees.remove(new)
 
 
 def names_below(path: Path, parent: str) -> list[str]:
@@ -171,8 +173,7 @@ def _clear_group(path: Path, group: str) -> None:
         if (path / below).is_symlink():
             raise RunError(f"{path / below} is a link, and a store may hold none; remove it")
     if (path / group).is_dir():
-        (path / group / "zarr.json").unlink(missing_ok=True)
-        shutil.rmtree(path / group)
+        trees.remove(path / group)
 
 
 def record(path: Path, group: str, made_with: Mapping[str, str]) -> None:
@@ -223,7 +224,11 @@ def fingerprint(path: Path, group: str) -> str:
     """
     mark = _whole_mark(path, group)
     numbers = (
-        [shard_marks.recorded(path / group, shard.index) for shard in shards(path)]
+        list(
+            trees.over_files(
+                path, lambda shard: shard_marks.recorded(path / group, shard.index), shards(path)
+            )
+        )
         if mark.by_shard
         else []
     )
@@ -289,15 +294,21 @@ def seal(path: Path) -> None:
     """Gather the metadata of all groups at the root, so that the whole tree opens with one read."""
     _mend_parents(path)
     root = json.loads((path / "zarr.json").read_bytes())
-    gathered = {}
-    for file in path.rglob("zarr.json"):
-        if (name := file.parent.relative_to(path).as_posix()) != ".":
-            gathered[name] = json.loads(file.read_bytes())
-            if gathered[name]["node_type"] == "group":
-                gathered[name]["consolidated_metadata"] = _consolidated({})
+    gathered = metadata_below(path, lambda file: dict(json.loads(file.read_bytes())))
+    for metadata in gathered.values():
+        if metadata["node_type"] == "group":
+            metadata["consolidated_metadata"] = _consolidated({})
     by_depth = sorted(gathered, key=lambda name: (name.count("/"), name.lower()))
     root["consolidated_metadata"] = _consolidated({name: gathered[name] for name in by_depth})
     write_whole(path / "zarr.json", json.dumps(root, indent=2))
+
+
+def metadata_below(path: Path, read: Callable[[Path], Metadata]) -> dict[str, Metadata]:
+    """What a function reads from the metadata of each group and array below a store's root."""
+    names = sorted(file.parent.relative_to(path).as_posix() for file in path.rglob("zarr.json"))
+    names = [name for name in names if name != "."]
+    contents = trees.over_files(path, lambda name: read(path / name / "zarr.json"), names)
+    return dict(zip(names, contents, strict=True))
 
 
 def _mend_parents(path: Path) -> None:

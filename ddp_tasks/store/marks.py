@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +21,12 @@ from typing import Any
 import google_crc32c
 
 from ddp_tasks.files.whole import write_whole
+from ddp_tasks.store.trees import METADATA, files_below, over_files
 from schemas.parameters import RunError
 
 #: The attribute that holds the mark.
 ATTRIBUTE = "whole"
 
-_METADATA = "zarr.json"
 _PIECE = 1 << 24
 
 
@@ -85,10 +84,12 @@ def set_mark(
     """
     metadata = _read_metadata(folder)
     others = {k: v for k, v in metadata["attributes"].items() if k != ATTRIBUTE}
-    listed = {name: digest_of_file(folder / name) for name in sorted(_files(folder, by_shard))}
+    names = sorted(_files(folder, by_shard))
+    digests = over_files(folder, lambda name: digest_of_file(folder / name), names)
+    listed = dict(zip(names, digests, strict=True))
     mark = Mark(dict(made_with or {}), listed, list(by_shard), _checksum_of_attributes(others))
     metadata["attributes"] = {**others, ATTRIBUTE: mark.text}
-    write_whole(folder / _METADATA, json.dumps(metadata, indent=2, allow_nan=False))
+    write_whole(folder / METADATA, json.dumps(metadata, indent=2, allow_nan=False))
 
 
 def set_root_mark(folder: Path) -> None:
@@ -97,7 +98,7 @@ def set_root_mark(folder: Path) -> None:
     others = {k: v for k, v in metadata["attributes"].items() if k != ATTRIBUTE}
     mark = Mark({}, {}, [], _checksum_of_attributes(others))
     metadata["attributes"] = {**others, ATTRIBUTE: mark.text}
-    write_whole(folder / _METADATA, json.dumps(metadata, indent=2, allow_nan=False))
+    write_whole(folder / METADATA, json.dumps(metadata, indent=2, allow_nan=False))
 
 
 def read_mark(folder: Path) -> Mark | None:
@@ -130,26 +131,31 @@ def read_marked(folder: Path) -> tuple[Mark | None, dict[str, Any]]:
     try:
         mark = Mark.of_text(str(text))
     except (ValueError, TypeError) as error:
-        raise DamagedStoreError(f"{folder / _METADATA} is damaged: {error}") from None
+        raise DamagedStoreError(f"{folder / METADATA} is damaged: {error}") from None
     if mark.attributes != _checksum_of_attributes(attributes):
         raise DamagedStoreError(
-            f"{folder / _METADATA} is damaged: its attributes are not as they were written"
+            f"{folder / METADATA} is damaged: its attributes are not as they were written"
         )
     return mark, attributes
 
 
 def damages(folder: Path, mark: Mark) -> Iterator[str]:
     """For each file of a group that is not as it was written, what is wrong."""
-    for name, digest in mark.files.items():
-        try:
-            if digest_of_file(folder / name) != digest:
-                yield f"{name} is not as it was written"
-        except (FileNotFoundError, NotADirectoryError):
-            yield f"{name} is missing"
-        except OSError as error:
-            yield f"{name} cannot be read: {error.strerror}"
+    for why in over_files(folder, lambda file: _damage(folder, *file), list(mark.files.items())):
+        if why:
+            yield why
     for name in sorted(_files(folder, mark.by_shard) - mark.files.keys()):
         yield f"{name} is none of its files"
+
+
+def _damage(folder: Path, name: str, digest: str) -> str | None:
+    try:
+        whole = digest_of_file(folder / name) == digest
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{name} is missing"
+    except OSError as error:
+        return f"{name} cannot be read: {error.strerror}"
+    return None if whole else f"{name} is not as it was written"
 
 
 def checked_bytes(folder: Path, name: str) -> bytes:
@@ -194,17 +200,16 @@ def _digest(size: int, sha256: str) -> str:
 def _files(folder: Path, by_shard: Sequence[str]) -> set[str]:
     """Paths below the folder of all files of a group but its metadata."""
     chunks = {f"{name}/c" for name in by_shard}
-    files = set()
-    for place, folders, names in os.walk(folder):
-        below = Path(place).relative_to(folder)
-        folders[:] = [name for name in folders if (below / name).as_posix() not in chunks]
-        # Files that Zarr has only half written end in .partial.
-        files |= {(below / name).as_posix() for name in names if not name.endswith(".partial")}
-    return files - {_METADATA}
+    # Files that Zarr has only half written end in .partial.
+    return {
+        name
+        for name in files_below(folder, without=chunks)
+        if name != METADATA and not name.endswith(".partial")
+    }
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
-    file = folder / _METADATA
+    file = folder / METADATA
     try:
         metadata = json.loads(file.read_bytes())
         if metadata["zarr_format"] != 3 or metadata["node_type"] != "group":

@@ -13,6 +13,7 @@ import zarr
 
 from ddp_tasks.store import groups
 from ddp_tasks.store.group_arrays import COMPRESSORS
+from ddp_tasks.store.zarr_stores import zarr_store
 from schemas.variables import describe, validate
 
 #: What stands where nothing is written yet, by kind of number.
@@ -42,7 +43,9 @@ def write_template(
     """
     described = describe(validate(dataset, group), group)
     groups.write_coordinates(path, group, described.drop_vars(list(by_region)))
-    written = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
+    written = zarr.open_group(
+        store=zarr_store(path), path=group, mode="a", zarr_format=3, use_consolidated=False
+    )
     for name, region in by_region.items():
         variable = described[name]
         file, text = tuple(map(min, region, variable.shape)), variable.dtype.kind in "OT"
@@ -63,11 +66,19 @@ def write_region(
     path: Path, group: str, name: str, region: tuple[slice | int, ...], values: npt.NDArray[Any]
 ) -> None:
     """Write part of a variable that ``write_template`` left empty."""
-    array = zarr.open_group(store=path, path=group, mode="r+", use_consolidated=False)[name]
+    array = zarr.open_group(
+        store=zarr_store(path), path=group, mode="r+", zarr_format=3, use_consolidated=False
+    )[name]
     assert isinstance(array, zarr.Array)
     array[region] = values
 
 
 def read_unfinished(path: Path, group: str) -> xr.Dataset:
     """A group with regions still to be written; chunks are checked by their own checksums only."""
-    return xr.open_zarr(path, group=group, zarr_format=3, consolidated=False, chunks=None)
+    return xr.open_zarr(
+        zarr_store(path, read_only=True),
+        group=group,
+        zarr_format=3,
+        consolidated=False,
+        chunks=None,
+    )

@@ -1,4 +1,7 @@
-"""One run at a time in a folder: a lock that ends with the process that holds it."""
+"""One run at a time in a folder: a lock that ends with the process that holds it.
+
+At an address in an object store it is a lease instead: see ``leases``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from schemas.parameters import RunError
+from ddp_tasks.store import leases
+from schemas.object_paths import ObjectPath
 
 #: The lock's file in the folder of a run or of a list of models; it says who holds the lock.
 NAME = "run.lock"
@@ -38,16 +42,16 @@ def held(folder: Path, name: str = NAME) -> Iterator[None]:
         If another run holds it, naming its process and machine.
     """
     path = folder / name
+    if isinstance(path, ObjectPath):
+        with leases.held(path, _ourselves()):
+            yield
+        return
     # Without flock, filelock would leave a file that outlives a killed process.
     lock = FileLock(path, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise RunError(
-            f"{folder} is in use by another run, {_holder(path)}. Wait for it to end, or choose "
-            "another folder",
-            change=("out",),
-        ) from None
+        raise leases.in_use(folder, _holder(path)) from None
     except OSError as error:
         warnings.warn(
             f"{folder} cannot be locked ({error}): nothing keeps a second run out of it",
@@ -72,8 +76,7 @@ def _ourselves() -> dict[str, object]:
 
 def _holder(path: Path) -> str:
     try:
-        holder = json.loads(path.read_text())
-        return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        return leases.holder(path.read_text())
     except (OSError, ValueError, KeyError, TypeError):
         # It holds the lock, but has not written its name yet.
         return "which has just started"

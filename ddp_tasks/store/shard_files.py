@@ -22,19 +22,21 @@ Zarr core specification, version 3: codecs ``sharding_indexed`` and ``crc32c``.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
+from functools import lru_cache
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from ddp_tasks.files.ranges import RangeReader, range_reader
 from ddp_tasks.files.whole import replacing
 from ddp_tasks.store import shard_marks
 from ddp_tasks.store.marks import DamagedStoreError, checked_bytes
+from schemas.object_paths import ObjectPath
 
 _ABSENT = np.uint64(2**64 - 1)
 _ENTRY, _CRC = 16, 4
@@ -163,15 +165,15 @@ class ShardFiles:
         DamagedStoreError
             If the shard is not written, or what is read is not as it was written.
         """
-        shard_marks.check(self.folder, shard)
-        checksums = self._checksums(shard)[layer]
+        number = shard_marks.check(self.folder, shard)
+        checksums = self._checksums_of(shard, number)[layer]
         chunks = range(vectors.start // self.chunk, -(-vectors.stop // self.chunk))
         if not checksums[chunks.start : chunks.stop].any():
             signals[...] = np.nan
             return
         scratch = np.empty((self.block, self.chunk), dtype="<f4")
         with self._open(shard) as file:
-            index = self._index(file.fileno(), shard)[layer]
+            index = self._index_of(file, shard, number)[layer]
             for chunk in chunks:
                 first = chunk * self.chunk
                 within = slice(
@@ -184,7 +186,7 @@ class ShardFiles:
                 if not checksums[chunk]:
                     signals[:, place] = np.nan
                     continue
-                self._read_chunk(file.fileno(), index[chunk], scratch)
+                self._read_chunk(file, index[chunk], scratch)
                 if int(google_crc32c.value(scratch.reshape(-1).view(np.uint8))) != checksums[chunk]:
                     raise self._damage(shard, f"chunk {chunk} of layer {layer}")
                 signals[:, place] = scratch[rows, within]
@@ -201,25 +203,34 @@ class ShardFiles:
         for layer in range(self.layers):
             self.read(shard, slice(0, self.block), layer, slice(0, self.vectors), signals)
 
-    def _open(self, shard: int) -> FileIO:
+    @contextmanager
+    def _open(self, shard: int) -> Iterator[RangeReader]:
         try:
-            return self.path(shard).open("rb", buffering=0)
+            with range_reader(self.path(shard)) as reader:
+                yield reader
         except FileNotFoundError:
             raise self._damage(shard, "its file") from None
 
     def _read_chunk(
-        self, file: int, entry: npt.NDArray[np.uint64], scratch: npt.NDArray[np.float32]
+        self, file: RangeReader, entry: npt.NDArray[np.uint64], scratch: npt.NDArray[np.float32]
     ) -> None:
         """Fill an array from a file; past the end of the file it stays as it is."""
         offset, _ = entry.tolist()
-        left = scratch.reshape(-1).view(np.uint8).data
-        while left and offset < 2**63:
-            read = os.preadv(file, [left], offset)
-            if not read:
-                return
-            left, offset = left[read:], offset + read
+        if offset < 2**63:
+            file.read_into(scratch.reshape(-1).view(np.uint8).data, offset)
 
-    def _checksums(self, shard: int) -> npt.NDArray[np.uint32]:
+    # Objects are slow to ask for; what belongs to a mark that is the same need not be read again.
+
+    def _checksums_of(self, shard: int, number: int) -> npt.NDArray[np.uint32]:
+        kept = isinstance(self.folder, ObjectPath)
+        return _kept_checksums(self, shard, number) if kept else self.checksums(shard)
+
+    def _index_of(self, file: RangeReader, shard: int, number: int) -> npt.NDArray[np.uint64]:
+        kept = isinstance(self.folder, ObjectPath)
+        return _kept_index(self, shard, number) if kept else self.index(file, shard)
+
+    def checksums(self, shard: int) -> npt.NDArray[np.uint32]:
+        """The CRC-32C of each chunk of a shard, shape (layers, chunks); 0 where none is stored."""
         file = shard_marks.shard_file(self.folder, shard_marks.CHECKSUM, shard)
         if file is None:  # all zeros, which Zarr does not write; the shard's mark confirms it
             return np.zeros(self._chunks, dtype=np.uint32)
@@ -228,10 +239,10 @@ class ShardFiles:
             raise self._damage(shard, "its row of checksums")
         return numbers.reshape(self._chunks)
 
-    def _index(self, file: int, shard: int) -> npt.NDArray[np.uint64]:
+    def index(self, file: RangeReader, shard: int) -> npt.NDArray[np.uint64]:
+        """Offset and length of each chunk of a shard, shape (layers, chunks, 2)."""
         length = int(np.prod(self._chunks)) * _ENTRY
-        end = os.fstat(file).st_size
-        stored = os.pread(file, length + _CRC, max(end - length - _CRC, 0))
+        stored = file.last(length + _CRC)
         index = shard_marks.checked_content(stored, np.dtype("<u8"))
         if len(stored) < length + _CRC or index is None:
             raise self._damage(shard, "the index of its chunks")
@@ -242,3 +253,14 @@ class ShardFiles:
             f"shard {shard}: {what} in {self.path(shard)} is gone or not as it was written; the "
             "run, started again, writes the shard again"
         )
+
+
+@lru_cache(maxsize=1024)
+def _kept_checksums(files: ShardFiles, shard: int, _: int) -> npt.NDArray[np.uint32]:
+    return files.checksums(shard)
+
+
+@lru_cache(maxsize=1024)
+def _kept_index(files: ShardFiles, shard: int, _: int) -> npt.NDArray[np.uint64]:
+    with range_reader(files.path(shard)) as file:
+        return files.index(file, shard)

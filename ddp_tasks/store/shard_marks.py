@@ -21,6 +21,8 @@ import numpy.typing as npt
 
 from ddp_tasks.files.whole import write_whole
 from ddp_tasks.store.marks import DamagedStoreError, Mark, digest_of_file, read_mark
+from ddp_tasks.store.trees import METADATA, over_files
+from schemas.object_paths import ObjectPath
 
 COMPLETE, CHECKSUM, SIGNAL = "complete", "checksum", "signal"
 
@@ -37,12 +39,14 @@ def digest(folder: Path, arrays: Sequence[str], shard: int) -> int:
     arrays
         the group's arrays that are written shard by shard.
     """
-    lines = []
-    for name in arrays:
-        if name not in (COMPLETE, SIGNAL):
-            file = shard_file(folder, name, shard)
-            # Zarr writes no file where all values are fill values.
-            lines.append(f"{name} {digest_of_file(file) if file else None}")
+
+    def line(name: str) -> str:
+        file = shard_file(folder, name, shard)
+        # Zarr writes no file where all values are fill values.
+        return f"{name} {digest_of_file(file) if file else None}"
+
+    names = [name for name in arrays if name not in (COMPLETE, SIGNAL)]
+    lines = list(over_files(folder, line, names))
     return 1 + int(google_crc32c.value("\n".join(lines).encode()))
 
 
@@ -58,24 +62,33 @@ def recorded(folder: Path, shard: int) -> int:
 
 def damage(folder: Path, shard: int) -> str | None:
     """Why a shard does not count as written, or None; the signals themselves are not read."""
-    number = recorded(folder, shard)
+    return _damage(folder, shard, recorded(folder, shard))
+
+
+def _damage(folder: Path, shard: int, number: int) -> str | None:
     if not number:
         return "is not written"
     return None if _matches(folder, shard, number) else "is not as it was written"
 
 
-def check(folder: Path, shard: int) -> None:
+def check(folder: Path, shard: int) -> int:
     """Refuse a shard that is not written or whose files are not as they were written.
+
+    Returns
+    -------
+    the number that it is marked with
 
     Raises
     ------
     DamagedStoreError
         Naming the shard.
     """
-    if reason := damage(folder, shard):
+    number = recorded(folder, shard)
+    if reason := _damage(folder, shard, number):
         raise DamagedStoreError(
             f"shard {shard} of {folder} {reason}; the run, started again, writes it again"
         )
+    return number
 
 
 def place(folder: Path, array: str, shard: int, axes: int) -> Path:
@@ -126,7 +139,20 @@ def checked_content(content: bytes, dtype: np.dtype[np.generic]) -> np.ndarray |
     return np.frombuffer(numbers, dtype=dtype)
 
 
+#: Marks of shards in object stores that this process has compared with their objects. An object
+#: changes only when a run writes it, which removes the mark first; so a mark that is the same need
+#: not be compared again, for which every object of the shard would be asked.
+_COMPARED: set[tuple[Path, int, int]] = set()
+
+
 def _matches(folder: Path, shard: int, number: int) -> bool:
+    if isinstance(folder, ObjectPath):
+        if (folder, shard, number) in _COMPARED:
+            return True
+        by_shard = _mark(folder, stamp(folder / METADATA)).by_shard
+        if whole := digest(folder, by_shard, shard) == number:
+            _COMPARED.add((folder, shard, number))
+        return whole
     mark = _mark(folder, stamp(folder / "zarr.json"))
     files = tuple(
         stamp(shard_file(folder, name, shard))

@@ -22,6 +22,8 @@ from zarr.codecs import Crc32cCodec
 
 from ddp_tasks.store import marks, shard_marks
 from ddp_tasks.store.shard_files import ShardFiles
+from ddp_tasks.store.zarr_stores import zarr_store
+from schemas.object_paths import ObjectPath
 from schemas.variables import SchemaError, attributes, declared
 
 #: Template of arrays with numbers about shards, as ``create_arrays`` takes it.
@@ -83,7 +85,9 @@ def create_arrays(
     made_with
         as ``store.record`` takes it.
     """
-    opened = zarr.open_group(store=path, path=group, mode="a", use_consolidated=False)
+    opened = zarr.open_group(
+        store=zarr_store(path), path=group, mode="a", zarr_format=3, use_consolidated=False
+    )
     complete = {"shape": shards, "chunks": 1, "dtype": "int64", **_NUMBERS}
     every = {**templates, shard_marks.COMPLETE: complete}
     for name, template in every.items():
@@ -141,6 +145,12 @@ def write_shard(
 
 def clear_shard(folder: Path, arrays: Sequence[str], shard: int) -> None:
     """Remove a shard's files: Zarr would read a half-written file before it writes."""
+    if isinstance(folder, ObjectPath):
+        # Objects are never half-written; the first is the mark, which goes before the others.
+        chunks = [folder / name / "c" / str(shard) for name in arrays]
+        folder.remove_all(chunks[:1])
+        folder.remove_all([one for chunk in chunks for one in (chunk, chunk / "0" / "0")])
+        return
     for name in arrays:
         chunk = folder / name / "c" / str(shard)
         if chunk.is_dir() and not chunk.is_symlink():
@@ -169,6 +179,8 @@ def clear_partial_files(folder: Path) -> int:
     -------
     number of files removed
     """
+    if isinstance(folder, ObjectPath):
+        return 0
     # Zarr, as we do, first writes a file under such a name and renames it when it is whole.
     left = [*folder.rglob("*.partial"), *folder.rglob(".ddp-*.part")]
     for file in left:
@@ -184,6 +196,8 @@ def _opened(
     mark = marks.read_mark(folder)
     if mark is None:
         raise marks.DamagedStoreError(f"{folder} is not finished")
-    group: Any = zarr.open_group(store=folder, mode="r+", use_consolidated=False)
+    group: Any = zarr.open_group(
+        store=zarr_store(folder), mode="r+", zarr_format=3, use_consolidated=False
+    )
     own = (shard_marks.COMPLETE, shard_marks.CHECKSUM)
     return tuple(mark.by_shard), {name: group[name] for name in mark.by_shard if name not in own}

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from ddp_tasks.store import marks, shard_marks, sharded_group
+from ddp_tasks.store import marks, shard_marks, sharded_group, trees
 from ddp_tasks.store.shard_files import ShardFiles
+from ddp_tasks.store.zarr_stores import zarr_store
 from schemas.variables import (
     SchemaError,
 )
@@ -67,7 +68,9 @@ def missing_shards(path: Path, group: str = "signals") -> list[Shard]:
 
     The cube's signals themselves are not read: see ``damaged_signals``.
     """
-    return [s for s in shards(path) if shard_marks.damage(path / group, s.index)]
+    every = shards(path)
+    whys = trees.over_files(path, lambda s: shard_marks.damage(path / group, s.index), every)
+    return [shard for shard, why in zip(every, whys, strict=True) if why]
 
 
 def damaged_signals(path: Path, shard: Shard) -> str | None:
@@ -133,7 +136,7 @@ def _named(
 @lru_cache(maxsize=4)
 def _names(folder: Path, _: shard_marks.Stamp | None) -> npt.NDArray[np.object_]:
     """Names of the target classes, and an empty one for the number -1."""
-    names = zarr.open_array(store=folder / "target_class", mode="r")[:]
+    names = zarr.open_array(store=zarr_store(folder / "target_class"), mode="r")[:]
     return np.array([*np.asarray(names).tolist(), ""], dtype=object)
 
 

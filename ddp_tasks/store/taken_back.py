@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from ddp_tasks.store import shard_marks, sharded_group
+from ddp_tasks.store import shard_marks, sharded_group, trees
 from ddp_tasks.store.groups import read
 from ddp_tasks.store.shards import Shard, missing_shards, shards
 
@@ -44,6 +43,6 @@ def forget(path: Path, taken: Collection[Shard]) -> None:
     # Groups first, so that a cube written anew never stands beside findings of the old one.
     for group in path.iterdir():
         if group.is_dir() and group.name not in _NOT_OF_THE_CUBE:
-            shutil.rmtree(group)
+            trees.remove(group)
     for shard in taken:
         sharded_group.clear_shard(path / "signals", [shard_marks.COMPLETE], shard.index)

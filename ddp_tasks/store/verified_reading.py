@@ -7,15 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from zarr.abc.store import ByteRequest
+from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore, WrapperStore
+from zarr.storage import WrapperStore
 
 from ddp_tasks.store import shard_marks
 from ddp_tasks.store.marks import DamagedStoreError, Mark, digest_of, digest_of_file
+from ddp_tasks.store.zarr_stores import zarr_store
 
 
-class VerifiedStore(WrapperStore[LocalStore]):
+class VerifiedStore(WrapperStore[Store]):
     """The files of one group, read-only; a file that is not as it was written raises an error.
 
     A file that the mark lists but that is missing is an error too; it is never read as fill
@@ -23,14 +24,14 @@ class VerifiedStore(WrapperStore[LocalStore]):
     """
 
     def __init__(
-        self, store: LocalStore, mark: Mark, check_shard: Callable[[str, int], None]
+        self, folder: Path, store: Store, mark: Mark, check_shard: Callable[[str, int], None]
     ) -> None:
         super().__init__(store)
-        self._mark, self._check_shard = mark, check_shard
+        self._folder, self._mark, self._check_shard = folder, mark, check_shard
         self._checked: dict[str, tuple[int, int, int]] = {}
 
-    def _with_store(self, store: LocalStore) -> VerifiedStore:
-        return type(self)(store, self._mark, self._check_shard)
+    def _with_store(self, store: Store) -> VerifiedStore:
+        return type(self)(self._folder, store, self._mark, self._check_shard)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -56,7 +57,7 @@ class VerifiedStore(WrapperStore[LocalStore]):
         return content
 
     def _check_file(self, key: str) -> None:
-        file = self._store.root / key
+        file = self._folder / key
         try:
             status = file.stat()
             stamp = status.st_ino, status.st_mtime_ns, status.st_ctime_ns
@@ -70,9 +71,9 @@ class VerifiedStore(WrapperStore[LocalStore]):
     def _compare(self, key: str, digest: str | None) -> None:
         if digest != self._mark.files.get(key):
             why = "is missing" if digest is None else "is not as it was written"
-            raise DamagedStoreError(f"{self._store.root / key} is damaged: it {why}")
+            raise DamagedStoreError(f"{self._folder / key} is damaged: it {why}")
 
 
 def verified(folder: Path, mark: Mark, check_shard: Callable[[str, int], None]) -> Any:
     """The group in a folder, as a store that ``zarr`` and ``xarray`` open at its root."""
-    return VerifiedStore(LocalStore(folder, read_only=True), mark, check_shard)
+    return VerifiedStore(folder, zarr_store(folder, read_only=True), mark, check_shard)

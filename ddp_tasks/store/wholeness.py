@@ -238,13 +238,9 @@ def _gathered(path: Path) -> Iterator[Damage]:
         return
     if gathered != {"kind": "inline", "must_understand": False, "metadata": gathered["metadata"]}:
         yield Damage("/", "the metadata gathered are not as they were written", _GATHERED)
-    own = {
-        file.parent.relative_to(path).as_posix(): file
-        for file in sorted(path.rglob("zarr.json"))
-        if file.parent != path
-    }
+    own = store.metadata_below(path, _metadata)
     for name in sorted({*own, *gathered["metadata"]}):
-        written = _metadata(own.get(name, path / name / "zarr.json"))
+        written = own.get(name)
         copy = gathered["metadata"].get(name)
         if written is None or not isinstance(copy, dict):
             yield Damage(name, "its metadata are missing or cannot be read", _GATHERED)

@@ -17,6 +17,7 @@ from ddp_tasks.store import cube, groups
 from ddp_tasks.workers.opened import opened
 from schemas.control_parameters import ControlParameters
 from schemas.names import group_path
+from schemas.object_paths import path_of
 from schemas.parameters import SignificanceParameters
 
 #: Signals of a layer that are measured at most; of a larger one, some images of each class.
@@ -36,7 +37,7 @@ def controls_of_layer(
     path
         path of the store, which has its significance.
     """
-    store = Path(path)
+    store = path_of(path)
     layers, significance = opened(store, "layers"), opened(store, "significance")
     names = [str(name) for name in significance["target_class"].to_numpy()]
     position = layers["layer"].to_numpy().tolist().index(layer)

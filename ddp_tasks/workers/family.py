@@ -14,6 +14,7 @@ from ddp_tasks.significance.stability import layer_stability, made_with
 from ddp_tasks.store import cube, groups
 from ddp_tasks.workers.opened import opened
 from schemas.names import group_path
+from schemas.object_paths import path_of
 from schemas.parameters import SignificanceParameters
 
 
@@ -27,7 +28,7 @@ def family_of_layer(path: str, percentages: Sequence[float], layer: str) -> xr.D
     percentages
         ascending.
     """
-    significance = opened(Path(path), "significance").sel(layer=[layer])
+    significance = opened(path_of(path), "significance").sel(layer=[layer])
     return family_dataset(significance, percentages)
 
 
@@ -39,22 +40,21 @@ def judge_layer(path: str, parameters: SignificanceParameters, layer: str) -> No
     path
         path of the store, which has its hierarchies.
     """
-    layers = opened(Path(path), "layers")
+    layers = opened(path_of(path), "layers")
     position = layers["layer"].to_numpy().tolist().index(layer)
-    significance = opened(Path(path), "significance")
-    of_layer = partial(cube.layer_parts, Path(path), position, int(layers["rank"][position]))
+    significance = opened(path_of(path), "significance")
+    of_layer = partial(cube.layer_parts, path_of(path), position, int(layers["rank"][position]))
     stability = layer_stability(
         of_part(of_layer, significance["part"].to_numpy(), 0),
         significance.sel(layer=layer),
-        groups.read(Path(path), group_path("hierarchies", layer)).load(),
+        groups.read(path_of(path), group_path("hierarchies", layer)).load(),
         parameters.levels(layer),
         resamples=parameters.resamples,
         sample_sizes=parameters.sample_sizes,
     )
     group = group_path("stability", layer)
-    groups.write(
-        Path(path), group, stability.assign_attrs(layer=layer), _of(Path(path), parameters, layer)
-    )
+    made_with = _of(path_of(path), parameters, layer)
+    groups.write(path_of(path), group, stability.assign_attrs(layer=layer), made_with)
 
 
 def is_judged(path: Path, parameters: SignificanceParameters, layer: str) -> bool:

@@ -17,6 +17,7 @@ from ddp_tasks.weights.signed_vectors import SignedVectors, signs
 from ddp_tasks.workers.opened import opened, run_image_ids
 from ddp_tasks.workers.reductions import exemplars_of_sets
 from schemas.names import file_name, group_path
+from schemas.object_paths import path_of
 from schemas.parameters import RunParameters, SignificanceParameters
 
 
@@ -42,13 +43,13 @@ def build_hypergraph(path: str, folder: str, run: RunParameters, layer: str) -> 
     from ddp_tasks.hypergraphs import hif
     from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_hypergraph
 
-    at, parameters = Path(path), run.significance
+    at, parameters = path_of(path), run.significance
     significance = opened(at, "significance").sel(layer=layer)
     table = LayerTable.of(significance, *parameters.levels(layer), parameters.directions)
     layers = opened(at, "layers")
     built = layer_hypergraph(table, LayerVectors.of(layers.sel(layer=layer)))
     metadata = file_metadata(run.name, table)
-    file = _file(Path(folder), layer)
+    file = _file(path_of(folder), layer)
     hif.write_hif(built.graph, metadata, file)
     relations = built.relations.assign_attrs(layer=layer)
     groups.write(at, group_path("hypergraphs", layer), relations)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,13 +26,13 @@ from ddp_tasks.images.unreadable import Unreadable
 from ddp_tasks.networks.forward_pass import ForwardPass, forward_pass
 from ddp_tasks.networks.models import model_digest
 from ddp_tasks.signals.extraction_error import error_dataset, sampled
-from ddp_tasks.signals.signals import NotFiniteError, ShardSignals, extract
+from ddp_tasks.signals.signals import NotFiniteError, ShardSignals, extract, passed
 from ddp_tasks.signals.spatial_statistics import Thresholds, spatial_statistics
 from ddp_tasks.store import groups, shards, spatial_cube
 from ddp_tasks.store.identity import Identity
 from ddp_tasks.store.shards import Shard
 from ddp_tasks.workers.decomposition import folding_of, vectors_for_means
-from ddp_tasks.workers.devices import best_device
+from ddp_tasks.workers.devices import Place, best_device
 from ddp_tasks.workers.once import ONE_AT_A_TIME, content_of_run, prepared_once
 from ddp_tasks.workers.stored_run import StoredRun
 from schemas.names import group_path
@@ -49,6 +50,10 @@ class FilledShard:
     shard: Shard
     unreadable: Mapping[str, str]
     """reasons by id of images that could not be read; their rows are empty."""
+    place: Place
+    """where it was computed."""
+    decoders: Mapping[str, int]
+    """how many pictures of files each type of device decoded."""
 
 
 def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
@@ -70,17 +75,27 @@ def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
     path, batch_size = stored.path, stored.parameters.shards.batch_size
     reasons: dict[int, str] = {}
     contents: dict[int, Content] = {}
+    decoders: Counter[str] = Counter()
     try:
         stamp = groups.stamp(path)
         with ONE_AT_A_TIME:
             forward, images = _opened(stored)
             chosen = range(shard.start, shard.stop)
             reading = read_ahead(
-                images, chosen, batch_size, forward.device, reasons, contents=contents
+                images,
+                chosen,
+                batch_size,
+                forward.device,
+                reasons,
+                contents=contents,
+                decoder=_decoder(stored, forward.device),
+                decoders=decoders,
             )
             with closing(reading) as batches:
                 first = next(batches, None)
-                signals = None if first is None else extract(forward, chain([first], batches))
+                shard_passed = None if first is None else passed(forward, chain([first], batches))
+        # A GPU may be at work on them still, while another thread tells it to pass its shard.
+        signals = None if shard_passed is None else shard_passed.signals()
         unreadable = {images.ids[image]: reason for image, reason in reasons.items()}
         Unreadable(images.unreadable_share, len(images)).add(unreadable)
         if groups.stamp(path) != stamp:
@@ -100,7 +115,7 @@ def fill_shard(stored: StoredRun, shard: Shard) -> FilledShard:
         raise RunError(f"{shard}: {refusal_of(error, path)}") from error
     except (ValueError, RuntimeError) as error:
         raise RunError(f"{shard}: {error}") from error
-    return FilledShard(shard, unreadable)
+    return FilledShard(shard, unreadable, Place.here(forward.device), dict(decoders))
 
 
 def _rows(
@@ -153,7 +168,12 @@ def fill_spatial_shard(stored: StoredRun, shard: Shard) -> int:
             plain, images = plain_pass(stored)
             chosen = range(shard.start, shard.stop)
             reading = read_ahead(
-                images, chosen, parameters.shards.batch_size, plain.device, reasons
+                images,
+                chosen,
+                parameters.shards.batch_size,
+                plain.device,
+                reasons,
+                decoder=_decoder(stored, plain.device),
             )
             with closing(reading) as batches:
                 first = next(batches, None)
@@ -189,6 +209,8 @@ def _thresholds(path: Path, run: RunParameters) -> dict[str, Thresholds]:
 def extraction_error(stored: StoredRun) -> xr.Dataset:
     """Differences of the signals of the run's pass from those of the plain pass in float32.
 
+    The plain pass is given the pictures that the processor decodes.
+
     Parameters
     ----------
     stored
@@ -200,12 +222,24 @@ def extraction_error(stored: StoredRun) -> xr.Dataset:
     """
     forward, images = _opened(stored)
     plain = _forward_pass(stored, ExtractionParameters(), *_now(stored))
-    pictures = [picture for i in sampled(len(images)) for picture in images.read(i, i + 1)]
-    readable = [picture for picture in pictures if isinstance(picture, Tensor)]
-    batch = images.inputs(readable, forward.device)
+
+    def batch(decoder: torch.device) -> Tensor:
+        sample = sampled(len(images))
+        pictures = [picture for i in sample for picture in images.read(i, i + 1, decoder)]
+        readable = [picture for picture in pictures if isinstance(picture, Tensor)]
+        return images.inputs(readable, forward.device)
+
     return error_dataset(
-        extract(plain, [batch]), extract(forward, [batch]), forward.layers, forward.folded
+        extract(plain, [batch(torch.device("cpu"))]),
+        extract(forward, [batch(_decoder(stored, forward.device))]),
+        forward.layers,
+        forward.folded,
     )
+
+
+def _decoder(stored: StoredRun, device: torch.device) -> torch.device:
+    """The device that decodes a run's picture files, on a worker that computes on a device."""
+    return device if stored.parameters.extraction.decoding == "gpu" else torch.device("cpu")
 
 
 def plain_pass(stored: StoredRun) -> tuple[ForwardPass, ImageSet]:

@@ -148,6 +148,7 @@ def test_a_stage_that_fails_ends_in_one_message(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
     ended = subprocess.run(
         [DDP, "run", "mine.yaml", "--out", "out"],
+        env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
         cwd=tmp_path,
         capture_output=True,
         text=True,

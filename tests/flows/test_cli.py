@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -100,8 +101,6 @@ def run_file(tmp_path):
             "the 10 of the images",
         ),
         (["table", "nowhere", "fc1"], "nowhere/store.zarr is not a Zarr store"),
-        (["table", "nowhere", "fc1", "--out", "t.xlsx"], "the ending must be .csv or .parquet"),
-        (["table", "nowhere", "fc1", "--out", "no/t.csv"], "there is no folder 'no'"),
         (["distinguish", "nowhere", "3", "8"], "nowhere/store.zarr is not a Zarr store"),
         (["run", "digits", "--set", "cluster=nowhere.yaml"], "nowhere.yaml' is not auto, local"),
         (["run", "digits", "--set", "cluster=tcp://127.0.0.1:1"], "no Dask scheduler answers at"),
@@ -115,6 +114,20 @@ def test_what_cannot_be_done_is_refused_before_any_work(
 ):
     monkeypatch.setattr("flows.clusters._SECONDS_TO_CONNECT", 0.5)
     assert said in refused_command(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("t.xlsx", "the ending must be .csv or .parquet"), ("no/t.csv", "there is no folder 'no'")],
+)
+def test_a_file_that_no_table_can_have_is_refused_before_the_store_is_read(
+    refused_command, tmp_path, out, said
+):
+    store = tmp_path / "done" / "store.zarr"
+    store.mkdir(parents=True)
+    (store / "zarr.json").write_text("no metadata")
+    assert said in refused_command("table", "done", "fc1", "--out", out)
+    shutil.rmtree(store)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
@@ -184,8 +197,10 @@ def test_help_is_complete(monkeypatch):
             "visualize",
             "figure",
             "schema",
+            "cluster",
             "explore",
             "init",
+            "nightly",
         )
     }
     told = CliRunner().invoke(cli.app, ["--help"]).output
@@ -317,7 +332,9 @@ def test_a_hypergraph_of_the_family_is_told_and_written(digits):
     assert done.stdout == "fc1.json\n"
     # That of the run itself.
     assert (folder / "fc1.json").read_bytes() == (out / "hypergraphs/fc1.hif.json").read_bytes()
-    assert "the ending must be .json" in ddp("hypergraph", "x", "fc1", "--out", "fc1.csv").stderr
+    assert (
+        "the ending must be .json" in ddp("hypergraph", str(out), "fc1", "--out", "fc1.csv").stderr
+    )
 
 
 def test_nothing_outside_this_machine_is_asked_for(digits):

@@ -1,5 +1,4 @@
 import importlib.util
-import inspect
 import os
 import time
 from pathlib import Path
@@ -9,10 +8,10 @@ import torch
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster
 
-from ddp_tasks.stages.bounded_futures import OverWorkers
+from ddp_tasks.stages.bounded_futures import OverWorkers, connected
 from flows.clusters import check_cluster, ending, local_cluster, local_workers, scheduler
+from flows.worker_processes import load_workers_ahead, worker_environment
 from schemas.parameters import RunError
-from schemas.run_files import load_cluster
 
 GPUS = Path(__file__).parents[2] / "deployment/clusters/gpus.yaml"
 
@@ -47,14 +46,19 @@ def test_no_worker_has_more_threads_than_its_share(monkeypatch, workers, threads
     # What a shell asks for is not for each of several workers.
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     monkeypatch.setenv("MKL_NUM_THREADS", "64")
+    # As in a notebook, in which a first run has been carried out before.
+    load_workers_ahead(worker_environment(local_workers(CPU_COUNT)[1]))
+    monkeypatch.setenv("DDP_TEST_SET_LATER", "here")
     with (
         ending(local_cluster(workers, threads)) as cluster,
-        Client(cluster.scheduler_address, set_as_default=False) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         found = client.run(threads_of)
         mapped = client.run(lambda: os.environ.get("MALLOC_MMAP_MAX_"))
+        later = client.run(lambda: os.environ.get("DDP_TEST_SET_LATER"))
         loaded = client.run(lambda dask_worker: [p.name for p in dask_worker.preloads])
     assert set(mapped.values()) == {"0"}, "a pass has its memory zeroed anew at every layer"
+    assert set(later.values()) == {"here"}
     assert set(map(tuple, loaded.values())) == {("flows.quick_exit", "flows.terminal")}
     assert len(found) == workers
     for counted in found.values():
@@ -96,30 +100,36 @@ def test_a_cluster_grows_and_shrinks_while_the_job_goes_on(tmp_path):
     assert len(found) > 3
 
 
-def test_the_gpus_file_asks_for_what_a_cluster_of_gpus_takes():
-    from dask_cuda import LocalCUDACluster
-
-    kwargs = load_cluster(GPUS).kwargs
-    assert {"rmm_pool_size", "memory_limit"} <= set(kwargs)
-    taken = inspect.signature(LocalCUDACluster).parameters
-    others = inspect.signature(LocalCluster).parameters
-    assert set(kwargs) <= set(taken) | set(others)
-
-
 @pytest.mark.skipif(importlib.util.find_spec("rmm") is not None, reason="RMM is installed")
 def test_a_memory_pool_without_rmm_is_refused_before_work_starts():
     with pytest.raises(RunError, match=r"rmm_pool_size need RMM; install the extra rmm"):
         check_cluster(str(GPUS))
 
 
-def test_a_scheduler_that_runs_already_is_used_and_left_running():
+@pytest.mark.skipif(
+    importlib.util.find_spec("distributed_ucxx") is not None, reason="UCX is installed"
+)
+def test_ucx_without_its_package_is_refused_before_work_starts(tmp_path):
+    file = tmp_path / "ucx.yaml"
+    file.write_text("factory: distributed:LocalCluster\nkwargs: {protocol: ucx}\n")
+    with pytest.raises(RunError, match="protocol ucx needs UCX; pip install distributed-ucxx-cu13"):
+        check_cluster(str(file))
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_a_scheduler_that_runs_already_is_used_and_left_running(tmp_path, by_file):
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+            n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster.scheduler_address, set_as_default=False) as client,
     ):
-        with scheduler(cluster.scheduler_address) as address:
+        named = cluster.scheduler_address
+        if by_file:
+            file = tmp_path / "existing.yaml"
+            file.write_text(f"address: {named}\n")
+            named = str(file)
+        with scheduler(named) as address:
             assert address == cluster.scheduler_address
         assert client.submit(sum, [1, 2]).result() == 3
 
@@ -128,7 +138,8 @@ def test_a_cluster_file_starts_its_cluster_and_ends_it(tmp_path):
     file = tmp_path / "two.yaml"
     file.write_text(
         "factory: distributed:LocalCluster\n"
-        "kwargs: {n_workers: 0, threads_per_worker: 1, host: 127.0.0.1, dashboard_address: null}\n"
+        "kwargs: {n_workers: 0, threads_per_worker: 1, host: 127.0.0.1, "
+        'dashboard_address: "127.0.0.1:0"}\n'
         "workers: 2\n"
     )
     with scheduler(str(file)) as address, Client(address, set_as_default=False) as client:
@@ -144,6 +155,8 @@ def test_a_cluster_file_starts_its_cluster_and_ends_it(tmp_path):
         ("factory: distributed:LocalCluster\nworker: 2", "worker: unknown key"),
         ("factory: distributed:LocalCluster\nminimum: 2", "given together"),
         ("factory: distributed:LocalCluster\nminimum: 3\nmaximum: 2", "minimum 3 is greater"),
+        ("address: wire://127.0.0.1:8786", "has an unknown protocol; known: "),
+        ("address: tcp://127.0.0.1", "must end with a port, such as tcp://host:8786"),
         ("[1, 2]", "must be a mapping"),
     ],
 )
@@ -157,7 +170,7 @@ def test_cluster_files_are_checked(tmp_path, content, said):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_there_is_one_worker_for_each_gpu():
-    with scheduler("cuda") as address, Client(address, set_as_default=False) as client:
+    with scheduler("cuda") as address, connected(address) as client:
         client.wait_for_workers(torch.cuda.device_count(), timeout=120)
         devices = client.run(lambda: os.environ["CUDA_VISIBLE_DEVICES"].split(",")[0])
     assert len(set(devices.values())) == torch.cuda.device_count()

@@ -15,13 +15,12 @@ import faulty
 import numpy as np
 import pytest
 import run_stages
-from distributed import Client, LocalCluster
+from distributed import Client
 from prefect.settings import get_current_settings
 from run_stages import fill
 from runs import tiny_run
 
 from ddp_tasks.store import groups, shards
-from flows.clusters import ending
 from flows.pipeline import run_pipeline
 from schemas.parameters import RunError
 
@@ -182,8 +181,7 @@ def test_the_model_is_opened_once_by_each_worker_however_many_threads_it_has(
     undisturbed, path, tmp_path
 ):
     makers = tmp_path / "makers"
-    options = {**run_stages.CLUSTER, "threads_per_worker": 3}
-    with ending(LocalCluster(n_workers=1, **options)) as cluster:
+    with run_stages.cluster(1, threads_per_worker=3) as cluster:
         fill(networked("CountsItself", makers=str(makers)), path, cluster.scheduler_address)
     counted = makers.read_text().split()
     workers = [pid for pid in counted if pid != str(os.getpid())]
@@ -300,3 +298,5 @@ def test_a_killed_flow_keeps_others_out_while_it_lives_and_is_continued(
     assert {name: t for name, t in times(path).items() if name in written} == written
     assert_same_cube(path, undisturbed)
     assert not (out / "run.lock").exists()
+    # Nor what the killed flow had laid there for its workers to see.
+    assert list(out.glob(".*")) == []

@@ -116,6 +116,10 @@ def test_a_bar_is_there_while_its_stage_runs(client):
         return shown, bars()
 
     assert halfway() == ([("progress", 50)], [])
+    # Outside of a run it is not sent: there would have to be a server for it alone.
+    with shown_artifacts.belonging_to("half", "way"):
+        shown_artifacts.ProgressBar("signals", "signals of images").show(50)
+    assert bars() == []
 
 
 def test_results_are_links_where_they_are_served_and_text_elsewhere(finished, monkeypatch):

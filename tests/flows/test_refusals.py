@@ -108,6 +108,37 @@ def test_an_error_nobody_foresaw_ends_in_one_line_and_a_log(tmp_path, monkeypatc
     assert "Traceback" in log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "no such command 'frobnicate'"),
+        (["run", "--nonsense"], "no such option: --nonsense"),
+        (["explore"], "missing argument 'DIR [DIR2]'"),
+        (["table", "run", "fc1", "--out", ""], "invalid value for '--out': a path is empty"),
+        (["distinguish", "run", "cat", "dog", "--top", "0"], "invalid value for '--top': "),
+    ],
+)
+def test_a_wrong_command_line_is_refused_in_two_lines(ddp, arguments, said):
+    status, told = ddp(*arguments)
+    first, where = told.err.splitlines()
+    assert (status, told.out) == (2, "")
+    assert first.startswith(f"ddp: {said}")
+    command = arguments[0] if arguments != ["frobnicate"] else ""
+    assert " ".join(where.split()) == " ".join(f"ddp {command} --help says what is allowed".split())
+
+
+def test_an_option_without_its_value_is_refused(ddp):
+    status, told = ddp("capacity", "--set")
+    assert (status, told.err) == (2, "ddp: option '--set' requires an argument\n")
+
+
+def test_whoever_asks_for_nothing_is_shown_the_help(ddp):
+    status, told = ddp()
+    assert status == 2
+    assert "Usage: ddp" in told.out + told.err
+    assert "ddp: " not in told.err
+
+
 def test_a_list_none_of_whose_checkpoints_is_there_is_refused_before_a_server_starts(
     tmp_path, monkeypatch, capsys
 ):

@@ -6,7 +6,7 @@ from strategies import SEEDS
 from torch import Tensor, nn
 from toy_networks import InPlaceNetwork, PickyNetwork, TwiceNetwork
 
-from ddp_tasks.networks.forward_pass import folded_copy, forward_pass
+from ddp_tasks.networks.forward_pass import folded_copy, forward_pass, products
 from ddp_tasks.networks.layers import unfolded_weight
 from ddp_tasks.networks.paper_networks import CifarResNet
 from ddp_tasks.networks.tracing import trace_layers
@@ -195,3 +195,21 @@ def test_error_by_hand():
     assert float(error["largest_error"][0]) == 0.5
     assert error["folded"].item() == "norm"
     assert error.attrs == {"images": 2, "predictions_changed": 1}
+
+
+def test_tensor_float_is_a_setting_that_is_put_back():
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    for asked in (False, True):
+        with products(tensor_float=asked):
+            assert (cudnn.allow_tf32, matmul.allow_tf32) == (asked, asked)
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == before
+
+
+def test_tensor_float_changes_nothing_on_a_processor():
+    model, images = _normed(0), _images(3, 2, 6, 6)
+    forward = _pass(model, images, precision="tfloat32")
+    assert forward.tensor_float
+    found, expected = extract(forward, [images]), extract(_pass(model, images), [images])
+    np.testing.assert_array_equal(found.signal, expected.signal)
+    np.testing.assert_array_equal(found.confidence, expected.confidence)

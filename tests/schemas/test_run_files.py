@@ -358,7 +358,15 @@ def test_the_capacity_metric_needs_the_unfolded_weights_or_nothing(tmp_path):
             "workers and minimum, maximum exclude each other",
         ),
         ({"factory": "a:b", "wokers": 2}, "wokers: unknown key (did you mean 'workers'?)"),
-        ({"workers": 2}, "factory: missing"),
+        ({"workers": 2}, "neither factory nor address is given; one of them is needed"),
+        (
+            {"address": "tcp://a:8786", "factory": "a:b", "maximum": 2},
+            "address and factory, maximum exclude each other",
+        ),
+        (
+            {"address": "a:8786"},
+            "address: 'a:8786' is refused; write protocol://host:port, such as tcp://host:8786",
+        ),
     ],
 )
 def test_cluster_files_are_refused_with_the_reason(tmp_path, content, reason):
@@ -371,5 +379,7 @@ def test_cluster_files(tmp_path):
     content = {"factory": "a:b", "minimum": 0, "maximum": 2, "kwargs": {"memory": "4GB"}}
     cluster = load_cluster(Path(_write(tmp_path, content)))
     assert (cluster.minimum, cluster.maximum, cluster.kwargs) == (0, 2, {"memory": "4GB"})
+    cluster = load_cluster(Path(_write(tmp_path, {"address": "tls://a:8786"})))
+    assert (cluster.address, cluster.factory) == ("tls://a:8786", None)
     with pytest.raises(RunError, match=r"cluster: 'atuo' is not auto, local, cuda"):
         load_cluster(Path("atuo"))

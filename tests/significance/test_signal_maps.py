@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from ddp_tasks.significance.signal_maps import class_means, principal_plane
+from ddp_tasks.significance.signal_maps import (
+    LEAST_IMAGES,
+    class_means,
+    principal_plane,
+    umap_plane,
+)
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (5, 30), (12, 12)])
@@ -39,3 +44,17 @@ def test_means_are_those_of_classes_that_have_images():
     means, present = class_means(signals, np.array([2, 2, 0, -1]), 4)
     assert present.tolist() == [0, 2]
     assert means.tolist() == [[10, 20], [2, 3]]
+
+
+def test_umap_puts_like_images_together_and_one_seed_gives_one_map():
+    random = np.random.default_rng(0)
+    two = [5 * axis + random.normal(0, 0.3, (20, 6)) for axis in np.eye(6)[:2]]
+    signals = np.concatenate(two).astype(np.float32)
+    found = umap_plane(signals)
+    assert found.variance is None
+    apart = np.linalg.norm(found.place[:, None] - found.place, axis=2)
+    apart[np.diag_indices(40)] = np.inf
+    np.testing.assert_array_equal(apart.argmin(axis=1) < 20, np.arange(40) < 20)
+    np.testing.assert_array_equal(umap_plane(signals).place, found.place)
+    assert (umap_plane(signals, seed=1).place != found.place).any()
+    assert umap_plane(signals[:LEAST_IMAGES]).place.shape == (LEAST_IMAGES, 2)

@@ -134,7 +134,8 @@ def test_few_are_in_flight_and_what_is_done_is_forgotten(client):
             taken += 1
             yield item
 
-    room = max(FEWEST_FUTURES, 2 * FUTURES_PER_THREAD)
+    # As many more have ended, and their results are fetched together.
+    room = 2 * max(FEWEST_FUTURES, 2 * FUTURES_PER_THREAD)
     for done, _ in enumerate(OverWorkers(client, 60).outcomes(double, items())):
         assert taken <= done + 1 + room
         assert len(client.futures) <= room + 1
@@ -282,3 +283,43 @@ def test_a_lost_scheduler_ends_the_wait(tmp_path):
         process.stdout.close()
         for i in range(3):  # lets the worker go, should it outlive its cluster
             (tmp_path / str(i)).touch()
+
+
+def alone_in_its_process(folder, item):
+    """The process, if no other item is at work in it."""
+    busy = folder / f"busy-{os.getpid()}"
+    busy.touch(exist_ok=False)
+    time.sleep(0.05)
+    busy.unlink()
+    return os.getpid()
+
+
+def parts_alone(folder, item):
+    return [partial(alone_in_its_process, folder, part) for part in range(4)]
+
+
+def gathered(item, parts):
+    return set(parts)
+
+
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_items_that_take_a_gpu_are_alone_on_it_and_use_all(tmp_path, in_parts):
+    options = {**OPTIONS, "threads_per_worker": 2, "resources": {"GPU": 1}}
+    with (
+        ending(LocalCluster(n_workers=2, **options)) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        mapped = OverWorkers(client, 60, retries=0, whole_gpu=True)
+        if in_parts:
+            found = mapped(gathered, range(6), parts=partial(parts_alone, tmp_path))
+            used = set().union(*(processes for _, processes in found))
+        else:
+            alone = partial(alone_in_its_process, tmp_path)
+            used = {process for _, process in mapped(alone, range(24))}
+        assert len(used) == 2
+
+
+def test_without_gpus_nothing_is_asked_of_workers(client):
+    found = OverWorkers(client, 60, retries=0, whole_gpu=True)(double, range(3))
+    assert sorted(found) == [(0, 0), (1, 2), (2, 4)]

@@ -8,9 +8,8 @@ import pytest
 import torch
 import xarray as xr
 import zarr
-from distributed import LocalCluster
 from prefect import flow
-from run_stages import CLUSTER, cube, fill
+from run_stages import cluster, cube, fill
 from runs import Noise, TinyNetwork, tiny_run, unreadable_run
 from zoos import model, tiny_zoo
 
@@ -19,7 +18,6 @@ from ddp_tasks.prepared_run import training_digest
 from ddp_tasks.stages import capacity, decomposition, extraction, family, significance
 from ddp_tasks.store import creation, shards, taken_back
 from ddp_tasks.store import groups as stores
-from flows.clusters import ending
 from schemas.parameters import RunError
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -81,7 +79,7 @@ def test_a_class_that_the_network_chooses_counts_for_its_group(undisturbed, path
 
 
 def test_one_worker_writes_the_same_cube_as_two(undisturbed, path):
-    with ending(LocalCluster(n_workers=1, **CLUSTER)) as one:
+    with cluster(1) as one:
         fill(tiny_run(), path, one.scheduler_address)
     np.testing.assert_array_equal(cube(path), cube(undisturbed))
 
