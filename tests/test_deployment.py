@@ -1,33 +1,56 @@
+import importlib
 from pathlib import Path
 
 import pytest
 import yaml
+from prefect.utilities.callables import parameter_schema
 
-from ddp_tasks.callables import factories
-from schemas.parameters import RunParameters
-from schemas.run_files import check, load_cluster, load_run
+from flows.forms import run_of
 
 DEPLOYMENT = Path(__file__).parents[1] / "deployment"
 
 
-def test_the_deployment_runs_the_preset_of_its_name():
-    (deployment,) = yaml.safe_load((DEPLOYMENT / "prefect.yaml").read_text())["deployments"]
-    parameters = check(RunParameters, deployment["parameters"]["run"], "prefect.yaml")
-    assert parameters == load_run(deployment["name"])
+def deployments():
+    return yaml.safe_load((DEPLOYMENT / "prefect.yaml").read_text())["deployments"]
 
 
-def test_the_entrypoint_of_the_deployment_is_the_flow():
-    (deployment,) = yaml.safe_load((DEPLOYMENT / "prefect.yaml").read_text())["deployments"]
-    place, _, flow = deployment["entrypoint"].partition(":")
-    module = factories.resolve(f"{Path(place).with_suffix('').as_posix().replace('/', '.')}:{flow}")
-    assert module.name == "ddp-run"
+def _flow(deployment):
+    module, _, name = deployment["entrypoint"].rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
-@pytest.mark.parametrize("file", sorted((DEPLOYMENT / "clusters").glob("*.yaml")), ids=str)
-def test_every_cluster_file_is_allowed(file):
-    assert load_cluster(file).factory
+def test_the_deployments_of_the_file_are_every_flow():
+    assert {_flow(one).name for one in deployments()} == {
+        *("ddp-run", "ddp-capacity", "ddp-visualize", "ddp-ablate", "ddp-compare", "ddp-nightly")
+    }
 
 
-@pytest.mark.parametrize("name", ["one-machine", "gpus"])
-def test_factories_that_are_always_installed_resolve(name):
-    assert callable(factories.resolve(load_cluster(DEPLOYMENT / f"clusters/{name}.yaml").factory))
+@pytest.mark.parametrize("deployment", deployments(), ids=lambda one: one["name"])
+def test_parameters_of_a_deployment_are_those_of_its_flow(deployment):
+    assert _flow(deployment).validate_parameters(deployment["parameters"])
+
+
+def _described(field, definitions):
+    """Whether the form shows a description: the field's own, or that of its section."""
+    section = field.get("$ref", "").rpartition("/")[2]
+    return field.get("description") or definitions.get(section, {}).get("description")
+
+
+@pytest.mark.parametrize("deployment", deployments(), ids=lambda one: one["name"])
+def test_every_field_of_a_form_has_a_title_and_a_description(deployment):
+    schema = parameter_schema(_flow(deployment)).model_dump()
+    sections = {"": schema, **schema["definitions"]}
+    without = [
+        f"{section}.{name}"
+        for section, declared in sections.items()
+        for name, field in declared.get("properties", {}).items()
+        if not _described(field, schema["definitions"])
+    ]
+    assert without == []
+    assert not {f["title"] for f in schema["properties"].values()} & set(schema["properties"])
+
+
+def test_the_night_of_the_file_has_a_template_without_training():
+    (night,) = [one for one in deployments() if one["name"] == "nightly"]
+    asked = _flow(night).validate_parameters(night["parameters"])["run"]
+    assert run_of(asked).model.training is None
