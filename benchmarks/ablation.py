@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import statistics
@@ -36,6 +37,7 @@ from ddp_tasks.prepared_run import prepare
 from ddp_tasks.queries.ablation import grid_table, open_ablation, vectors_table, verdicts
 from schemas.ablation_parameters import AblationParameters
 from schemas.parameters import RunParameters
+from schemas.requests import Opening
 
 PER_CLASS = 400
 NETWORKS = ("resnet20", "resnet56")
@@ -51,7 +53,13 @@ def ablated(run: RunParameters, folder: Path, seed: int) -> float:
     outcome = run_pipeline(run, folder)
     begun = time.perf_counter()
     layers = [one.layer for one in outcome.summary.layers]
-    run_ablation(run, folder, AblationParameters(seed=seed), layers)
+    own = {
+        "model.weights": run.model.weights,
+        "model.kwargs": run.model.kwargs,
+        "images.kwargs": run.images.kwargs,
+    }
+    places = [f"{key}={json.dumps(value)}" for key, value in own.items()]
+    run_ablation(folder, AblationParameters(seed=seed), layers, Opening(changes=places, trust=True))
     return time.perf_counter() - begun
 
 

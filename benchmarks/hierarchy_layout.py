@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from ddp_tasks.figures.diagram_layout import Levels, place_levels
-from ddp_tasks.figures.hierarchy_figures import hierarchy_boxes
+from ddp_tasks.figures.hierarchy_boxes import hierarchy_boxes
 from ddp_tasks.hypergraphs.semantic_hierarchy import levels
 from ddp_tasks.weights.layer_vectors import LayerVectors
 

@@ -354,7 +354,7 @@ def zoos() -> Iterator[Case]:
         yield zoo(kind, REFUSED, **changes)
     for way in ("an error", "exit", "another ending", "terminal escapes"):
         breaking = {"factory": f"{BREAKING}:BreakingNetwork", "kwargs": {"at": "made", "way": way}}
-        yield zoo("lists whose only model breaks", LATE, models=model(**breaking))
+        yield zoo("lists whose only model breaks", REFUSED, models=model(**breaking))
         yield zoo(
             "lists one of whose models breaks", models=[*model(), *model(**breaking, name="two")]
         )

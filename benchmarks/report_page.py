@@ -1,8 +1,10 @@
 """What the report of a finished run costs: its size, to draw it, to open it, to open a layer.
 
     python -m benchmarks.report_page DIR [--set images.kwargs.root=FOLDER ...]
+    python -m benchmarks.report_page [--layers 56 --classes 1000]
 
-DIR is the folder of a finished run; --set says where its images lie now, as for ``ddp steps``. All
+DIR is the folder of a finished run; --set says where its images lie now, as for ``ddp steps``.
+Without it a made-up run of many layers and classes is carried out first (``many_layers``). All
 sections are drawn anew in this process and laid out as a page, which headless Chromium then opens
 from a file, with no network. Needs Chromium; appends a section to benchmarks/RESULTS.md.
 """
@@ -15,6 +17,8 @@ import os
 import platform
 import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,6 +26,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from benchmarks import many_layers
 from ddp_tasks.queries.addresses import layer_address
 from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from ddp_tasks.report import fragments, run_page
@@ -29,7 +34,8 @@ from ddp_tasks.report.fragments import FragmentFiles
 from ddp_tasks.workers.sections import draw_section
 from ddp_tasks.workers.stored_run import StoredRun
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 
 #: Milliseconds from the address of a layer until the figures in view, and all figures of its open
 #: blocks, are on the page.
@@ -169,15 +175,30 @@ def section(name: str, found: Measured) -> list[str]:
     ]
 
 
+def made_up(folder: Path, layers: int, classes: int) -> Path:
+    """Carry out a made-up run, and give back its folder."""
+    file, out = folder / "run.yaml", folder / "run"
+    file.write_text(many_layers.run_file(layers, classes))
+    code = "import sys; sys.argv[0] = 'ddp'; from flows.cli import main; main()"
+    subprocess.run(
+        [sys.executable, "-c", code, "run", str(file), "--out", str(out)], check=True, cwd=ROOT
+    )
+    return out
+
+
 def main() -> None:
     """Read the command line, measure, and append the section."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("folder", type=Path, metavar="DIR", nargs="?")
+    parser.add_argument("--layers", type=int, default=many_layers.LAYERS)
+    parser.add_argument("--classes", type=int, default=many_layers.CLASSES)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--openings", type=int, default=9)
     arguments = parser.parse_args()
-    run = open_finished(arguments.folder, arguments.set, trust=True)
-    lines = section(run.run.name, measure(run, arguments.openings))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or made_up(Path(temporary), arguments.layers, arguments.classes)
+        run = open_finished(folder, arguments.set, trust=True)
+        lines = section(run.run.name, measure(run, arguments.openings))
     with RESULTS.open("a") as file:
         file.write("\n".join(lines) + "\n")
     print("\n".join(lines))
