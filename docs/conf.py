@@ -58,7 +58,6 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
-python_maximum_signature_line_length = 88
 
 # A pattern of pages that are not there yet; short names that two classes have.
 # Results of notebooks are no prose: the builder that checks spelling has no form for them.

@@ -3,9 +3,9 @@
 import contextlib
 import functools
 import http.server
+import itertools
 import json
 import re
-import shutil
 import threading
 from html import unescape
 from urllib.parse import quote
@@ -17,11 +17,12 @@ pytest.importorskip("sphinx", reason="comes with the extra docs")
 
 from docs import links, site
 from docs.generated import commands, public_names, run_files
-from schemas.parameters import ClusterParameters, RunParameters
+from schemas.cluster_parameters import ClusterParameters
+from schemas.parameters import RunParameters
 from schemas.variables import GROUPS
 from schemas.zoo import ZooParameters
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -108,30 +109,78 @@ def test_words_are_spelled_as_in_the_dictionary(built):
     site.check_spelling(built.parent, execute=False)
 
 
-def test_no_page_asks_for_the_network(built, served):
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("needs chromium")
-    pages = [f.relative_to(built.parent) for f in sorted(built.rglob("*.html"))]
-    asked, said = [], []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
-        page.on("response", lambda r: said.append(r.url) if r.status >= 400 else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        for name in pages:
-            if "_static" not in name.parts and name.name != "index.html":
-                page.goto(served + quote(name.as_posix()), wait_until="load")
-        page.goto(f"{served}{built.name}/index.html")
-        page.wait_for_url("**/docs/index.html")
-        browser.close()
+def test_no_page_asks_for_the_network(built, served, chromium):
+    pages, asked, said = _pages(built), [], []
+    page = chromium.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+    page.on("response", lambda r: said.append(r.url) if r.status >= 400 else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    for name in pages:
+        page.goto(served + quote(name), wait_until="load")
+    page.goto(f"{served}{built.name}/index.html")
+    page.wait_for_url("**/docs/index.html")
+    page.close()
     assert len(asked) > len(pages)
     assert [url for url in asked if not url.startswith((served, "data:", "blob:"))] == []
     assert said == []
+
+
+#: Reduces long lists of what is built alike, which would take minutes.
+_FIRST_FEW = """() => {
+    const few = "article section > section:nth-of-type(n+5), dl.py:nth-of-type(n+4), "
+        + "article tr:nth-child(n+7), article li:nth-child(n+7)";
+    for (const one of document.querySelectorAll(few)) one.remove();
+}"""
+_THEME = """theme => {
+    document.documentElement.dataset.theme = document.documentElement.dataset.mode = theme;
+}"""
+
+
+def _pages(built):
+    found = [f for f in sorted(built.rglob("*.html")) if "_static" not in f.parts]
+    return [f.relative_to(built.parent).as_posix() for f in found if f != built / "index.html"]
+
+
+def test_no_page_breaks_a_rule_of_axe_or_is_wider_than_a_telephone(built, served, chromium):
+    from axe_playwright_python.sync_playwright import Axe
+
+    axe, wrong = Axe(), []
+    ways = [(width, theme) for width in (390, 1440) for theme in ("dark", "light")]
+    turns = itertools.cycle(ways)
+    page = chromium.new_page(reduced_motion="reduce")
+    for name in _pages(built):
+        # Pages take turns, as all have one frame and one style; axe takes a second a page.
+        for width, theme in ways if name.endswith("docs/index.html") else [next(turns)]:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(served + quote(name), wait_until="load")
+            page.add_style_tag(content="* { transition: none !important; }")
+            page.evaluate(_THEME, theme)
+            for narrow in (390, width):
+                page.set_viewport_size({"width": narrow, "height": 900})
+                if (needed := page.evaluate("document.documentElement.scrollWidth")) > narrow:
+                    wrong.append((name, f"needs {needed} of {narrow} pixels"))
+            page.evaluate(_FIRST_FEW)
+            for one in axe.run(page).response["violations"]:
+                wrong.append((name, width, theme, one["id"], one["nodes"][0]["target"]))
+    page.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["tutorial", "mathematics", "gallery"])
+def test_nothing_is_cut_on_paper(built, served, chromium, name):
+    page = chromium.new_page(viewport={"width": 700, "height": 1000})
+    page.goto(f"{served}{built.name}/docs/{name}.html", wait_until="load")
+    page.emulate_media(media="print")
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll("article *")].filter(
+            one => getComputedStyle(one).overflowX !== "visible" && !one.closest("math")
+                && one.scrollWidth > one.clientWidth + 1).map(one => one.outerHTML.slice(0, 80))"""
+    )
+    wider = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+    assert cut == []
+    assert wider <= 700
 
 
 def test_a_link_that_leads_nowhere_is_told(tmp_path):

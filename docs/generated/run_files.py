@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from docs.generated.markdown import code, escaped, table
-from schemas.parameters import ClusterParameters, RunParameters
+from schemas.cluster_parameters import ClusterParameters
+from schemas.parameters import RunParameters
 from schemas.run_files import presets
 from schemas.zoo import ZooParameters
 
