@@ -6,6 +6,8 @@ hundreds of small groups, which all of its layers have, and that waiting is most
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,20 @@ import xarray as xr
 import zarr.api.asynchronous as zarr_async
 from xarray import conventions
 from xarray.backends.zarr import FillValueCoder, encode_zarr_variable
+from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.core.sync import sync
+from zarr.storage import MemoryStore
 
-from ddp_tasks.store.zarr_stores import zarr_store
+from ddp_tasks.store.trees import METADATA
+from ddp_tasks.store.zarr_stores import ObjectsBelow, zarr_store
 
 #: Zarr's default compression, and a checksum that every reader of Zarr checks a chunk against.
 COMPRESSORS = (ZstdCodec(level=0), Crc32cCodec())
+
+#: Objects that are sent to an object store at once.
+_AT_ONCE = 16
 
 
 def write_arrays(
@@ -56,8 +65,11 @@ async def _write(
     one_file_each: bool,
 ) -> None:
     store = zarr_store(path)
+    # Zarr asks for the group and all above it at each array, and each answer of an object store
+    # takes its time: there the group is made in memory, and its objects are sent together.
+    objects = MemoryStore() if isinstance(store, ObjectsBelow) else None
     written = await zarr_async.create_group(
-        store=store, path=group, attributes=_plain(attributes), zarr_format=3
+        store=objects or store, path=group, attributes=_plain(attributes), zarr_format=3
     )
     for name, (variable, values) in arrays.items():
         attrs, fill_value = dict(variable.attrs), None
@@ -76,6 +88,27 @@ async def _write(
             attributes=_plain(attrs),
         )
         await array.setitem(Ellipsis, values)
+    if objects is not None:
+        await _sent(objects, store, group)
+
+
+async def _sent(objects: MemoryStore, store: Store, group: str) -> None:
+    """Write a group's objects, its own metadata last, and those of the groups above it."""
+    own, names = f"{group}/{METADATA}", [name async for name in objects.list()]
+    below = [name for name in names if name.startswith(f"{group}/") and name != own]
+    above = [name for name in names if not name.startswith(f"{group}/") and name != METADATA]
+    prototype = default_buffer_prototype()
+
+    async def send(name: str, write: Callable[[str, Buffer], Awaitable[None]]) -> None:
+        content = await objects.get(name, prototype)
+        assert content is not None
+        async with at_once:
+            await write(name, content)
+
+    at_once = asyncio.Semaphore(_AT_ONCE)
+    await asyncio.gather(*(send(name, store.set) for name in below))
+    await asyncio.gather(*(send(name, store.set_if_not_exists) for name in above))
+    await send(own, store.set)
 
 
 def _plain(attributes: dict[Any, Any]) -> dict[str, Any]:

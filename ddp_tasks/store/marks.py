@@ -21,7 +21,9 @@ from typing import Any
 import google_crc32c
 
 from ddp_tasks.files.whole import write_whole
+from ddp_tasks.store.kept_objects import keep, kept
 from ddp_tasks.store.trees import METADATA, files_below, over_files
+from schemas.object_paths import ObjectPath
 from schemas.parameters import RunError
 
 #: The attribute that holds the mark.
@@ -169,12 +171,17 @@ def checked_bytes(folder: Path, name: str) -> bytes:
     mark = read_mark(folder)
     if mark is None:
         raise DamagedStoreError(f"{folder} is not finished")
+    digest, in_objects = mark.files.get(name, ""), isinstance(folder, ObjectPath)
+    if in_objects and (before := kept(digest)) is not None:
+        return before
     try:
         content = (folder / name).read_bytes()
     except OSError as error:
         raise DamagedStoreError(f"{folder / name} cannot be read: {error.strerror}") from None
-    if mark.files.get(name) != digest_of(content):
+    if digest != digest_of(content):
         raise DamagedStoreError(f"{folder / name} is damaged: it is not as it was written")
+    if in_objects:
+        keep(digest, content)
     return content
 
 
@@ -191,6 +198,11 @@ def digest_of_file(file: Path) -> str:
 def digest_of(content: bytes) -> str:
     """The digest of a file with this content."""
     return _digest(len(content), hashlib.sha256(content).hexdigest())
+
+
+def size_of(digest: str) -> int:
+    """The size in bytes that a digest tells."""
+    return int(digest.partition(" ")[0])
 
 
 def _digest(size: int, sha256: str) -> str:

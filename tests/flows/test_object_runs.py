@@ -42,7 +42,7 @@ if __name__ == "__main__":
 def proxy(tmp_path_factory):
     """A server, reached through a proxy that strikes one request in thirty."""
     with s3_server.served(tmp_path_factory.mktemp("s3")) as url, pytest.MonkeyPatch.context() as to:
-        proxy = s3_server.FaultyProxy(url, share=1 / 30)
+        proxy = s3_server.FaultyProxy(url, share=1 / 30, slow=0.5)
         for name, value in {**s3_server.ENVIRONMENT, "AWS_ENDPOINT_URL": proxy.url}.items():
             to.setenv(name, value)
         to.setattr(leases, "SECONDS", _LEASE)

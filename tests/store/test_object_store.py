@@ -227,6 +227,38 @@ def test_a_lease_is_taken_and_renewed_over_a_network_that_fails(server, address,
     assert sum(proxy.struck.values()) > 5
 
 
+def test_a_group_is_written_and_opened_again_with_few_requests(cubes, server):
+    address = cubes[1]
+    layers = groups.read(address, "layers").load()
+    proxy = s3_server.FaultyProxy(server, share=0)
+    try:
+        with pytest.MonkeyPatch.context() as to:
+            to.setenv("AWS_ENDPOINT_URL", proxy.url)
+            object_paths.forget_buckets()
+            assert groups.read(address, "layers").load().identical(layers)
+            # Its metadata, and the names of its arrays; none of its arrays.
+            assert proxy.requests < len(layers.variables)
+            before = proxy.requests
+            groups.write(address, "layers", layers)
+            # Of each array, metadata and a chunk are sent, and read once for the mark.
+            assert proxy.requests - before <= 4 * len(layers.variables) + 12
+    finally:
+        object_paths.forget_buckets()
+        proxy.close()
+    assert groups.read(address, "layers").load().identical(layers)
+
+
+def test_an_object_is_read_anew_when_its_group_was_written_anew(cubes):
+    address = cubes[1]
+    layers = groups.read(address, "layers").load()
+    try:
+        groups.write(address, "layers", layers.assign(rank=layers["rank"] - 1))
+        assert groups.read(address, "layers")["rank"].identical(layers["rank"] - 1)
+    finally:
+        groups.write(address, "layers", layers)
+    assert groups.read(address, "layers").load().identical(layers)
+
+
 def _check_until_lost(seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
