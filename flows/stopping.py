@@ -21,10 +21,13 @@ from types import FrameType
 
 import psutil
 
+from ddp_tasks.store import leases
+
 #: Seconds that a stop may take in all, for the words on what is written, and for ending clusters.
 _LONGEST = 4.5
 _SECONDS_TO_DESCRIBE = 1.5
 _SECONDS_TO_CLOSE = 2.5
+_SECONDS_TO_GIVE_BACK = 1.5
 
 #: Seconds within which two deliveries of a signal, by terminal and parent, count as one.
 _SAME = 0.5
@@ -65,6 +68,9 @@ class _Stop:
         describing.join(_SECONDS_TO_DESCRIBE)
         for thread in closing:
             thread.join(max(0.0, begun + _SECONDS_TO_CLOSE - time.monotonic()))
+        _end_children()
+        # Nothing of this run is written any more, so the same command may be given at once.
+        _in_background(leases.give_all_back).join(_SECONDS_TO_GIVE_BACK)
         self._leave(number, "".join(words))
 
     def _end_at_the_latest(self, number: int) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from flows.output_folder import check_places, output_folder
+from schemas.object_paths import ObjectPath
 from schemas.run_error import RunError
 from schemas.shown import shown
 from schemas.zoo import ZooModel, ZooParameters
@@ -58,6 +59,14 @@ def check_zoo_files(zoo: ZooParameters, out: Path) -> str:
 
 
 def _is_readable(file: Path) -> bool:
+    if isinstance(file, ObjectPath):
+        try:
+            file.check_readable()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise RunError(f"weights: {file}: {error.strerror}", change=("folder",)) from None
+        return True
     return file.is_file() and os.access(file, os.R_OK)
 
 

@@ -17,8 +17,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path, PosixPath
@@ -30,13 +30,16 @@ SCHEMES = ("s3", "gs")
 
 Result = TypeVar("Result")
 
+#: Tells one state of an object from every other.
+Tag = dict[str, str]
+
 _ADDRESS = re.compile(rf"({'|'.join(SCHEMES)}):/+(?=[^/])")
 #: Bytes from which an object is sent in parts; it appears when all of them are there.
 _IN_PARTS = 64 << 20
 _PART = 16 << 20
 #: A request that fails otherwise than by a refusal is sent again, after pauses that double.
 _PATIENT: Any = {"max_retries": 8, "retry_timeout": timedelta(seconds=180)}
-_IMPATIENT: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=4)}
+_IMPATIENT: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=5)}
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 _NO_BUCKET = "NoSuchBucket"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -219,7 +222,7 @@ class ObjectPath(PosixPath):
         del newline
         return self.write_bytes(data.encode(encoding or "utf-8", errors or "strict"))
 
-    def write_if(self, data: bytes, tag: str | None) -> str | None:
+    def write_if(self, data: bytes, tag: Tag | None) -> Tag | None:
         """Write the object only if it is as it was, and return its new tag; else None.
 
         Parameters
@@ -232,7 +235,7 @@ class ObjectPath(PosixPath):
 
         with as_system_errors(self):
             try:
-                condition: Any = "create" if tag is None else {"e_tag": tag}
+                condition: Any = "create" if tag is None else tag
                 put = obstore.put(opened_bucket(self), self.key, data, mode=condition)
             except (AlreadyExistsError, PreconditionError):
                 return None
@@ -240,34 +243,41 @@ class ObjectPath(PosixPath):
                 if tag is None:
                     raise
                 return None
-        return put["e_tag"]
+        return _tag_of(put)
 
-    def read_tagged(self) -> tuple[bytes, str, float]:
+    def read_tagged(self) -> tuple[bytes, Tag, float]:
         """Content, tag, and time of the last change in seconds since 1970 by the store's clock."""
         import obstore
 
         with as_system_errors(self):
             got = obstore.get(opened_bucket(self), self.key)
             content, found = bytes(got.bytes()), got.meta
-        return content, str(found["e_tag"]), found["last_modified"].timestamp()
+        return content, _tag_of(found), found["last_modified"].timestamp()
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Remove the object; S3 does not say whether there was one."""
-        try:
-            self.remove_all([self])
-        except FileNotFoundError:
-            if not missing_ok:
-                raise
+        """Remove the object; there need not be one, since S3 does not say whether there was."""
+        del missing_ok
+        self.remove_all([self])
 
     def remove_all(self, objects: list[ObjectPath]) -> None:
         """Remove objects of this bucket, many by one request; missing ones do not matter."""
         import obstore
 
+        keys, bucket = [one.key for one in objects], opened_bucket(self)
+
         def request() -> None:
             with as_system_errors(self):
-                obstore.delete(opened_bucket(self), [one.key for one in objects])
+                try:
+                    obstore.delete(bucket, keys)
+                except FileNotFoundError as error:
+                    if _NO_BUCKET in str(error):
+                        raise
+                    # Google's store refuses what is not there, and the others may be left.
+                    for key in keys:
+                        with suppress(FileNotFoundError):
+                            obstore.delete(bucket, key)
 
-        if objects:
+        if keys:
             repeated(request)
 
     def copy_to(self, other: ObjectPath) -> None:
@@ -283,9 +293,11 @@ class ObjectPath(PosixPath):
 
         with as_system_errors(self):
             found = obstore.list_with_delimiter(opened_bucket(self), self._below)
+        # A console makes a folder by an empty object of its name.
         names = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
-        for name in names:
-            yield self / name.rstrip("/").rpartition("/")[2]
+        for name in dict.fromkeys(name.rstrip("/") for name in names):
+            if name != self.key:
+                yield self / name.rpartition("/")[2]
 
     def folders_below(self) -> list[str]:
         """Names of the folders directly below."""
@@ -310,7 +322,27 @@ class ObjectPath(PosixPath):
         with as_system_errors(self):
             for page in obstore.list(opened_bucket(self), self._below):
                 for one in page:
-                    yield self / one["path"][len(self._below) :], one["size"]
+                    if one["path"] != self.key:  # as in ``iterdir``
+                        yield self / one["path"][len(self._below) :], one["size"]
+
+    def check_readable(self) -> None:
+        """Raise within seconds why the object cannot be read: it, or its store, is not there.
+
+        Raises
+        ------
+        OSError
+            Naming the address.
+        """
+        import obstore
+
+        with as_system_errors(self):
+            try:
+                obstore.head(_opened(self.bucket, patient=False), self.key)
+            except FileNotFoundError:
+                # The answer has no content, which would say that there is no bucket.
+                with suppress(PermissionError):
+                    self.answers()
+                raise
 
     def answers(self) -> None:
         """Raise within seconds what the store refuses: no bucket, no credentials, no answer.
@@ -324,6 +356,11 @@ class ObjectPath(PosixPath):
 
         with as_system_errors(self):
             obstore.list_with_delimiter(_opened(self.bucket, patient=False), self._below)
+
+
+def _tag_of(written: Mapping[str, Any]) -> Tag:
+    """What a write on condition is held against: S3 takes the tag, Google's store the version."""
+    return {name: written[name] for name in ("e_tag", "version") if written.get(name)}
 
 
 def opened_bucket(path: ObjectPath) -> Any:

@@ -62,6 +62,10 @@ def _path(text: str) -> str:
     return text
 
 
+def _cluster(text: str) -> str:
+    return text if "://" in text else _path(text)
+
+
 def _title(text: str) -> str:
     if any(invisible(character) for character in text):
         raise ValueError(f"{shown(repr(text))} holds invisible characters; leave them out")
@@ -74,6 +78,9 @@ Factory = Annotated[
     AfterValidator(_factory_file),
 ]
 File = Annotated[str, AfterValidator(_path)]
+
+#: A word, a scheduler's address or a file.
+Cluster = Annotated[str, AfterValidator(_cluster)]
 Kwargs = Annotated[dict[str, Any], AfterValidator(plain)]
 Title = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_title)]
 #: Quantile levels, percentages or sample sizes: each takes a pass over tables, if a short one.
@@ -447,7 +454,7 @@ class RunParameters(Section):
     exemplars: Positive = Field(9, description="strongest images kept for each singular vector")
     visualizations: VisualizationParameters = Field(default_factory=VisualizationParameters)
     controls: ControlParameters = Field(default_factory=ControlParameters)
-    cluster: File = Field(
+    cluster: Cluster = Field(
         "auto",
         description="auto, local, cuda, a scheduler address, or a cluster YAML file",
     )

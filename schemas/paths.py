@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from schemas.object_paths import path_of
+from schemas.object_paths import SCHEMES, path_of
 from schemas.run_error import RunError
 from schemas.shown import shown
 
+_KIND = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MOST_BYTES, _MOST_BYTES_OF_A_NAME = 4095, 255
 
 
@@ -22,14 +24,16 @@ def expanded(text: str | Path, key: str = "") -> Path:
     Raises
     ------
     RunError
-        If it is empty, holds a NUL byte, is longer than file systems allow, or begins with the
-        home folder of an unknown user.
+        If it is empty, holds a NUL byte, is longer than file systems allow, begins with the home
+        folder of an unknown user, or is an address of another kind than ``object_paths`` reads.
     """
     prefix, written = (f"{key}: " if key else ""), shown(repr(str(text)))
     if not str(text):
         raise RunError(f"{prefix}a path is empty")
     if "\0" in str(text):
         raise RunError(f"{prefix}{written} holds a NUL byte, which no path may hold")
+    if (kind := _KIND.match(str(text))) is not None:
+        _check_address(str(text), kind[1], f"{prefix}{written}")
     try:
         path = path_of(text).expanduser()
     except RuntimeError:
@@ -41,6 +45,22 @@ def expanded(text: str | Path, key: str = "") -> Path:
             f"{_MOST_BYTES:,} in all are allowed"
         )
     return path
+
+
+def _check_address(address: str, kind: str, written: str) -> None:
+    bucket, *names = address.partition("://")[2].lstrip("/").split("/")
+    if kind not in SCHEMES:
+        raise RunError(
+            f"{written} is no path, and of addresses s3://BUCKET/FOLDER and gs://BUCKET/FOLDER "
+            "are allowed"
+        )
+    if "@" in bucket:
+        raise RunError(
+            f"{kind}://...@{shown(bucket.rpartition('@')[2])}: an address holds no credentials, "
+            "which come from the environment"
+        )
+    if not {".", ".."}.isdisjoint(names) or not address.isprintable():
+        raise RunError(f"{written}: names in an address may not be . or .., nor unprintable")
 
 
 def check_store(path: Path) -> None:

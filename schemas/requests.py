@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.parameters import File
+from schemas.parameters import Cluster, File
 from schemas.section import Section
 
 Changes = Annotated[
@@ -55,7 +55,7 @@ class Opening(Section):
     )
     changes: Changes = Field(default=[])
     trust: bool = Field(False, description="run the code that the store names, whoever wrote it")
-    cluster: File | None = Field(
+    cluster: Cluster | None = Field(
         None, description="another cluster than the run's; null takes the run's"
     )
 

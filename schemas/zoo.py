@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from schemas.parameters import (
     MATRIZATIONS,
+    Cluster,
     Factory,
     File,
     Kwargs,
@@ -70,7 +71,7 @@ class ZooParameters(Section):
     models: Annotated[list[ZooModel], Field(min_length=1)] = Field(
         description="the models, of which each is analysed"
     )
-    cluster: File = Field("auto", description="as in a run file")
+    cluster: Cluster = Field("auto", description="as in a run file")
     patience: Positive | None = Field(
         600, description="seconds to wait while no worker is connected; null waits for ever"
     )

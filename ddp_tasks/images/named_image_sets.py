@@ -17,6 +17,7 @@ from ddp_tasks.images.object_folders import folder_names, load_picture, picture_
 from ddp_tasks.images.wordnet_groups import wordnet_groups
 from schemas.object_paths import ObjectPath, path_of
 from schemas.parameters import RunError
+from schemas.paths import expanded
 from schemas.run_files import nearest
 
 CIFAR10_CLASSES = (
@@ -211,7 +212,8 @@ def picture_folder(root: str) -> PictureFolders:
 
 def _answering(root: str) -> Path:
     """A root that is a path, or an address that answers."""
-    found = path_of(root)
+    # ``~`` is left to torchvision, which opens what is on a disk.
+    found = expanded(root, _ROOT) if "://" in str(root) else Path(root)
     if isinstance(found, ObjectPath):
         try:
             found.answers()

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -116,11 +117,28 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> Any:
         raise RunError(f"model.weights: {str(path)!r} {_why_unread(path, error)}") from None
 
 
-def _read_object(path: ObjectPath) -> Any:
-    """The content of a checkpoint at an address, read into memory."""
+def is_checkpoint_file(path: Path) -> bool:
+    """Whether there is a file, or an object, in which a checkpoint may be.
+
+    Raises
+    ------
+    RunError
+        If an object store does not say so within seconds, naming the address and the cause.
+    """
+    if not isinstance(path, ObjectPath):
+        return path.is_file()
+    with _refused(path):
+        try:
+            path.check_readable()
+        except FileNotFoundError:
+            return False
+    return True
+
+
+@contextmanager
+def _refused(path: ObjectPath) -> Iterator[None]:
     try:
-        path.answers()
-        content = path.read_bytes()
+        yield
     except FileNotFoundError:
         raise RunError(
             f"model.weights: there is no object {str(path)!r}", change=("model.weights",)
@@ -129,7 +147,14 @@ def _read_object(path: ObjectPath) -> Any:
         raise RunError(
             f"model.weights: {str(path)!r} cannot be read: {error.strerror}",
             change=("model.weights",),
-        ) from None
+        ) from error
+
+
+def _read_object(path: ObjectPath) -> Any:
+    """The content of a checkpoint at an address, read into memory."""
+    with _refused(path):
+        path.check_readable()
+        content = path.read_bytes()
     with TemporaryDirectory(prefix="ddp-") as folder:
         file = Path(folder) / path.name
         file.write_bytes(content)

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from ddp_tasks.callables import factories
 from ddp_tasks.callables.called_code import ENDINGS
+from ddp_tasks.networks.checkpoint_files import is_checkpoint_file
 from ddp_tasks.networks.checkpoints import MisfitError, Weights, is_count, load_checkpoint
 from ddp_tasks.networks.fitting_variants import SECONDS, fitting_variant, shown_variant
 from schemas.parameters import ModelParameters, RunError
@@ -215,7 +216,7 @@ def check_weights(
 def weights_state(parameters: ModelParameters) -> tuple[int, ...]:
     """Numbers that change whenever a weights file is written or replaced, whatever its date."""
     file = parameters.weights_file
-    if file is None or not file.is_file():
+    if file is None or not is_checkpoint_file(file):
         return ()
     now = file.stat()
     return now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
@@ -229,7 +230,7 @@ def missing_weights(parameters: ModelParameters) -> str:
     if parameters.weights is None:
         return ""
     if (file := parameters.weights_file) is not None:
-        return "" if file.is_file() else _no_file(file)
+        return "" if is_checkpoint_file(file) else _no_file(file)
     try:
         url: str = torchvision_entry(parameters).url
     except RunError as error:

@@ -21,10 +21,11 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
-from schemas.object_paths import ObjectPath, repeated
+from schemas.object_paths import ObjectPath, Tag, repeated
 from schemas.run_error import RunError
 
 #: Seconds after its last renewal when a lease may be taken over.
@@ -33,15 +34,26 @@ SECONDS = 60.0
 #: Parts of that time after which the holder renews, and after which it counts the lease as lost.
 _RENEWED, _LOST = 0.2, 0.7
 
+#: Attempts to take a lease while others end or begin.
+_LOOKS = 3
+
 
 class LeaseLostError(RunError):
     """A run may no longer write, since another may have begun at its address."""
 
 
-def in_use(folder: Path, by: str) -> RunError:
-    """The refusal of a folder that another run works in."""
+def in_use(folder: Path, by: str, seconds: float | None = None) -> RunError:
+    """The refusal of a folder that another run works in.
+
+    Parameters
+    ----------
+    seconds
+        after which its lock ends by itself if the other run was killed.
+    """
+    killed = "" if seconds is None else f" (if it was killed: {max(seconds, 1):.0f} s)"
     return RunError(
-        f"{folder} is in use by another run, {by}. Wait for it to end, or choose another folder",
+        f"{folder} is in use by another run, {by}. Wait for it to end{killed}, or choose another "
+        "folder",
         change=("out",),
     )
 
@@ -68,6 +80,13 @@ def check_held() -> None:
     """
     for lease in list(_HELD):
         lease.check()
+
+
+def give_all_back() -> None:
+    """Let others begin at once, as the last that a process does before it ends."""
+    for lease in list(_HELD):
+        lease.ended.set()
+        lease.give_back()
 
 
 @contextmanager
@@ -109,20 +128,29 @@ def held(
 class _Lease:
     def __init__(self, path: ObjectPath, ourselves: Mapping[str, object], seconds: float) -> None:
         self._path, self._seconds = path, seconds
-        self._content = {**ourselves, "lease": seconds, "token": secrets.token_hex(8)}
-        self._tag: str | None = None
+        self._token = secrets.token_hex(8)
+        self._content = {**ourselves, "lease": seconds, "token": self._token}
+        self._tag: Tag | None = None
         self._renewed = 0.0
         self._times = 0
         self._why_lost = self._trouble = ""
         self.ended = threading.Event()
 
     def take(self) -> None:
-        if not repeated(lambda: self._write(None)):
-            content, tag, renewed = self._path.read_tagged()
-            if self._now() - renewed <= _lease_of(content, self._seconds):
-                raise in_use(self._path.parent, _holder(content))
-            if not repeated(lambda: self._write(tag)):
-                raise in_use(self._path.parent, _holder(self._path.read_bytes()))
+        for _ in range(_LOOKS):
+            if repeated(lambda: self._write(None)):
+                break
+            try:
+                content, tag, renewed = self._path.read_tagged()
+            except FileNotFoundError:
+                continue  # the other run has ended since
+            left = renewed + _lease_of(content, self._seconds) - self._now()
+            if left >= 0:
+                raise in_use(self._path.parent, _holder(content), left)
+            if repeated(partial(self._write, tag)):
+                break
+        else:
+            raise in_use(self._path.parent, "which has just begun")
         self._refuse_ignored_conditions()
 
     def renew_always(self) -> None:
@@ -146,26 +174,33 @@ class _Lease:
             )
 
     def give_back(self) -> None:
-        if not self._why_lost and self._path.read_bytes() == self._text():
-            self._path.unlink()
+        # What cannot be removed ends by itself; what may be another's by now is left alone.
+        if not self._why_lost and time.monotonic() - self._renewed < self._seconds * _LOST:
+            with suppress(OSError):
+                if self._is_ours(self._path.read_bytes()):
+                    self._path.unlink()
 
-    def _write(self, tag: str | None) -> bool:
+    def _write(self, tag: Tag | None) -> bool:
         """Write the lease if the object is as it was; whether it is ours now."""
         begun = time.monotonic()
         before, self._times = self._times, self._times + 1
         try:
             written = self._path.write_if(self._text(), tag)
             if written is None:
-                # An answer may have been lost, and the request sent again.
-                content, written, _ = self._path.read_tagged()
-                if content != self._text():
+                content, found, _ = self._path.read_tagged()
+                if not self._is_ours(content):
                     self._times = before
                     return False
+                # The answer to an earlier request was lost; nobody knows when that was stored.
+                return self._write(found)
         except OSError:
             self._times = before
             raise
         self._tag, self._renewed = written, begun
         return True
+
+    def _is_ours(self, content: bytes) -> bool:
+        return self._token.encode() in content
 
     def _text(self) -> bytes:
         return json.dumps({**self._content, "renewed": self._times}).encode()
@@ -186,13 +221,16 @@ class _Lease:
             clock.unlink()
 
     def _refuse_ignored_conditions(self) -> None:
-        heeded = repeated(lambda: self._path.write_if(self._text(), None)) is None
-        if not heeded:
-            raise RunError(
-                f"{self._path.parent}: the store heeds no conditions of writing (If-None-Match), "
-                "so two runs could write to it at once",
-                change=("out",),
-            )
+        before = self._tag
+        repeated(lambda: self._write(before))
+        for condition, tag in (("If-None-Match", None), ("If-Match", before)):
+            if repeated(partial(self._path.write_if, self._text(), tag)) is not None:
+                self._path.unlink()
+                raise RunError(
+                    f"{self._path.parent}: the store heeds no condition of writing ({condition}), "
+                    "so two runs could write to it at once",
+                    change=("out",),
+                )
 
 
 def _holder(content: bytes) -> str:

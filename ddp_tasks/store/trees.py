@@ -56,7 +56,7 @@ def remove(folder: Path) -> None:
             (folder / METADATA).unlink(missing_ok=True)
         shutil.rmtree(folder)
         return
-    (folder / METADATA).unlink()
+    (folder / METADATA).unlink(missing_ok=True)
     folder.remove_all([folder / name for name in files_below(folder)])
 
 

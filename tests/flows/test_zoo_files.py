@@ -1,13 +1,18 @@
 """The models of a list, looked at in a process of their own before anything is started."""
 
+import io
+
 import pytest
+import s3_server
 import torch
 from runs import TinyNetwork
 from zoos import model, tiny_zoo
 
 from ddp_tasks.networks import CifarResNet
-from flows.zoo_files import check_contents
-from schemas.parameters import RunError
+from ddp_tasks.networks.models import missing_weights, weights_state
+from flows.zoo_files import check_contents, check_zoo_files
+from schemas.object_paths import path_of
+from schemas.parameters import ModelParameters, RunError
 
 #: A factory that ends the process, and one that talks and asks.
 CODE = """
@@ -65,3 +70,28 @@ def test_a_list_all_of_whose_models_fail_is_refused_in_few_lines(tmp_path):
         "deep 2",
     ]
     assert lines[-1] == "  and 6 more"
+
+
+def test_models_at_an_address_are_looked_at_like_files(tmp_path, monkeypatch):
+    with s3_server.served(tmp_path) as url:
+        for name, value in {**s3_server.ENVIRONMENT, "AWS_ENDPOINT_URL": url}.items():
+            monkeypatch.setenv(name, value)
+        folder, content = path_of(f"{s3_server.BUCKET}/weights"), io.BytesIO()
+        torch.save(TinyNetwork().state_dict(), content)
+        (folder / "tiny.pt").write_bytes(content.getvalue())
+
+        def listed(*places):
+            return tiny_zoo([model(place, 80.0, weights=place) for place in places])
+
+        there, gone = f"{folder}/tiny.pt", f"{folder}/gone.pt"
+        assert check_zoo_files(listed(there), tmp_path / "out") == ""
+        assert check_contents(listed(there)) == ""
+        assert gone in check_zoo_files(listed(there, gone), tmp_path / "out")
+        with pytest.raises(RunError, match=r"s3://none/x\.pt: there is no such bucket"):
+            check_zoo_files(listed(there, "s3://none/x.pt"), tmp_path / "out")
+        for use in (weights_state, missing_weights):
+            with pytest.raises(RunError, match="there is no such bucket"):
+                use(ModelParameters(factory="runs:TinyNetwork", weights="s3://none/x.pt"))
+        assert "does not exist" in missing_weights(
+            ModelParameters(factory="runs:TinyNetwork", weights=gone)
+        )

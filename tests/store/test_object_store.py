@@ -3,7 +3,12 @@
 import itertools
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +17,10 @@ import xarray as xr
 from stored_cubes import stored
 from strategies import Cube
 
+from ddp_tasks.images import object_folders
+from ddp_tasks.images.named_image_sets import picture_folder
 from ddp_tasks.store import comparison, cube, groups, leases, run_lock, shard_marks, shards, trees
-from flows.output_folder import output_folder
+from flows.output_folder import made_folder, output_folder
 from schemas import object_paths
 from schemas.object_paths import ObjectPath, is_address, path_of
 from schemas.run_error import RunError
@@ -206,6 +213,123 @@ def test_a_holder_that_cannot_renew_stops_before_others_may_begin(server, addres
         monkeypatch.setattr(ObjectPath, "write_if", _refused)
         with pytest.raises(leases.LeaseLostError, match=r"could not be renewed for .*no route"):
             _check_until_lost()
+
+
+def test_a_renewal_whose_answer_is_lost_lets_nobody_believe_longer_than_others_wait(
+    address, monkeypatch
+):
+    write, states = ObjectPath.write_if, ["stored, and its answer lost", "away", "back"]
+
+    def lossy(path, data, tag):
+        state = states.pop(0) if threading.current_thread().name == "lease" and states else ""
+        if state == "away":
+            raise OSError(5, "no route")
+        written = write(path, data, tag)
+        if state.startswith("stored"):
+            raise OSError(5, "no answer")
+        return written
+
+    lock = address / run_lock.NAME
+    with leases.held(lock, NOBODY, seconds=8.0):
+        monkeypatch.setattr(ObjectPath, "write_if", lossy)
+        while states:
+            leases.check_held()
+            time.sleep(0.05)
+        time.sleep(1.0)
+        # It was written anew when the network was back, and not found to be ours alone.
+        assert time.time() - lock.read_tagged()[2] < 2.5
+        leases.check_held()
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("ignored", ["If-Match", "If-None-Match"])
+def test_a_store_that_ignores_a_condition_of_writing_is_refused(
+    server, address, monkeypatch, ignored
+):
+    proxy = Heedless(server, ignored)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    object_paths.forget_buckets()
+    try:
+        with pytest.raises(RunError, match=rf"heeds no condition of writing \({ignored}\)"):
+            leases.held(address / run_lock.NAME, NOBODY).__enter__()
+        assert not (address / run_lock.NAME).exists()
+    finally:
+        object_paths.forget_buckets()
+        proxy.close()
+
+
+class Heedless(s3_server.FaultyProxy):
+    """Passes on all requests without one condition."""
+
+    def __init__(self, url, condition):
+        super().__init__(url, share=0)
+        self._condition = condition.lower().encode() + b":"
+
+    def _passed_on(self, client, head, content):
+        lines = head.split(b"\r\n")
+        kept = [line for line in lines if not line.lower().startswith(self._condition)]
+        super()._passed_on(client, b"\r\n".join(kept), content)
+
+
+def test_a_run_that_is_told_to_stop_gives_its_lease_back(server, address):
+    lock = address / run_lock.NAME
+    program = (
+        "import sys, time; from ddp_tasks.store import run_lock; from flows import stopping; "
+        "from schemas.object_paths import path_of; stopping.watch()\n"
+        "with run_lock.held(path_of(sys.argv[1])): time.sleep(120)"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, str(address)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    try:
+        deadline = time.monotonic() + 100
+        while not lock.exists() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) == 128 + signal.SIGTERM
+    finally:
+        run.kill()
+    assert not lock.exists()
+
+
+def test_a_lock_that_is_gone_at_the_end_fails_nothing(address):
+    with leases.held(address / run_lock.NAME, NOBODY, seconds=60.0):
+        (address / run_lock.NAME).unlink()
+
+
+def test_folders_that_a_console_made_are_no_objects(address):
+    bucket = object_paths.opened_bucket(address)
+    for name in ("p", "p/cat"):
+        bucket.put(f"{address.key}/{name}/", b"")
+    (address / "p/cat/1.png").write_bytes(b"1")
+    root = address / "p"
+    assert list(root.iterdir()) == [root / "cat"]
+    assert list((root / "cat").iterdir()) == [root / "cat/1.png"]
+    assert object_folders.folder_names(root) == ["cat"]
+    found = object_folders.picture_objects(root, {"cat": 0}, (".png",))
+    assert found == {f"{root}/cat/1.png": (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("gcs://bucket/x", "s3://BUCKET/FOLDER and gs://BUCKET/FOLDER"),
+        ("S3://bucket/x", "s3://BUCKET/FOLDER and gs://BUCKET/FOLDER"),
+        ("file:///tmp/x", "s3://BUCKET/FOLDER and gs://BUCKET/FOLDER"),
+        ("s3://user:secret@bucket/x", "holds no credentials"),
+        ("s3://bucket/a/../b", "may not be"),
+    ],
+)
+def test_an_address_that_cannot_be_meant_is_refused_and_no_folder_made(
+    written, why, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for use in (made_folder, picture_folder):
+        with pytest.raises(RunError, match=why) as refusal:
+            use(written)
+        assert "secret" not in str(refusal.value)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lease_is_taken_and_renewed_over_a_network_that_fails(server, address, monkeypatch):
