@@ -16,8 +16,9 @@ setup: .venv/installed
 demo: setup
 	$(BIN)/ddp run digits
 
+# Two processes share the tests, which mostly wait for servers and workers of their own.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 # The three parts of the tests, each of which runs alone; tests/reached.py sorts them.
 test-fast: setup

@@ -38,6 +38,8 @@ REACHED = {
         "check_contents",
     },
 }
+#: The fixture of a session that takes longest.
+_LONG_RUN = "digits"
 #: Markers of tests that are not fast; a person gives the last three.
 APART = (*REACHED, "slow", "gpu", "deployment")
 
@@ -60,6 +62,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(marker)
         if not any(item.get_closest_marker(marker) for marker in APART):
             item.add_marker("fast")
+        # Of several processes (pytest -n), one takes all of a module, or all that share a long run.
+        shared = _LONG_RUN in names_of_fixtures(item)
+        item.add_marker(pytest.mark.xdist_group(_LONG_RUN if shared else item.path.stem))
+    # Modules of fast tests fill up what is left at the end.
+    slow = {item.path for item in items if not _is_fast(item)}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def names_of_fixtures(item: pytest.Item) -> set[str]:
+    """Fixtures that a test asks for, itself or through others."""
+    return set(getattr(item, "_fixtureinfo").name2fixturedefs)  # noqa: B009 - pytest's own
 
 
 def names_reached(item: pytest.Item) -> set[str]:
