@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ from schemas.shown import shown
 _RESIZE, _CROP = 256, 224
 #: Images of each class that a run takes at first; a class that is split needs two.
 _PER_CLASS, _FEWEST = 50, 2
+
+#: Options by the keys that they set.
+_OPTIONS = {"model.weights": "--weights", "model.factory": "--model", "images": "--images"}
 
 
 def write_run_file(
@@ -61,8 +65,8 @@ def write_run_file(
             "exists",
             change=("out",),
         )
-    model = _model(factory, weights)
-    found = look_at(images)
+    with _changed_by_options():
+        model, found = _model(factory, weights), look_at(images)
     guess = Guess(
         model=_as_written(model, file.parent),
         images=found,
@@ -74,11 +78,28 @@ def write_run_file(
     try:
         part.write_text(run_file_text(guess), "utf-8")
         run = load_run(str(part)).model_copy(update={"name": file.stem})
-        check_run(run, RunFiles.of(Path("ddp-results") / file_name(file.stem)))
+        with _changed_by_options():
+            check_run(run, RunFiles.of(Path("ddp-results") / file_name(file.stem)))
         part.rename(file)
     finally:
         part.unlink(missing_ok=True)
     return file
+
+
+@contextmanager
+def _changed_by_options() -> Iterator[None]:
+    """Let refusals name options of the command in place of keys, which no file has yet."""
+    try:
+        yield
+    except RunError as error:
+        options = dict.fromkeys(
+            option
+            for key in error.change
+            for prefix, option in _OPTIONS.items()
+            if key == prefix or key.startswith(f"{prefix}.")
+        )
+        error.change = tuple(options)
+        raise
 
 
 def _model(factory: str, weights: str | None) -> ModelParameters:
@@ -88,6 +109,10 @@ def _model(factory: str, weights: str | None) -> ModelParameters:
         factory = f"{Path(place).expanduser().resolve()}:{name}"
     if weights is not None and ("/" in weights or Path(weights).exists()):
         weights = str(Path(weights).expanduser().resolve())
+    if not place or not name:
+        raise RunError(
+            f"--model {factory!r} is refused; module:callable or file.py:callable names a network"
+        )
     asked = ModelParameters(factory=factory, weights=weights)
     try:
         open_model(asked)

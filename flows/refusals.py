@@ -51,6 +51,8 @@ def _change(key: str) -> str:
         return "name your run file with --run RUN, or trust the store with --trust"
     if key == "run":
         return "name your run file with --run RUN"
+    if key.startswith("--"):
+        return f"choose another with {key}"
     if key in _OPTIONS:
         return f"choose another with {_OPTIONS[key]}"
     return f"change it with --set {key}=VALUE"

@@ -50,6 +50,11 @@ class Background:
         threading.Thread(target=self._make, args=(key, make), daemon=True).start()
         return None
 
+    def is_quiet(self) -> bool:
+        """Whether nothing is being made."""
+        with self._lock:
+            return not self._making
+
     def _make(self, key: Hashable, make: Callable[[], Any]) -> None:
         result: Any
         with self._turn:

@@ -106,7 +106,7 @@ def layer_column(shown: Slice, view: View, *, several: bool) -> LayerColumn:
     rows, nodes = _rows(shown, view)
     return LayerColumn(
         shown=shown,
-        title=f"{shown.layer} of {run.name}" if several else shown.layer,
+        title=f"{shown.layer} ({run.name})" if several else shown.layer,
         kind=str(stored["kind"].item()),
         shape=str(stored["shape"].item()),
         sizes=shown.sizes,
@@ -150,12 +150,16 @@ class _Doing:
     shown: Slice
 
     def __call__(self, group: str, row: Mapping[str, Any]) -> str | None:
+        at = self._at(group, row)
+        return None if at is None else self.leading_to(at)
+
+    def leading_to(self, at: str) -> str:
+        """What shows something of this layer in the details."""
         of = {"run": str(self.shown.run.number), "layer": self.shown.layer}
         if self.view.beside and (of["run"], of["layer"]) != (self.view.run, self.view.layer):
             # The other column: its details are shown with both layers in place.
             of = {**of, "beside": f"{self.view.run}/{self.view.layer}"}
-        at = self._at(group, row)
-        return None if at is None else urlencode({**of, "at": at})
+        return urlencode({**of, "at": at})
 
     def _at(self, group: str, row: Mapping[str, Any]) -> str | None:
         if group in ("Circles", "Unsure circles"):
@@ -185,7 +189,7 @@ def _rows(shown: Slice, view: View) -> tuple[list[NodeRow], int]:
     if not table.significant.any():
         return [], 0
     names, ranked = node_names(shown.nodes), table.most_discriminating()
-    rows = []
+    does, rows = _Doing(view, shown), []
     for node in ranked[:_ROWS].tolist():
         of_node = np.flatnonzero(table.significant[:, node])
         share = table.fraction[of_node, node]
@@ -194,7 +198,7 @@ def _rows(shown: Slice, view: View) -> tuple[list[NodeRow], int]:
         rows.append(
             NodeRow(
                 name=names[node],
-                does=urlencode({"run": str(shown.run.number), "layer": shown.layer, "at": address}),
+                does=does.leading_to(address),
                 singular_value=float(shown.nodes.singular_values[node]),
                 eta_squared=float(table.eta_squared[node]),
                 classes=[

@@ -44,6 +44,8 @@ class OpenedRun:
     folder: Path
     signals: RunSignals
     opening: Opening
+    beside: bool = False
+    """whether another run is open, of which its number tells it."""
     _levels: OrderedDict[str, LayerLevels] = field(default_factory=OrderedDict)
 
     @property
@@ -53,8 +55,9 @@ class OpenedRun:
 
     @property
     def name(self) -> str:
-        """As the run file calls it."""
-        return self.signals.run.name
+        """As the run file calls it, with its number where two are open."""
+        name = self.signals.run.name
+        return f"{self.number}: {name}" if self.beside else name
 
     @cached_property
     def layers(self) -> list[str]:
@@ -131,7 +134,7 @@ def open_runs(folders: Sequence[Path], opening: Opening | None = None) -> list[O
         If a folder holds no finished run of this format, or two runs share no class.
     """
     runs = [
-        OpenedRun(number, folder, open_run_signals(folder), opening or Opening())
+        OpenedRun(number, folder, open_run_signals(folder), opening or Opening(), len(folders) > 1)
         for number, folder in enumerate(folders, start=1)
     ]
     check_shared({run.folder: run.target_classes for run in runs})

@@ -24,9 +24,10 @@ export function render({ model, el }) {
     Object.assign(waiting, values);
     pushed = pushed || push;
     if (asked) return;
+    // What is asked for again stays readable meanwhile.
+    if (Object.keys(waiting).length) app.setAttribute("aria-busy", "true");
     model.send_msg({ set: waiting, push: pushed });
     [waiting, asked, pushed] = [{}, true, false];
-    app.setAttribute("aria-busy", "true");
   };
   // What takes long is made beside the server: the page asks for it again.
   let again = null;

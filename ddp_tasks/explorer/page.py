@@ -88,12 +88,14 @@ class Page(JSComponent):
     def _handle_msg(self, data: Any) -> None:
         """Show what was asked for, and say that the next question may come."""
         asked = dict(data.get("set", {}))
-        self._look(
-            View.of_query(asked["address"])
-            if "address" in asked
-            else self._asked.changed(_of_controls(asked)),
-            push=bool(data.get("push")),
-        )
+        # The page asks again while something is made; nothing is drawn anew before it is there.
+        if asked or self.waits or self._slices.background.is_quiet():
+            self._look(
+                View.of_query(asked["address"])
+                if "address" in asked
+                else self._asked.changed(_of_controls(asked)),
+                push=bool(data.get("push")),
+            )
         self._send_msg({"answered": True})
 
     def _look(self, view: View, *, push: bool = False) -> None:
@@ -106,12 +108,13 @@ class Page(JSComponent):
         push
             whether the browser's way back leads to what was shown before.
         """
-        self._asked = view
+        before, self._asked = self._asked, view
         notice = waits = ""
         try:
             self._show(view, push=push)
         except RunError as error:
-            notice = str(error)
+            # What is asked for next starts from what is still shown.
+            notice, self._asked = str(error), before
         except StillCountingError as counting:
             waits = str(counting)
         if (notice or waits) and not self.view:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tornado.web import HTTPError, RequestHandler
+from tornado.websocket import WebSocketClosedError
 
 from ddp_tasks.explorer.opened_runs import Opening, open_runs
 from ddp_tasks.explorer.slices import Slices
@@ -62,6 +64,10 @@ class _Icon(_Reading):
         self.finish(_ICON)
 
 
+def _is_of_no_closed_tab(record: logging.LogRecord) -> bool:
+    return not (record.exc_info and isinstance(record.exc_info[1], WebSocketClosedError))
+
+
 class _Files(_Reading):
     """What a view shows, as a file."""
 
@@ -84,7 +90,8 @@ class _Files(_Reading):
         except RunError as error:
             raise HTTPError(400, str(error)) from None
         self.set_header("Content-Type", kind)
-        self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        # A header holds no other letters; the link itself says what the file is called.
+        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{quote(name)}")
         self.finish(content)
 
 
@@ -185,6 +192,8 @@ def explore(
         If a folder holds no finished run, two runs share no class, or the port is taken.
     """
     # Requests that are refused name the token, and an option that this command does not have.
-    logging.getLogger("tornado.access").setLevel(logging.ERROR)
-    logging.getLogger("bokeh.server.views.ws").setLevel(logging.CRITICAL)
+    for name in ("tornado.access", "tornado.general", "bokeh.server.views.ws"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # A tab that is closed while its answer is on the way is nothing that anybody can act on.
+    logging.getLogger("asyncio").addFilter(_is_of_no_closed_tab)
     Explorer(folders, port, opening).serve(started)

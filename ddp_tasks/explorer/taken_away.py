@@ -69,5 +69,5 @@ def hif_file(shown: Slice) -> str:
     from ddp_tasks.hypergraphs.hypergraph import file_metadata, layer_graph
 
     hyperedges = "superclass" if shown.groups else "target_class"
-    metadata = file_metadata(shown.run.name, shown.table, hyperedges)
+    metadata = file_metadata(shown.run.signals.run.name, shown.table, hyperedges)
     return hif_text(layer_graph(shown.table, shown.levels.vectors), metadata)

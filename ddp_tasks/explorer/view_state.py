@@ -68,11 +68,20 @@ class View:
         return cls().changed(dict(parse_qsl(query.removeprefix("?"))))
 
     def changed(self, values: Mapping[str, str]) -> View:
-        """The view with other values; another thing in the details has no place pointed at."""
+        """The view with other values.
+
+        Another thing in the details has no place pointed at, and other groups or another run have
+        other classes to be told apart.
+        """
         known = {field.name for field in fields(self)}
         values = {name: str(value) for name, value in values.items() if name in known}
         if "at" in values and "point" not in values:
             values["point"] = ""
+        if any(
+            values.get(name, now) != now
+            for name, now in (("groups", self.groups), ("run", self.run))
+        ):
+            values = {"a": "", "b": "", **values}
         return replace(self, **values)
 
     def query(self) -> str:

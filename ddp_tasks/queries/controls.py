@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +97,11 @@ def percentile_among(value: float, rotations: npt.NDArray[np.float64]) -> float:
 def is_special(percentile: float) -> bool:
     """Whether a percentile is high enough to call what stands there special."""
     return percentile >= SPECIAL
+
+
+def shown_percentile(percentile: float) -> str:
+    """A percentile as all pages write it: never rounded up to what it does not reach."""
+    return f"{math.floor(percentile)}" if math.isfinite(percentile) else "—"
 
 
 @dataclass(frozen=True)

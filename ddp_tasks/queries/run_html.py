@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ddp_tasks.queries.controls import shown_percentile
 from ddp_tasks.queries.gallery import Picture, row
 from ddp_tasks.queries.statements import Finding
 from ddp_tasks.queries.summary import Summary
@@ -91,7 +92,7 @@ def _layers(frame: pd.DataFrame) -> str:
             f"{one['hyperedges']:,}",
             f"{one['equivalence_classes']:,}",
             f"{one['best_eta_squared']:.2f}",
-            f"{percentile:.0f}" if np.isfinite(percentile) else "",
+            shown_percentile(percentile) if np.isfinite(percentile) else "",
         )
         rows.append(f"<tr>{_cells('td', cells)}</tr>")
     head = _cells("th", header)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddp_tasks.queries.addresses import vector_address
-from ddp_tasks.queries.controls import SPECIAL
+from ddp_tasks.queries.controls import SPECIAL, shown_percentile
 from ddp_tasks.significance.stability import SURE
 from ddp_tasks.weights.signed_vectors import SignedVector
 from schemas.shown import shown
@@ -151,7 +151,8 @@ class Finding:
     def _rotations(self) -> str:
         if not np.isfinite(self.percentile):
             return "No random rotations tell whether that is more than chance."
-        told = f"η² {self.eta_squared:.2f}, percentile {self.percentile:.0f} of their best"
+        percentile = shown_percentile(self.percentile)
+        told = f"η² {self.eta_squared:.2f}, percentile {percentile} of their best"
         if self.special:
             return f"It stands out from random rotations of the layer's outputs: {told}."
         return f"Random rotations of the layer's outputs do as well: {told}."

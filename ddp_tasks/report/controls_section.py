@@ -15,6 +15,7 @@ from ddp_tasks.queries.controls import (
     is_special,
     measures_there,
     plain_sentence,
+    shown_percentile,
     standings,
 )
 from schemas.control_variables import MEASURES, RIVALS
@@ -87,7 +88,11 @@ def _cell(at: xr.Dataset) -> _Cell:
     if np.isfinite(draws).any():
         others += f", median rotation {_number(float(np.nanmedian(draws)))}"
     return _Cell(
-        _number(value), _whole(percentile), _whole(variance), is_special(percentile), others
+        _number(value),
+        shown_percentile(percentile),
+        shown_percentile(variance),
+        is_special(percentile),
+        others,
     )
 
 
@@ -95,10 +100,6 @@ def _number(value: float) -> str:
     if np.isnan(value):
         return "—"
     return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.2f}"
-
-
-def _whole(percentile: float) -> str:
-    return "—" if np.isnan(percentile) else f"{percentile:.0f}"
 
 
 def _chance(controls: xr.Dataset) -> list[tuple[str, ...]]:

@@ -68,6 +68,8 @@ class DataSources:
     eta_squared_of_signals: npt.NDArray[np.float64]
     """shape (v,); on the images that judge."""
     confidence: float
+    searched: int
+    """singular vectors of all layers in all directions, whose differences hold together."""
     layers: int
     """layers of the report."""
 
@@ -188,7 +190,7 @@ class _Layer:
         }
         if len(of.rotations):
             value = float(np.nan_to_num(table.eta_squared[node]))
-            side["t"] = round(percentile_among(value, of.rotations), 1)
+            side["t"] = np.floor(10 * percentile_among(value, of.rotations)) / 10
         if self._resamples is not None:
             side["r"] = (
                 np.rint(100 * np.nan_to_num(self._resamples[significant, node]))
@@ -216,7 +218,11 @@ class _Layer:
         return {"w": told, "k": count[told].tolist()}
 
     def _ends(self, vectors: Sequence[int]) -> dict[str, list[float]]:
-        """Ends of the intervals of the counts that occur: "count/images": [low, high]."""
+        """Ends of the intervals of the counts that occur, as "count/images".
+
+        Those of shares hold together within the layer; the third and fourth within all layers, and
+        those of differences of shares are made of them.
+        """
         table, directions = self._of.table, len(self._of.table.directions)
         nodes = [v * directions + place for v in vectors for place in range(directions)]
         if not nodes:
@@ -224,10 +230,14 @@ class _Layer:
         images = np.broadcast_to(table.images[:, None], (len(table.images), len(nodes)))
         pairs = np.unique(np.stack([self._count[:, nodes].ravel(), images.ravel()]), axis=1)
         k, n = pairs[:, pairs[1] > 0]
-        low, high = shares_intervals(k, n, self._of.confidence, intervals_together(table))
+        ends = [
+            end
+            for together in (intervals_together(table), self._of.searched)
+            for end in shares_intervals(k, n, self._of.confidence, together)
+        ]
+        rounded = np.round(np.stack(ends, axis=1), 4).tolist()
         return {
-            f"{a}/{b}": [round(float(c), 4), round(float(d), 4)]
-            for a, b, c, d in zip(k.tolist(), n.tolist(), low, high, strict=True)
+            f"{a}/{b}": four for a, b, four in zip(k.tolist(), n.tolist(), rounded, strict=True)
         }
 
     @cached_property
@@ -347,5 +357,5 @@ def _signed_bytes(values: npt.NDArray[np.float32], limit: float) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """A number of four significant digits; None in place of NaN, which JSON has not."""
-    return float(f"{float(value):.4g}") if np.isfinite(value) else None
+    """A number of six significant digits; None in place of NaN, which JSON has not."""
+    return float(f"{float(value):.6g}") if np.isfinite(value) else None

@@ -77,6 +77,8 @@ class LayerFindings:
     """shape (v,); told on the images that judge."""
     by_direction: Mapping[str, OneDirection] = field(default_factory=dict)
     """of a run whose nodes have both directions, what each by itself gives."""
+    searched: int = 1
+    """singular vectors of all layers, once for each direction."""
     layers: int = 1
     """layers of the report; the more there are, the fewer vectors and images each shows."""
 
@@ -146,6 +148,7 @@ def _sources(findings: LayerFindings, optimised: Sequence[OptimisedPicture]) -> 
         rotations=findings.rotations,
         eta_squared_of_signals=findings.eta_squared_of_signals,
         confidence=findings.levels.confidence,
+        searched=findings.searched,
         layers=findings.layers,
     )
 

@@ -17,7 +17,7 @@ from ddp_tasks.figures.optimised_pictures import in_colour
 from ddp_tasks.figures.thumbnails import Thumbnails, thumbnail
 from ddp_tasks.queries.addresses import class_address, layer_address
 from ddp_tasks.queries.confused_classes import most_confused
-from ddp_tasks.queries.controls import is_special, percentile_of
+from ddp_tasks.queries.controls import is_special, percentile_of, shown_percentile
 from ddp_tasks.queries.findings import RunFindings
 from ddp_tasks.queries.findings import read_findings as read_statements
 from ddp_tasks.queries.pictures import StoredPictures
@@ -174,7 +174,7 @@ def _index(findings: Findings) -> list[dict[str, Any]]:
                 "anchor": own[layer.layer],
                 "name": escaped(layer.layer),
                 "address": layer_address(layer.layer),
-                "percentile": f"{np.floor(percentile):.0f}" if np.isfinite(percentile) else "—",
+                "percentile": shown_percentile(percentile),
                 "special": is_special(percentile),
             }
         )

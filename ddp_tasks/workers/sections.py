@@ -133,6 +133,7 @@ def layer_findings(stored: StoredRun, summary: LayerSummary) -> LayerFindings:
         .to_numpy(),
         by_direction=_by_direction(stored, position, table, vectors),
         layers=layers.sizes["layer"],
+        searched=int(layers["rank"].sum()) * len(table.directions),
     )
 
 

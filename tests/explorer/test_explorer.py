@@ -281,7 +281,10 @@ def test_a_sent_address_gives_the_same_page(page, explored, chromium, errors):
     other.locator("main h2").first.wait_for()
     for part in ("main", "aside"):
         assert other.locator(part).inner_text() == page.locator(part).inner_text()
-    assert other.locator("main h2").all_inner_texts() == [f"{LAYER} of tiny", "fc1 of tiny"]
+    assert other.locator("main h2").all_inner_texts() == [
+        f"{LAYER} (1: tiny)",
+        "fc1 (2: tiny)",
+    ]
     assert other.locator("select[name=where]").input_value() == f"1/{LAYER}"
     other.close()
 

@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from pages import unfolded, until_drawn
 
+from ddp_tasks.queries import open_run
 from ddp_tasks.queries.summary import read_summary
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.store import groups
@@ -249,6 +250,26 @@ def test_what_tells_two_classes_apart_has_the_differences_of_their_shares(report
         own = table.fraction[:, 2 * vector + place]
         assert (left, right) == pytest.approx((float(own[0]), float(own[1])))
         assert difference == pytest.approx(left - right)
+
+
+def test_what_tells_two_classes_apart_for_certain_is_what_the_command_says(report, finished):
+    tab = report("#class/left/right")
+    rows = tab.locator("#subject tbody tr").evaluate_all(
+        "rows => rows.map(row => [row.cells[0].textContent, row.cells[1].textContent,"
+        " row.cells[5].textContent])"
+    )
+    shown = {(layer, name.rstrip("*")): interval for layer, name, interval in rows}
+    compared = open_run(finished.report.parent).distinguishing("left", "right", direction="both")
+    signs, seen = {"positive": "⁺", "negative": "⁻"}, 0
+    for one in compared.itertuples():
+        name = f"v{one.singular_vector}{signs[one.direction]}"
+        if (interval := shown.get((one.layer, name))) is not None:
+            ends = [int(end.replace("−", "-").replace("+", "")) for end in interval.split(" to ")]
+            assert ends == pytest.approx([100 * one.low, 100 * one.high], abs=0.51)
+            seen += 1
+    assert seen == len(shown) > 1
+    sure = ((compared["low"] > 0) | (compared["high"] < 0)).any()
+    assert ("none tells them apart" in tab.locator("#subject").inner_text()) == (not sure)
 
 
 def test_dark_figures_are_drawn_again_and_nothing_is_lost(report):
