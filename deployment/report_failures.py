@@ -17,12 +17,18 @@ import yaml
 from prefect.automations import Automation
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
 
 BLOCK = "ddp-failures"
 
 
 def main() -> None:
     """Save the block, and create the automations of ``automations.yaml`` anew."""
+    if not PREFECT_API_URL.value():
+        sys.exit(
+            "PREFECT_API_URL names no server; write that of the deployments, such as "
+            "http://127.0.0.1:4200/api"
+        )
     address = os.environ.get("DDP_FAILURES_URL", "")
     if urlsplit(address).scheme not in {"http", "https"}:
         sys.exit("DDP_FAILURES_URL names no address; write one such as https://host/hooks/KEY")

@@ -74,7 +74,7 @@ def of(parameters: ClusterParameters) -> Security | None:
     Raises
     ------
     RunError
-        If a file cannot be read, is no certificate or key, or the key is open to every user.
+        If a file cannot be read, is no certificate or key, or others may read the key.
     """
     if parameters.security is None:
         return None
@@ -88,9 +88,9 @@ def of(parameters: ClusterParameters) -> Security | None:
                 pass
         except OSError as error:
             raise RunError(f"cluster: security.{name}: {place}: {error.strerror}") from None
-        if name == "key" and mode & stat.S_IRWXO:
+        if name == "key" and mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise RunError(
-                f"cluster: security.key: {place} may be read by every user of this machine (mode "
+                f"cluster: security.key: {place} may be read by others than its owner (mode "
                 f"{stat.S_IMODE(mode):o}); chmod 600 {place}"
             )
     roles = ("client", "scheduler", "worker")

@@ -228,7 +228,9 @@ def _from_file(parameters: ClusterParameters, adapts: bool) -> Any:
     assert parameters.factory is not None  # a file has a factory or an address
     security = cluster_security.of(parameters)
     kwargs = {**parameters.kwargs, **({} if security is None else {"security": security})}
-    started = factories.call(parameters.factory, kwargs)
+    # Of schedulers and workers in this process; jobs have what their file exports.
+    with dask.config.set(_NO_PAGES):
+        started = factories.call(parameters.factory, kwargs)
     lacks = [name for name in ("scheduler_address", "close") if not hasattr(started, name)]
     if lacks:
         raise RunError(

@@ -15,7 +15,7 @@ from ddp_tasks.queries.finished_run import FinishedRun, open_finished
 from flows.output_folder import Out
 from schemas.parameters import RunParameters
 from schemas.requests import Opening, RunFile, ZooFile
-from schemas.run_files import load_run, load_zoo
+from schemas.run_files import load_run, load_zoo, with_paths, zoo_with_paths
 from schemas.zoo import ZooParameters
 
 #: Of a path in a form.
@@ -55,7 +55,9 @@ def run_of(asked: RunFile | RunParameters) -> RunParameters:
     RunError
         If there is no such preset or file, or anything in it is refused.
     """
-    return load_run(asked.file, asked.changes) if isinstance(asked, RunFile) else asked
+    if isinstance(asked, RunFile):
+        return load_run(asked.file, asked.changes)
+    return with_paths(asked, Path.cwd())
 
 
 def zoo_of(asked: ZooFile | ZooParameters) -> ZooParameters:
@@ -66,7 +68,9 @@ def zoo_of(asked: ZooFile | ZooParameters) -> ZooParameters:
     RunError
         If there is no such list, or anything in it is refused.
     """
-    return load_zoo(asked.file, asked.changes) if isinstance(asked, ZooFile) else asked
+    if isinstance(asked, ZooFile):
+        return load_zoo(asked.file, asked.changes)
+    return zoo_with_paths(asked, Path.cwd())
 
 
 def finished_of(out: Path, opening: Opening) -> FinishedRun:

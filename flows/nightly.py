@@ -11,7 +11,7 @@ from prefect import State, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.states import get_state_exception
 
-from ddp_tasks.queries.analysed_weights import AnalysedWeights, analysed_weights
+from ddp_tasks.queries.analysed_weights import AnalysedFolder, AnalysedWeights
 from ddp_tasks.report.provenance import made_of_page
 from ddp_tasks.stages.artifacts import artifact_key, as_text, await_shown, show
 from ddp_tasks.store import run_lock
@@ -106,10 +106,10 @@ def run_nightly(
         prefect_server.cancelled_when_stopped(),
         labelled_night(title),
     ):
-        digests = Digests(out, template.model)
+        digests, analysed = Digests(out, template.model), AnalysedFolder(out)
         done = []
         for file in files:
-            came = _one(template, file, digests, out, settled)
+            came = _one(template, file, digests, analysed, settled)
             digests.keep(files)
             log.info("%s: %s %s", came.name, came.came, came.why)
             done.append(came)
@@ -131,7 +131,11 @@ def _template(run: RunParameters) -> RunParameters:
 
 
 def _one(
-    template: RunParameters, file: CheckpointFile, digests: Digests, out: Path, settled: float
+    template: RunParameters,
+    file: CheckpointFile,
+    digests: Digests,
+    analysed: AnalysedFolder,
+    settled: float,
 ) -> Checkpoint:
     name = file.path.name
     if file.is_written(settled):
@@ -144,13 +148,14 @@ def _one(
         return Checkpoint(name, "failed", why=str(error))
     model = template.model.model_copy(update={"weights": str(file.path)})
     run = template.model_copy(update={"name": file.path.stem, "model": model})
-    before = analysed_weights(out).get(digest)
+    before = analysed.of(digest)
     if before is not None and made_of_page(before.folder / "report.html") is not None:
         return Checkpoint(name, "known", before.folder, _differs(before, run))
     # An unfinished run is continued where it is.
-    folder = out / f"{file_name(file.path.stem)}-{digest[:_DIGITS]}"
+    folder = analysed.out / f"{file_name(file.path.stem)}-{digest[:_DIGITS]}"
     folder = folder if before is None else before.folder
     why = _carried_out(run_pipeline, run, folder)
+    analysed.look_at(folder)
     return Checkpoint(name, "failed" if why else "analysed", folder, why)
 
 

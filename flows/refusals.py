@@ -49,6 +49,8 @@ def unexpected_text(error: Exception) -> str:
 def _change(key: str) -> str:
     if key == "trust":
         return "name your run file with --run RUN, or trust the store with --trust"
+    if key == "two layers":
+        return "name them with --layers A B"
     if key == "run":
         return "name your run file with --run RUN"
     if key.startswith("--"):

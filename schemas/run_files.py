@@ -58,7 +58,7 @@ def preset_of(run: RunParameters) -> str | None:
     if run.name not in presets():
         return None
     content, folder = _content(run.name, "presets", ())
-    preset = _with_paths(check(RunParameters, content, run.name), folder)
+    preset = with_paths(check(RunParameters, content, run.name), folder)
     same = (preset.model.factory, preset.images.factory) == (run.model.factory, run.images.factory)
     return run.name if same else None
 
@@ -80,7 +80,7 @@ def load_run(source: str, overrides: Iterable[str] = ()) -> RunParameters:
         If there is no such preset or file, or anything in it is refused.
     """
     content, folder = _content(source, "presets", overrides)
-    return _with_paths(check(RunParameters, content, source), folder)
+    return with_paths(check(RunParameters, content, source), folder)
 
 
 def load_zoo(source: str, overrides: Iterable[str] = ()) -> ZooParameters:
@@ -97,7 +97,11 @@ def load_zoo(source: str, overrides: Iterable[str] = ()) -> ZooParameters:
         If there is no such list, or anything in it is refused.
     """
     content, folder = _content(source, "zoos", overrides)
-    zoo = check(ZooParameters, content, source)
+    return zoo_with_paths(check(ZooParameters, content, source), folder)
+
+
+def zoo_with_paths(zoo: ZooParameters, folder: Path) -> ZooParameters:
+    """Make paths that are relative to a folder absolute."""
     if zoo.folder is not None:
         folder = folder / expanded(zoo.folder)
     models = [model.model_copy(update=_model_paths(model, folder)) for model in zoo.models]
@@ -153,7 +157,7 @@ def recorded_run(text: str, overrides: Iterable[str] = (), source: str = "") -> 
         raise RunError(f"{source} is damaged: its run parameters are not JSON")
     for override in overrides:
         _override(content, override)
-    return _with_paths(check(RunParameters, content, source), Path.cwd())
+    return with_paths(check(RunParameters, content, source), Path.cwd())
 
 
 def load_cluster(path: Path) -> ClusterParameters:
@@ -172,6 +176,9 @@ def load_cluster(path: Path) -> ClusterParameters:
         )
     content = yaml_files.read_mapping(path, f"cluster: file {shown(repr(str(path)))}")
     parameters = check(ClusterParameters, content, str(path))
+    if parameters.factory is not None:
+        factory = _factory(parameters.factory, path.parent)
+        parameters = parameters.model_copy(update={"factory": factory})
     if parameters.security is None or not parameters.security.files:
         return parameters
     named = parameters.security.files
@@ -235,8 +242,8 @@ def _read_superclasses(content: Mapping[str, Any], source: str, folder: Path) ->
     significance["superclasses"] = content_of_file
 
 
-def _with_paths(parameters: RunParameters, folder: Path) -> RunParameters:
-    """Make paths that are relative to the run file absolute: workers run in other folders."""
+def with_paths(parameters: RunParameters, folder: Path) -> RunParameters:
+    """Make paths that are relative to a folder absolute: workers run in other folders."""
     images = parameters.images.model_copy(
         update={"factory": _factory(parameters.images.factory, folder)}
     )

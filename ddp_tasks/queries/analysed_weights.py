@@ -35,16 +35,27 @@ class AnalysedWeights:
         return identity.refusal(self.attributes)
 
 
-def analysed_weights(out: Path) -> dict[str, AnalysedWeights]:
+class AnalysedFolder:
     """The runs whose folders lie in a folder, finished or not, by the digest of their weights.
 
-    Folders without a store that can be read are left out.
+    Each is looked at once, which takes some milliseconds; folders without a store that can be read
+    are left out.
     """
-    found: dict[str, AnalysedWeights] = {}
-    for folder in sorted(out.iterdir()):
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self._runs: dict[str, AnalysedWeights] = {}
+        for folder in sorted(out.iterdir()):
+            self.look_at(folder)
+
+    def look_at(self, folder: Path) -> None:
+        """Take note of a run that was carried out since."""
         try:
             attributes = groups.root_attributes(folder / "store.zarr")
         except (RunError, OSError):
-            continue  # of no run, or of one that has only begun
-        found[attributes["model_digest"]] = AnalysedWeights(folder, attributes)
-    return found
+            return  # of no run, or of one that has only begun
+        self._runs[attributes["model_digest"]] = AnalysedWeights(folder, attributes)
+
+    def of(self, digest: str) -> AnalysedWeights | None:
+        """The run of some weights; None if there is none."""
+        return self._runs.get(digest)

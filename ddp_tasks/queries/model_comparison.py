@@ -153,7 +153,8 @@ def _networks(folders: Sequence[Path], layers: tuple[str, str] | None, layer: st
             raise RunError(f"{str(folders[i])!r} is given twice; compare runs of other folders")
     if len(folders) == 1 and layers is None:
         raise RunError(
-            f"{str(folders[0])!r} is a single run: name another, or two of its layers with --layers"
+            f"{str(folders[0])!r} is a single run: name another, or two of its layers",
+            change=("two layers",),
         )
     if layers is not None and len(folders) > 2:
         raise RunError(f"two layers are named for {len(folders)} runs; give one run or two")

@@ -21,8 +21,8 @@ from prefect.states import get_state_exception
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ddp_tasks.files import passing_errors
 from ddp_tasks.files.system_errors import refusal_of
-from ddp_tasks.stages import passing_errors
 from ddp_tasks.stages.artifacts import ProgressBar, show_failure
 from ddp_tasks.stages.bounded_futures import OverWorkers, connected
 from ddp_tasks.store import leases

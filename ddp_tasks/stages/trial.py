@@ -13,7 +13,7 @@ from prefect.logging import disable_run_logger
 
 from ddp_tasks.networks.models import open_model
 from ddp_tasks.prepared_run import trained_model
-from ddp_tasks.stages.bounded_futures import connected
+from ddp_tasks.stages.bounded_futures import ClusterLostError, connected
 from ddp_tasks.stages.chosen_workers import ClusterWorker, await_workers, call_on, connected_workers
 from ddp_tasks.stages.decomposition import decompose_layers
 from ddp_tasks.store import shards
@@ -122,6 +122,11 @@ def try_cluster(
         decomposed = time.monotonic() - began
         empty = _bytes(path / "signals")
         workers = [w for w in connected_workers(client) if w.address in facts]
+        if not workers:
+            raise ClusterLostError(
+                f"the {len(facts)} workers that were looked at are gone: those that the cluster "
+                "starts do not stay, or were killed, perhaps for their memory"
+            )
         calls = _calls(run, path, workers)
         rounds = []
         for repeat in range(REPEATS + 1):

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from distributed import Client, Reschedule, get_worker
+from distributed import Client, Reschedule, get_client, get_worker
 
 from ddp_tasks.workers.agreement import Agreement, compared
+from schemas.run_error import RunError
 
 Result = TypeVar("Result")
 
@@ -24,9 +25,10 @@ _REASONS: dict[str, list[str]] = {}
 def turning_away(
     client: Client, agreement: Agreement, warn: Callable[[str], None]
 ) -> Iterator[None]:
-    """Within this context, workers that differ carry nothing out, and leave.
+    """Within this context, workers that differ carry nothing out.
 
-    Each is compared before its first task.
+    Each is compared before its first task. One that joins later leaves; one that was there before
+    may be at work for others, so it stays, and the run is refused.
 
     Parameters
     ----------
@@ -42,6 +44,7 @@ def turning_away(
         warn(event[1])
 
     _AGREEMENTS[address], _REASONS[address] = agreement, []
+    client.set_metadata(_there(agreement), list(client.nthreads()))
     client.subscribe_topic(topic, heard)
     try:
         yield
@@ -63,14 +66,20 @@ def comparing(scheduler: str, function: Callable[..., Result]) -> Callable[..., 
 def _if_it_agrees(agreement: Agreement, function: Callable[..., Result], *args: Any) -> Result:
     if agreement.differences():
         found, worker = compared(agreement), get_worker()
+        who, why = f"worker {worker.address} on {found.host}", "; ".join(found.differences)
+        if worker.address in get_client().get_metadata(_there(agreement), default=[]):
+            raise RunError(f"cluster: {who} may not take part in the run: {why}")
         worker.log_event(
-            _topic(agreement),
-            f"worker {worker.address} on {found.host} was turned away, as it differs from the "
-            f"flow: {'; '.join(found.differences)}",
+            _topic(agreement), f"{who} was turned away, as it differs from the flow: {why}"
         )
         worker.loop.add_callback(worker.close_gracefully, reason="it differs from the flow")
         raise Reschedule
     return function(*args)
+
+
+def _there(agreement: Agreement) -> list[str]:
+    """Where the scheduler keeps which workers were there at the start."""
+    return ["ddp-there", agreement.token]
 
 
 def _topic(agreement: Agreement) -> str:

@@ -15,6 +15,7 @@ from threading import Lock
 
 import ddp_tasks
 import schemas
+from ddp_tasks.files.passing_errors import passes
 from ddp_tasks.images.samples import Sample
 from ddp_tasks.workers.once import prepared_once
 from ddp_tasks.workers.stored_run import StoredRun
@@ -106,7 +107,13 @@ class Witness:
     content: str
 
     def differences(self) -> list[str]:
-        """Why this host does not see the folder, or cannot write there."""
+        """Why this host does not see the folder, or cannot write there.
+
+        Raises
+        ------
+        OSError
+            If that may be otherwise at the next attempt.
+        """
         folder = self.path.parent
         answer = self.path.with_name(f"{self.path.name}-{socket.gethostname()}-{os.getpid()}")
         try:
@@ -115,6 +122,8 @@ class Witness:
             answer.write_text(self.content)
             answer.unlink()
         except OSError as error:
+            if passes(error):
+                raise
             why = error.strerror or error
             return [f"the output folder {folder} is not the same there ({why})"]
         return []

@@ -99,3 +99,19 @@ def test_a_run_goes_on_with_others_when_one_that_differs_is_turned_away(empty, t
         assert len(client.nthreads()) == 1
     assert {result for _, result in found} == {"0", "1", "2", "3"}
     assert "was turned away, as it differs from the flow: numpy is 0.0.1 there" in caplog.text
+
+
+def test_a_busy_worker_that_differs_ends_this_run_and_goes_on_for_others(empty, tmp_path):
+    with other_worker(empty, tmp_path) as other, connected(empty.scheduler_address) as they:
+        empty.wait_for_workers(1)
+        theirs = they.map(after_a_while, range(30), pure=False)
+        while not any(future.done() for future in theirs):
+            time.sleep(0.05)
+        with (
+            agreeing(empty, tmp_path) as client,
+            pytest.raises(RunError, match=r"may not take part in the run: numpy is 0\.0\.1 there"),
+        ):
+            list(OverWorkers(client, patience=None)(str, range(3)))
+        assert sorted(they.gather(theirs), key=int) == [str(i) for i in range(30)]
+        assert other.poll() is None
+        assert len(they.nthreads()) == 1

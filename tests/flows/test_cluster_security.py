@@ -154,6 +154,7 @@ def test_a_cluster_file_names_certificates_for_a_scheduler_that_runs(certificate
     ("damage", "said"),
     [
         (lambda f: (f / "ddp-key.pem").chmod(0o644), r"mode 644\); chmod 600 /"),
+        (lambda f: (f / "ddp-key.pem").chmod(0o640), "may be read by others than its owner"),
         (lambda f: (f / "ca.pem").unlink(), r"security.ca_file: /.*: No such file"),
         (lambda f: (f / "ddp.pem").write_text("none"), "are not an authority, a certificate and"),
     ],

@@ -7,8 +7,8 @@ import pytest
 from prefect import flow
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
+from ddp_tasks.files.passing_errors import RETRIES, SECONDS, passes
 from ddp_tasks.stages import artifacts
-from ddp_tasks.stages.passing_errors import RETRIES, SECONDS, passes
 from ddp_tasks.stages.stage import stage
 from schemas.parameters import RunError
 

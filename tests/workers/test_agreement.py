@@ -1,3 +1,4 @@
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,17 @@ def test_a_folder_that_is_not_there_is_named(agreement, tmp_path):
     agreement.witness.path.unlink()
     (said,) = agreement.differences()
     assert said == f"the output folder {tmp_path} is not the same there (No such file or directory)"
+
+
+def test_a_hiccup_of_the_file_system_is_no_difference(agreement, monkeypatch):
+    def stale(*_args, **_kwargs):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as to:
+        to.setattr(Path, "read_text", stale)
+        with pytest.raises(OSError, match="Stale"):
+            agreement.differences()
+    assert agreement.differences() == []
 
 
 def test_other_weights_are_named(agreement):
