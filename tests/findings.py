@@ -134,6 +134,7 @@ class Made:
             .sel(layer=layer)
             .isel(split=-1)
             .to_numpy(),
+            searched=int(self.layers["rank"].sum()),
         )
 
     def write(self, path: Path) -> None:

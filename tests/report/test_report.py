@@ -12,6 +12,7 @@ from ddp_tasks.report import fragments, layer_section, run_page
 from ddp_tasks.report import page as report_page
 from ddp_tasks.report.fragments import Fragment, FragmentFiles
 from ddp_tasks.report.provenance import made_of_page
+from ddp_tasks.significance.confidence_intervals import shares_intervals
 from ddp_tasks.significance.tables import table_intervals
 
 
@@ -125,7 +126,9 @@ def test_the_data_of_vectors_and_classes_are_those_of_the_tables(page, found):
     assert data["layer-1"]["vectors"] == []
     one, table = data["layer-0"], found.of_layer("layer0").table
     assert {v["v"] for v in one["vectors"]} == set(np.flatnonzero(table.significant.any(axis=0)))
-    low, high = table_intervals(table, found.run.significance.confidence)
+    confidence = found.run.significance.confidence
+    low, high = table_intervals(table, confidence)
+    searched = found.of_layer("layer0").searched
     for vector in one["vectors"]:
         (side,) = vector["d"]
         node = vector["v"]
@@ -135,7 +138,9 @@ def test_the_data_of_vectors_and_classes_are_those_of_the_tables(page, found):
         for c, count in enumerate(side["k"]):
             assert count / one["images"][c] == pytest.approx(table.fraction[c, node])
             ends = one["ends"][f"{count}/{one['images'][c]}"]
-            assert ends == pytest.approx([low[c, node], high[c, node]], abs=1e-4)
+            assert ends[:2] == pytest.approx([low[c, node], high[c, node]], abs=1e-4)
+            among_all = shares_intervals(np.array([count]), table.images[[c]], confidence, searched)
+            assert ends[2:] == pytest.approx(np.ravel(among_all), abs=1e-4)
     held = found.stability["layer0"]["incidence"].sel(direction="positive").to_numpy()
     for vector in one["vectors"]:
         (side,) = vector["d"]
