@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import holoviews as hv
 import numpy as np
+import param
 
 from ddp_tasks.explorer.slices import Slice
 from ddp_tasks.explorer.view_state import View, address_of, member_at
@@ -97,11 +98,13 @@ def layer_column(shown: Slice, view: View, *, several: bool) -> LayerColumn:
         does = _Doing(view, shown)
         rings = drawn_as_rings(shown, view)
         draw = hypergraph_figure if rings else incidence_matrix
-        drawn = draw(shown.hierarchy, vectors, shown.stability)
-        hypergraph = svg(drawn, f"Hypergraph {of_layer}", does)
-        drawn = _hierarchy(shown, view, wide=view.whole == "all")
-        folded = _is_folded(drawn)
-        hierarchy = svg(drawn, f"Semantic hierarchy {of_layer}", does)
+        # Each element would copy the default dimensions of its kind, which it does not use.
+        with param.shared_parameters():
+            drawn = draw(shown.hierarchy, vectors, shown.stability)
+            hypergraph = svg(drawn, f"Hypergraph {of_layer}", does)
+            drawn = _hierarchy(shown, view, wide=view.whole == "all")
+            folded = _is_folded(drawn)
+            hierarchy = svg(drawn, f"Semantic hierarchy {of_layer}", does)
     levels = run.signals.stored.significance["quantile"].to_numpy()
     rows, nodes = _rows(shown, view)
     return LayerColumn(

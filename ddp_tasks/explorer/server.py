@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import socket
@@ -196,4 +197,7 @@ def explore(
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # A tab that is closed while its answer is on the way is nothing that anybody can act on.
     logging.getLogger("asyncio").addFilter(_is_of_no_closed_tab)
-    Explorer(folders, port, opening).serve(started)
+    explorer = Explorer(folders, port, opening)
+    # What was imported stays; to look through it for garbage would hold up a redraw now and then.
+    gc.freeze()
+    explorer.serve(started)

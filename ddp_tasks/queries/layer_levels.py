@@ -13,6 +13,7 @@ import xarray as xr
 
 from ddp_tasks.hypergraphs.family import Family
 from ddp_tasks.hypergraphs.semantic_hierarchy import hierarchy_dataset, semantic_hierarchy
+from ddp_tasks.queries.set_exemplars import SetExemplars
 from ddp_tasks.significance.any_level import LayerCounts
 from ddp_tasks.significance.layer_table import LayerTable
 from ddp_tasks.significance.significance import share
@@ -22,9 +23,8 @@ from ddp_tasks.significance.superclasses import (
     superclass_dataset,
 )
 from ddp_tasks.store import groups
-from ddp_tasks.store.cube import cube_size, layer_parts, open_cube, rows_of_layer
+from ddp_tasks.store.cube import cube_size, open_cube, rows_of_layer
 from ddp_tasks.store.slabs import slabs
-from ddp_tasks.visualization.exemplars import exemplars_of_sets
 from ddp_tasks.weights.layer_vectors import LayerVectors
 from ddp_tasks.weights.signed_vectors import DIRECTIONS, SignedVectors, signs
 from schemas.parameters import RunError
@@ -181,7 +181,7 @@ class LayerLevels:
     ) -> xr.Dataset:
         """The semantic hierarchy of such a table as the store keeps it, with its exemplars.
 
-        Reads the layer's signals.
+        Reads the layer's signals, once where they fit in memory.
 
         Parameters
         ----------
@@ -204,14 +204,13 @@ class LayerLevels:
                 name: group for group, names in enumerate(classes.values()) for name in names
             }
             hyperedge[:-1] = [of_class.get(name, -1) for name in self.target_classes]
-
-        def parts() -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-            for signals, target in layer_parts(self._path, self._position, self.vectors.rank):
-                yield signals, hyperedge[target]
-
         edges = len(table.target_classes)
-        found = exemplars_of_sets(parts, sets, min(places, len(ids)), edges)
+        found = self._exemplars.of(sets, min(places, len(ids)), hyperedge, edges)
         return hierarchy_dataset(hierarchy, nodes, table.target_classes, found, ids)
+
+    @cached_property
+    def _exemplars(self) -> SetExemplars:
+        return SetExemplars(self._path, self._position, self.vectors.rank, len(self._ids))
 
     @cached_property
     def _ids(self) -> list[str]:
