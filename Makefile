@@ -1,6 +1,8 @@
 # Everything runs in .venv, installed at the exact versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+# Otherwise each of the many processes that tests start would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test test-fast test-cluster test-browser deployment-test lint rooms docs bench validate upgrade clean
 

@@ -22,8 +22,9 @@ ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 #: Services of the server look sooner than a person needs.
 SOON = {
-    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "1",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+    # Sooner still, SQLite would be busy with little else.
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "5",
     "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "2",
 }
@@ -34,7 +35,7 @@ class Deployed:
 
     def __init__(self, prefect: Prefect) -> None:
         self.prefect = prefect
-        self._client = httpx.Client(base_url=prefect.api, trust_env=False, timeout=60)
+        self._client = httpx.Client(base_url=prefect.api, trust_env=False, timeout=120)
 
     def close(self) -> None:
         self._client.close()
