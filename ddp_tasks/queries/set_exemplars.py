@@ -21,8 +21,8 @@ from ddp_tasks.visualization.exemplars import (
 #: Most bytes of a layer's signals that are held; those of a larger layer are read again.
 HELD_BYTES = 1 << 26
 
-#: Sets of vectors whose exemplars are remembered.
-_SETS = 4096
+#: Bytes of remembered exemplars above which all are forgotten.
+_KNOWN_BYTES = 1 << 24
 
 _Part = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
@@ -73,12 +73,13 @@ class SetExemplars:
         DamagedStoreError
             If what is read is not as it was written.
         """
+        if not sets:
+            return exemplars_of_sets(lambda: iter(()), sets, places, edges)
         grouping = hyperedge.tobytes()
-        keys = [(places, *one.items()) for one in sets]
-        if grouping != self._hyperedges or len(self._known) > _SETS:
+        if grouping != self._hyperedges or self._known_bytes() > _KNOWN_BYTES:
             self._hyperedges, self._known = grouping, {}
-        new = dict(zip(keys, sets, strict=True))
-        new = {key: one for key, one in new.items() if key not in self._known}
+        keys = [(places, *one.items()) for one in sets]
+        new = {k: one for k, one in zip(keys, sets, strict=True) if k not in self._known}
 
         def parts() -> Iterator[_Part]:
             for signals, target in self._parts():
@@ -89,11 +90,12 @@ class SetExemplars:
             arrays = [array for of in found for array in (of.image, of.signal)]
             for at, key in enumerate(new):
                 self._known[key] = tuple(array[:, at] for array in arrays)
-        if not sets:
-            return exemplars_of_sets(lambda: iter(()), sets, places, edges)
         together = zip(*(self._known[key] for key in keys), strict=True)
         overall, signal, of_class, class_signal = (np.stack(one, axis=1) for one in together)
         return Exemplars(StrongestImages(overall, signal), StrongestImages(of_class, class_signal))
+
+    def _known_bytes(self) -> int:
+        return sum(array.nbytes for arrays in self._known.values() for array in arrays)
 
     def _parts(self) -> Iterator[_Part]:
         """The layer's signals, block by block."""

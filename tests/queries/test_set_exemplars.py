@@ -18,10 +18,12 @@ MOVED = (
 )
 
 
-@pytest.fixture(params=["held", "read again"])
+@pytest.fixture(params=["held", "read again", "forgotten"])
 def stored(finished, request, monkeypatch):
     if request.param == "read again":
         monkeypatch.setattr(set_exemplars, "HELD_BYTES", 0)
+    if request.param == "forgotten":
+        monkeypatch.setattr(set_exemplars, "_KNOWN_BYTES", 0)
     return open_significance(finished.store.parent)
 
 
