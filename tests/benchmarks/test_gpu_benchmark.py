@@ -8,7 +8,7 @@ import pytest
 import torch
 from runs import tiny_run
 
-from benchmarks import gpu
+from benchmarks import gpu, gpu_cases
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -77,7 +77,7 @@ def _few_steps(parameters):
 def test_pictures_in_memory_come_over_and_over(tmp_path):
     pixels = np.arange(3 * 32 * 32 * 3, dtype=np.uint8).reshape(3, 32, 32, 3)
     np.save(tmp_path / "pixels.npy", pixels)
-    images = gpu.InMemory(str(tmp_path / "pixels.npy"), 7)
+    images = gpu_cases.InMemory(str(tmp_path / "pixels.npy"), 7)
     assert len(images.data) == len(images.targets) == 7
     np.testing.assert_array_equal(images.data[6], pixels[0])
 
